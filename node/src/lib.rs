@@ -1,0 +1,27 @@
+//! The shell of eddy: one node, as a daemon or inside `eddy get`.
+//!
+//! Shells carry decisions out; the decisions live in `eddy-engine` and `eddy-content`. The rooms:
+//!
+//! | module | carries out |
+//! |---|---|
+//! | [`config`] | what the administrator set, and who set it |
+//! | [`identity`] | the node's own key |
+//! | [`group`] | who is a peer: the group secret and the certificates derived from it |
+//! | [`origin`] | HTTP to the origin |
+//! | [`peer`] | QUIC to the members of the group, serving and asking |
+//! | [`transfer`] | a fetch: from a body, through the hash, into the store |
+//! | [`deliver`] | from the store to the user's destination |
+//! | [`driver`] | the one task that owns the engine |
+//! | [`control`] | the local API |
+//! | [`node`] | starts and stops all of it |
+
+pub mod config;
+pub mod control;
+pub mod deliver;
+pub mod driver;
+pub mod group;
+pub mod identity;
+pub mod node;
+pub mod origin;
+pub mod peer;
+pub mod transfer;

@@ -1,0 +1,13 @@
+//! Every network and API format of eddy, pure and with golden bytes.
+//!
+//! | module | format |
+//! |---|---|
+//! | [`frame`] | what two peers say to each other over QUIC |
+//! | [`statement`] | a member's signed word about bytes from the origin |
+//! | [`api`] | JSON of the control API |
+//! | [`catalogue`] | every error that a user can meet: code, sentence, remedy, exit code |
+
+pub mod api;
+pub mod catalogue;
+pub mod frame;
+pub mod statement;
