@@ -1,1 +1,40 @@
-//! Room under construction.
+//! The JSON of the control API: what a program says to the node on this machine, and what it hears back.
+//!
+//! | module | nouns |
+//! |---|---|
+//! | [`job`] | what a job is made of, how it stands |
+//! | [`cache`] | what the store holds |
+//! | [`peers`] | who is in the group, and whom this node talks to |
+//! | [`report`] | the account of bytes |
+//! | [`status`] | the node itself |
+//! | [`problem`] | every refusal and failure (RFC 9457) |
+//! | [`page`] | lists that are read in pieces |
+//!
+//! Rules of the format: ids are opaque strings; sizes are whole bytes; points in time are milliseconds since the Unix
+//! epoch; URLs that the node shows are redacted (T-36). A reader ignores fields that it does not know, a writer never
+//! changes the meaning of one that exists; what cannot be kept that way moves to another path prefix than [`PREFIX`].
+
+pub mod cache;
+pub mod job;
+pub mod page;
+pub mod peers;
+pub mod problem;
+pub mod report;
+pub mod status;
+
+pub use cache::{CacheView, Cleared, EntityView, Removed};
+pub use job::{
+    DigestCheck, FileSpec, FileState, FileView, Finish, JobAction, JobSpec, JobState, JobView, PeerUse, Priority,
+    Sources,
+};
+pub use page::{DEFAULT_PAGE, MAX_PAGE, Page, PageQuery};
+pub use peers::{PeerState, PeerView, PeersView};
+pub use problem::{PROBLEM_MEDIA_TYPE, Problem};
+pub use report::{Account, Identity, Received, ReportRow, ReportView, Wasted};
+pub use status::{Mode, StatusView};
+
+/// The path prefix of this version of the API.
+pub const PREFIX: &str = "/v1";
+
+/// Bytes of the largest request body that the API reads: a job with [`job::MAX_FILES`] files of ordinary URLs fits.
+pub const MAX_BODY: usize = 4 * 1024 * 1024;

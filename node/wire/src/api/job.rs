@@ -1,0 +1,396 @@
+//! A job: what is asked for ([`JobSpec`]) and how it stands ([`JobView`]).
+
+use super::Problem;
+use eddy_content::url::{ResourceUrl, UrlError};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use utoipa::ToSchema;
+
+/// Most files that one job may have.
+pub const MAX_FILES: usize = 10_000;
+
+/// Most characters of a job's name.
+pub const MAX_NAME: usize = 256;
+
+/// What a program asks the node to fetch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobSpec {
+    /// The files, at least one and at most 10,000.
+    pub files: Vec<FileSpec>,
+    /// A name for people, at most 256 characters; the node makes one from the first file if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whose turn it is when not everything fits.
+    #[serde(default)]
+    pub priority: Priority,
+    /// What peers may do for this job, and this job for peers.
+    #[serde(default)]
+    pub peers: PeerUse,
+    /// Start at once; otherwise the job stays suspended until it is resumed.
+    #[serde(default = "yes")]
+    pub start: bool,
+    /// What happens when every byte is there.
+    #[serde(default)]
+    pub finish: Finish,
+}
+
+/// One file of a job: where from, where to.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileSpec {
+    /// An http or https URL.
+    pub url: String,
+    /// The absolute path of the file to make.
+    pub destination: String,
+    /// The digest that the whole file must have, as `algorithm:hex`; algorithms: blake3, sha512, sha256, sha1, md5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Whether a file that already stands at the destination may be replaced.
+    #[serde(default)]
+    pub overwrite: bool,
+}
+
+impl fmt::Debug for FileSpec {
+    /// Without the URL's query and credentials (T-36).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileSpec")
+            .field("url", &self.redacted_url())
+            .field("destination", &self.destination)
+            .field("digest", &self.digest)
+            .field("overwrite", &self.overwrite)
+            .finish()
+    }
+}
+
+impl FileSpec {
+    /// The URL as it may be shown; a text that is no URL is not shown at all, since it may hold a secret.
+    #[must_use]
+    pub fn redacted_url(&self) -> String {
+        ResourceUrl::parse(&self.url).map_or_else(|e: UrlError| format!("({e})"), |url| url.redacted())
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Whose turn it is when not everything fits, most urgent first (BITS's four).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Somebody waits for it: takes what the line gives.
+    Foreground,
+    /// Before the ordinary.
+    High,
+    /// The ordinary.
+    #[default]
+    Normal,
+    /// When nothing else is to be done.
+    Low,
+}
+
+/// What peers may do for a job, and the job for peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PeerUse {
+    /// Bytes may come from peers.
+    #[serde(default = "yes")]
+    pub fetch: bool,
+    /// Bytes may be given to peers.
+    #[serde(default = "yes")]
+    pub share: bool,
+}
+
+impl Default for PeerUse {
+    fn default() -> Self {
+        Self { fetch: true, share: true }
+    }
+}
+
+/// What happens when every byte of a job is there and checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// The files appear at their destinations at once, and the job is over.
+    #[default]
+    Auto,
+    /// The files appear when somebody finishes the job, as BITS's Complete does.
+    Manual,
+}
+
+/// How a job stands: the nine states of BITS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Does nothing until it is resumed.
+    Suspended,
+    /// Waits for its turn.
+    Queued,
+    /// Asks the origin which version there is.
+    Connecting,
+    /// Bytes arrive.
+    Transferring,
+    /// Failed in a way that passes; tries again by itself.
+    TransientError,
+    /// Failed in a way that does not pass by itself; somebody must mend it and resume.
+    Error,
+    /// Every byte is there and checked, and waits to be finished.
+    Transferred,
+    /// Finished: the files stand at their destinations.
+    Acknowledged,
+    /// Cancelled: nothing is left of it.
+    Cancelled,
+}
+
+impl JobState {
+    /// Every state, in BITS's order of meaning.
+    pub const ALL: [Self; 9] = [
+        Self::Suspended,
+        Self::Queued,
+        Self::Connecting,
+        Self::Transferring,
+        Self::TransientError,
+        Self::Error,
+        Self::Transferred,
+        Self::Acknowledged,
+        Self::Cancelled,
+    ];
+
+    /// Whether the job has ended for good.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Acknowledged | Self::Cancelled)
+    }
+
+    /// The word for people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Suspended => "paused",
+            Self::Queued => "queued",
+            Self::Connecting => "connecting",
+            Self::Transferring => "transferring",
+            Self::TransientError => "waiting to retry",
+            Self::Error => "failed",
+            Self::Transferred => "ready to finish",
+            Self::Acknowledged => "finished",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What may be done to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum JobAction {
+    /// Go on, or try again now.
+    Resume,
+    /// Stop and keep everything.
+    Pause,
+    /// Stop and leave nothing behind.
+    Cancel,
+    /// Put what is complete at its destination and end the job.
+    Finish,
+}
+
+impl JobAction {
+    /// Every action.
+    pub const ALL: [Self; 4] = [Self::Resume, Self::Pause, Self::Cancel, Self::Finish];
+
+    /// The action as it stands in a path.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Resume => "resume",
+            Self::Pause => "pause",
+            Self::Cancel => "cancel",
+            Self::Finish => "finish",
+        }
+    }
+}
+
+/// A job as it stands now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobView {
+    /// The job's id.
+    pub id: String,
+    /// The name for people.
+    pub name: String,
+    /// How it stands.
+    pub state: JobState,
+    /// Whose turn it is when not everything fits.
+    pub priority: Priority,
+    /// What happens when every byte is there.
+    pub finish: Finish,
+    /// What peers may do for this job.
+    pub peers: PeerUse,
+    /// When it was made, in milliseconds since the Unix epoch.
+    pub created_unix_ms: u64,
+    /// Its files, in the order in which they were given.
+    pub files: Vec<FileView>,
+    /// Useful bytes per second, averaged over the last seconds; 0 while nothing moves.
+    pub rate: u64,
+    /// Seconds to the end at this rate, when both are known.
+    pub eta_seconds: Option<u64>,
+    /// What went wrong last, while that still matters.
+    pub error: Option<Problem>,
+    /// When the next attempt starts, in milliseconds since the Unix epoch.
+    pub next_attempt_unix_ms: Option<u64>,
+}
+
+impl JobView {
+    /// Bytes of all files together, when every length is known.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        self.files.iter().try_fold(0_u64, |sum, file| Some(sum.saturating_add(file.length?)))
+    }
+
+    /// Bytes of all files that are here and checked.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.done))
+    }
+
+    /// Where the bytes of all files came from.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        self.files.iter().fold(Sources::default(), |sum, file| sum.plus(file.sources))
+    }
+}
+
+/// One file of a job as it stands now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileView {
+    /// The URL, redacted.
+    pub url: String,
+    /// The absolute path of the file to make.
+    pub destination: String,
+    /// How it stands.
+    pub state: FileState,
+    /// Its length, as soon as the origin has named it.
+    pub length: Option<u64>,
+    /// Bytes that are here and checked.
+    pub done: u64,
+    /// Where those came from.
+    pub sources: Sources,
+    /// Bytes that arrived for nothing.
+    pub wasted: u64,
+    /// The BLAKE3 of the whole file in hex, as soon as every byte is here.
+    pub blake3: Option<String>,
+    /// Whether the digest that the job names holds.
+    pub digest: DigestCheck,
+    /// On whose word the bytes are believed to be the origin's.
+    pub trust: Option<String>,
+    /// Why bytes came from the origin although peers might have had them.
+    pub origin_reason: Option<String>,
+}
+
+/// How a file of a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileState {
+    /// Not begun.
+    Waiting,
+    /// Bytes arrive.
+    Transferring,
+    /// Every byte is here and checked.
+    Transferred,
+    /// It stands at its destination.
+    Delivered,
+    /// It failed; the job says why.
+    Failed,
+}
+
+/// The check of the digest that a job names for a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DigestCheck {
+    /// The job names none.
+    #[default]
+    None,
+    /// Not every byte is here yet.
+    Pending,
+    /// The bytes have the digest.
+    Holds,
+    /// The bytes have another one; they never reach the destination.
+    Differs,
+}
+
+/// Bytes by where they came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Sources {
+    /// Over this node's own connection to the origin.
+    pub origin: u64,
+    /// From peers.
+    pub peers: u64,
+    /// From this node's own cache.
+    pub cache: u64,
+}
+
+impl Sources {
+    /// All of them.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.origin.saturating_add(self.peers).saturating_add(self.cache)
+    }
+
+    /// The sums of two accounts.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            origin: self.origin.saturating_add(other.origin),
+            peers: self.peers.saturating_add(other.peers),
+            cache: self.cache.saturating_add(other.cache),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smallest_job_is_a_url_and_a_destination() {
+        let text = r#"{"files":[{"url":"https://h/a","destination":"/tmp/a"}]}"#;
+        let job: JobSpec = serde_json::from_str(text).expect("a job");
+        assert_eq!(job.priority, Priority::Normal);
+        assert_eq!(job.peers, PeerUse { fetch: true, share: true });
+        assert_eq!(job.finish, Finish::Auto);
+        assert!(job.start && !job.files[0].overwrite);
+    }
+
+    #[test]
+    fn a_misspelt_field_is_refused_and_not_ignored() {
+        let text = r#"{"files":[{"url":"https://h/a","destination":"/tmp/a","overwite":true}]}"#;
+        let error = serde_json::from_str::<JobSpec>(text).expect_err("a typing error").to_string();
+        assert!(error.contains("overwite"), "{error}");
+    }
+
+    #[test]
+    fn debug_hides_what_a_signed_url_carries() {
+        let file = |url: &str| FileSpec { url: url.into(), destination: "/a".into(), digest: None, overwrite: false };
+        for url in ["https://u:geheim@h/a?sig=geheim", "ftp://geheim@h/", "geheim"] {
+            assert!(!format!("{:?}", file(url)).contains("geheim"), "{url}");
+        }
+    }
+
+    #[test]
+    fn states_are_written_as_words_with_underscores() {
+        let words: Vec<_> = JobState::ALL.iter().map(|s| serde_json::to_value(s).expect("a word")).collect();
+        assert_eq!(
+            serde_json::Value::Array(words),
+            serde_json::json!([
+                "suspended",
+                "queued",
+                "connecting",
+                "transferring",
+                "transient_error",
+                "error",
+                "transferred",
+                "acknowledged",
+                "cancelled"
+            ])
+        );
+    }
+}

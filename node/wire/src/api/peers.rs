@@ -1,0 +1,52 @@
+//! The group, and the peers whom this node talks to.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The peers of this node, and why there are none if there are none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PeersView {
+    /// The name of the group, when this node is in one.
+    pub group: Option<String>,
+    /// Why no peer is there, in one sentence.
+    pub reason: Option<String>,
+    /// The peers and the neighbours that may become some.
+    pub peers: Vec<PeerView>,
+}
+
+/// One neighbour.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PeerView {
+    /// Its node id, when it has proved one.
+    pub node: Option<String>,
+    /// Where it is reached: address and port.
+    pub address: String,
+    /// How it stands.
+    pub state: PeerState,
+    /// How it was found: `mdns`, `static`, `incoming`.
+    pub found_by: String,
+    /// Since when the connection stands, in milliseconds since the Unix epoch.
+    pub connected_unix_ms: Option<u64>,
+    /// Useful bytes that came from it since this node started.
+    pub received: u64,
+    /// Bytes that it was given since this node started.
+    pub sent: u64,
+    /// Why it is not used, when it is not.
+    pub reason: Option<String>,
+}
+
+/// How a neighbour stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerState {
+    /// Discovery has heard of it; nothing is proved.
+    Found,
+    /// A connection is being made.
+    Connecting,
+    /// It has proved that it is in the group.
+    Connected,
+    /// It did not answer, or not as a member of the group; it is tried again later.
+    Unreachable,
+    /// It gave wrong bytes or broke the protocol, and is left alone for a while.
+    Blocked,
+}

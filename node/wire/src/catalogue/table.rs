@@ -1,0 +1,280 @@
+//! The rows of the catalogue.
+
+use super::{Class, Entry, Exit, Retry};
+
+/// Makes the enum, the list of all errors and the row of each from one table, so that none can be forgotten.
+macro_rules! catalogue {
+    ($($variant:ident: $code:literal, $class:ident, $exit:ident, $retry:ident, $status:literal, $bits:expr;
+        $sentence:literal; $remedy:literal;)*) => {
+        /// An error that a user can meet.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ErrorCode {
+            $(#[doc = $sentence] $variant,)*
+        }
+
+        impl ErrorCode {
+            /// Every error, in the order of the table.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// Its row.
+            #[must_use]
+            pub const fn entry(self) -> &'static Entry {
+                match self {$(
+                    Self::$variant => &Entry {
+                        code: $code,
+                        class: Class::$class,
+                        exit: Exit::$exit,
+                        retry: Retry::$retry,
+                        status: $status,
+                        bits: $bits,
+                        sentence: $sentence,
+                        remedy: $remedy,
+                    },
+                )*}
+            }
+        }
+    };
+}
+
+catalogue! {
+    // What was asked for.
+    BadUrl: "bad-url", User, Usage, Useless, 400, None;
+        "the URL cannot be read";
+        "Write it as https://host/path, in quotes if it contains characters that the shell takes for itself.";
+    UnknownScheme: "unknown-scheme", User, Usage, Useless, 400, Some("0x80200005");
+        "eddy cannot fetch from this kind of URL";
+        "Use an http or https URL.";
+    BadDigest: "bad-digest", User, Usage, Useless, 400, Some("0x80200041");
+        "the digest cannot be read";
+        "Write it as algorithm:hex, for example sha256: and 64 hex digits; the algorithms are blake3, sha512, \
+        sha256, sha1 and md5.";
+    BadDestination: "bad-destination", User, Usage, Useless, 400, None;
+        "the destination is not a path that a file can have";
+        "Name an absolute path of a file, without `..`; in a shell, use -o.";
+    DestinationTwice: "destination-twice", User, Usage, Useless, 400, None;
+        "two files of the job have the same destination";
+        "Give every file its own destination.";
+    EmptyJob: "empty-job", User, Usage, Useless, 400, Some("0x80200003");
+        "the job has no files";
+        "Name at least one URL.";
+    TooManyFiles: "too-many-files", User, Usage, Useless, 400, Some("0x80200051");
+        "the job has too many files";
+        "Make several jobs of at most 10,000 files.";
+    TooLong: "too-long", User, Usage, Useless, 400, Some("0x80200021");
+        "a text is longer than its limit";
+        "Shorten it; the detail names the limit.";
+    BadUsage: "bad-usage", User, Usage, Useless, 400, None;
+        "the command cannot be understood";
+        "See `eddy help`.";
+
+    // The API.
+    BadRequest: "bad-request", User, Usage, Useless, 400, None;
+        "the request to the control API cannot be read";
+        "Compare it with /v1/openapi.json; the detail names the place.";
+    NoSuchEndpoint: "no-such-endpoint", User, NotFound, Useless, 404, None;
+        "the control API has no such path";
+        "See /v1/openapi.json for the paths that there are.";
+    MethodNotAllowed: "method-not-allowed", User, Usage, Useless, 405, None;
+        "the control API does not take this method on this path";
+        "See /v1/openapi.json for the methods that there are.";
+    RequestTooLarge: "request-too-large", User, Usage, Useless, 413, None;
+        "the request to the control API is too large";
+        "Make several jobs with fewer files each.";
+    UnsupportedMediaType: "unsupported-media-type", User, Usage, Useless, 415, None;
+        "the control API takes JSON only";
+        "Send the header content-type: application/json.";
+    NotPermitted: "not-permitted", User, Daemon, Useless, 403, Some("0x80070005");
+        "this node belongs to another user";
+        "Ask as the user whose node it is, or start your own with another --home.";
+    TooSlow: "too-slow", Eddy, Daemon, Helps, 503, Some("0x80200069");
+        "the node did not answer in time";
+        "Try again; if it stays, look at the log of the daemon.";
+    Busy: "busy", Eddy, Daemon, Helps, 503, None;
+        "the node has too much to do to take the call";
+        "Try again in a moment.";
+    ShuttingDown: "shutting-down", User, Daemon, Helps, 503, None;
+        "the node is stopping";
+        "Try again when it runs again; its jobs go on from where they were.";
+    DaemonUnreachable: "daemon-unreachable", User, Daemon, Useless, 503, None;
+        "no node answers on this machine";
+        "Start one with `eddy daemon`, or name its home directory with --home.";
+    DaemonIncompatible: "daemon-incompatible", User, Daemon, Useless, 502, None;
+        "the node on this machine answers in a way that this eddy does not understand";
+        "Use the same version of eddy for the command and for the daemon.";
+    SocketUnusable: "socket-unusable", Disk, Daemon, Useless, 500, None;
+        "the control socket cannot be made";
+        "Make sure that its directory is yours, has mode 0700 and a short path, and that no other node uses it.";
+    JobNotFound: "job-not-found", User, NotFound, Useless, 404, Some("0x80200001");
+        "there is no such job";
+        "List the jobs with `eddy job ls`; jobs that have ended are not kept.";
+    WrongState: "wrong-state", User, State, Useless, 409, Some("0x80200002");
+        "the job cannot do that in its state";
+        "See `eddy job show ID` for its state.";
+    EntityNotFound: "entity-not-found", User, NotFound, Useless, 404, Some("0x80200042");
+        "the cache has no such entity";
+        "List what it holds with `eddy cache ls`.";
+    EntityInUse: "entity-in-use", User, State, Helps, 409, Some("0x80200048");
+        "a job or a peer uses this entity";
+        "Wait until the job has ended, or cancel it.";
+
+    // The way to the origin.
+    NameNotResolved: "name-not-resolved", Network, Network, Helps, 502, Some("0x80072ee7");
+        "the name of the host cannot be resolved";
+        "Check the spelling of the host and the DNS of this machine.";
+    ConnectionRefused: "connection-refused", Network, Network, Helps, 502, Some("0x8020002d");
+        "nothing listens at the host's port";
+        "Check the port in the URL; if it is right, the server is down.";
+    HostUnreachable: "host-unreachable", Network, Network, Helps, 502, Some("0x80200010");
+        "there is no way to the host";
+        "Check that this machine is on a network that reaches it, and whether a proxy has to be set (HTTPS_PROXY).";
+    OriginTimeout: "origin-timeout", Network, Network, Helps, 504, Some("0x80200024");
+        "the origin does not answer in time";
+        "Nothing has to be done: the job tries again by itself and keeps what it has.";
+    ConnectionLost: "connection-lost", Network, Network, Helps, 502, Some("0x8020002e");
+        "the connection to the origin broke off";
+        "Nothing has to be done: the job goes on from what it has.";
+    ProxyFailed: "proxy-failed", Network, Network, Helps, 502, Some("0x8020003f");
+        "the proxy does not let the request through";
+        "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and the credentials in them.";
+
+    // TLS.
+    TlsUntrusted: "tls-untrusted", Origin, Tls, Useless, 502, None;
+        "the origin's certificate was not issued by anybody whom this machine trusts";
+        "If the issuer is your own, add its certificate to the trusted ones of the system.";
+    TlsExpired: "tls-expired", Origin, Tls, Useless, 502, None;
+        "the origin's certificate is not valid at this time";
+        "Check the clock of this machine; if it is right, the server's owner has to renew the certificate.";
+    TlsWrongName: "tls-wrong-name", Origin, Tls, Useless, 502, None;
+        "the origin's certificate is for another name";
+        "Use the name that the certificate is for; a wrong name may be somebody in between.";
+    TlsClientCertificate: "tls-client-certificate", User, Tls, Useless, 502, Some("0x80072f0c");
+        "the origin wants a certificate of yours";
+        "This version of eddy cannot show one; use another way to this file.";
+    TlsFailed: "tls-failed", Origin, Tls, Helps, 502, None;
+        "no secure connection to the origin could be agreed";
+        "Check that the port speaks TLS 1.2 or newer; the detail names the alert.";
+
+    // What the origin answers.
+    HttpRedirect: "http-redirect", Origin, Origin, Useless, 502, Some("0x8019012c");
+        "the origin's redirect cannot be followed";
+        "Open the URL in a browser and use the address where it ends.";
+    HttpUnauthorized: "http-unauthorized", User, Origin, Useless, 502, Some("0x80190191");
+        "the origin wants credentials, or refuses those it got";
+        "Check the credentials; a signed URL may have run out.";
+    HttpForbidden: "http-forbidden", Origin, Origin, Useless, 502, Some("0x80190193");
+        "the origin does not give this to you";
+        "Check that you may have it; a signed URL may have run out.";
+    HttpNotFound: "http-not-found", Origin, Origin, Useless, 502, Some("0x80190194");
+        "the origin has nothing at this URL";
+        "Check the URL; it may have moved.";
+    HttpBusy: "http-busy", Origin, Origin, Helps, 502, Some("0x80190198");
+        "the origin cannot answer now";
+        "Nothing has to be done: the job tries again by itself.";
+    HttpRateLimited: "http-rate-limited", Origin, Origin, Helps, 502, None;
+        "the origin asks for fewer requests";
+        "Nothing has to be done: the job waits as long as the origin asks, then goes on.";
+    HttpRefused: "http-refused", Origin, Origin, Useless, 502, Some("0x80190190");
+        "the origin refuses the request";
+        "Check the URL; the detail names the status.";
+    HttpUnsupported: "http-unsupported", Origin, Origin, Useless, 502, Some("0x801901f5");
+        "the origin cannot do what is asked";
+        "Use another server for this file; the detail names the status.";
+    HttpServerError: "http-server-error", Origin, Origin, Helps, 502, Some("0x801901f4");
+        "the origin has an error of its own";
+        "Nothing has to be done: the job tries again by itself.";
+    OriginProtocol: "origin-protocol", Origin, Origin, Helps, 502, Some("0x8020001b");
+        "the origin's answer breaks the rules of HTTP";
+        "Try another server for this file, or without the proxy in between; the detail names the rule.";
+    OriginChanging: "origin-changing", Origin, Integrity, Helps, 502, Some("0x80200073");
+        "the file at the origin changes faster than it can be fetched";
+        "Wait until it stays the same, or ask for a fixed version of it.";
+    LengthMismatch: "length-mismatch", Origin, Integrity, Helps, 502, None;
+        "the origin sent more or fewer bytes than it named";
+        "Try again; if it stays, the server or a proxy in between is broken.";
+    DigestMismatch: "digest-mismatch", Origin, Integrity, Useless, 502, Some("0x80200053");
+        "the file does not have the digest that it should have";
+        "Check the digest; if it is right, this server has another or a damaged file. Nothing was put at the \
+        destination.";
+
+    // The destination.
+    DiskFull: "disk-full", Disk, Destination, Useless, 507, Some("0x80070070");
+        "the disk is full";
+        "Make room, then `eddy job resume ID`: nothing is lost.";
+    DestinationExists: "destination-exists", User, Destination, Useless, 409, Some("0x80070050");
+        "a file already stands at the destination";
+        "Choose another path with -o, or allow it to be replaced with --overwrite.";
+    DestinationIsDirectory: "destination-is-directory", User, Destination, Useless, 409, None;
+        "the destination is a directory";
+        "Name a file in it.";
+    DestinationNoParent: "destination-no-parent", User, Destination, Useless, 409, Some("0x80070003");
+        "the directory of the destination does not exist";
+        "Make it first, or choose another path with -o.";
+    DestinationNotWritable: "destination-not-writable", Disk, Destination, Useless, 403, Some("0x80070005");
+        "the destination cannot be written";
+        "Check the rights on its directory, and that the file system is not read-only.";
+    DestinationUnsafe: "destination-unsafe", User, Destination, Useless, 403, None;
+        "the destination leads through a symbolic link or a special file";
+        "Name the real path.";
+    DiskFailed: "disk-failed", Disk, Destination, Helps, 500, Some("0x8020000d");
+        "the disk failed";
+        "Look at the system's log; if it names the disk, save what is on it.";
+
+    // The store.
+    CacheTooSmall: "cache-too-small", User, Store, Useless, 507, None;
+        "the cache has no room for this file";
+        "Raise its quota, or make room on its disk; `eddy cache info` shows both.";
+    StoreCorrupt: "store-corrupt", Disk, Store, Useless, 500, Some("0x8020006c");
+        "the index of the store is damaged";
+        "Move the store's directory away and start again: files at their destinations are not touched, the cache \
+        fills again.";
+    StoreInUse: "store-in-use", User, Store, Helps, 409, None;
+        "another eddy uses this store";
+        "Use that one, or give this one another --home.";
+    StoreNewer: "store-newer", User, Store, Useless, 409, None;
+        "the store was written by a newer eddy";
+        "Use that version or a newer one, or another --home.";
+    StoreUnusable: "store-unusable", Disk, Store, Useless, 500, None;
+        "the store cannot be read or written";
+        "Check the rights and the room in its directory; the detail names the file.";
+    BlockCorrupt: "block-corrupt", Disk, Store, Helps, 500, None;
+        "a stored block is not what was written";
+        "Nothing has to be done: it was set aside and is fetched again. If it happens often, the disk fails.";
+
+    // Peers.
+    GroupSecretInvalid: "group-secret-invalid", User, Group, Useless, 400, None;
+        "the text is no group secret";
+        "Copy the whole line that `eddy group init` or `eddy group show --secret` printed; one wrong character is \
+        enough.";
+    GroupMissing: "group-missing", User, Group, Useless, 409, Some("0x80200047");
+        "this node is in no group";
+        "Make one with `eddy group init`, or join one with `eddy group join FILE`.";
+    GroupExists: "group-exists", User, Group, Useless, 409, None;
+        "this node is in a group already";
+        "Leave it first with `eddy group leave`.";
+    GroupUnusable: "group-unusable", Disk, Group, Useless, 500, None;
+        "the group's file or the node's key cannot be read or written";
+        "Check that it is yours and has mode 0600; the detail names the file.";
+    PeerProtocol: "peer-protocol", Peer, Group, Helps, 502, Some("0x80200022");
+        "a peer broke the protocol";
+        "Nothing has to be done: another source is used. `eddy peers ls` names the peer.";
+    PeerWrongBytes: "peer-wrong-bytes", Peer, Group, Helps, 502, None;
+        "a peer gave wrong bytes";
+        "Nothing has to be done: they were thrown away and another source is used. `eddy peers ls` names the peer.";
+
+    // eddy.
+    BadConfig: "bad-config", User, Config, Useless, 400, None;
+        "the configuration cannot be used";
+        "The detail names the key or the line.";
+    JobPaused: "job-paused", User, Unfinished, Useless, 409, None;
+        "the job was paused";
+        "Go on with `eddy job resume ID`.";
+    JobCancelled: "job-cancelled", User, Unfinished, Useless, 409, None;
+        "the job was cancelled";
+        "Ask for the file again if you still want it.";
+    Interrupted: "interrupted", User, Interrupted, Helps, 499, None;
+        "interrupted";
+        "The same command goes on from what is here.";
+    Internal: "internal", Eddy, Internal, Helps, 500, None;
+        "an error in eddy itself";
+        "Please report it, with the detail and the log.";
+}
