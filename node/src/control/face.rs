@@ -1,0 +1,64 @@
+//! What the control API asks of the node.
+//!
+//! The API knows nothing of the engine, the store or the peers: it calls a [`Face`]. The node implements it; so does
+//! whatever a test puts behind the real socket. Every answer is one of the API's own views, every refusal a
+//! [`Problem`] with a row of the catalogue.
+//!
+//! The methods are called from many connections at once and must not wait for each other. A call whose client has gone
+//! is dropped at its next `.await`: what must happen whole belongs into the driver, not into the future.
+
+use eddy_wire::api::{
+    CacheView, Cleared, EntityView, JobAction, JobSpec, JobView, Page, PageQuery, PeersView, Problem, Removed,
+    ReportView, StatusView,
+};
+use std::future::Future;
+use tokio::sync::watch;
+
+/// The node, as its control API sees it. Implementations may simply write `async fn`.
+pub trait Face: Send + Sync + 'static {
+    /// How the node is.
+    fn status(&self) -> impl Future<Output = Result<StatusView, Problem>> + Send;
+
+    /// Makes a job. When this returns, the job survives a crash (promise 7).
+    ///
+    /// The number of files and the lengths of texts are within the API's bounds; URLs, digests and destinations are as
+    /// the caller wrote them.
+    fn create_job(&self, spec: JobSpec) -> impl Future<Output = Result<JobView, Problem>> + Send;
+
+    /// One job, by its id as a text: what is no id is no job.
+    fn job(&self, id: &str) -> impl Future<Output = Result<JobView, Problem>> + Send;
+
+    /// The jobs in the order in which they were made; `query.size()` is within the bounds.
+    fn jobs(&self, query: PageQuery) -> impl Future<Output = Result<Page<JobView>, Problem>> + Send;
+
+    /// Does something to a job, and says how it then stands.
+    fn act(&self, id: &str, action: JobAction) -> impl Future<Output = Result<JobView, Problem>> + Send;
+
+    /// Follows a job: the newest view, whenever it changes. The sender is dropped when the job has ended, after the
+    /// last view; a job that has just ended may still be watched for its last view.
+    fn watch(&self, id: &str) -> impl Future<Output = Result<watch::Receiver<JobView>, Problem>> + Send;
+
+    /// The store as a whole.
+    fn cache(&self) -> impl Future<Output = Result<CacheView, Problem>> + Send;
+
+    /// What the store holds, in the order of the ids.
+    fn entities(&self, query: PageQuery) -> impl Future<Output = Result<Page<EntityView>, Problem>> + Send;
+
+    /// One entity. `id` may be any unambiguous beginning of an id.
+    fn entity(&self, id: &str) -> impl Future<Output = Result<EntityView, Problem>> + Send;
+
+    /// Removes one entity from the store.
+    fn remove_entity(&self, id: &str) -> impl Future<Output = Result<Removed, Problem>> + Send;
+
+    /// Removes every entity that nothing uses.
+    fn clear_cache(&self) -> impl Future<Output = Result<Cleared, Problem>> + Send;
+
+    /// The peers, and why there are none if there are none.
+    fn peers(&self) -> impl Future<Output = Result<PeersView, Problem>> + Send;
+
+    /// The account of bytes.
+    fn report(&self, query: PageQuery) -> impl Future<Output = Result<ReportView, Problem>> + Send;
+
+    /// Begins to stop the node. Returns at once; the node stops when the answer is out.
+    fn shutdown(&self) -> impl Future<Output = Result<(), Problem>> + Send;
+}
