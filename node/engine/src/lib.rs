@@ -1,1 +1,33 @@
-//! Room under construction.
+//! The pure engine: it decides, shells act.
+//!
+//! The engine has no clock, socket, file or task. It speaks in four families of methods: getters; `handle` (inputs, with
+//! `now`); commands named as the user thinks (`create`, `resume`, `suspend`, `cancel`, `complete`); outputs `poll_effect`,
+//! `poll_notice`, `poll_timeout`. One driver task owns it: take `now` once, hand the input in, drain the effects (persist
+//! first, then act), publish the notices, wait until the next input or the timeout.
+//!
+//! | module | decides |
+//! |---|---|
+//! | [`job::state`] | which state follows from which event: the one transition table |
+//! | [`job::spec`] | what a job asks for |
+//! | [`job::record`] | what of a job must survive a crash |
+//! | [`file`] | what one file needs next: contact, peers, blocks, staging |
+//! | [`planner`] | which block comes from which source |
+//! | [`schedule`] | whose turn it is |
+//! | [`retry`] | whether and when to try again |
+//! | [`meter`] | rate and remaining time |
+//! | [`engine`] | all of it together, behind inputs and outputs |
+
+pub mod engine;
+pub mod file;
+pub mod job;
+pub mod meter;
+pub mod planner;
+pub mod port;
+pub mod retry;
+pub mod schedule;
+
+pub use engine::{Engine, EngineConfig};
+pub use job::record::JobRecord;
+pub use job::spec::{FileSpec, Finish, JobId, JobSpec, Patience, PeerUse, Priority};
+pub use job::state::{JobEvent, JobState};
+pub use port::{Effect, Failure, FailureClass, FetchId, FileRef, Input, Notice, Now, Peer};

@@ -1,0 +1,40 @@
+//! What of a job must survive a crash: written before the act that it announces.
+
+use super::spec::{JobId, JobSpec};
+use super::state::JobState;
+use crate::port::Failure;
+use serde::{Deserialize, Serialize};
+
+/// The durable form of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// Its name.
+    pub id: JobId,
+    /// What it asks for.
+    pub spec: JobSpec,
+    /// Its state, as [`JobState::at_rest`].
+    pub state: JobState,
+    /// When it was created, in seconds since the Unix epoch.
+    pub created: i64,
+    /// The fault that stopped it, if one did.
+    pub failure: Option<Failure>,
+    /// How far each file is, in the order of the specification.
+    pub files: Vec<FileRecord>,
+}
+
+/// The durable state of one file. The blocks that are held are the store's knowledge, not the job's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileRecord {
+    /// Not whole.
+    Wanted,
+    /// Whole, verified, and standing under its temporary name beside the destination.
+    Staged {
+        /// Bytes.
+        length: u64,
+    },
+    /// Visible at its destination.
+    Published {
+        /// Bytes.
+        length: u64,
+    },
+}

@@ -1,0 +1,587 @@
+//! Which block comes from which source.
+//!
+//! Peers first, because they spare the origin; the origin for what no usable peer holds. A source that stalls, lies or leaves
+//! loses its blocks at once to another one, at the latest the origin, so a peer can cost a bounded delay and nothing more
+//! (promise 5). Nothing here is random but the order in which several peers are read.
+
+use crate::port::{FetchId, Peer, PeerFault};
+use eddy_content::http::RangeSupport;
+use eddy_content::{BLOCK_SIZE, BlockSet, Geometry};
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+/// How long answers of peers are waited for before the origin is used.
+pub const ANSWER_WAIT: Duration = Duration::from_millis(300);
+/// Without a byte for this long a peer has stalled; with the abort this keeps the promise of another source within 1 s.
+pub const PEER_STALL: Duration = Duration::from_millis(800);
+/// How often peers that lack something are asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// A peer that has too much to do is left alone for this long.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+/// What a busy peer holds is kept for it for this long; then the origin may be asked.
+const BUSY_PATIENCE: Duration = Duration::from_secs(1);
+/// Stalls of one peer after which this file no longer uses it for a while.
+const STALLS: u32 = 2;
+/// A peer out of use may be tried again after this.
+const BAR: Duration = Duration::from_secs(60);
+/// Bytes of one request to a peer.
+const PEER_RUN: u64 = 16 * 1024 * 1024;
+/// Requests under way to one peer for one file.
+const FLIGHTS_PER_PEER: usize = 3;
+/// Requests under way to the origin for one file.
+const ORIGIN_FLIGHTS: usize = 4;
+/// Bytes of the smallest request to the origin (T-29).
+const ORIGIN_RUN_MIN: u64 = 1024 * 1024;
+/// Bytes of the largest request to the origin: what is lost of parallelism when one connection is slow.
+const ORIGIN_RUN_MAX: u64 = 64 * 1024 * 1024;
+
+/// Where the blocks of a fetch come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The origin.
+    Origin,
+    /// A peer.
+    Peer(Peer),
+}
+
+/// A fetch under way.
+#[derive(Debug, Clone)]
+struct Flight {
+    source: Source,
+    blocks: Range<u32>,
+    last_byte: Duration,
+    is_aborting: bool,
+}
+
+/// What is known of one peer in the matter of this file.
+#[derive(Debug, Clone, Default)]
+struct Neighbour {
+    holds: BlockSet,
+    asked: Option<Duration>,
+    is_answered: bool,
+    stalls: u32,
+    barred_until: Option<Duration>,
+    busy_since: Option<Duration>,
+}
+
+/// The planner of one file.
+#[derive(Debug)]
+pub struct Planner {
+    geometry: Geometry,
+    held: BlockSet,
+    flights: BTreeMap<FetchId, Flight>,
+    neighbours: BTreeMap<Peer, Neighbour>,
+    ranges: RangeSupport,
+    origin_not_before: Duration,
+}
+
+/// One thing that the plan wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Begin a fetch.
+    Fetch {
+        /// From where.
+        source: Source,
+        /// Which blocks.
+        blocks: Range<u32>,
+    },
+    /// End a fetch whose source has stalled.
+    Abort {
+        /// Which.
+        fetch: FetchId,
+    },
+    /// Ask these peers what they hold.
+    Ask {
+        /// Whom.
+        peers: Vec<Peer>,
+    },
+}
+
+impl Planner {
+    /// The planner of an entity of which `held` is there already.
+    #[must_use]
+    pub fn new(geometry: Geometry, held: BlockSet, ranges: RangeSupport) -> Self {
+        Self {
+            geometry,
+            held,
+            flights: BTreeMap::new(),
+            neighbours: BTreeMap::new(),
+            ranges,
+            origin_not_before: Duration::ZERO,
+        }
+    }
+
+    /// The blocks that are durable.
+    #[must_use]
+    pub fn held(&self) -> &BlockSet {
+        &self.held
+    }
+
+    /// The geometry of the entity.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Whether the origin serves ranges, as far as is known.
+    #[must_use]
+    pub fn ranges(&self) -> RangeSupport {
+        self.ranges
+    }
+
+    /// Whether every block is durable.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.held.contains_run(self.geometry.all_blocks())
+    }
+
+    /// Whether a fetch is still under way.
+    #[must_use]
+    pub fn has_flights(&self) -> bool {
+        !self.flights.is_empty()
+    }
+
+    /// The fetches under way.
+    pub fn fetches(&self) -> impl Iterator<Item = FetchId> + '_ {
+        self.flights.keys().copied()
+    }
+
+    /// Where a fetch comes from, if it is this planner's.
+    #[must_use]
+    pub fn source_of(&self, fetch: FetchId) -> Option<Source> {
+        self.flights.get(&fetch).map(|flight| flight.source)
+    }
+
+    /// Number of peers that hold something that is of use now.
+    #[must_use]
+    pub fn useful_peers(&self, now: Duration) -> usize {
+        self.neighbours.values().filter(|n| n.is_usable(now) && !n.holds.is_empty()).count()
+    }
+
+    /// Enters a fetch that was begun.
+    pub fn begin(&mut self, now: Duration, fetch: FetchId, source: Source, blocks: Range<u32>) {
+        self.flights.insert(fetch, Flight { source, blocks, last_byte: now, is_aborting: false });
+    }
+
+    /// Bytes of a fetch arrived.
+    pub fn on_bytes(&mut self, now: Duration, fetch: FetchId) {
+        let Some(flight) = self.flights.get_mut(&fetch) else { return };
+        flight.last_byte = now;
+        if let Source::Peer(peer) = flight.source
+            && let Some(neighbour) = self.neighbours.get_mut(&peer)
+        {
+            neighbour.busy_since = None;
+        }
+    }
+
+    /// Blocks are durable.
+    pub fn on_committed(&mut self, now: Duration, fetch: FetchId, blocks: &BlockSet) {
+        self.held.union_with(blocks);
+        self.on_bytes(now, fetch);
+    }
+
+    /// Blocks are no longer held.
+    pub fn on_damaged(&mut self, blocks: &BlockSet) {
+        self.held.difference_with(blocks);
+    }
+
+    /// A fetch is over: its blocks that are not held are free for another source.
+    pub fn on_ended(&mut self, fetch: FetchId) {
+        self.flights.remove(&fetch);
+    }
+
+    /// A peer failed this file.
+    pub fn on_peer_fault(&mut self, now: Duration, peer: Peer, fault: PeerFault) {
+        let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
+        match fault {
+            PeerFault::Busy => {
+                neighbour.busy_since.get_or_insert(now);
+                neighbour.barred_until = Some(now + BUSY_PAUSE);
+            }
+            PeerFault::NotHere => neighbour.forget_answer(),
+            PeerFault::Gone => {
+                self.neighbours.remove(&peer);
+            }
+            PeerFault::Lied => neighbour.bar(now),
+            PeerFault::Stalled => {
+                neighbour.stalls += 1;
+                neighbour.barred_until = Some(now + BUSY_PAUSE);
+                if neighbour.stalls >= STALLS {
+                    neighbour.bar(now);
+                }
+            }
+        }
+    }
+
+    /// A peer said what it holds.
+    pub fn on_holds(&mut self, peer: Peer, blocks: BlockSet) {
+        let neighbour = self.neighbours.entry(peer).or_default();
+        neighbour.is_answered = true;
+        neighbour.holds = blocks.intersection(&BlockSet::from_run(self.geometry.all_blocks()));
+    }
+
+    /// A peer left: what it was asked for is forgotten; its flights end by themselves.
+    pub fn on_peer_down(&mut self, peer: Peer) {
+        self.neighbours.remove(&peer);
+    }
+
+    /// The origin is left alone until then.
+    pub fn hold_origin_until(&mut self, until: Duration) {
+        self.origin_not_before = until;
+    }
+
+    /// The origin turned out not to serve ranges.
+    pub fn on_no_ranges(&mut self) {
+        self.ranges = RangeSupport::No;
+    }
+
+    /// Decides what to do now, with `peers` connected and `may_ask` of them.
+    pub fn plan(&mut self, now: Duration, peers: &[Peer], rng: &mut SmallRng) -> Vec<Order> {
+        let mut orders = self.stalled(now);
+        if self.is_complete() {
+            return orders;
+        }
+        if let Some(order) = self.ask(now, peers) {
+            orders.push(order);
+        }
+        let mut free = self.free_blocks();
+        self.plan_peers(now, &mut free, &mut orders, rng);
+        self.plan_origin(now, free, &mut orders);
+        orders
+    }
+
+    /// When [`Self::plan`] may decide otherwise though nothing happens.
+    #[must_use]
+    pub fn timeout(&self, now: Duration) -> Option<Duration> {
+        let stalls = self.flights.values().filter(|f| matches!(f.source, Source::Peer(_)) && !f.is_aborting);
+        let stalls = stalls.map(|f| f.last_byte + PEER_STALL);
+        let answers = self.neighbours.values().filter(|n| !n.is_answered).filter_map(|n| n.asked);
+        let answers = answers.map(|asked| asked + ANSWER_WAIT);
+        let bars = self.neighbours.values().filter_map(|n| n.barred_until);
+        let busy = self.neighbours.values().filter_map(|n| n.busy_since).map(|since| since + BUSY_PATIENCE);
+        let asks = self.neighbours.values().filter_map(|n| n.asked).map(|asked| asked + ASK_AGAIN);
+        let origin = Some(self.origin_not_before).into_iter();
+        stalls.chain(answers).chain(bars).chain(busy).chain(asks).chain(origin).filter(|at| *at > now).min()
+    }
+
+    fn stalled(&mut self, now: Duration) -> Vec<Order> {
+        let mut stalled = Vec::new();
+        for (fetch, flight) in &mut self.flights {
+            let is_late = now.saturating_sub(flight.last_byte) >= PEER_STALL;
+            if matches!(flight.source, Source::Peer(_)) && is_late && !flight.is_aborting {
+                flight.is_aborting = true;
+                stalled.push((*fetch, flight.source));
+            }
+        }
+        for (_, source) in &stalled {
+            if let Source::Peer(peer) = source {
+                self.on_peer_fault(now, *peer, PeerFault::Stalled);
+            }
+        }
+        stalled.into_iter().map(|(fetch, _)| Order::Abort { fetch }).collect()
+    }
+
+    fn ask(&mut self, now: Duration, peers: &[Peer]) -> Option<Order> {
+        let mut asked = Vec::new();
+        for peer in peers {
+            let neighbour = self.neighbours.entry(*peer).or_default();
+            let holds_all = neighbour.holds.contains_run(self.geometry.all_blocks());
+            let is_due = neighbour.asked.is_none_or(|at| now.saturating_sub(at) >= ASK_AGAIN && !holds_all);
+            if is_due && neighbour.is_usable(now) {
+                neighbour.asked = Some(now);
+                asked.push(*peer);
+            }
+        }
+        (!asked.is_empty()).then_some(Order::Ask { peers: asked })
+    }
+
+    /// Blocks that nobody is fetching. The blocks of a flight that is being ended are free at once: a second copy of a
+    /// block that still arrives is counted as waste by the store, a delay would be felt by the user.
+    fn free_blocks(&self) -> BlockSet {
+        let mut free = BlockSet::from_run(self.geometry.all_blocks());
+        free.difference_with(&self.held);
+        for flight in self.flights.values().filter(|f| !f.is_aborting) {
+            free.remove(flight.blocks.clone());
+        }
+        free
+    }
+
+    fn plan_peers(&mut self, now: Duration, free: &mut BlockSet, orders: &mut Vec<Order>, rng: &mut SmallRng) {
+        let mut places: Vec<(Peer, usize)> = self
+            .neighbours
+            .iter()
+            .filter(|(_, n)| n.is_usable(now) && !n.holds.is_empty())
+            .map(|(peer, _)| (*peer, FLIGHTS_PER_PEER.saturating_sub(self.flights_of(Source::Peer(*peer)))))
+            .collect();
+        let is_alone = places.len() == 1;
+        while !free.is_empty() {
+            let mut is_progress = false;
+            for (peer, left) in &mut places {
+                if *left == 0 {
+                    continue;
+                }
+                let offered = self.neighbours[peer].holds.intersection(free);
+                let Some(run) = self.choose_run(&offered, is_alone, rng) else { continue };
+                free.remove(run.clone());
+                orders.push(Order::Fetch { source: Source::Peer(*peer), blocks: run });
+                *left -= 1;
+                is_progress = true;
+            }
+            if !is_progress {
+                break;
+            }
+        }
+    }
+
+    /// The lowest run when there is one peer; a random place when there are several, so that they are read side by side
+    /// and neighbours that start together soon have different blocks to give.
+    fn choose_run(&self, offered: &BlockSet, in_order: bool, rng: &mut SmallRng) -> Option<Range<u32>> {
+        let longest = (PEER_RUN / BLOCK_SIZE) as u32;
+        let runs = offered.run_count();
+        if runs == 0 {
+            return None;
+        }
+        if in_order {
+            let run = offered.first_run()?;
+            return Some(run.start..run.end.min(run.start + longest));
+        }
+        let run = offered.runs().nth(rng.random_range(0..runs))?;
+        let pieces = (run.end - run.start).div_ceil(longest);
+        let start = run.start + rng.random_range(0..pieces) * longest;
+        Some(start..run.end.min(start + longest))
+    }
+
+    fn plan_origin(&self, now: Duration, mut free: BlockSet, orders: &mut Vec<Order>) {
+        if now < self.origin_not_before || self.awaits_answers(now) {
+            return;
+        }
+        // What a usable peer holds is left to it, even if it is occupied now.
+        for neighbour in self.neighbours.values().filter(|n| n.may_soon_serve(now)) {
+            free.difference_with(&neighbour.holds);
+        }
+        let under_way = self.flights_of(Source::Origin);
+        if self.ranges == RangeSupport::No {
+            // One stream from the first byte; a second would cost a second copy.
+            if let (0, Some(run)) = (under_way, free.first_run()) {
+                orders.push(Order::Fetch { source: Source::Origin, blocks: run.start..self.geometry.block_count() });
+            }
+            return;
+        }
+        let longest = self.origin_run(free.len());
+        for _ in under_way..ORIGIN_FLIGHTS {
+            let Some(run) = free.first_run() else { break };
+            let run = run.start..self.segment_end(run.start, longest).min(run.end);
+            free.remove(run.clone());
+            orders.push(Order::Fetch { source: Source::Origin, blocks: run });
+        }
+    }
+
+    /// Blocks of one origin request: the free ones over twice the flights, between the bounds.
+    fn origin_run(&self, free: u32) -> u32 {
+        let share = u64::from(free) * BLOCK_SIZE / (2 * ORIGIN_FLIGHTS as u64);
+        (share.clamp(ORIGIN_RUN_MIN, ORIGIN_RUN_MAX) / BLOCK_SIZE) as u32
+    }
+
+    /// The end of a request that starts at `start` and has about `longest` blocks: a segment's end.
+    fn segment_end(&self, start: u32, longest: u32) -> u32 {
+        let last = start.saturating_add(longest.max(1)) - 1;
+        self.geometry.blocks_of_segment(self.geometry.segment_of(last.min(self.geometry.block_count() - 1))).end
+    }
+
+    fn awaits_answers(&self, now: Duration) -> bool {
+        self.neighbours
+            .values()
+            .any(|n| !n.is_answered && n.asked.is_some_and(|at| now.saturating_sub(at) < ANSWER_WAIT))
+    }
+
+    fn flights_of(&self, source: Source) -> usize {
+        self.flights.values().filter(|flight| flight.source == source).count()
+    }
+}
+
+impl Neighbour {
+    fn is_usable(&self, now: Duration) -> bool {
+        self.barred_until.is_none_or(|until| now >= until)
+    }
+
+    /// Usable, or busy since a moment ago.
+    fn may_soon_serve(&self, now: Duration) -> bool {
+        let is_briefly_busy = self.busy_since.is_some_and(|since| now.saturating_sub(since) < BUSY_PATIENCE);
+        match self.busy_since {
+            Some(_) => is_briefly_busy,
+            None => self.is_usable(now),
+        }
+    }
+
+    fn bar(&mut self, now: Duration) {
+        self.stalls = 0;
+        self.barred_until = Some(now + BAR);
+        self.forget_answer();
+    }
+
+    fn forget_answer(&mut self) {
+        self.holds = BlockSet::new();
+        self.is_answered = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    const A: Peer = Peer([1; 32]);
+    const B: Peer = Peer([2; 32]);
+
+    type Begun = (FetchId, Source, Range<u32>);
+
+    struct Rig {
+        planner: Planner,
+        now: Duration,
+        rng: SmallRng,
+        next: u64,
+    }
+
+    impl Rig {
+        fn new(length: u64) -> Self {
+            let geometry = Geometry::new(length).unwrap();
+            let planner = Planner::new(geometry, BlockSet::new(), RangeSupport::Yes);
+            Self { planner, now: Duration::ZERO, rng: SmallRng::seed_from_u64(7), next: 0 }
+        }
+
+        /// Plans and begins what the plan says; gives the orders with the names of the fetches begun.
+        fn plan(&mut self, peers: &[Peer]) -> (Vec<Order>, Vec<Begun>) {
+            let orders = self.planner.plan(self.now, peers, &mut self.rng);
+            let mut begun = Vec::new();
+            for order in &orders {
+                if let Order::Fetch { source, blocks } = order {
+                    self.next += 1;
+                    self.planner.begin(self.now, FetchId(self.next), *source, blocks.clone());
+                    begun.push((FetchId(self.next), *source, blocks.clone()));
+                }
+            }
+            (orders, begun)
+        }
+
+        fn all(&self) -> BlockSet {
+            BlockSet::from_run(self.planner.geometry().all_blocks())
+        }
+    }
+
+    #[test]
+    fn alone_the_origin_gives_everything_in_a_few_parallel_requests() {
+        let mut rig = Rig::new(256 << 20);
+        let (_, begun) = rig.plan(&[]);
+        assert_eq!(begun.len(), ORIGIN_FLIGHTS);
+        assert!(begun.iter().all(|(_, source, _)| *source == Source::Origin));
+        assert!(begun.windows(2).all(|pair| pair[0].2.end == pair[1].2.start));
+        assert_eq!(rig.plan(&[]).0, vec![]);
+    }
+
+    #[test]
+    fn the_origin_waits_for_answers_but_not_for_ever() {
+        let mut rig = Rig::new(64 << 20);
+        assert_eq!(rig.plan(&[A]).0, vec![Order::Ask { peers: vec![A] }]);
+        assert_eq!(rig.planner.timeout(rig.now), Some(ANSWER_WAIT));
+        rig.now = ANSWER_WAIT;
+        let (_, begun) = rig.plan(&[A]);
+        assert!(begun.iter().all(|(_, source, _)| *source == Source::Origin) && !begun.is_empty());
+    }
+
+    #[test]
+    fn what_a_peer_holds_is_not_asked_of_the_origin() {
+        let mut rig = Rig::new(64 << 20);
+        rig.plan(&[A]);
+        rig.planner.on_holds(A, BlockSet::from_run(0..512));
+        let (_, begun) = rig.plan(&[A]);
+        let (peer, origin): (Vec<_>, Vec<_>) = begun.into_iter().partition(|(_, source, _)| *source == Source::Peer(A));
+        assert!(peer.iter().all(|(_, _, blocks)| blocks.end <= 512) && !peer.is_empty());
+        assert!(origin.iter().all(|(_, _, blocks)| blocks.start >= 512) && !origin.is_empty());
+    }
+
+    #[test]
+    fn a_stalled_peer_loses_its_blocks_within_a_second() {
+        let mut rig = Rig::new(4 << 20);
+        rig.plan(&[A]);
+        rig.planner.on_holds(A, rig.all());
+        let (_, first) = rig.plan(&[A]);
+        assert!(first.iter().all(|(_, source, _)| *source == Source::Peer(A)));
+        rig.now += PEER_STALL;
+        let (orders, second) = rig.plan(&[A]);
+        assert_eq!(orders.iter().filter(|o| matches!(o, Order::Abort { .. })).count(), first.len());
+        assert!(second.iter().all(|(_, source, _)| *source == Source::Origin) && !second.is_empty());
+        assert!(rig.now < Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_liar_is_not_asked_again() {
+        let mut rig = Rig::new(4 << 20);
+        rig.plan(&[A]);
+        rig.planner.on_holds(A, rig.all());
+        let (_, begun) = rig.plan(&[A]);
+        for (fetch, ..) in begun {
+            rig.planner.on_ended(fetch);
+            rig.planner.on_peer_fault(rig.now, A, PeerFault::Lied);
+        }
+        let (orders, begun) = rig.plan(&[A]);
+        assert!(!orders.iter().any(|order| matches!(order, Order::Ask { .. })));
+        assert!(begun.iter().all(|(_, source, _)| *source == Source::Origin) && !begun.is_empty());
+    }
+
+    #[test]
+    fn a_busy_peer_is_waited_for_a_moment_only() {
+        let mut rig = Rig::new(4 << 20);
+        rig.plan(&[A]);
+        rig.planner.on_holds(A, rig.all());
+        for (fetch, ..) in rig.plan(&[A]).1 {
+            rig.planner.on_ended(fetch);
+        }
+        rig.planner.on_peer_fault(rig.now, A, PeerFault::Busy);
+        assert_eq!(rig.plan(&[A]).1, vec![]);
+        rig.now += BUSY_PATIENCE;
+        rig.planner.on_peer_fault(rig.now, A, PeerFault::Busy);
+        assert!(rig.plan(&[A]).1.iter().all(|(_, source, _)| *source == Source::Origin));
+    }
+
+    #[test]
+    fn two_holders_are_read_side_by_side() {
+        let mut rig = Rig::new(256 << 20);
+        rig.plan(&[A, B]);
+        rig.planner.on_holds(A, rig.all());
+        rig.planner.on_holds(B, rig.all());
+        let (_, begun) = rig.plan(&[A, B]);
+        for peer in [A, B] {
+            assert_eq!(begun.iter().filter(|(_, s, _)| *s == Source::Peer(peer)).count(), FLIGHTS_PER_PEER);
+        }
+        let mut seen = BlockSet::new();
+        for (_, _, blocks) in begun {
+            assert!(seen.intersection(&BlockSet::from_run(blocks.clone())).is_empty(), "no block twice");
+            seen.insert(blocks);
+        }
+    }
+
+    #[test]
+    fn without_ranges_there_is_one_stream() {
+        let mut rig = Rig::new(64 << 20);
+        rig.planner.on_no_ranges();
+        let (_, begun) = rig.plan(&[]);
+        assert_eq!(begun.iter().map(|(_, _, b)| b.clone()).collect::<Vec<_>>(), vec![0..1024]);
+        assert_eq!(rig.plan(&[]).1, vec![]);
+    }
+
+    #[test]
+    fn damaged_blocks_are_fetched_again() {
+        let mut rig = Rig::new(1 << 20);
+        let (_, begun) = rig.plan(&[]);
+        for (fetch, _, blocks) in begun {
+            rig.planner.on_committed(rig.now, fetch, &BlockSet::from_run(blocks));
+            rig.planner.on_ended(fetch);
+        }
+        assert!(rig.planner.is_complete());
+        rig.planner.on_damaged(&BlockSet::from_run(3..4));
+        assert_eq!(rig.plan(&[]).1.len(), 1);
+    }
+}

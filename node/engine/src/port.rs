@@ -1,0 +1,367 @@
+//! The engine's ports: what goes in, what comes out.
+
+use crate::job::record::JobRecord;
+use crate::job::spec::{Credentials, JobId};
+use eddy_content::digest::ExpectedDigest;
+use eddy_content::http::RangeSupport;
+use eddy_content::{BlockSet, Entity, ResourceUrl, Root, Validator};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+/// The moment at which an input is handled: the only time that the engine knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Monotonic time since the engine's shell started.
+    pub mono: Duration,
+    /// Wall clock in seconds since the Unix epoch; for records that people read.
+    pub wall: i64,
+}
+
+/// A peer: a neighbour that has proved its membership. Its Ed25519 public key.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Peer(pub [u8; 32]);
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Peer({:02x}{:02x}{:02x}{:02x}..)", self.0[0], self.0[1], self.0[2], self.0[3])
+    }
+}
+
+/// The name of one fetch, unique in the life of an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FetchId(pub u64);
+
+/// One file of one job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileRef {
+    /// The job.
+    pub job: JobId,
+    /// Its place in the job's specification.
+    pub file: u32,
+}
+
+/// Why something did not work, in terms that the engine can act on and a person can read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Whether a further attempt is worth it.
+    pub class: FailureClass,
+    /// The stable code of the error catalogue.
+    pub code: String,
+    /// What happened to which object, as a lower-case fragment without secrets.
+    pub detail: String,
+    /// The pause that the other side asked for.
+    pub retry_after: Option<Duration>,
+}
+
+/// Whether a further attempt is worth it (F-29).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FailureClass {
+    /// Somebody must change something first.
+    Fatal,
+    /// May pass by itself.
+    Transient,
+    /// The origin could not be reached at all: may pass, but whoever watches wants to know at once.
+    Unreachable,
+    /// The disk is full or failing: the job waits, the cache gives way first (C-08).
+    Disk,
+}
+
+impl Failure {
+    /// A failure that needs somebody's hand.
+    #[must_use]
+    pub fn fatal(code: &str, detail: impl Into<String>) -> Self {
+        Self { class: FailureClass::Fatal, code: code.to_owned(), detail: detail.into(), retry_after: None }
+    }
+
+    /// A failure that may pass by itself.
+    #[must_use]
+    pub fn transient(code: &str, detail: impl Into<String>) -> Self {
+        Self { class: FailureClass::Transient, code: code.to_owned(), detail: detail.into(), retry_after: None }
+    }
+}
+
+/// How the origin is first asked about a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContactMethod {
+    /// HEAD: the body may come from the cache or from peers.
+    Describe,
+    /// A ranged GET from byte 0 to this byte, inclusive: the first useful bytes in the first round trip.
+    FirstRange {
+        /// Last byte asked for.
+        last: u64,
+    },
+    /// A plain GET: the origin gave no version under which ranges could be joined.
+    Whole,
+}
+
+/// What the engine wants done. Carried out in order; [`Effect::Persist`] is durable before what follows it is begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Write the job down.
+    Persist(Box<JobRecord>),
+    /// Forget the job durably.
+    Erase(JobId),
+    /// Look whether the destination can be written and whether a version of the resource is held.
+    Prepare {
+        /// The file.
+        file: FileRef,
+    },
+    /// Ask the origin; a body that comes with the answer is parked for [`Effect::Pump`] or [`Effect::Stream`].
+    Contact {
+        /// The fetch's name.
+        fetch: FetchId,
+        /// The file.
+        file: FileRef,
+        /// What to ask for.
+        url: ResourceUrl,
+        /// What to prove oneself with.
+        credentials: Option<Credentials>,
+        /// How.
+        method: ContactMethod,
+    },
+    /// Open the entity in the store, making room for it.
+    Open {
+        /// The file.
+        file: FileRef,
+        /// The version.
+        entity: Entity,
+        /// The URL of the job, before redirects.
+        requested_url: ResourceUrl,
+        /// Whether peers may have it.
+        shareable: bool,
+        /// For the delivered file's time.
+        last_modified: Option<i64>,
+        /// What the origin and the job promise about the bytes.
+        digests: Vec<ExpectedDigest>,
+    },
+    /// Ask peers which blocks they hold of the file's open entity.
+    Ask {
+        /// The file.
+        file: FileRef,
+        /// Whom.
+        peers: Vec<Peer>,
+    },
+    /// Move the parked body of a contact into the store, these blocks of it, then drop it.
+    Pump {
+        /// The contact's fetch.
+        fetch: FetchId,
+        /// The file.
+        file: FileRef,
+        /// The blocks to take.
+        blocks: Range<u32>,
+    },
+    /// Fetch blocks from the origin.
+    FetchOrigin {
+        /// The fetch's name.
+        fetch: FetchId,
+        /// The file.
+        file: FileRef,
+        /// What to prove oneself with.
+        credentials: Option<Credentials>,
+        /// The blocks.
+        blocks: Range<u32>,
+        /// Whether a range can be asked for; if not, the shell reads from byte 0 and skips.
+        ranges: RangeSupport,
+    },
+    /// Fetch blocks from a peer.
+    FetchPeer {
+        /// The fetch's name.
+        fetch: FetchId,
+        /// The file.
+        file: FileRef,
+        /// From whom.
+        peer: Peer,
+        /// The blocks.
+        blocks: Range<u32>,
+    },
+    /// Write the parked body of a contact straight to the staged file: content that cannot be resumed or shared.
+    Stream {
+        /// The contact's fetch.
+        fetch: FetchId,
+        /// The file.
+        file: FileRef,
+        /// Digests that the bytes must have.
+        digests: Vec<ExpectedDigest>,
+    },
+    /// End a fetch; it still reports [`Input::Ended`].
+    Abort {
+        /// Which.
+        fetch: FetchId,
+    },
+    /// Copy the whole, verified entity to the temporary file beside the destination, checking every digest.
+    Stage {
+        /// The file.
+        file: FileRef,
+        /// Digests that the bytes must have.
+        digests: Vec<ExpectedDigest>,
+    },
+    /// Rename the staged file to its destination.
+    Publish {
+        /// The file.
+        file: FileRef,
+    },
+    /// Delete the staged file, if there is one.
+    Discard {
+        /// The file.
+        file: FileRef,
+    },
+    /// Let go of the file's entity.
+    Release {
+        /// The file.
+        file: FileRef,
+    },
+}
+
+/// What the origin said about a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contacted {
+    /// The final URL, after redirects.
+    pub url: ResourceUrl,
+    /// The strong validator, if there is one.
+    pub validator: Option<Validator>,
+    /// The complete length, if known.
+    pub length: Option<u64>,
+    /// Whether ranges can be asked for.
+    pub ranges: RangeSupport,
+    /// Whether the bytes may be kept beyond the job.
+    pub storable: bool,
+    /// Whether peers may have them.
+    pub shareable: bool,
+    /// For the delivered file's time.
+    pub last_modified: Option<i64>,
+    /// Digests of the whole that the origin named.
+    pub digests: Vec<ExpectedDigest>,
+    /// The bytes that the parked body will carry; the end is unknown when the length is.
+    pub body: Option<(u64, Option<u64>)>,
+}
+
+/// How a fetch ended. Everything that it committed was reported before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FetchOutcome {
+    /// All blocks were committed.
+    Done,
+    /// Ended because the engine said so.
+    Aborted,
+    /// The origin now names another version.
+    Changed,
+    /// The origin, or this node's disk, failed.
+    Failed(Failure),
+    /// The peer failed.
+    PeerFailed(PeerFault),
+}
+
+/// What a peer did wrong, or could not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PeerFault {
+    /// Sent bytes, hashes or statements that do not verify.
+    Lied,
+    /// The connection is gone.
+    Gone,
+    /// Has too much to do.
+    Busy,
+    /// No longer holds the blocks.
+    NotHere,
+    /// Sent nothing for too long.
+    Stalled,
+}
+
+/// A file that stands, whole and durable, beside its destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StagedFile {
+    /// Bytes.
+    pub length: u64,
+    /// BLAKE3 of the whole.
+    pub root: Root,
+}
+
+/// What happened outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// Answer to [`Effect::Prepare`]: whether bytes of some version of the resource are held.
+    Prepared {
+        /// The file.
+        file: FileRef,
+        /// Whether bytes are held, or why the destination will not do.
+        result: Result<bool, Failure>,
+    },
+    /// Answer to [`Effect::Contact`].
+    Contacted {
+        /// The fetch.
+        fetch: FetchId,
+        /// What the origin said.
+        result: Result<Box<Contacted>, Failure>,
+    },
+    /// Answer to [`Effect::Open`]: the blocks that are held already.
+    Opened {
+        /// The file.
+        file: FileRef,
+        /// Held blocks.
+        result: Result<BlockSet, Failure>,
+    },
+    /// One peer's answer to [`Effect::Ask`]; no blocks when it has none or will not say.
+    Holds {
+        /// The file.
+        file: FileRef,
+        /// Who.
+        peer: Peer,
+        /// What it holds.
+        blocks: BlockSet,
+    },
+    /// Bytes arrived that are not yet acknowledged by the store.
+    Received {
+        /// The fetch.
+        fetch: FetchId,
+        /// Bytes since the last report.
+        bytes: u64,
+    },
+    /// Blocks are durable.
+    Committed {
+        /// The fetch.
+        fetch: FetchId,
+        /// Which blocks.
+        blocks: BlockSet,
+    },
+    /// A fetch is over.
+    Ended {
+        /// The fetch.
+        fetch: FetchId,
+        /// How.
+        outcome: FetchOutcome,
+    },
+    /// Blocks that were held turned out to be damaged and are held no more.
+    Damaged {
+        /// The file.
+        file: FileRef,
+        /// Which blocks.
+        blocks: BlockSet,
+    },
+    /// Answer to [`Effect::Stage`] and [`Effect::Stream`].
+    Staged {
+        /// The file.
+        file: FileRef,
+        /// The staged file.
+        result: Result<StagedFile, Failure>,
+    },
+    /// Answer to [`Effect::Publish`].
+    Published {
+        /// The file.
+        file: FileRef,
+        /// Whether it is visible.
+        result: Result<(), Failure>,
+    },
+    /// A member of the group is connected.
+    PeerUp(Peer),
+    /// A member is no longer connected.
+    PeerDown(Peer),
+}
+
+/// What others may want to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Something about the job that people see has changed.
+    JobChanged(JobId),
+    /// The job has reached a final state.
+    JobEnded(JobId),
+}

@@ -1,0 +1,84 @@
+//! Whether and when to try again.
+//!
+//! Better numbers than BITS's 10 minutes: first wait short, doubling, jittered, capped; an origin's `Retry-After` wins.
+
+use crate::job::spec::Patience;
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use std::time::Duration;
+
+/// First wait of a job that nobody watches.
+const BACKGROUND_FIRST: Duration = Duration::from_secs(60);
+/// Longest wait of a job that nobody watches.
+const BACKGROUND_LONGEST: Duration = Duration::from_secs(600);
+/// First wait of a job that somebody watches.
+const WATCHING_FIRST: Duration = Duration::from_secs(1);
+/// Longest wait of a job that somebody watches.
+const WATCHING_LONGEST: Duration = Duration::from_secs(15);
+/// Longest `Retry-After` that is obeyed.
+const RETRY_AFTER_LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+/// Without progress for this long a watched job becomes an error.
+pub const WATCHING_NO_PROGRESS: Duration = Duration::from_secs(60);
+/// Without progress for this long a background job becomes an error (F-26: 14 days).
+pub const BACKGROUND_NO_PROGRESS: Duration = Duration::from_secs(1_209_600);
+
+/// The pause before attempt number `attempt` (counted from 1): exponential, with full jitter over the upper half.
+#[must_use]
+pub fn job_delay(patience: Patience, attempt: u32, retry_after: Option<Duration>, rng: &mut SmallRng) -> Duration {
+    let (first, longest) = match patience {
+        Patience::Watching => (WATCHING_FIRST, WATCHING_LONGEST),
+        Patience::Background => (BACKGROUND_FIRST, BACKGROUND_LONGEST),
+    };
+    let backoff = jittered(first, longest, attempt, rng);
+    retry_after.map_or(backoff, |wish| wish.min(RETRY_AFTER_LONGEST).max(backoff))
+}
+
+/// The pause before the origin is asked again inside one turn of a job, after `failures` failures in a row.
+#[must_use]
+pub fn origin_delay(failures: u32, rng: &mut SmallRng) -> Duration {
+    jittered(Duration::from_millis(200), Duration::from_secs(5), failures, rng)
+}
+
+/// Failures in a row, without a byte between, after which the origin is given up for this turn.
+pub const ORIGIN_FAILURES_PER_TURN: u32 = 4;
+
+/// How long a job of this patience is retried without progress.
+#[must_use]
+pub fn no_progress_timeout(patience: Patience) -> Duration {
+    match patience {
+        Patience::Watching => WATCHING_NO_PROGRESS,
+        Patience::Background => BACKGROUND_NO_PROGRESS,
+    }
+}
+
+fn jittered(first: Duration, longest: Duration, attempt: u32, rng: &mut SmallRng) -> Duration {
+    let doubled = first.saturating_mul(1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
+    let full = doubled.min(longest);
+    full.mul_f64(rng.random_range(0.5..=1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    #[test]
+    fn waits_grow_and_stay_below_the_cap() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        for attempt in 1..100 {
+            let wait = job_delay(Patience::Background, attempt, None, &mut rng);
+            assert!(wait >= BACKGROUND_FIRST / 2 && wait <= BACKGROUND_LONGEST, "{attempt}: {wait:?}");
+        }
+        assert!(job_delay(Patience::Background, 9, None, &mut rng) >= BACKGROUND_LONGEST / 2);
+    }
+
+    #[test]
+    fn the_origins_wish_is_obeyed_up_to_a_day() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        let wait = |wish| job_delay(Patience::Watching, 1, Some(Duration::from_secs(wish)), &mut rng.clone());
+        assert_eq!(wait(120), Duration::from_secs(120));
+        assert_eq!(wait(9_999_999), RETRY_AFTER_LONGEST);
+        assert!(job_delay(Patience::Watching, 1, Some(Duration::ZERO), &mut rng) >= WATCHING_FIRST / 2);
+    }
+}
