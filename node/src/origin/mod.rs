@@ -1,1 +1,36 @@
-//! Room under construction.
+//! The origin: HTTP to the server that a URL names.
+//!
+//! [`Origin::open`] asks one question (a range, a whole, a head), follows redirects under the address rules, lets the pure
+//! judge of `eddy-content` say what the answer means, and hands back either a body whose length is enforced or a typed
+//! refusal. It decides nothing itself and retries nothing: the engine owns both.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `config` | what the administrator sets |
+//! | `request` | the question, and the header fields it becomes |
+//! | `open` | one question, its redirects, the verdict carried out |
+//! | `body` | the bytes, as many as were promised, never more |
+//! | `reach` | which addresses a request may connect to (T-20) |
+//! | `client` | the few HTTP clients, made on first use |
+//! | `budget` | how many requests one origin sees at once |
+//! | `fallback` | hosts that get HTTP/1.1 because HTTP/2 failed there |
+//! | `error` | what went wrong, whose fault, and is another try worth it |
+//! | `classify` | from the HTTP stack's error chains to those |
+
+mod body;
+mod budget;
+mod classify;
+mod client;
+mod config;
+mod error;
+mod fallback;
+mod open;
+mod reach;
+mod request;
+
+pub use body::{BodyEnd, OriginBody, Span};
+pub use config::{ConfigError, OriginConfig, PrivateAddresses, Proxies};
+pub use error::{Cause, Fault, OriginError, Phase, Retry, TlsFault};
+pub use open::{Opened, Origin};
+pub use reach::{AddressClass, classify_address};
+pub use request::{OriginRequest, PersonalHeaders};

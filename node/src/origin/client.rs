@@ -1,0 +1,139 @@
+//! The few HTTP clients of an origin shell, made on first use.
+//!
+//! A client is a connection pool. Requests that may connect to public addresses alone get a pool of their own, so that they
+//! never ride on a connection that another request was allowed to make; requests that must speak HTTP/1.1 get one as well.
+
+use super::config::{ConfigError, OriginConfig, Proxies};
+use super::reach::{CheckedResolver, Reach};
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy};
+use std::sync::OnceLock;
+
+/// Which versions of HTTP a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Versions {
+    /// HTTP/2 where the server offers it over TLS, else HTTP/1.1.
+    Any,
+    /// HTTP/1.1 alone, after HTTP/2 failed.
+    Http1,
+}
+
+/// All clients of one configuration.
+#[derive(Debug)]
+pub(super) struct Clients {
+    config: OriginConfig,
+    extra_roots: Vec<Certificate>,
+    proxies: Matcher,
+    // Indexed by `slot`. Each reads the platform's certificates when made, so none is made that is not needed.
+    made: [OnceLock<Client>; 4],
+}
+
+impl Clients {
+    pub(super) fn new(config: OriginConfig) -> Result<Self, ConfigError> {
+        let extra_roots = read_roots(&config)?;
+        let proxies = match &config.proxies {
+            Proxies::Environment => Matcher::from_system(),
+            Proxies::Direct => Matcher::builder().build(),
+            Proxies::Fixed { url, except } => Matcher::builder().all(url.clone()).no(except.clone()).build(),
+        };
+        let clients = Self { config, extra_roots, proxies, made: Default::default() };
+        clients.select(Reach::Anywhere, Versions::Any)?;
+        Ok(clients)
+    }
+
+    pub(super) fn config(&self) -> &OriginConfig {
+        &self.config
+    }
+
+    /// The client with these properties.
+    pub(super) fn select(&self, reach: Reach, versions: Versions) -> Result<&Client, ConfigError> {
+        let slot = &self.made[usize::from(reach == Reach::PublicOnly) * 2 + usize::from(versions == Versions::Http1)];
+        if let Some(client) = slot.get() {
+            return Ok(client);
+        }
+        let client = self.build(reach, versions)?;
+        Ok(slot.get_or_init(|| client))
+    }
+
+    /// Whether a proxy makes the connection for this URL: then its addresses are the proxy's to resolve and to refuse.
+    pub(super) fn is_proxied(&self, url: &url::Url) -> bool {
+        url.as_str().parse::<http::Uri>().is_ok_and(|uri| self.proxies.intercept(&uri).is_some())
+    }
+
+    fn build(&self, reach: Reach, versions: Versions) -> Result<Client, ConfigError> {
+        let roots = self.extra_roots.clone();
+        let platform = self.builder(reach, versions)?.tls_certs_merge(roots.clone()).build();
+        match platform {
+            Ok(client) => Ok(client),
+            Err(reason) => {
+                // A machine without any certificate store can still fetch over http; https then fails as "unknown issuer".
+                tracing::warn!(reason = %chain_text(&reason), "no platform certificates: https origins will be refused");
+                let bare = self.builder(reach, versions)?.tls_certs_only(roots).build();
+                bare.map_err(|e| ConfigError::Client { reason: chain_text(&e) })
+            }
+        }
+    }
+
+    fn builder(&self, reach: Reach, versions: Versions) -> Result<ClientBuilder, ConfigError> {
+        let config = &self.config;
+        let mut builder = Client::builder()
+            .user_agent(&config.user_agent)
+            .connect_timeout(config.connect_timeout)
+            .read_timeout(config.read_timeout) // never `timeout`: that one covers the whole body
+            .redirect(reqwest::redirect::Policy::none()) // each hop is judged and checked by us (T-20)
+            .referer(false)
+            .retry(reqwest::retry::never()) // the engine retries
+            .dns_resolver(CheckedResolver(reach))
+            .http1_max_headers(MAX_HEADER_FIELDS)
+            .http2_max_header_list_size(MAX_HEAD_BYTES as u32)
+            .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
+            .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
+            .http2_max_frame_size(HTTP2_FRAME)
+            .http2_keep_alive_interval(config.read_timeout / 2)
+            .http2_keep_alive_timeout(config.read_timeout / 2)
+            .pool_max_idle_per_host(config.requests_per_origin);
+        if versions == Versions::Http1 {
+            builder = builder.http1_only();
+        }
+        match &config.proxies {
+            Proxies::Environment => Ok(builder),
+            Proxies::Direct => Ok(builder.no_proxy()),
+            Proxies::Fixed { url, except } => {
+                let proxy = Proxy::all(url).map_err(|_| ConfigError::Proxy)?;
+                Ok(builder.no_proxy().proxy(proxy.no_proxy(NoProxy::from_string(except))))
+            }
+        }
+    }
+}
+
+fn read_roots(config: &OriginConfig) -> Result<Vec<Certificate>, ConfigError> {
+    let Some(path) = &config.extra_roots else { return Ok(Vec::new()) };
+    let pem = std::fs::read(path).map_err(|source| ConfigError::ReadRoots { path: path.clone(), source })?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(ConfigError::ParseRoots { path: path.clone() }),
+    }
+}
+
+/// The deepest reason of an error, which says more than its wrappers.
+fn chain_text(error: &dyn std::error::Error) -> String {
+    let mut deepest: &dyn std::error::Error = error;
+    while let Some(source) = deepest.source() {
+        deepest = source;
+    }
+    deepest.to_string()
+}
+
+/// Bytes of an answer's head (T-22): an order of magnitude above what honest servers send.
+pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// Header fields of an answer (T-22).
+const MAX_HEADER_FIELDS: usize = 100;
+
+/// HTTP/2 windows: what one stream, and all streams of a connection, may have on the way. 8 MiB carries 640 Mbit/s over
+/// 100 ms; the connection's window is also the most memory that one hostile connection can pin.
+const HTTP2_STREAM_WINDOW: u32 = 8 * 1024 * 1024;
+const HTTP2_CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
+
+/// HTTP/2 frames that we are willing to take: large ones mean fewer wake-ups per byte.
+const HTTP2_FRAME: u32 = 256 * 1024;

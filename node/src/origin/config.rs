@@ -1,0 +1,93 @@
+//! What an administrator, or a test, sets about the way to origins.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of an [`Origin`](super::Origin).
+#[derive(Debug, Clone)]
+pub struct OriginConfig {
+    /// Longest wait for a TCP connection and its TLS handshake.
+    pub connect_timeout: Duration,
+    /// Longest silence: from the question to the answer's head, and between two reads of a body.
+    pub read_timeout: Duration,
+    /// The `User-Agent` value.
+    pub user_agent: String,
+    /// A PEM file with certificates that are trusted besides the platform's.
+    pub extra_roots: Option<PathBuf>,
+    /// Whether a job may name an origin on a private or loopback address at all.
+    pub private_addresses: PrivateAddresses,
+    /// Through which proxies requests go.
+    pub proxies: Proxies,
+    /// Most requests that one origin sees from this node at a time.
+    pub requests_per_origin: usize,
+    /// Most redirects that are followed for one question (T-20).
+    pub redirect_limit: u8,
+}
+
+/// Whether origins on private, loopback and link-local addresses may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrivateAddresses {
+    /// A job may name one; a redirect from a public origin to one is refused all the same (T-20).
+    WhenNamed,
+    /// Never: for nodes that take jobs from people who may not see the local network.
+    Refused,
+}
+
+/// Where the choice of a proxy comes from.
+#[derive(Debug, Clone)]
+pub enum Proxies {
+    /// `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, or the platform's settings.
+    Environment,
+    /// None: connect directly.
+    Direct,
+    /// One proxy for everything except the hosts of `except` (the syntax of `no_proxy`).
+    Fixed {
+        /// The proxy's URL; http, https, socks5 and socks5h.
+        url: String,
+        /// Hosts that are reached directly.
+        except: String,
+    },
+}
+
+/// Why the way to origins cannot be set up: the user's or the administrator's fault, found at start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file of extra roots cannot be read.
+    #[error("cannot read the root certificates in {path}")]
+    ReadRoots {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file of extra roots holds no certificate.
+    #[error("{path} holds no valid PEM certificate")]
+    ParseRoots {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The proxy's URL is no URL.
+    #[error("the proxy setting is not a proxy URL")]
+    Proxy,
+    /// The HTTP client refuses its settings.
+    #[error("cannot set up the HTTP client: {reason}")]
+    Client {
+        /// The client's words.
+        reason: String,
+    },
+}
+
+impl Default for OriginConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            read_timeout: Duration::from_secs(30),
+            user_agent: concat!("eddy/", env!("CARGO_PKG_VERSION")).to_owned(),
+            extra_roots: None,
+            private_addresses: PrivateAddresses::WhenNamed,
+            proxies: Proxies::Environment,
+            requests_per_origin: 8,
+            redirect_limit: 10,
+        }
+    }
+}
