@@ -1,0 +1,273 @@
+//! The other end of the control API, typed: for the command line, and for any program in Rust.
+
+use eddy_wire::api::{
+    CacheView, Cleared, EntityView, JobAction, JobSpec, JobView, Page, PageQuery, PeersView, Problem, Removed,
+    ReportView, StatusView,
+};
+use eddy_wire::catalogue::ErrorCode;
+use reqwest::{Method, RequestBuilder, Response, Url};
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Bytes of the longest answer and of the longest event: a page of jobs with very many files.
+const MAX_ANSWER: usize = 64 * 1024 * 1024;
+
+/// Longest wait for an answer; the node itself gives up after 30 s.
+const TIMEOUT: Duration = Duration::from_secs(40);
+
+/// A way to the node behind a control socket. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    socket: PathBuf,
+}
+
+impl Client {
+    /// A client for the node that serves `socket`; nothing is sent yet.
+    pub fn new(socket: &Path) -> Result<Self, Problem> {
+        // No trust anchors are loaded: nothing but the socket is ever talked to, and it is faster without.
+        let http = reqwest::Client::builder()
+            .unix_socket(socket)
+            .tls_certs_only([])
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| Problem::new(ErrorCode::Internal, chain(&error)))?;
+        Ok(Self { http, socket: socket.to_owned() })
+    }
+
+    /// The socket.
+    #[must_use]
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// How the node is.
+    pub async fn status(&self) -> Result<StatusView, Problem> {
+        self.ask(Method::GET, &["status"]).await
+    }
+
+    /// Stops the node.
+    pub async fn shutdown(&self) -> Result<(), Problem> {
+        self.send(self.request(Method::POST, &["shutdown"])?).await.map(|_| ())
+    }
+
+    /// Makes a job.
+    pub async fn create_job(&self, spec: &JobSpec) -> Result<JobView, Problem> {
+        let request = self.request(Method::POST, &["jobs"])?.json(spec);
+        read(self.send(request).await?).await
+    }
+
+    /// One job.
+    pub async fn job(&self, id: &str) -> Result<JobView, Problem> {
+        self.ask(Method::GET, &["jobs", id]).await
+    }
+
+    /// A page of the jobs.
+    pub async fn jobs(&self, query: &PageQuery) -> Result<Page<JobView>, Problem> {
+        self.page(&["jobs"], query).await
+    }
+
+    /// Does something to a job.
+    pub async fn act(&self, id: &str, action: JobAction) -> Result<JobView, Problem> {
+        self.ask(Method::POST, &["jobs", id, action.path()]).await
+    }
+
+    /// Follows a job.
+    pub async fn watch(&self, id: &str) -> Result<Watch, Problem> {
+        // Silence is no error here: the node sends a comment every 15 s, and a dead node closes the connection.
+        let request = self.request(Method::GET, &["jobs", id, "watch"])?.timeout(Duration::MAX);
+        Ok(Watch { response: self.send(request).await?, unread: Vec::new() })
+    }
+
+    /// The store as a whole.
+    pub async fn cache(&self) -> Result<CacheView, Problem> {
+        self.ask(Method::GET, &["cache"]).await
+    }
+
+    /// A page of what the store holds.
+    pub async fn entities(&self, query: &PageQuery) -> Result<Page<EntityView>, Problem> {
+        self.page(&["cache", "entities"], query).await
+    }
+
+    /// One entity.
+    pub async fn entity(&self, id: &str) -> Result<EntityView, Problem> {
+        self.ask(Method::GET, &["cache", "entities", id]).await
+    }
+
+    /// Removes one entity.
+    pub async fn remove_entity(&self, id: &str) -> Result<Removed, Problem> {
+        self.ask(Method::DELETE, &["cache", "entities", id]).await
+    }
+
+    /// Removes every entity that nothing uses.
+    pub async fn clear_cache(&self) -> Result<Cleared, Problem> {
+        self.ask(Method::DELETE, &["cache", "entities"]).await
+    }
+
+    /// The peers.
+    pub async fn peers(&self) -> Result<PeersView, Problem> {
+        self.ask(Method::GET, &["peers"]).await
+    }
+
+    /// A page of the account of bytes.
+    pub async fn report(&self, query: &PageQuery) -> Result<ReportView, Problem> {
+        self.page(&["report"], query).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &[&str]) -> Result<T, Problem> {
+        read(self.send(self.request(method, path)?).await?).await
+    }
+
+    async fn page<T: DeserializeOwned>(&self, path: &[&str], query: &PageQuery) -> Result<T, Problem> {
+        let mut url = address(path)?;
+        if let Some(after) = &query.after {
+            url.query_pairs_mut().append_pair("after", after);
+        }
+        if let Some(limit) = query.limit {
+            url.query_pairs_mut().append_pair("limit", &limit.to_string());
+        }
+        read(self.send(self.http.get(url).timeout(TIMEOUT)).await?).await
+    }
+
+    fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder, Problem> {
+        Ok(self.http.request(method, address(path)?).timeout(TIMEOUT))
+    }
+
+    /// Sends, and makes a problem of every answer that is not a success.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, Problem> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let incompatible = || Problem::new(ErrorCode::DaemonIncompatible, format!("it answered with status {status}"));
+        Err(serde_json::from_slice(&body(response).await?).unwrap_or_else(|_| incompatible()))
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Problem {
+        let code = if error.is_timeout() { ErrorCode::TooSlow } else { ErrorCode::DaemonUnreachable };
+        Problem::new(code, format!("{}: {}", self.socket.display(), cause(error)))
+    }
+}
+
+/// The views of a job, as they come.
+#[derive(Debug)]
+pub struct Watch {
+    response: Response,
+    unread: Vec<u8>,
+}
+
+impl Watch {
+    /// The next view; `None` when the stream has ended: after the job's last view, or because the node stops.
+    ///
+    /// Cancel safe: a view that has not been returned is not lost.
+    pub async fn next(&mut self) -> Result<Option<JobView>, Problem> {
+        loop {
+            while let Some(event) = take_event(&mut self.unread) {
+                if let Some(data) = event_data(&event) {
+                    return parse(data.as_bytes()).map(Some);
+                }
+            }
+            if self.unread.len() > MAX_ANSWER {
+                return Err(Problem::new(ErrorCode::DaemonIncompatible, "an event of the watch is too long"));
+            }
+            match self.response.chunk().await {
+                Ok(Some(chunk)) => self.unread.extend_from_slice(&chunk),
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(Problem::new(ErrorCode::DaemonUnreachable, cause(&error))),
+            }
+        }
+    }
+}
+
+/// Takes the first whole event, which ends with an empty line.
+fn take_event(unread: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let end = unread.windows(2).position(|pair| pair == b"\n\n")?;
+    Some(unread.drain(..end + 2).collect())
+}
+
+/// The data of an event, its lines joined; `None` for a comment. (WHATWG HTML, "server-sent events", for our own server:
+/// lines end with a line feed.)
+fn event_data(event: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(event);
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data:")).collect();
+    (!lines.is_empty())
+        .then(|| lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n"))
+}
+
+fn address(path: &[&str]) -> Result<Url, Problem> {
+    // The host is never looked up; the node does not read it either.
+    let internal = || Problem::from(ErrorCode::Internal);
+    let mut url = Url::parse("http://eddy/v1").map_err(|_| internal())?;
+    // Each part becomes one escaped segment, but these would vanish and so name something else.
+    if path.iter().any(|part| matches!(*part, "" | "." | "..")) {
+        return Err(Problem::new(ErrorCode::BadRequest, "an id is neither empty nor a dot"));
+    }
+    url.path_segments_mut().map_err(|()| internal())?.extend(path);
+    Ok(url)
+}
+
+async fn read<T: DeserializeOwned>(response: Response) -> Result<T, Problem> {
+    parse(&body(response).await?)
+}
+
+async fn body(mut response: Response) -> Result<Vec<u8>, Problem> {
+    let mut body = Vec::new();
+    let failed = |error: reqwest::Error| Problem::new(ErrorCode::DaemonUnreachable, cause(&error));
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(Problem::new(ErrorCode::DaemonIncompatible, "the answer is too long"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| Problem::new(ErrorCode::DaemonIncompatible, error.to_string()))
+}
+
+/// What the system said: the innermost cause.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// The whole chain of causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_taken_one_by_one_from_any_chunking() {
+        let text = b": ping\n\nevent: job\nid: 1\ndata: {\"a\":1}\n\nevent: job\ndata: {\ndata: }\n\nrest";
+        let mut unread = Vec::new();
+        let mut seen = Vec::new();
+        for byte in text {
+            unread.push(*byte);
+            while let Some(event) = take_event(&mut unread) {
+                seen.extend(event_data(&event));
+            }
+        }
+        assert_eq!(seen, ["{\"a\":1}", "{\n}"]);
+        assert_eq!(unread, b"rest");
+    }
+
+    #[test]
+    fn an_id_is_one_segment_whatever_it_contains() {
+        let url = address(&["jobs", "../a b/?#", "watch"]).expect("an address");
+        assert_eq!(url.path(), "/v1/jobs/..%2Fa%20b%2F%3F%23/watch");
+        for vanishing in ["", ".", ".."] {
+            assert_eq!(address(&["jobs", vanishing]).expect_err("no id").code, "bad-request");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Path and method to [`Face`]: each handler reads its input, asks the node and writes the answer.
+
+use super::events;
+use super::face::Face;
+use super::openapi;
+use super::refusal::{Asked, Body, Id, Refusal};
+use super::socket::Caller;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use eddy_wire::api::job::{MAX_FILES, MAX_NAME};
+use eddy_wire::api::{
+    CacheView, Cleared, EntityView, JobAction, JobSpec, JobView, MAX_BODY, Page, PageQuery, PeersView, Problem,
+    Removed, ReportView, StatusView,
+};
+use eddy_wire::catalogue::ErrorCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Longest time from a request's head to its answer's head.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What every handler may use.
+pub(super) struct Room<F> {
+    face: Arc<F>,
+    /// Ends the event streams when the node stops; they would never end by themselves.
+    stop: CancellationToken,
+}
+
+impl<F> Clone for Room<F> {
+    fn clone(&self) -> Self {
+        Self { face: Arc::clone(&self.face), stop: self.stop.clone() }
+    }
+}
+
+type Answer<T> = Result<Json<T>, Refusal>;
+
+/// All paths of the API.
+pub(super) fn router<F: Face>(face: Arc<F>, stop: CancellationToken) -> Router {
+    let mut routes = Router::new()
+        .route("/v1/status", get(status::<F>))
+        .route("/v1/shutdown", post(shutdown::<F>))
+        .route("/v1/jobs", get(jobs::<F>).post(create_job::<F>))
+        .route("/v1/jobs/{id}", get(job::<F>))
+        .route("/v1/jobs/{id}/watch", get(watch_job::<F>))
+        .route("/v1/cache", get(cache::<F>))
+        .route("/v1/cache/entities", get(entities::<F>).delete(clear_cache::<F>))
+        .route("/v1/cache/entities/{id}", get(entity::<F>).delete(remove_entity::<F>))
+        .route("/v1/peers", get(peers::<F>))
+        .route("/v1/report", get(report::<F>))
+        .route("/v1/openapi.json", get(document));
+    for action in JobAction::ALL {
+        let act = move |State(room): State<Room<F>>, Id(id): Id| act(room, id, action);
+        routes = routes.route(&format!("/v1/jobs/{{id}}/{}", action.path()), post(act));
+    }
+    routes
+        .fallback(async || Refusal::from(ErrorCode::NoSuchEndpoint))
+        .method_not_allowed_fallback(async || Refusal::from(ErrorCode::MethodNotAllowed))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(middleware::from_fn(within_time))
+        .layer(middleware::from_fn(only_the_owner))
+        .with_state(Room { face, stop })
+}
+
+/// Answers strangers with a refusal, whatever they ask.
+async fn only_the_owner(ConnectInfo(caller): ConnectInfo<Caller>, request: Request, next: Next) -> Response {
+    if caller.may_rule(rustix::process::geteuid().as_raw()) {
+        return next.run(request).await;
+    }
+    tracing::warn!(uid = ?caller.uid, "refused a control call of another user");
+    Refusal::from(ErrorCode::NotPermitted).into_response()
+}
+
+/// Bounds the time to the head of the answer; the events of a watch come after it.
+async fn within_time(request: Request, next: Next) -> Response {
+    tokio::time::timeout(REQUEST_TIMEOUT, next.run(request))
+        .await
+        .unwrap_or_else(|_| Refusal::from(ErrorCode::TooSlow).into_response())
+}
+
+/// How the node is.
+#[utoipa::path(get, path = "/v1/status", tag = "node", operation_id = "status", responses(
+    (status = 200, body = StatusView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn status<F: Face>(State(room): State<Room<F>>) -> Answer<StatusView> {
+    Ok(Json(room.face.status().await?))
+}
+
+/// Stops the node; its jobs go on when it runs again.
+#[utoipa::path(post, path = "/v1/shutdown", tag = "node", operation_id = "shutdown", responses(
+    (status = 202, description = "It stops."),
+    (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn shutdown<F: Face>(State(room): State<Room<F>>) -> Result<StatusCode, Refusal> {
+    room.face.shutdown().await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// The jobs, in the order in which they were made.
+#[utoipa::path(get, path = "/v1/jobs", tag = "jobs", operation_id = "jobs", params(PageQuery), responses(
+    (status = 200, body = Page<JobView>),
+    (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn jobs<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<PageQuery>) -> Answer<Page<JobView>> {
+    Ok(Json(room.face.jobs(query).await?))
+}
+
+/// Makes a job. When the answer comes, the job survives a crash.
+#[utoipa::path(post, path = "/v1/jobs", tag = "jobs", operation_id = "create_job", request_body = JobSpec, responses(
+    (status = 201, body = JobView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn create_job<F: Face>(State(room): State<Room<F>>, Body(spec): Body<JobSpec>) -> Result<Response, Refusal> {
+    within_bounds(&spec)?;
+    let job = room.face.create_job(spec).await?;
+    let location = format!("/v1/jobs/{}", job.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(job)).into_response())
+}
+
+/// Refuses a job that is larger than the API's bounds.
+fn within_bounds(spec: &JobSpec) -> Result<(), ErrorCode> {
+    if spec.files.is_empty() {
+        return Err(ErrorCode::EmptyJob);
+    }
+    if spec.files.len() > MAX_FILES {
+        return Err(ErrorCode::TooManyFiles);
+    }
+    if spec.name.as_ref().is_some_and(|name| name.chars().count() > MAX_NAME) {
+        return Err(ErrorCode::TooLong);
+    }
+    Ok(())
+}
+
+/// One job.
+#[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "job", params(("id" = String, Path, description = "The job's id.")), responses(
+    (status = 200, body = JobView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn job<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Answer<JobView> {
+    Ok(Json(room.face.job(&id).await?))
+}
+
+async fn act<F: Face>(room: Room<F>, id: String, action: JobAction) -> Answer<JobView> {
+    Ok(Json(room.face.act(&id, action).await?))
+}
+
+/// Follows a job with server-sent events named `job`, whose data is a JobView: a change of state at once, progress at
+/// most ten times a second. The stream ends with the job.
+#[utoipa::path(get, path = "/v1/jobs/{id}/watch", tag = "jobs", operation_id = "watch_job", params(("id" = String, Path, description = "The job's id.")), responses(
+    (status = 200, body = JobView, content_type = "text/event-stream"),
+    (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn watch_job<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Result<impl IntoResponse, Refusal> {
+    let views = room.face.watch(&id).await?;
+    Ok(events::answer(views, room.stop))
+}
+
+/// The store as a whole.
+#[utoipa::path(get, path = "/v1/cache", tag = "cache", operation_id = "cache", responses(
+    (status = 200, body = CacheView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn cache<F: Face>(State(room): State<Room<F>>) -> Answer<CacheView> {
+    Ok(Json(room.face.cache().await?))
+}
+
+/// What the store holds.
+#[utoipa::path(get, path = "/v1/cache/entities", tag = "cache", operation_id = "entities", params(PageQuery), responses(
+    (status = 200, body = Page<EntityView>),
+    (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn entities<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<PageQuery>) -> Answer<Page<EntityView>> {
+    Ok(Json(room.face.entities(query).await?))
+}
+
+/// Removes every entity that nothing uses.
+#[utoipa::path(delete, path = "/v1/cache/entities", tag = "cache", operation_id = "clear_cache", responses(
+    (status = 200, body = Cleared), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn clear_cache<F: Face>(State(room): State<Room<F>>) -> Answer<Cleared> {
+    Ok(Json(room.face.clear_cache().await?))
+}
+
+/// One entity, by its id or an unambiguous beginning of it.
+#[utoipa::path(get, path = "/v1/cache/entities/{id}", tag = "cache", operation_id = "entity", params(("id" = String, Path, description = "The entity's id.")), responses(
+    (status = 200, body = EntityView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn entity<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Answer<EntityView> {
+    Ok(Json(room.face.entity(&id).await?))
+}
+
+/// Removes one entity.
+#[utoipa::path(delete, path = "/v1/cache/entities/{id}", tag = "cache", operation_id = "remove_entity", params(("id" = String, Path, description = "The entity's id.")), responses(
+    (status = 200, body = Removed), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn remove_entity<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Answer<Removed> {
+    Ok(Json(room.face.remove_entity(&id).await?))
+}
+
+/// The peers, and why there are none if there are none.
+#[utoipa::path(get, path = "/v1/peers", tag = "peers", operation_id = "peers", responses(
+    (status = 200, body = PeersView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn peers<F: Face>(State(room): State<Room<F>>) -> Answer<PeersView> {
+    Ok(Json(room.face.peers().await?))
+}
+
+/// The account of bytes.
+#[utoipa::path(get, path = "/v1/report", tag = "report", operation_id = "report", params(PageQuery), responses(
+    (status = 200, body = ReportView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn report<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<PageQuery>) -> Answer<ReportView> {
+    Ok(Json(room.face.report(query).await?))
+}
+
+/// This document.
+async fn document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], openapi::text()).into_response()
+}

@@ -1,0 +1,321 @@
+//! The control API over a real socket: the typed client, raw requests and refusals, in front of a node of plain data.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+use eddy_node::control::{Client, ControlListener, Face, serve};
+use eddy_wire::api::{
+    CacheView, Cleared, EntityView, FileSpec, Finish, JobAction, JobSpec, JobState, JobView, Mode, Page, PageQuery,
+    PeerUse, PeersView, Priority, Problem, Removed, ReportView, StatusView,
+};
+use eddy_wire::catalogue::ErrorCode;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A node that holds its jobs in memory and fetches nothing.
+#[derive(Default)]
+struct Plain {
+    jobs: Mutex<Vec<watch::Sender<JobView>>>,
+    stop: CancellationToken,
+}
+
+impl Plain {
+    fn with_job<T>(&self, id: &str, f: impl FnOnce(&watch::Sender<JobView>) -> T) -> Result<T, Problem> {
+        let jobs = self.jobs.lock().unwrap();
+        jobs.iter().find(|job| job.borrow().id == id).map(f).ok_or(ErrorCode::JobNotFound.into())
+    }
+}
+
+fn view(id: usize, spec: &JobSpec) -> JobView {
+    JobView {
+        id: id.to_string(),
+        name: spec.name.clone().unwrap_or_default(),
+        state: if spec.start { JobState::Queued } else { JobState::Suspended },
+        priority: spec.priority,
+        finish: spec.finish,
+        peers: spec.peers,
+        created_unix_ms: 0,
+        files: Vec::new(),
+        rate: 0,
+        eta_seconds: None,
+        error: None,
+        next_attempt_unix_ms: None,
+    }
+}
+
+impl Face for Plain {
+    async fn status(&self) -> Result<StatusView, Problem> {
+        Ok(StatusView {
+            version: "0".into(),
+            pid: std::process::id(),
+            node: "n".into(),
+            home: "/h".into(),
+            group: None,
+            listen: Vec::new(),
+            mode: Mode::Daemon,
+            uptime_seconds: 0,
+            jobs: 0,
+            peers: 0,
+            activity: "rests".into(),
+        })
+    }
+
+    async fn create_job(&self, spec: JobSpec) -> Result<JobView, Problem> {
+        let mut jobs = self.jobs.lock().unwrap();
+        let view = view(jobs.len(), &spec);
+        jobs.push(watch::Sender::new(view.clone()));
+        Ok(view)
+    }
+
+    async fn job(&self, id: &str) -> Result<JobView, Problem> {
+        self.with_job(id, |job| job.borrow().clone())
+    }
+
+    async fn jobs(&self, query: PageQuery) -> Result<Page<JobView>, Problem> {
+        let jobs = self.jobs.lock().unwrap();
+        let first = query.after.as_ref().map_or(0, |after| after.parse::<usize>().unwrap() + 1);
+        let items: Vec<JobView> = jobs.iter().skip(first).take(query.size()).map(|job| job.borrow().clone()).collect();
+        let next = (first + items.len() < jobs.len()).then(|| items.last().map(|job| job.id.clone())).flatten();
+        Ok(Page { items, next })
+    }
+
+    async fn act(&self, id: &str, action: JobAction) -> Result<JobView, Problem> {
+        let state = match action {
+            JobAction::Resume => JobState::Queued,
+            JobAction::Pause => JobState::Suspended,
+            JobAction::Cancel => JobState::Cancelled,
+            JobAction::Finish => return Err(Problem::new(ErrorCode::WrongState, "it is not transferred")),
+        };
+        self.with_job(id, |job| {
+            job.send_modify(|view| view.state = state);
+            job.borrow().clone()
+        })
+    }
+
+    async fn watch(&self, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
+        self.with_job(id, watch::Sender::subscribe)
+    }
+
+    async fn cache(&self) -> Result<CacheView, Problem> {
+        Ok(CacheView { directory: "/c".into(), entities: 1, used: 2, quota: 3, reserve: 4, free: 5 })
+    }
+
+    async fn entities(&self, _query: PageQuery) -> Result<Page<EntityView>, Problem> {
+        Ok(Page { items: Vec::new(), next: None })
+    }
+
+    async fn entity(&self, id: &str) -> Result<EntityView, Problem> {
+        Err(Problem::new(ErrorCode::EntityNotFound, id))
+    }
+
+    async fn remove_entity(&self, _id: &str) -> Result<Removed, Problem> {
+        Ok(Removed { freed: 7 })
+    }
+
+    async fn clear_cache(&self) -> Result<Cleared, Problem> {
+        Ok(Cleared { removed: 1, kept: 2, freed: 3 })
+    }
+
+    async fn peers(&self) -> Result<PeersView, Problem> {
+        Ok(PeersView { group: None, reason: Some("this node is in no group".into()), peers: Vec::new() })
+    }
+
+    async fn report(&self, _query: PageQuery) -> Result<ReportView, Problem> {
+        Ok(ReportView { rows: Vec::new(), totals: eddy_wire::api::Account::default(), next: None })
+    }
+
+    async fn shutdown(&self) -> Result<(), Problem> {
+        self.stop.cancel();
+        Ok(())
+    }
+}
+
+/// A running API.
+struct Running {
+    _home: tempfile::TempDir,
+    socket: PathBuf,
+    client: Client,
+    stop: CancellationToken,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+fn start() -> Running {
+    let home = tempfile::tempdir().unwrap();
+    let socket = home.path().join("run/control.sock");
+    let node = Arc::new(Plain::default());
+    let stop = node.stop.clone();
+    let serving = tokio::spawn(serve(ControlListener::bind(&socket).unwrap(), node, stop.clone()));
+    Running { _home: home, client: Client::new(&socket).unwrap(), socket, stop, serving }
+}
+
+fn spec() -> JobSpec {
+    JobSpec {
+        files: vec![FileSpec { url: "https://h/a".into(), destination: "/a".into(), digest: None, overwrite: false }],
+        name: Some("ä 1".into()),
+        priority: Priority::High,
+        peers: PeerUse::default(),
+        start: false,
+        finish: Finish::Manual,
+    }
+}
+
+/// Sends the bytes and reads the answer to its end: status and body.
+async fn raw(socket: &Path, request: &str) -> (u16, Value) {
+    let mut stream = UnixStream::connect(socket).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    if head.contains("content-type: application/problem+json") {
+        assert!(!head.starts_with("HTTP/1.1 2"), "{head}");
+    }
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
+}
+
+async fn raw_call(socket: &Path, method: &str, path: &str, body: &str) -> (u16, Value) {
+    let length = body.len();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: eddy\r\nconnection: close\r\ncontent-length: {length}\r\n");
+    raw(socket, &format!("{head}content-type: application/json\r\n\r\n{body}")).await
+}
+
+#[tokio::test]
+async fn a_job_is_made_listed_followed_and_cancelled_through_the_client() {
+    let api = start();
+    let job = api.client.create_job(&spec()).await.unwrap();
+    assert_eq!((job.name.as_str(), job.state, job.finish), ("ä 1", JobState::Suspended, Finish::Manual));
+    assert_eq!(api.client.job(&job.id).await.unwrap(), job);
+
+    let mut watch = api.client.watch(&job.id).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().unwrap().state, JobState::Suspended);
+    api.client.act(&job.id, JobAction::Resume).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().unwrap().state, JobState::Queued);
+    api.client.act(&job.id, JobAction::Cancel).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().unwrap().state, JobState::Cancelled);
+    assert_eq!(watch.next().await.unwrap(), None, "the stream ends with the job");
+}
+
+#[tokio::test]
+async fn every_other_question_has_its_answer() {
+    let api = start();
+    assert_eq!(api.client.status().await.unwrap().pid, std::process::id());
+    assert_eq!(api.client.cache().await.unwrap().quota, 3);
+    assert!(api.client.entities(&PageQuery::default()).await.unwrap().items.is_empty());
+    assert_eq!(api.client.entity("ab/c").await.unwrap_err().detail.as_deref(), Some("ab/c"));
+    assert_eq!(api.client.remove_entity("abc").await.unwrap().freed, 7);
+    assert_eq!(api.client.clear_cache().await.unwrap().kept, 2);
+    assert!(api.client.peers().await.unwrap().reason.is_some());
+    assert_eq!(api.client.report(&PageQuery::default()).await.unwrap().totals.delivered, 0);
+    let (status, document) = raw_call(&api.socket, "GET", "/v1/openapi.json", "").await;
+    assert_eq!((status, &document["openapi"]), (200, &Value::from("3.1.0")));
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_without_gap_or_repetition() {
+    let api = start();
+    for _ in 0..5 {
+        api.client.create_job(&spec()).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = api.client.jobs(&PageQuery { after, limit: Some(2) }).await.unwrap();
+        seen.extend(page.items.into_iter().map(|job| job.id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, ["0", "1", "2", "3", "4"]);
+}
+
+#[tokio::test]
+async fn a_refusal_of_the_node_arrives_whole() {
+    let api = start();
+    let job = api.client.create_job(&spec()).await.unwrap();
+    let problem = api.client.act(&job.id, JobAction::Finish).await.unwrap_err();
+    assert_eq!(problem, Problem::new(ErrorCode::WrongState, "it is not transferred"));
+    assert_eq!(api.client.job("none").await.unwrap_err().error_code(), Some(ErrorCode::JobNotFound));
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_with_a_problem_of_the_catalogue() {
+    let api = start();
+    let many = format!("{{\"files\":[{}]}}", vec![r#"{"url":"u","destination":"/d"}"#; 10_001].join(","));
+    for (method, path, body, status, code) in [
+        ("GET", "/", "", 404, "no-such-endpoint"),
+        ("GET", "/v2/status", "", 404, "no-such-endpoint"),
+        ("DELETE", "/v1/status", "", 405, "method-not-allowed"),
+        ("GET", "/v1/jobs/1/pause", "", 405, "method-not-allowed"),
+        ("POST", "/v1/jobs", "{", 400, "bad-request"),
+        ("POST", "/v1/jobs", "\u{1}", 400, "bad-request"),
+        ("POST", "/v1/jobs", r#"{"files":[{"url":"u"}]}"#, 400, "bad-request"),
+        ("POST", "/v1/jobs", r#"{"files":[]}"#, 400, "empty-job"),
+        ("POST", "/v1/jobs", &many, 400, "too-many-files"),
+        ("GET", "/v1/jobs?limit=-1", "", 400, "bad-request"),
+        ("GET", "/v1/jobs?colour=red", "", 400, "bad-request"),
+        ("GET", "/v1/jobs/%ff", "", 400, "bad-request"),
+        ("GET", &format!("/v1/jobs/{}", "7".repeat(129)), "", 400, "too-long"),
+        ("GET", "/v1/jobs/none/watch", "", 404, "job-not-found"),
+    ] {
+        let (got, problem) = raw_call(&api.socket, method, path, body).await;
+        assert_eq!((got, problem["code"].as_str()), (status, Some(code)), "{method} {path}: {problem}");
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["type"], format!("urn:eddy:error:{code}"));
+        assert!(problem["remedy"].as_str().is_some_and(|text| !text.is_empty()));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_called_json_is_refused() {
+    let api = start();
+    let request = "POST /v1/jobs HTTP/1.1\r\nhost: eddy\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
+    let (status, problem) = raw(&api.socket, request).await;
+    assert_eq!((status, problem["code"].as_str()), (415, Some("unsupported-media-type")));
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
+    let api = start();
+    let head = "POST /v1/jobs HTTP/1.1\r\nhost: eddy\r\nconnection: close\r\ncontent-type: application/json\r\n";
+    let (status, problem) = raw(&api.socket, &format!("{head}content-length: 5000000\r\n\r\n")).await;
+    assert_eq!((status, problem["code"].as_str()), (413, Some("request-too-large")));
+}
+
+#[tokio::test]
+async fn a_stop_ends_watches_and_leaves_no_socket() {
+    let api = start();
+    let job = api.client.create_job(&spec()).await.unwrap();
+    let mut watch = api.client.watch(&job.id).await.unwrap();
+    assert!(watch.next().await.unwrap().is_some());
+    api.client.shutdown().await.unwrap();
+    assert!(api.stop.is_cancelled());
+    assert_eq!(watch.next().await.unwrap(), None);
+    drop(watch);
+    api.serving.await.unwrap().unwrap();
+    assert!(!api.socket.exists());
+    let problem = api.client.status().await.unwrap_err();
+    assert_eq!(problem.error_code(), Some(ErrorCode::DaemonUnreachable), "{problem}");
+}
+
+#[tokio::test]
+async fn an_answer_of_something_else_is_called_incompatible() {
+    let home = tempfile::tempdir().unwrap();
+    let socket = home.path().join("other.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi").await;
+        }
+    });
+    let problem = Client::new(&socket).unwrap().status().await.unwrap_err();
+    assert_eq!(problem.error_code(), Some(ErrorCode::DaemonIncompatible));
+}
