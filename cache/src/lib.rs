@@ -1,1 +1,51 @@
-//! Room under construction.
+//! The store: what this node holds of the world, and the proof that it holds it.
+//!
+//! One data file and one outboard (block hashes, statements) per entity, and one redb index that says which blocks are
+//! *acknowledged*: durable on disk, hashed before they were written, accounted for. Everything here blocks; callers run
+//! it on blocking threads. The story of a byte:
+//!
+//! 1. [`Store::begin`] finds or makes the entity's files and gives a handle, a lease against eviction.
+//! 2. [`RunWriter::push`] hashes whole blocks, checks them when they come from a peer, writes them at their place.
+//! 3. [`EntityHandle::commit`] makes them durable, then the index says so, in one transaction with the ledger (C-01).
+//! 4. [`EntityHandle::read_run`] hashes every block on its way out; a wrong one is dropped and never leaves.
+//!
+//! | module | question that it answers |
+//! |---|---|
+//! | [`store`] | the front door: which entities are here, what may come in? |
+//! | [`handle`] | what can be asked of one entity? |
+//! | [`writer`] | how do received bytes become verified, written blocks? |
+//! | [`read`] | how do blocks leave, and what happens to a rotten one? |
+//! | [`ledger`] | which bytes came from where, and do the columns close? |
+//! | [`room`] | how much may the store use, and what goes when room is needed? |
+//! | [`recovery`] | what did the last stop leave behind, and what was done about it? |
+//! | [`fault`] | what went wrong, whose fault is it, is a retry worth it? |
+//!
+//! The format on disk, the order of writes and the numbers are in `DESIGN.md` beside this crate.
+
+pub mod fault;
+pub mod handle;
+pub mod ledger;
+pub mod read;
+pub mod recovery;
+pub mod room;
+pub mod store;
+pub mod writer;
+
+mod committer;
+mod disk;
+mod entity;
+mod index;
+mod outboard;
+mod packed;
+mod row;
+
+pub use fault::{
+    AdmitError, CommitError, DiskFault, FaultKind, IndexFault, OpenError, ReadError, StoreError, WriteError,
+};
+pub use handle::{EntityHandle, StoredStatement};
+pub use ledger::{Account, Balance, Delivered, Flow, LedgerEntry, LedgerRow, Source, Waste, Wasted};
+pub use recovery::RecoveryReport;
+pub use room::{ClearOutcome, EvictionPlan, Quota, RemoveOutcome, Reserve, Usage, Victim};
+pub use row::{EntityRecord, NewEntity, Privacy};
+pub use store::{JobRow, Store, StoreConfig};
+pub use writer::{Finished, Pushed, RunWriter};

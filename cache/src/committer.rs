@@ -1,0 +1,76 @@
+//! The one thread that writes the index: it gathers what waits and commits it in one transaction (group commit).
+//!
+//! A durable commit costs two or three fsyncs however many changes it carries, so entities that commit at the same time
+//! share one. The queue is bounded; who finds it full waits.
+
+use crate::fault::{IndexFault, StoreError};
+use crate::index::{Change, Index};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+/// Requests that may wait for the thread.
+const QUEUE: usize = 256;
+/// Requests that share one transaction at most, so that no commit grows without bound (C-01).
+const GROUP: usize = 128;
+
+/// Changes that want to be durable, and who waits for the answer.
+struct Request {
+    changes: Vec<Change>,
+    answer: SyncSender<Result<(), IndexFault>>,
+}
+
+/// The handle on the committing thread.
+pub(crate) struct Committer {
+    queue: Mutex<Option<SyncSender<Request>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Committer {
+    /// Starts the thread.
+    pub(crate) fn start(index: Arc<Index>, last_transaction: u64) -> std::io::Result<Self> {
+        let (queue, requests) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("store commit".to_owned())
+            .spawn(move || run(&index, last_transaction, &requests))?;
+        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Makes the changes durable, all or none, and waits for that.
+    pub(crate) fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (answer, answered) = sync_channel(1);
+        queue.ok_or(StoreError::Closing)?.send(Request { changes, answer }).map_err(|_| StoreError::Closing)?;
+        Ok(answered.recv().map_err(|_| StoreError::Closing)??)
+    }
+
+    /// Commits what is queued and ends the thread.
+    pub(crate) fn stop(&self) {
+        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that commits the cache index died");
+        }
+    }
+}
+
+fn run(index: &Index, mut number: u64, requests: &Receiver<Request>) {
+    while let Ok(first) = requests.recv() {
+        let mut changes = first.changes;
+        let mut waiting = vec![first.answer];
+        for request in requests.try_iter().take(GROUP - 1) {
+            changes.extend(request.changes);
+            waiting.push(request.answer);
+        }
+        number += 1;
+        let outcome = index.apply(number, &changes);
+        for answer in waiting {
+            // Who no longer waits does not want to know.
+            let _ = answer.send(outcome.clone());
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The shared state of one open entity: its files, its blocks, and what waits to be committed.
+//!
+//! Blocks go `free -> claimed (a writer has it) -> pending (written) -> held (acknowledged)`. The lock on [`Blocks`] is
+//! held for set arithmetic only, never across a system call.
+
+use crate::disk;
+use crate::fault::{CommitError, DiskFault, StoreError};
+use crate::handle::StoredStatement;
+use crate::index::Change;
+use crate::ledger::{Account, Flow, FlowChange, Source, Waste};
+use crate::outboard::{self, Layout};
+use crate::row::EntityRecord;
+use crate::store::Core;
+use eddy_content::{BlockHash, BlockSet, EntityId, Geometry};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+/// Written bytes after which a commit is due (C-01).
+const BATCH_BYTES: u64 = 64 << 20;
+/// Age of the oldest written byte after which a commit is due (C-01).
+const BATCH_AGE: Duration = Duration::from_secs(1);
+/// Statements kept of one entity, however small its runs are.
+const MAX_STATEMENTS: usize = 1 << 16;
+
+/// One open entity; as long as it lives, the entity is not evicted.
+pub(crate) struct Shared {
+    pub(crate) core: Arc<Core>,
+    pub(crate) record: EntityRecord,
+    pub(crate) id: EntityId,
+    pub(crate) geometry: Geometry,
+    pub(crate) data: OpenFile,
+    pub(crate) outboard: OpenFile,
+    pub(crate) layout: Layout,
+    blocks: Mutex<Blocks>,
+    /// Taken for the length of a commit: commits of one entity follow each other, writers go on meanwhile.
+    committing: Mutex<()>,
+}
+
+/// A file that is opened again after a failed sync (C-08).
+pub(crate) struct OpenFile {
+    pub(crate) path: PathBuf,
+    file: RwLock<Arc<File>>,
+}
+
+impl OpenFile {
+    pub(crate) fn new(path: &Path, file: File) -> Self {
+        Self { path: path.to_owned(), file: RwLock::new(Arc::new(file)) }
+    }
+
+    pub(crate) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn reopen(&self) {
+        match disk::open(&self.path) {
+            Ok(Some(file)) => *self.file.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(file),
+            // The old descriptor stays: what is read through it is hashed, what is written is synced before it counts.
+            Ok(None) => tracing::error!(path = %self.path.display(), "a cache file vanished"),
+            Err(error) => tracing::error!(%error, "a cache file cannot be opened again"),
+        }
+    }
+}
+
+/// Which blocks are where on their way to being held.
+#[derive(Default)]
+pub(crate) struct Blocks {
+    pub(crate) held: BlockSet,
+    pub(crate) fetched_here: BlockSet,
+    /// Being written, written, or being committed.
+    claimed: BlockSet,
+    pending: Vec<PendingRun>,
+    pending_bytes: u64,
+    oldest: Option<Instant>,
+    flows: BTreeMap<(Account, Source), Flow>,
+    pub(crate) statements: Vec<StoredStatement>,
+    /// How many of the statements are in the file, and where the next one goes.
+    saved_statements: usize,
+    statements_end: u64,
+    /// Raised when a sync fails: whatever was written under an older epoch is not believed (C-08).
+    epoch: u64,
+}
+
+/// Blocks that are written and not yet durable.
+struct PendingRun {
+    first: u32,
+    hashes: Vec<BlockHash>,
+    source: Source,
+    account: Account,
+}
+
+impl PendingRun {
+    fn blocks(&self) -> Range<u32> {
+        self.first..self.first + self.hashes.len() as u32
+    }
+}
+
+/// What one commit carries.
+#[derive(Default)]
+struct Batch {
+    runs: Vec<PendingRun>,
+    flows: BTreeMap<(Account, Source), Flow>,
+    statements: Vec<u8>,
+    statements_at: u64,
+}
+
+impl Batch {
+    fn blocks(&self) -> BlockSet {
+        self.runs.iter().map(PendingRun::blocks).collect()
+    }
+
+    fn fetched_here(&self) -> BlockSet {
+        self.runs.iter().filter(|run| matches!(run.source, Source::Origin { .. })).map(PendingRun::blocks).collect()
+    }
+}
+
+/// Blocks that a writer may write now.
+pub(crate) struct Claim {
+    pub(crate) blocks: Range<u32>,
+    epoch: u64,
+}
+
+impl Shared {
+    /// Puts an entity together from its files and what the index says of it.
+    pub(crate) fn new(
+        core: Arc<Core>,
+        record: EntityRecord,
+        geometry: Geometry,
+        files: (OpenFile, OpenFile, Layout),
+        sets: (BlockSet, BlockSet),
+    ) -> Result<Self, DiskFault> {
+        let (data, outboard, layout) = files;
+        let (held, fetched_here) = sets;
+        let (statements, statements_end) = layout.read_statements(&outboard.file(), &outboard.path, MAX_STATEMENTS)?;
+        let saved_statements = statements.len();
+        let blocks = Mutex::new(Blocks {
+            held,
+            fetched_here,
+            statements,
+            saved_statements,
+            statements_end,
+            ..Blocks::default()
+        });
+        let id = record.id();
+        Ok(Self { core, record, id, geometry, data, outboard, layout, blocks, committing: Mutex::new(()) })
+    }
+
+    /// The block sets, for a moment.
+    pub(crate) fn blocks(&self) -> MutexGuard<'_, Blocks> {
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of a run of blocks.
+    pub(crate) fn byte_count(&self, blocks: &Range<u32>) -> u64 {
+        let bytes = self.geometry.bytes_of(blocks.clone());
+        bytes.end - bytes.start
+    }
+
+    /// Claims the first run of `blocks` that nobody has; what lies before it counts as duplicate waste.
+    /// `None` when all of it is taken.
+    pub(crate) fn claim(&self, blocks: Range<u32>, account: Account, source: Source) -> Option<Claim> {
+        let mut state = self.blocks();
+        let mut free = BlockSet::from_run(blocks.clone());
+        if !state.held.is_empty() {
+            free.difference_with(&state.held);
+        }
+        free.difference_with(&state.claimed);
+        let run = free.first_run();
+        let duplicate = blocks.start..run.as_ref().map_or(blocks.end, |run| run.start);
+        if !duplicate.is_empty() {
+            let bytes = self.byte_count(&duplicate);
+            state.waste(account, source, Waste::Duplicate, bytes);
+        }
+        let blocks = run?;
+        state.claimed.insert(blocks.clone());
+        Some(Claim { blocks, epoch: state.epoch })
+    }
+
+    /// Notes that claimed blocks are written; they wait for a commit. `false` when a sync failed meanwhile.
+    pub(crate) fn wrote(&self, claim: &Claim, hashes: &[BlockHash], account: Account, source: Source) -> bool {
+        let bytes = self.byte_count(&claim.blocks);
+        let mut state = self.blocks();
+        if state.epoch != claim.epoch {
+            state.give_back(&claim.blocks, account, source, bytes);
+            return false;
+        }
+        state.flow(account, source).use_up(bytes);
+        state.pending_bytes += bytes;
+        state.oldest.get_or_insert_with(Instant::now);
+        match state.pending.last_mut() {
+            Some(last)
+                if last.blocks().end == claim.blocks.start && last.source == source && last.account == account =>
+            {
+                last.hashes.extend_from_slice(hashes);
+            }
+            _ => state.pending.push(PendingRun { first: claim.blocks.start, hashes: hashes.to_vec(), source, account }),
+        }
+        true
+    }
+
+    /// Gives claimed blocks back that could not be written.
+    pub(crate) fn abandon(&self, claim: &Claim, account: Account, source: Source) {
+        let bytes = self.byte_count(&claim.blocks);
+        self.blocks().give_back(&claim.blocks, account, source, bytes);
+    }
+
+    /// Whether enough waits, or long enough, that a commit is due.
+    pub(crate) fn is_commit_due(&self) -> bool {
+        let state = self.blocks();
+        state.pending_bytes >= BATCH_BYTES || state.oldest.is_some_and(|at| at.elapsed() >= BATCH_AGE)
+    }
+
+    /// Keeps new statements for the next commit; says how many were taken.
+    pub(crate) fn add_statements(&self, new: &[StoredStatement]) -> usize {
+        let most = (self.geometry.block_count() as usize * 2 + 64).min(MAX_STATEMENTS);
+        let mut state = self.blocks();
+        let before = state.statements.len();
+        for statement in new {
+            if state.statements.len() < most
+                && statement.bytes.len() <= outboard::MAX_STATEMENT
+                && !state.statements.contains(statement)
+            {
+                state.statements.push(statement.clone());
+            }
+        }
+        state.statements.len() - before
+    }
+
+    /// Makes what is written durable, then acknowledged (C-01); gives the newly acknowledged blocks.
+    pub(crate) fn commit(&self) -> Result<BlockSet, CommitError> {
+        let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        let batch = self.blocks().take_batch();
+        let blocks = batch.blocks();
+        match self.make_durable(&batch, &blocks) {
+            Ok(()) => {
+                let mut state = self.blocks();
+                state.held.union_with(&blocks);
+                state.fetched_here.difference_with(&blocks);
+                state.fetched_here.union_with(&batch.fetched_here());
+                state.claimed.difference_with(&blocks);
+                Ok(blocks)
+            }
+            Err(source) => Err(self.drop_unknown(batch, source)),
+        }
+    }
+
+    fn make_durable(&self, batch: &Batch, blocks: &BlockSet) -> Result<(), StoreError> {
+        let outboard = self.outboard.file();
+        for run in &batch.runs {
+            self.layout.write_hashes(&outboard, &self.outboard.path, run.first, &run.hashes)?;
+        }
+        if !batch.statements.is_empty() {
+            disk::write_at(&outboard, &self.outboard.path, &batch.statements, batch.statements_at)?;
+        }
+        if !blocks.is_empty() {
+            disk::sync_bytes(&self.data.file(), &self.data.path)?;
+        }
+        if !blocks.is_empty() || !batch.statements.is_empty() {
+            disk::sync_bytes(&outboard, &self.outboard.path)?;
+        }
+        let mut changes: Vec<Change> = batch
+            .flows
+            .iter()
+            .map(|(&(account, source), &flow)| Change::Flow(FlowChange { account, source, flow }))
+            .collect();
+        if !blocks.is_empty() {
+            changes.push(Change::Blocks {
+                id: self.id,
+                generation: self.record.generation,
+                add: blocks.clone(),
+                fetched_here: batch.fetched_here(),
+                remove: BlockSet::new(),
+            });
+            changes.push(Change::Used(self.id, self.core.now()));
+        }
+        self.core.committer.commit(changes)
+    }
+
+    /// After a failed commit nothing that was written since the last good one is believed: a failed sync marks dirty
+    /// pages clean, also those of blocks that are not in this batch (C-08).
+    fn drop_unknown(&self, batch: Batch, source: StoreError) -> CommitError {
+        tracing::warn!(entity = %self.record.entity.url, error = %source, "written blocks could not be made durable");
+        let mut state = self.blocks();
+        let later = state.take_batch();
+        state.epoch += 1;
+        let mut dropped = 0;
+        for batch in [batch, later] {
+            for ((account, source), flow) in batch.flows {
+                state.flow(account, source).merge(&flow);
+            }
+            for run in batch.runs {
+                let blocks = run.blocks();
+                dropped += blocks.end - blocks.start;
+                let bytes = self.byte_count(&blocks);
+                state.claimed.remove(blocks);
+                state.flow(run.account, run.source).spoil(Waste::Aborted, bytes);
+            }
+        }
+        // Statements that may not be in the file are offered again under new places.
+        state.saved_statements = 0;
+        state.statements_end = self.layout.statements();
+        drop(state);
+        self.data.reopen();
+        self.outboard.reopen();
+        CommitError { blocks: dropped, source }
+    }
+
+    /// Drops blocks that are not what they should be: durably first, so that they are not rewritten while they count.
+    pub(crate) fn quarantine(&self, rotten: &BlockSet) {
+        let change = Change::Blocks {
+            id: self.id,
+            generation: self.record.generation,
+            add: BlockSet::new(),
+            fetched_here: BlockSet::new(),
+            remove: rotten.clone(),
+        };
+        tracing::error!(entity = %self.record.entity.url, blocks = rotten.len(), "cached blocks are corrupt: dropped");
+        if let Err(error) = self.core.committer.commit(vec![change]) {
+            // They are dropped in this process all the same; the next one finds them by their hash.
+            tracing::error!(%error, "corrupt blocks could not be struck off the index");
+        }
+        let mut state = self.blocks();
+        state.held.difference_with(rotten);
+        state.fetched_here.difference_with(rotten);
+    }
+}
+
+impl Blocks {
+    fn flow(&mut self, account: Account, source: Source) -> &mut Flow {
+        self.flows.entry((account, source)).or_default()
+    }
+
+    /// Accounts for received bytes that are of no use.
+    pub(crate) fn waste(&mut self, account: Account, source: Source, reason: Waste, bytes: u64) {
+        if bytes > 0 {
+            self.flow(account, source).waste(reason, bytes);
+        }
+    }
+
+    fn give_back(&mut self, blocks: &Range<u32>, account: Account, source: Source, bytes: u64) {
+        self.claimed.remove(blocks.clone());
+        self.waste(account, source, Waste::Aborted, bytes);
+    }
+
+    /// Takes all that waits. The blocks stay claimed until the commit's end.
+    fn take_batch(&mut self) -> Batch {
+        let statements_at = self.statements_end;
+        let statements: Vec<u8> =
+            self.statements[self.saved_statements..].iter().flat_map(outboard::encode_statement).collect();
+        self.statements_end += statements.len() as u64;
+        self.saved_statements = self.statements.len();
+        self.pending_bytes = 0;
+        self.oldest = None;
+        Batch {
+            runs: std::mem::take(&mut self.pending),
+            flows: std::mem::take(&mut self.flows),
+            statements,
+            statements_at,
+        }
+    }
+}
+
+impl Drop for Shared {
+    /// What was received and never committed is not lost from the account: it becomes aborted waste.
+    fn drop(&mut self) {
+        let state = self.blocks.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let batch = state.take_batch();
+        let mut flows = batch.flows;
+        for run in &batch.runs {
+            let bytes = self.geometry.bytes_of(run.blocks());
+            let flow = flows.entry((run.account, run.source)).or_default();
+            flow.spoil(Waste::Aborted, bytes.end - bytes.start);
+        }
+        let changes: Vec<Change> = flows
+            .into_iter()
+            .map(|((account, source), flow)| Change::Flow(FlowChange { account, source, flow }))
+            .collect();
+        if let Err(error) = self.core.committer.commit(changes) {
+            tracing::warn!(%error, "uncommitted bytes are lost from the ledger");
+        }
+    }
+}

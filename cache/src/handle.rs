@@ -1,0 +1,142 @@
+//! The handle on one entity: everything that can be asked of it, and the lease that keeps it here.
+
+use crate::entity::Shared;
+use crate::fault::{CommitError, ReadError};
+use crate::ledger::{Account, Source};
+use crate::row::EntityRecord;
+use crate::writer::RunWriter;
+use eddy_content::{BlockHash, BlockSet, Entity, EntityId, Geometry, Root, tree};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A signed statement as the store sees it: opaque bytes about a run of blocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredStatement {
+    /// First block that it speaks of.
+    pub first_block: u32,
+    /// How many blocks.
+    pub count: u32,
+    /// The statement itself, at most 4 KiB.
+    pub bytes: Vec<u8>,
+}
+
+/// An open entity. While any clone lives, the entity is neither evicted nor removed.
+///
+/// Commit before the last handle goes: blocks that are written and not committed are dropped with it.
+#[derive(Clone)]
+pub struct EntityHandle {
+    shared: Arc<Shared>,
+}
+
+impl EntityHandle {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// The version.
+    #[must_use]
+    pub fn entity(&self) -> &Entity {
+        &self.shared.record.entity
+    }
+
+    /// The node-local name.
+    #[must_use]
+    pub fn id(&self) -> EntityId {
+        self.shared.id
+    }
+
+    /// What the index said of the entity when it was opened.
+    #[must_use]
+    pub fn record(&self) -> &EntityRecord {
+        &self.shared.record
+    }
+
+    /// Its block arithmetic.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        self.shared.geometry
+    }
+
+    /// The acknowledged blocks: durable, and hashed whenever they are read.
+    #[must_use]
+    pub fn held(&self) -> BlockSet {
+        self.shared.blocks().held.clone()
+    }
+
+    /// Whether every block is held.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.shared.blocks().held.contains_run(self.shared.geometry.all_blocks())
+    }
+
+    /// The held blocks that this node fetched from the origin over its own connection: it may sign for them.
+    #[must_use]
+    pub fn fetched_here(&self) -> BlockSet {
+        self.shared.blocks().fetched_here.clone()
+    }
+
+    /// A writer of consecutive blocks. A writer for a peer must be told what to [`RunWriter::expect`].
+    #[must_use]
+    pub fn writer(&self, first_block: u32, source: Source, account: Account) -> RunWriter {
+        RunWriter::new(Arc::clone(&self.shared), first_block, source, account)
+    }
+
+    /// Whether 64 MiB or 1 s of written blocks wait for a commit.
+    #[must_use]
+    pub fn is_commit_due(&self) -> bool {
+        self.shared.is_commit_due()
+    }
+
+    /// Makes written blocks durable and acknowledges them, with provenance and ledger, in one transaction (C-01).
+    ///
+    /// Gives the newly acknowledged blocks; cheap when nothing waits. After an error they are dropped and must be
+    /// fetched again (C-08). May run beside writers of the same entity.
+    pub fn commit(&self) -> Result<BlockSet, CommitError> {
+        self.shared.commit()
+    }
+
+    /// The hashes of held blocks.
+    pub fn block_hashes(&self, blocks: Range<u32>) -> Result<Vec<BlockHash>, ReadError> {
+        self.shared.hashes_of_held(blocks)
+    }
+
+    /// Reads held blocks into `into`, which is overwritten. Every block is hashed on its way out; one that is wrong is
+    /// dropped from the held set and reported, and nothing is given out.
+    pub fn read_run(&self, blocks: Range<u32>, into: &mut Vec<u8>) -> Result<(), ReadError> {
+        self.shared.read_run(blocks, into)
+    }
+
+    /// Keeps statements, durable with the next commit; says how many were new and fitted the bounds.
+    pub fn put_statements(&self, statements: &[StoredStatement]) -> usize {
+        self.shared.add_statements(statements)
+    }
+
+    /// The statements that speak of any of `blocks`.
+    #[must_use]
+    pub fn statements(&self, blocks: Range<u32>) -> Vec<StoredStatement> {
+        let overlaps = |statement: &&StoredStatement| {
+            statement.first_block < blocks.end && statement.first_block.saturating_add(statement.count) > blocks.start
+        };
+        self.shared.blocks().statements.iter().filter(overlaps).cloned().collect()
+    }
+
+    /// The BLAKE3 hash of the whole, when all blocks are held and their hashes can be read.
+    #[must_use]
+    pub fn root(&self) -> Option<Root> {
+        let geometry = self.shared.geometry;
+        let hashes = self.shared.hashes_of_held(geometry.all_blocks()).ok()?;
+        tree::root(&geometry, &hashes)
+    }
+
+    /// Notes a use, for the order of eviction.
+    pub fn touch(&self) {
+        self.shared.core.touch(self.shared.id);
+    }
+}
+
+impl fmt::Debug for EntityHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EntityHandle").field("id", &self.id()).field("url", &self.entity().url).finish_non_exhaustive()
+    }
+}

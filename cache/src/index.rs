@@ -1,0 +1,202 @@
+//! The index: a redb database that says what is acknowledged, changed by whole transactions only.
+//!
+//! Every change is a [`Change`], plain data; [`Index::apply`] carries a list of them out in one durable two-phase
+//! transaction (C-09). A commit that fails is *unknown* (C-08): the database is closed, opened again and asked whether
+//! the transaction is in it, by number. Nothing is retried and believed.
+
+mod apply;
+mod query;
+
+use crate::fault::IndexFault;
+use crate::ledger::{FlowChange, LedgerEntry};
+use crate::row::EntityRecord;
+use eddy_content::{BlockSet, EntityId, LookupKey};
+use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, TableDefinition};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+/// A table: every key and every value is bytes, every value is sealed (see [`crate::row`]).
+type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+/// Format of the whole store; raised when an older program must not touch it (C-24).
+pub(crate) const FORMAT: u32 = 1;
+/// Bytes of redb's page cache; its own default is 1 GiB.
+const PAGE_CACHE: usize = 32 << 20;
+
+const META: Table = TableDefinition::new("meta");
+const ENTITIES: Table = TableDefinition::new("entities");
+const HELD: Table = TableDefinition::new("held");
+const USED: Table = TableDefinition::new("used");
+const NAMES: Table = TableDefinition::new("names");
+const LOOKUP: Table = TableDefinition::new("lookup");
+const JOBS: Table = TableDefinition::new("jobs");
+const FILES: Table = TableDefinition::new("ledger_files");
+const PEERS: Table = TableDefinition::new("ledger_peers");
+
+const KEY_FORMAT: &[u8] = b"format";
+const KEY_TRANSACTION: &[u8] = b"transaction";
+const KEY_GENERATION: &[u8] = b"generation";
+const KEY_RUNNING: &[u8] = b"running";
+const KEY_FINGERPRINT: &[u8] = b"lookup_fingerprint";
+
+/// One change of the index.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// Writes an entity's row and makes it the newest version under its last name.
+    Entity(Box<EntityRecord>, [u8; 32]),
+    /// Marks an entity as being removed (C-05).
+    Doom(EntityId),
+    /// Removes every row of an entity.
+    Forget(Box<EntityRecord>, Option<LookupKey>),
+    /// Removes the damaged row of an entity, and its blocks, by key.
+    Strike(Vec<u8>),
+    /// Adds and removes held blocks of one generation of an entity; void when that is no longer here.
+    Blocks { id: EntityId, generation: u64, add: BlockSet, fetched_here: BlockSet, remove: BlockSet },
+    /// Notes a use, in seconds since 1970.
+    Used(EntityId, i64),
+    /// Writes or removes a job's row.
+    Job([u8; 16], Option<Vec<u8>>),
+    /// Accounts for received bytes.
+    Flow(FlowChange),
+    /// Accounts for an event.
+    Entry(LedgerEntry),
+    /// Writes a row of the lookup table.
+    Lookup(LookupKey, EntityId),
+    /// Takes a row out of the lookup table.
+    Unlookup(LookupKey),
+    /// Empties the lookup table.
+    ClearLookup,
+    /// Says for which secret the lookup table is complete.
+    Fingerprint(Option<[u8; 32]>),
+    /// Raises the highest generation ever used (C-06).
+    Generation(u64),
+    /// Says whether a process has the store open: still true at the next start after an unclean stop.
+    Running(bool),
+}
+
+/// Why an index did not open.
+#[derive(Debug)]
+pub(crate) enum IndexOpenError {
+    /// It is damaged beyond redb's own repair.
+    Damaged(String),
+    /// A later version wrote it.
+    TooNew(u32),
+    /// The disk refused, or something else that is no damage.
+    Fault(IndexFault),
+}
+
+/// The open index.
+pub(crate) struct Index {
+    path: PathBuf,
+    /// `None` after a failure that could not be got over yet; the next use tries again.
+    database: RwLock<Option<Database>>,
+}
+
+impl Index {
+    /// Opens or makes the index; redb repairs what an unclean stop left.
+    pub(crate) fn open(path: &Path) -> Result<Self, IndexOpenError> {
+        let index = Self { path: path.to_owned(), database: RwLock::new(Some(open_database(path)?)) };
+        index.check_format()?;
+        Ok(index)
+    }
+
+    /// Stamps a new index and refuses one of a later format.
+    fn check_format(&self) -> Result<(), IndexOpenError> {
+        match self.meta::<u32>(KEY_FORMAT).map_err(IndexOpenError::Fault)? {
+            Some(found) if found > FORMAT => Err(IndexOpenError::TooNew(found)),
+            Some(_) => Ok(()),
+            None => self.stamp().map_err(IndexOpenError::Fault),
+        }
+    }
+
+    /// Runs a question in a read transaction of its own.
+    fn read<T>(&self, ask: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, IndexFault> {
+        self.with(|database| ask(&database.begin_read()?)).map_err(|e| IndexFault::new("be read", e))
+    }
+
+    /// Lends the database out, opening it again first if a failure closed it.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+        if let Some(database) = &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
+            return work(database);
+        }
+        self.reopen()?;
+        match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(database) => work(database),
+            None => Err(redb::Error::DatabaseClosed),
+        }
+    }
+
+    /// Closes the database and opens it again, so that what is read next is what is on disk (C-08).
+    fn reopen(&self) -> Result<(), redb::Error> {
+        let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        *slot = None;
+        *slot = Some(builder().open(&self.path)?);
+        Ok(())
+    }
+
+    /// Closes the index; errors say that the last state may not be marked as clean.
+    pub(crate) fn close(&self) -> Result<(), IndexFault> {
+        let taken = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        taken.map_or(Ok(()), |database| database.close().map_err(|e| IndexFault::new("be closed", e)))
+    }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(PAGE_CACHE);
+    builder
+}
+
+/// Opens the database file, telling damage from a disk that refuses.
+fn open_database(path: &Path) -> Result<Database, IndexOpenError> {
+    // Made here for its mode; redb takes an empty file for a new database.
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| IndexOpenError::Fault(IndexFault::new("be opened", redb::Error::Io(e))))?;
+    // redb panics on some damaged pages; damage is an answer here, not a reason to die (N6).
+    let opened = std::panic::catch_unwind(|| builder().create(path));
+    match opened {
+        Err(_) => Err(IndexOpenError::Damaged("the index cannot be read at all".to_owned())),
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(DatabaseError::UpgradeRequired(version))) => Err(IndexOpenError::TooNew(u32::from(version))),
+        Ok(Err(error)) => {
+            let text = error.to_string();
+            match redb::Error::from(error) {
+                redb::Error::Corrupted(_) | redb::Error::RepairAborted => Err(IndexOpenError::Damaged(text)),
+                redb::Error::Io(e) if is_damage(&e) => Err(IndexOpenError::Damaged(text)),
+                other => Err(IndexOpenError::Fault(IndexFault::new("be opened", other))),
+            }
+        }
+    }
+}
+
+/// Whether an I/O error speaks of the content of the file, not of the disk.
+fn is_damage(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
+}
+
+/// The key of a chunk of an entity's held blocks: sorts behind the entity, by number.
+fn chunk_key(id: &EntityId, chunk: u32) -> [u8; 36] {
+    join(&id.0, &chunk.to_be_bytes())
+}
+
+/// The key of one entity under one requested URL.
+fn name_key(name: &[u8; 32], id: &EntityId) -> [u8; 64] {
+    join(name, &id.0)
+}
+
+/// Two byte strings of known length as one.
+fn join<const N: usize>(a: &[u8], b: &[u8]) -> [u8; N] {
+    let mut key = [0; N];
+    key[..a.len()].copy_from_slice(a);
+    key[a.len()..a.len() + b.len()].copy_from_slice(b);
+    key
+}

@@ -1,0 +1,250 @@
+//! The outboard: the file beside the data that says what the data should hash to.
+//!
+//! ```text
+//! 0              magic (8) | header length u32 | payload length u32 | payload (postcard) | BLAKE3 of all that (32)
+//! header length  one 32-byte hash per block, at fixed places; zeros where none was written yet
+//! after those    statements, appended: length u32 | first block u32 | count u32 | bytes | BLAKE3 (16)
+//! ```
+//!
+//! Numbers are little-endian. The header names the entity wholly, so that the index can be made again from files alone
+//! (C-22). Statements are opaque here; a torn one at the end is the end.
+
+use crate::disk;
+use crate::fault::DiskFault;
+use crate::handle::StoredStatement;
+use crate::row::{EntityRecord, Privacy};
+use eddy_content::digest::ExpectedDigest;
+use eddy_content::{BlockHash, Entity, Geometry, ResourceUrl};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+const MAGIC: &[u8; 8] = b"eddyob1\n";
+/// Bytes before the payload.
+const PRELUDE: usize = 16;
+const SEAL: usize = 32;
+/// The header is padded to this, a page.
+const ALIGNMENT: usize = 4096;
+/// Bytes of the longest header that is read: two URLs of 8 KiB, digests, a validator of 1 KiB.
+const MAX_HEADER: usize = 64 * 1024;
+pub(crate) const HASH_LENGTH: u64 = 32;
+const STATEMENT_PRELUDE: usize = 12;
+const STATEMENT_SEAL: usize = 16;
+/// Bytes of the longest statement; a signed statement is about 200 bytes.
+pub(crate) const MAX_STATEMENT: usize = 4096;
+
+/// What the header says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Header {
+    pub(crate) entity: Entity,
+    pub(crate) requested_url: ResourceUrl,
+    pub(crate) privacy: Privacy,
+    pub(crate) last_modified: Option<i64>,
+    pub(crate) digests: Vec<ExpectedDigest>,
+    pub(crate) generation: u64,
+}
+
+impl Header {
+    pub(crate) fn of(record: &EntityRecord) -> Self {
+        Self {
+            entity: record.entity.clone(),
+            requested_url: record.requested_url.clone(),
+            privacy: record.privacy,
+            last_modified: record.last_modified,
+            digests: record.digests.clone(),
+            generation: record.generation,
+        }
+    }
+
+    /// The header as it stands in the file, padded.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let payload = postcard::to_stdvec(self).unwrap_or_default();
+        let padded = (PRELUDE + payload.len() + SEAL).next_multiple_of(ALIGNMENT);
+        let mut bytes = Vec::with_capacity(padded);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&(padded as u32).to_le_bytes());
+        bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&payload);
+        let seal = blake3::hash(&bytes);
+        bytes.extend_from_slice(seal.as_bytes());
+        bytes.resize(padded, 0);
+        bytes
+    }
+
+    /// Reads a header and its length; `None` when the bytes are not a whole one.
+    fn decode(bytes: &[u8]) -> Option<(Self, u64)> {
+        let body = bytes.strip_prefix(MAGIC)?;
+        let (padded, body) = body.split_first_chunk::<4>()?;
+        let (length, body) = body.split_first_chunk::<4>()?;
+        let (padded, length) = (u32::from_le_bytes(*padded), u32::from_le_bytes(*length) as usize);
+        let (payload, seal) = (body.get(..length)?, body.get(length..length + SEAL)?);
+        if blake3::hash(bytes.get(..PRELUDE + length)?).as_bytes() != seal {
+            return None;
+        }
+        Some((postcard::from_bytes(payload).ok()?, u64::from(padded)))
+    }
+
+    /// Reads the header of an outboard; `None` when it has no whole one.
+    pub(crate) fn read(file: &File, path: &Path) -> Result<Option<(Self, u64)>, DiskFault> {
+        let mut bytes = vec![0; MAX_HEADER];
+        let count = read_up_to(file, path, &mut bytes, 0)?;
+        Ok(Self::decode(&bytes[..count]))
+    }
+}
+
+/// Where things lie in one outboard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Layout {
+    header: u64,
+    blocks: u32,
+}
+
+impl Layout {
+    pub(crate) fn new(header: u64, geometry: &Geometry) -> Self {
+        Self { header, blocks: geometry.block_count() }
+    }
+
+    fn hash_offset(&self, block: u32) -> u64 {
+        self.header + u64::from(block) * HASH_LENGTH
+    }
+
+    /// Where statements begin.
+    pub(crate) fn statements(&self) -> u64 {
+        self.hash_offset(self.blocks)
+    }
+
+    /// Writes the hashes of a run of blocks.
+    pub(crate) fn write_hashes(
+        &self,
+        file: &File,
+        path: &Path,
+        first: u32,
+        hashes: &[BlockHash],
+    ) -> Result<(), DiskFault> {
+        let bytes: Vec<u8> = hashes.iter().flat_map(|hash| hash.0).collect();
+        disk::write_at(file, path, &bytes, self.hash_offset(first))
+    }
+
+    /// Reads the hashes of a run of blocks; zeros where the file is too short.
+    pub(crate) fn read_hashes(
+        &self,
+        file: &File,
+        path: &Path,
+        blocks: Range<u32>,
+    ) -> Result<Vec<BlockHash>, DiskFault> {
+        let count = blocks.end.saturating_sub(blocks.start) as usize;
+        let mut bytes = vec![0; count * HASH_LENGTH as usize];
+        read_up_to(file, path, &mut bytes, self.hash_offset(blocks.start))?;
+        Ok(bytes.as_chunks::<{ HASH_LENGTH as usize }>().0.iter().map(|hash| BlockHash(*hash)).collect())
+    }
+
+    /// Reads at most `limit` whole statements, and where the next one goes.
+    pub(crate) fn read_statements(
+        &self,
+        file: &File,
+        path: &Path,
+        limit: usize,
+    ) -> Result<(Vec<StoredStatement>, u64), DiskFault> {
+        let mut at = self.statements();
+        let mut statements = Vec::new();
+        let mut record = vec![0; STATEMENT_PRELUDE + MAX_STATEMENT + STATEMENT_SEAL];
+        while statements.len() < limit {
+            let count = read_up_to(file, path, &mut record, at)?;
+            let Some((statement, length)) = decode_statement(&record[..count]) else { break };
+            statements.push(statement);
+            at += length as u64;
+        }
+        Ok((statements, at))
+    }
+}
+
+/// A statement as it stands in the file.
+pub(crate) fn encode_statement(statement: &StoredStatement) -> Vec<u8> {
+    let mut record = Vec::with_capacity(STATEMENT_PRELUDE + statement.bytes.len() + STATEMENT_SEAL);
+    record.extend_from_slice(&(statement.bytes.len() as u32).to_le_bytes());
+    record.extend_from_slice(&statement.first_block.to_le_bytes());
+    record.extend_from_slice(&statement.count.to_le_bytes());
+    record.extend_from_slice(&statement.bytes);
+    let seal = blake3::hash(&record);
+    record.extend_from_slice(&seal.as_bytes()[..STATEMENT_SEAL]);
+    record
+}
+
+/// The statement at the beginning of `bytes`, and its length there; `None` when it is not whole.
+fn decode_statement(bytes: &[u8]) -> Option<(StoredStatement, usize)> {
+    let ([length, first, count], _) = bytes.get(..STATEMENT_PRELUDE)?.as_chunks::<4>() else { return None };
+    let length = u32::from_le_bytes(*length) as usize;
+    let end = STATEMENT_PRELUDE.checked_add(length).filter(|_| length <= MAX_STATEMENT)?;
+    let seal = bytes.get(end..end + STATEMENT_SEAL)?;
+    if &blake3::hash(bytes.get(..end)?).as_bytes()[..STATEMENT_SEAL] != seal {
+        return None;
+    }
+    let statement = StoredStatement {
+        first_block: u32::from_le_bytes(*first),
+        count: u32::from_le_bytes(*count),
+        bytes: bytes.get(STATEMENT_PRELUDE..end)?.to_vec(),
+    };
+    Some((statement, end + STATEMENT_SEAL))
+}
+
+/// Reads until the buffer is full or the file ends; says how much it was.
+fn read_up_to(file: &File, path: &Path, into: &mut [u8], offset: u64) -> Result<usize, DiskFault> {
+    let mut done = 0;
+    while done < into.len() {
+        match file.read_at(&mut into[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) => return Err(DiskFault::new("read", path, e)),
+        }
+    }
+    Ok(done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eddy_content::Validator;
+    use proptest::prelude::*;
+
+    fn header() -> Header {
+        let url = ResourceUrl::parse("https://host.example/a?b").expect("a URL");
+        Header {
+            entity: Entity { url: url.clone(), validator: Validator::StrongEtag("\"1\"".into()), length: 9 },
+            requested_url: url,
+            privacy: Privacy::Shareable,
+            last_modified: Some(7),
+            digests: Vec::new(),
+            generation: 3,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_with_a_flipped_bit_is_no_header(at in any::<prop::sample::Index>(), bit in 0u8..8) {
+            let bytes = header().encode();
+            prop_assert_eq!(Header::decode(&bytes), Some((header(), bytes.len() as u64)));
+            let payload_length = u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]) as usize;
+            let mut flipped = bytes.clone();
+            flipped[at.index(PRELUDE + payload_length + SEAL)] ^= 1 << bit;
+            prop_assert_eq!(Header::decode(&flipped), None);
+        }
+
+        #[test]
+        fn foreign_bytes_are_neither_header_nor_statement(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            prop_assert_eq!(Header::decode(&bytes), None);
+            prop_assert_eq!(decode_statement(&bytes), None);
+        }
+
+        #[test]
+        fn a_statement_survives_and_a_torn_one_does_not(bytes in prop::collection::vec(any::<u8>(), 0..400), first in any::<u32>(), count in any::<u32>()) {
+            let statement = StoredStatement { first_block: first, count, bytes };
+            let record = encode_statement(&statement);
+            prop_assert_eq!(decode_statement(&record), Some((statement, record.len())));
+            prop_assert_eq!(decode_statement(&record[..record.len() - 1]), None);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! What the last stop left behind, and what is done about it before anything is served (C-20).
+//!
+//! Idempotent: every step may be cut short and is done again by the next start (C-23). Nothing is hashed here: blocks
+//! are hashed whenever they are read, after a clean stop as well as after a crash (C-21).
+
+use crate::disk;
+use crate::fault::{DiskFault, OpenError, StoreError};
+use crate::index::{Change, FORMAT, Index, IndexOpenError};
+use crate::room;
+use crate::row::EntityRecord;
+use crate::store::{Files, wall_clock};
+use eddy_content::EntityId;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+mod orphans;
+
+/// What opening a store found and did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecoveryReport {
+    /// The last process stopped without closing the store.
+    pub was_unclean: bool,
+    /// The index was damaged beyond repair and lies here now; a new one was begun, and jobs that it held are lost.
+    pub index_moved_to: Option<PathBuf>,
+    /// Removals that were begun and are finished now.
+    pub finished_removals: u64,
+    /// Entities whose files were gone or had another size: forgotten.
+    pub dangling: u64,
+    /// Rows that were damaged: forgotten.
+    pub damaged_rows: u64,
+    /// Files that no row speaks of, moved to the quarantine.
+    pub quarantined_files: u64,
+    /// Files that were never acknowledged, or lay in quarantine for a day: deleted.
+    pub deleted_files: u64,
+    /// Entities that are here.
+    pub entities: u64,
+}
+
+/// The recovered store, before its threads start.
+pub(crate) struct Recovered {
+    pub(crate) index: Index,
+    pub(crate) report: RecoveryReport,
+    pub(crate) transaction: u64,
+    pub(crate) generation: u64,
+    pub(crate) used: u64,
+    pub(crate) entities: u64,
+}
+
+/// Opens the index and brings rows and files together.
+pub(crate) fn recover(files: &Files) -> Result<Recovered, OpenError> {
+    let mut report = RecoveryReport::default();
+    let index = open_index(files, &mut report)?;
+    let mut recovery = Recovery { files, transaction: index.last_transaction()?, index, report };
+    recovery.report.was_unclean = recovery.index.was_running()?;
+    let highest = recovery.index.generation()?;
+    recovery.apply(vec![Change::Running(true)])?;
+
+    let mut rows = recovery.read_rows()?;
+    let found = orphans::sweep(files, &mut rows.live, highest, &mut recovery.report)?;
+    recovery.forget_dangling(
+        rows.live.values().filter(|row| !row.is_whole()).map(|row| row.record_id).collect(),
+        &mut rows.used,
+    )?;
+    let generation = found.max(highest);
+    recovery.apply(vec![Change::Generation(generation)])?;
+
+    let entities = rows.live.values().filter(|row| row.is_whole()).count() as u64;
+    recovery.report.entities = entities;
+    let Recovery { index, report, transaction, .. } = recovery;
+    if report.was_unclean || report.index_moved_to.is_some() {
+        tracing::info!(?report, "the cache was recovered");
+    }
+    Ok(Recovered { index, report, transaction, generation, used: rows.used, entities })
+}
+
+/// Opens the index; one that is damaged beyond repair is moved aside, so that the store always opens (N6).
+fn open_index(files: &Files, report: &mut RecoveryReport) -> Result<Index, OpenError> {
+    let path = files.index();
+    let damage = match Index::open(&path) {
+        Ok(index) => return Ok(index),
+        Err(IndexOpenError::Fault(fault)) => return Err(fault.into()),
+        Err(IndexOpenError::TooNew(found)) => return Err(OpenError::TooNew { found, supported: FORMAT }),
+        Err(IndexOpenError::Damaged(damage)) => damage,
+    };
+    let aside = path.with_extension(format!("damaged-{}", wall_clock()));
+    tracing::error!(%damage, moved_to = %aside.display(), "the cache index is damaged: a new one is begun");
+    fs::rename(&path, &aside).map_err(|e| DiskFault::new("move aside", &path, e))?;
+    disk::sync_directory(files.root())?;
+    report.index_moved_to = Some(aside);
+    match Index::open(&path) {
+        Ok(index) => Ok(index),
+        Err(IndexOpenError::Fault(fault)) => Err(fault.into()),
+        Err(IndexOpenError::TooNew(found)) => Err(OpenError::TooNew { found, supported: FORMAT }),
+        Err(IndexOpenError::Damaged(text)) => Err(DiskFault::new("make", &path, std::io::Error::other(text)).into()),
+    }
+}
+
+/// A row of which the files are being looked for.
+pub(crate) struct Expected {
+    record_id: EntityId,
+    pub(crate) length: u64,
+    pub(crate) has_data: bool,
+    pub(crate) has_outboard: bool,
+}
+
+impl Expected {
+    fn is_whole(&self) -> bool {
+        self.has_data && self.has_outboard
+    }
+}
+
+/// The rows of the index, by the names of their files.
+struct Rows {
+    live: HashMap<(EntityId, u64), Expected>,
+    used: u64,
+}
+
+struct Recovery<'f> {
+    files: &'f Files,
+    index: Index,
+    report: RecoveryReport,
+    transaction: u64,
+}
+
+impl Recovery<'_> {
+    fn apply(&mut self, changes: Vec<Change>) -> Result<(), OpenError> {
+        self.transaction += 1;
+        Ok(self.index.apply(self.transaction, &changes)?)
+    }
+
+    /// Reads every row, finishes removals that were begun and drops rows that are damaged.
+    fn read_rows(&mut self) -> Result<Rows, OpenError> {
+        let mut rows = Rows { live: HashMap::new(), used: 0 };
+        let (mut doomed, mut damaged) = (Vec::new(), Vec::new());
+        self.index.visit(|key, record| match record {
+            Some(record) if record.doomed => doomed.push(record),
+            Some(record) => {
+                let (record_id, length) = (record.id(), record.entity.length);
+                rows.used += room::footprint(length);
+                let expected = Expected { record_id, length, has_data: false, has_outboard: false };
+                rows.live.insert((record_id, record.generation), expected);
+            }
+            None => damaged.push(key.to_vec()),
+        })?;
+        for record in doomed {
+            self.report.finished_removals += 1;
+            self.finish_removal(record)?;
+        }
+        for key in damaged {
+            self.report.damaged_rows += 1;
+            self.apply(vec![Change::Strike(key)])?;
+        }
+        Ok(rows)
+    }
+
+    fn finish_removal(&mut self, record: EntityRecord) -> Result<(), OpenError> {
+        self.files.unlink(&self.files.pair(&record.id(), record.generation))?;
+        // A row of the lookup table may stay: it leads to nothing, and the next rebuild drops it.
+        self.apply(vec![Change::Forget(Box::new(record), None)])
+    }
+
+    fn forget_dangling(&mut self, dangling: Vec<EntityId>, used: &mut u64) -> Result<(), OpenError> {
+        for id in dangling {
+            let Some(record) = self.index.record(&id)? else { continue };
+            tracing::error!(entity = %record.entity.url, "the files of a cached entity are gone or cut short: forgotten");
+            self.report.dangling += 1;
+            *used -= room::footprint(record.entity.length);
+            self.apply(vec![Change::Doom(id)])?;
+            self.finish_removal(record)?;
+        }
+        Ok(())
+    }
+}
+
+/// The names in a directory; none when it is not there.
+fn names_in(directory: &Path) -> Result<Vec<String>, DiskFault> {
+    let fault = |e| DiskFault::new("list", directory, e);
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(fault(e)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        if let Ok(name) = entry.map_err(fault)?.file_name().into_string() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Disk(fault) => Self::Disk(fault),
+            StoreError::Index(fault) => Self::Index(fault),
+            other => Self::Disk(DiskFault::new("open", Path::new("the cache"), std::io::Error::other(other))),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Rows of the index: what is kept of an entity, and the seal that every row carries.
+//!
+//! A row is `version byte, payload, 16 bytes of BLAKE3` over the table's name, the key, the version and the payload
+//! (C-10). So a flipped bit, a row under a foreign key and a row of a foreign table are all noticed.
+
+use eddy_content::digest::ExpectedDigest;
+use eddy_content::{Entity, EntityId, ResourceUrl};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Version of the row formats.
+const ROW_VERSION: u8 = 1;
+/// Bytes of a row's checksum.
+const SEAL_LENGTH: usize = 16;
+/// Digests kept of one entity; more add nothing.
+const MAX_DIGESTS: usize = 16;
+/// Requested URLs remembered of one entity; a mirror list may be long.
+const MAX_NAMES: usize = 64;
+
+/// Whether an entity may be given to peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Privacy {
+    /// Peers that name it by its lookup key may have it.
+    Shareable,
+    /// Stays on this node, and is never in the lookup table.
+    Private,
+}
+
+/// An entity that is to be let in.
+#[derive(Debug, Clone)]
+pub struct NewEntity {
+    /// The version.
+    pub entity: Entity,
+    /// The URL before redirects, under which it will be asked for again.
+    pub requested_url: ResourceUrl,
+    /// Whether peers may have it.
+    pub privacy: Privacy,
+    /// Last-Modified, in seconds since 1970, for the delivered file's time.
+    pub last_modified: Option<i64>,
+    /// Digests that somebody promised.
+    pub digests: Vec<ExpectedDigest>,
+}
+
+/// What the index knows of an entity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntityRecord {
+    /// The version.
+    pub entity: Entity,
+    /// The URL before redirects, as first asked for.
+    pub requested_url: ResourceUrl,
+    /// Whether peers may have it: the strictest that was ever said.
+    pub privacy: Privacy,
+    /// Last-Modified, in seconds since 1970.
+    pub last_modified: Option<i64>,
+    /// Digests that somebody promised.
+    pub digests: Vec<ExpectedDigest>,
+    /// Names the files; never used twice (C-06).
+    pub generation: u64,
+    /// When it was let in, in seconds since 1970.
+    pub admitted: i64,
+    /// When it was last used, in seconds since 1970; coarse, and lost by a crash.
+    #[serde(skip)]
+    pub last_used: i64,
+    /// Blocks held; filled in by listings.
+    #[serde(skip)]
+    pub held_blocks: u32,
+    /// Whether it is being removed (C-05).
+    pub(crate) doomed: bool,
+    /// Hashes of the URLs under which it was asked for, for [`crate::Store::latest`]; bounded by [`MAX_NAMES`].
+    pub(crate) names: Vec<[u8; 32]>,
+}
+
+/// The hash under which a requested URL is indexed: URLs may be long, and secret.
+pub(crate) fn name_of(requested: &ResourceUrl) -> [u8; 32] {
+    blake3::derive_key("eddy v1 2026-11 requested url", requested.as_str().as_bytes())
+}
+
+impl EntityRecord {
+    /// The record of an entity that comes in now.
+    pub(crate) fn admit(new: &NewEntity, generation: u64, now: i64) -> Self {
+        Self {
+            entity: new.entity.clone(),
+            requested_url: new.requested_url.clone(),
+            privacy: new.privacy,
+            last_modified: new.last_modified,
+            digests: new.digests.iter().take(MAX_DIGESTS).cloned().collect(),
+            generation,
+            admitted: now,
+            last_used: now,
+            held_blocks: 0,
+            doomed: false,
+            names: vec![name_of(&new.requested_url)],
+        }
+    }
+
+    /// The node-local name.
+    #[must_use]
+    pub fn id(&self) -> EntityId {
+        self.entity.id()
+    }
+
+    /// Takes over what `new` knows better; says whether anything changed.
+    pub(crate) fn learn(&mut self, new: &NewEntity) -> bool {
+        let before = (self.privacy, self.last_modified, self.digests.len(), self.names.len());
+        let name = name_of(&new.requested_url);
+        if self.names.len() < MAX_NAMES && !self.names.contains(&name) {
+            self.names.push(name);
+        }
+        if new.privacy == Privacy::Private {
+            self.privacy = Privacy::Private;
+        }
+        self.last_modified = self.last_modified.or(new.last_modified);
+        for digest in &new.digests {
+            if self.digests.len() < MAX_DIGESTS && !self.digests.contains(digest) {
+                self.digests.push(digest.clone());
+            }
+        }
+        before != (self.privacy, self.last_modified, self.digests.len(), self.names.len())
+    }
+}
+
+/// Seals a payload for its place in the index.
+pub(crate) fn seal(table: &str, key: &[u8], payload: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(1 + payload.len() + SEAL_LENGTH);
+    row.push(ROW_VERSION);
+    row.extend_from_slice(payload);
+    let mark = mark(table, key, &row);
+    row.extend_from_slice(&mark);
+    row
+}
+
+/// The payload of a sealed row, or `None` when the row is damaged, misplaced or of an unknown version.
+pub(crate) fn unseal<'r>(table: &str, key: &[u8], row: &'r [u8]) -> Option<&'r [u8]> {
+    let (body, found) = row.split_last_chunk::<SEAL_LENGTH>()?;
+    let (version, payload) = body.split_first()?;
+    (*version == ROW_VERSION && mark(table, key, body) == *found).then_some(payload)
+}
+
+/// Seals a value.
+pub(crate) fn seal_value<T: Serialize>(table: &str, key: &[u8], value: &T) -> Vec<u8> {
+    // Writing plain data into a growing vector cannot fail; if it ever did, an empty row is unreadable, not wrong.
+    let payload = postcard::to_stdvec(value).unwrap_or_default();
+    seal(table, key, &payload)
+}
+
+/// The value of a sealed row.
+pub(crate) fn unseal_value<T: DeserializeOwned>(table: &str, key: &[u8], row: &[u8]) -> Option<T> {
+    postcard::from_bytes(unseal(table, key, row)?).ok()
+}
+
+/// The checksum over table, key and body, each behind its own length.
+fn mark(table: &str, key: &[u8], body: &[u8]) -> [u8; SEAL_LENGTH] {
+    let mut hasher = blake3::Hasher::new();
+    for part in [b"eddy v1 index row".as_slice(), table.as_bytes(), key, body] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let mut mark = [0; SEAL_LENGTH];
+    hasher.finalize_xof().fill(&mut mark);
+    mark
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_sealed_row_opens_only_whole_and_in_its_place(payload in prop::collection::vec(any::<u8>(), 0..300), at in any::<prop::sample::Index>(), bit in 0u8..8) {
+            let row = seal("jobs", b"key", &payload);
+            prop_assert_eq!(unseal("jobs", b"key", &row), Some(payload.as_slice()));
+            prop_assert_eq!(unseal("jobs", b"kez", &row), None);
+            prop_assert_eq!(unseal("held", b"key", &row), None);
+            let mut flipped = row.clone();
+            flipped[at.index(row.len())] ^= 1 << bit;
+            prop_assert_eq!(unseal("jobs", b"key", &flipped), None);
+            prop_assert_eq!(unseal("jobs", b"key", &row[..at.index(row.len())]), None);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Where the files of the store lie and what they are called.
+//!
+//! `entities/<first two hex digits>/<id>-<generation>.data` and `.outboard`; `quarantine/` for what nobody claims.
+
+use crate::disk;
+use crate::entity::OpenFile;
+use crate::fault::DiskFault;
+use crate::outboard::{Header, Layout};
+use crate::row::EntityRecord;
+use eddy_content::{EntityId, Geometry};
+use std::path::{Path, PathBuf};
+
+/// The directory tree of a store.
+pub(crate) struct Files {
+    root: PathBuf,
+}
+
+/// The two files of one entity.
+pub(crate) struct Pair {
+    pub(crate) data: PathBuf,
+    pub(crate) outboard: PathBuf,
+    pub(crate) directory: PathBuf,
+}
+
+/// What a file name says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) id: EntityId,
+    pub(crate) generation: u64,
+}
+
+impl Name {
+    /// Reads `<id>-<generation>.<kind>`.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (stem, kind) = text.rsplit_once('.')?;
+        let (id, generation) = stem.split_once('-')?;
+        matches!(kind, "data" | "outboard").then_some(())?;
+        Some(Self { id: id.parse().ok()?, generation: generation.parse().ok()? })
+    }
+}
+
+impl Files {
+    pub(crate) fn new(root: &Path) -> Result<Self, DiskFault> {
+        let files = Self { root: root.to_owned() };
+        disk::make_directory(&files.entities())?;
+        disk::make_directory(&files.quarantine())?;
+        disk::sync_directory(root)?;
+        Ok(files)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn index(&self) -> PathBuf {
+        self.root.join("index.redb")
+    }
+
+    pub(crate) fn entities(&self) -> PathBuf {
+        self.root.join("entities")
+    }
+
+    pub(crate) fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// The files of one generation of an entity.
+    pub(crate) fn pair(&self, id: &EntityId, generation: u64) -> Pair {
+        let directory = self.entities().join(format!("{:02x}", id.0[0]));
+        let stem = format!("{id}-{generation}");
+        Pair {
+            data: directory.join(format!("{stem}.data")),
+            outboard: directory.join(format!("{stem}.outboard")),
+            directory,
+        }
+    }
+
+    /// Makes the files of a new entity, durable with their names before anything refers to them (C-02).
+    pub(crate) fn make(
+        &self,
+        record: &EntityRecord,
+        geometry: &Geometry,
+    ) -> Result<(OpenFile, OpenFile, Layout), DiskFault> {
+        let pair = self.pair(&record.id(), record.generation);
+        let made = self.make_pair(&pair, record, geometry);
+        if made.is_err() {
+            // Nothing refers to them yet; what cannot be removed either is an orphan of the next start.
+            let _ = self.unlink(&pair);
+        }
+        made
+    }
+
+    fn make_pair(
+        &self,
+        pair: &Pair,
+        record: &EntityRecord,
+        geometry: &Geometry,
+    ) -> Result<(OpenFile, OpenFile, Layout), DiskFault> {
+        if !pair.directory.exists() {
+            disk::make_directory(&pair.directory)?;
+            disk::sync_directory(&self.entities())?;
+        }
+        let data = disk::create(&pair.data)?;
+        disk::preallocate(&data, &pair.data, geometry.length())?;
+        disk::sync_all(&data, &pair.data)?;
+        let outboard = disk::create(&pair.outboard)?;
+        let header = Header::of(record).encode();
+        let layout = Layout::new(header.len() as u64, geometry);
+        disk::write_at(&outboard, &pair.outboard, &header, 0)?;
+        disk::preallocate(&outboard, &pair.outboard, layout.statements())?;
+        disk::sync_all(&outboard, &pair.outboard)?;
+        disk::sync_directory(&pair.directory)?;
+        Ok((OpenFile::new(&pair.data, data), OpenFile::new(&pair.outboard, outboard), layout))
+    }
+
+    /// Opens the files of an entity; `None` when they are not what its row says.
+    pub(crate) fn open(
+        &self,
+        record: &EntityRecord,
+        geometry: &Geometry,
+    ) -> Result<Option<(OpenFile, OpenFile, Layout)>, DiskFault> {
+        let pair = self.pair(&record.id(), record.generation);
+        let (Some(data), Some(outboard)) = (disk::open(&pair.data)?, disk::open(&pair.outboard)?) else {
+            return Ok(None);
+        };
+        let length = data.metadata().map_err(|e| DiskFault::new("measure", &pair.data, e))?.len();
+        let header = Header::read(&outboard, &pair.outboard)?;
+        let Some((header, header_length)) = header else { return Ok(None) };
+        if length != geometry.length() || header.generation != record.generation || header.entity != record.entity {
+            return Ok(None);
+        }
+        let layout = Layout::new(header_length, geometry);
+        Ok(Some((OpenFile::new(&pair.data, data), OpenFile::new(&pair.outboard, outboard), layout)))
+    }
+
+    /// Removes the files of an entity, durably.
+    pub(crate) fn unlink(&self, pair: &Pair) -> Result<(), DiskFault> {
+        disk::unlink(&pair.data)?;
+        disk::unlink(&pair.outboard)?;
+        if pair.directory.exists() { disk::sync_directory(&pair.directory) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_name_says_what_it_is_of() {
+        let id = EntityId([7; 32]);
+        assert_eq!(Name::parse(&format!("{id}-12.data")), Some(Name { id, generation: 12 }));
+        for wrong in [format!("{id}.data"), format!("{id}-x.data"), format!("{id}-1.tmp"), "a-1.data".to_owned()] {
+            assert_eq!(Name::parse(&wrong), None, "{wrong}");
+        }
+    }
+}

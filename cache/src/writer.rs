@@ -1,0 +1,272 @@
+//! The writer: received bytes in, verified blocks at their place on disk.
+//!
+//! Whole runs are hashed and written straight from the caller's slice; only what does not fill a block waits in a buffer
+//! of [`RUN`] bytes. A block from a peer is held against its expected hash before a byte of it is written (T-01).
+
+use crate::disk;
+use crate::entity::Shared;
+use crate::fault::WriteError;
+use crate::ledger::{Account, Source, Waste};
+use eddy_content::{BLOCK_SIZE, BlockHash, tree};
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Bytes written at once where possible: a run that still lies in the second-level cache after it was hashed.
+const RUN: usize = 256 * 1024;
+const BLOCK: usize = BLOCK_SIZE as usize;
+
+/// Writes consecutive blocks of one entity from one source for one account.
+pub struct RunWriter {
+    shared: Arc<Shared>,
+    source: Source,
+    account: Account,
+    /// The block that the next unhashed byte belongs to.
+    next: u32,
+    /// Bytes that are not written yet: whole blocks that are hashed, then the beginning of block `next`.
+    buffer: Vec<u8>,
+    /// Hashes of the whole blocks in front of `next` that are not written yet.
+    hashes: Vec<BlockHash>,
+    expected: Option<(u32, Vec<BlockHash>)>,
+    is_spent: bool,
+}
+
+/// What a push did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pushed {
+    /// Blocks that were completed and found right by this push.
+    pub blocks: Range<u32>,
+    /// Whether enough waits for a commit that one is due (64 MiB or 1 s).
+    pub commit_due: bool,
+}
+
+/// What a writer leaves when it ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finished {
+    /// The first block that this writer did not complete.
+    pub next_block: u32,
+    /// Bytes of that block that had arrived and are dropped.
+    pub dropped: u64,
+}
+
+impl RunWriter {
+    pub(crate) fn new(shared: Arc<Shared>, first_block: u32, source: Source, account: Account) -> Self {
+        Self {
+            shared,
+            source,
+            account,
+            next: first_block,
+            buffer: Vec::new(),
+            hashes: Vec::new(),
+            expected: None,
+            is_spent: false,
+        }
+    }
+
+    /// Switches to verifying: the i-th block of this writer must have `hashes[i]`; a block without one is refused.
+    #[must_use]
+    pub fn expect(mut self, hashes: Vec<BlockHash>) -> Self {
+        self.expected = Some((self.next, hashes));
+        self
+    }
+
+    /// Takes the next bytes, cut in any way.
+    ///
+    /// After an error the writer takes nothing more; blocks that were found right before it stay.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Pushed, WriteError> {
+        if self.is_spent {
+            return Err(WriteError::Spent);
+        }
+        let first = self.next;
+        if let Err((error, lost)) = self.take(bytes) {
+            self.is_spent = true;
+            self.drop_buffer(&error, lost as u64);
+            return Err(error);
+        }
+        Ok(Pushed { blocks: first..self.next, commit_due: self.shared.is_commit_due() })
+    }
+
+    /// Ends the writer: whole blocks wait for a commit, the beginning of another is dropped as aborted.
+    pub fn finish(mut self) -> Result<Finished, WriteError> {
+        if self.is_spent {
+            return Err(WriteError::Spent);
+        }
+        self.is_spent = true;
+        if let Err(error) = self.flush() {
+            self.drop_buffer(&error, 0);
+            return Err(error);
+        }
+        let dropped = self.buffer.len() as u64;
+        self.waste(Waste::Aborted, dropped);
+        self.buffer.clear();
+        Ok(Finished { next_block: self.next, dropped })
+    }
+
+    /// The work of a push; an error comes with the number of pushed bytes that are nowhere accounted for.
+    fn take(&mut self, mut bytes: &[u8]) -> Result<(), (WriteError, usize)> {
+        while !bytes.is_empty() {
+            if self.buffer.is_empty() && bytes.len() >= RUN {
+                let count = self.take_run(bytes)?;
+                bytes = &bytes[count..];
+            } else {
+                let count = self.take_part(bytes).map_err(|e| (e, bytes.len()))?;
+                bytes = &bytes[count..];
+                if let Err(error) = self.settle(bytes.len()) {
+                    return Err((error, bytes.len()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hashes and writes the whole blocks at the beginning of a large slice, without a copy.
+    fn take_run(&mut self, bytes: &[u8]) -> Result<usize, (WriteError, usize)> {
+        let mut done = 0;
+        let hashed = loop {
+            let length = match self.block_length() {
+                Ok(length) => length,
+                // What was asked for is complete; the next turn says that more came.
+                Err(_) if done > 0 => break Ok(()),
+                Err(error) => break Err(error),
+            };
+            let Some(block) = bytes.get(done..done + length).filter(|_| done < RUN) else { break Ok(()) };
+            if let Err(error) = self.check(block) {
+                break Err(error);
+            }
+            done += length;
+        };
+        // The blocks before a wrong one are right and are kept.
+        let written = self.write(&bytes[..done]);
+        hashed.and(written).map(|()| done).map_err(|error| (error, bytes.len() - done))
+    }
+
+    /// Copies up to the end of the block that is being filled.
+    fn take_part(&mut self, bytes: &[u8]) -> Result<usize, WriteError> {
+        let length = self.block_length()?;
+        let missing = length - (self.buffer.len() - self.hashes.len() * BLOCK);
+        let count = missing.min(bytes.len());
+        if self.buffer.capacity() == 0 {
+            self.buffer.reserve_exact(RUN);
+        }
+        self.buffer.extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    /// Hashes the buffer's last block when it is whole; writes when the buffer is full or a large slice waits.
+    fn settle(&mut self, waiting: usize) -> Result<(), WriteError> {
+        let start = self.hashes.len() * BLOCK;
+        let length = self.block_length()?;
+        if self.buffer.len() - start < length {
+            return Ok(());
+        }
+        let buffer = std::mem::take(&mut self.buffer);
+        let checked = self.check(&buffer[start..]);
+        self.buffer = buffer;
+        checked?;
+        if self.buffer.len() >= RUN || length < BLOCK || waiting >= RUN {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Length of block `next`, or the refusal of anything beyond the end.
+    fn block_length(&self) -> Result<usize, WriteError> {
+        match self.shared.geometry.block_len(self.next) {
+            0 => Err(WriteError::PastEnd { length: self.shared.geometry.length() }),
+            length => Ok(length),
+        }
+    }
+
+    /// Hashes the whole block `next` and holds it against its expected hash.
+    fn check(&mut self, block: &[u8]) -> Result<(), WriteError> {
+        let number = self.next;
+        let hash = tree::hash_block(&self.shared.geometry, number, block);
+        match (&self.expected, self.source) {
+            (Some((first, hashes)), from) => match hashes.get((number - first) as usize) {
+                Some(expected) if *expected == hash => {}
+                Some(_) => return Err(WriteError::WrongBlock { block: number, from }),
+                None => return Err(WriteError::Unverified { block: number }),
+            },
+            (None, Source::Peer { .. }) => return Err(WriteError::Unverified { block: number }),
+            (None, Source::Origin { .. }) => {}
+        }
+        self.hashes.push(hash);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Writes the buffer's whole blocks.
+    fn flush(&mut self) -> Result<(), WriteError> {
+        let whole = self.shared.byte_count(&self.unwritten()) as usize;
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let outcome = self.write(&buffer[..whole]);
+        buffer.drain(..whole);
+        self.buffer = buffer;
+        outcome
+    }
+
+    /// The hashed blocks that are not written yet.
+    fn unwritten(&self) -> Range<u32> {
+        self.next - self.hashes.len() as u32..self.next
+    }
+
+    /// Writes `bytes`, exactly the unwritten hashed blocks; those that somebody else has are left out as duplicates.
+    /// Every byte is accounted for, also in an error.
+    fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        let all = self.unwritten();
+        let base = self.shared.geometry.bytes_of(all.clone()).start;
+        let mut rest = all.clone();
+        let mut outcome = Ok(());
+        while let Some(claim) = self.shared.claim(rest.clone(), self.account, self.source) {
+            let place = self.shared.geometry.bytes_of(claim.blocks.clone());
+            let part = &bytes[(place.start - base) as usize..(place.end - base) as usize];
+            let hashes =
+                &self.hashes[(claim.blocks.start - all.start) as usize..(claim.blocks.end - all.start) as usize];
+            rest.start = claim.blocks.end;
+            let data = &self.shared.data;
+            match disk::write_at(&data.file(), &data.path, part, place.start) {
+                Ok(()) => {
+                    self.shared.wrote(&claim, hashes, self.account, self.source);
+                }
+                Err(fault) => {
+                    self.shared.abandon(&claim, self.account, self.source);
+                    self.waste(Waste::Aborted, self.shared.byte_count(&rest));
+                    outcome = Err(WriteError::Disk(fault));
+                    break;
+                }
+            }
+        }
+        self.hashes.clear();
+        outcome
+    }
+
+    /// Accounts for what an error leaves behind: right blocks in the buffer are kept, the rest is wasted.
+    fn drop_buffer(&mut self, error: &WriteError, lost: u64) {
+        let kept = self.flush();
+        if let Err(error) = kept {
+            tracing::debug!(%error, "blocks before a failure were not kept");
+        }
+        let reason = match error {
+            WriteError::WrongBlock { .. } | WriteError::PastEnd { .. } => Waste::Corrupt,
+            WriteError::Unverified { .. } | WriteError::Spent | WriteError::Disk(_) => Waste::Aborted,
+        };
+        self.waste(reason, self.buffer.len() as u64 + lost);
+        self.buffer.clear();
+    }
+
+    fn waste(&self, reason: Waste, bytes: u64) {
+        self.shared.blocks().waste(self.account, self.source, reason, bytes);
+    }
+}
+
+impl Drop for RunWriter {
+    /// A writer that is dropped unfinished keeps its whole blocks, like one that is finished.
+    fn drop(&mut self) {
+        if !self.is_spent {
+            self.is_spent = true;
+            if let Err(error) = self.flush() {
+                tracing::debug!(%error, "blocks of an abandoned writer were not kept");
+            }
+            self.waste(Waste::Aborted, self.buffer.len() as u64);
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! One entity from its admission to its removal, and the rows beside it.
+
+use crate::support::*;
+use eddy_cache::*;
+use eddy_content::{BlockSet, LookupSecret, Root};
+
+#[test]
+fn what_is_written_and_committed_is_held_and_read_back_also_after_reopening() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let length = 5 * BLOCK as u64 + 77;
+    {
+        let store = open(directory.path());
+        let handle = store.begin(new_entity(1, length)).expect("admitted");
+        write(&handle, 1, 0..6);
+        assert!(handle.held().is_empty(), "nothing is acknowledged before the commit");
+        assert_eq!(handle.commit().expect("committed"), BlockSet::from_run(0..6));
+        assert!(handle.commit().expect("an empty commit").is_empty());
+        assert_all_held_are_right(&handle, 1);
+        assert_eq!(handle.root(), Some(Root(*blake3::hash(&content(1, 0..length)).as_bytes())));
+    }
+    let store = open(directory.path());
+    assert!(!store.recovery().was_unclean);
+    let handle = store.find(&new_entity(1, length).entity.id()).expect("asked").expect("still here");
+    assert_eq!(handle.held(), BlockSet::from_run(0..6));
+    assert_eq!(handle.fetched_here(), BlockSet::from_run(0..6));
+    assert!(handle.is_complete());
+    assert_all_held_are_right(&handle, 1);
+}
+
+#[test]
+fn entities_of_no_byte_and_of_one_byte_are_entities() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let nothing = store.begin(new_entity(1, 0)).expect("admitted");
+    assert!(nothing.is_complete());
+    assert_eq!(nothing.root(), Some(Root::of_nothing()));
+    let one = store.begin(new_entity(2, 1)).expect("admitted");
+    write(&one, 2, 0..1);
+    one.commit().expect("committed");
+    assert_eq!(one.root(), Some(Root(*blake3::hash(&content(2, 0..1)).as_bytes())));
+}
+
+#[test]
+fn any_chunking_gives_the_same_blocks() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    for (tag, chunk) in
+        [1usize, 1000, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5, 4 * BLOCK, 40 * BLOCK].into_iter().enumerate()
+    {
+        let length = if chunk == 1 { BLOCK + 3 } else { 13 * BLOCK + 5 } as u64;
+        let tag = tag as u64;
+        let handle = store.begin(new_entity(tag, length)).expect("admitted");
+        let mut writer = handle.writer(0, ORIGIN, ACCOUNT);
+        let mut completed = 0;
+        for part in content(tag, 0..length).chunks(chunk) {
+            let pushed = writer.push(part).expect("pushed");
+            assert_eq!(pushed.blocks.start, completed);
+            completed = pushed.blocks.end;
+        }
+        assert_eq!(completed, handle.geometry().block_count());
+        assert!(matches!(writer.push(&[0]), Err(WriteError::PastEnd { .. })));
+        handle.commit().expect("committed");
+        assert!(handle.is_complete(), "chunks of {chunk}");
+        assert_all_held_are_right(&handle, tag);
+    }
+    assert!(store.ledger().expect("the ledger").iter().all(LedgerRow::closes));
+}
+
+#[test]
+fn more_bytes_than_the_entity_has_in_one_push_keep_the_right_blocks() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let handle = store.begin(new_entity(1, 8 * BLOCK as u64)).expect("admitted");
+    let mut writer = handle.writer(0, ORIGIN, ACCOUNT);
+    let mut bytes = content(1, 0..8 * BLOCK as u64);
+    bytes.extend_from_slice(b"more");
+    assert!(matches!(writer.push(&bytes), Err(WriteError::PastEnd { .. })));
+    handle.commit().expect("committed");
+    assert!(handle.is_complete());
+    let rows = store.ledger().expect("the ledger");
+    let [LedgerRow::File { balance, .. }] = rows[..] else { panic!("one row: {rows:?}") };
+    assert_eq!((balance.origin.received, balance.origin.wasted.corrupt), (8 * BLOCK as u64 + 4, 4));
+}
+
+#[test]
+fn a_wrong_block_of_a_peer_is_refused_and_the_right_ones_before_it_are_kept() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    for chunk in [10_000, BLOCK, 10 * BLOCK] {
+        let tag = chunk as u64;
+        let handle = store.begin(new_entity(tag, 10 * BLOCK as u64)).expect("admitted");
+        let geometry = handle.geometry();
+        let mut bytes = blocks_of(tag, &geometry, 0..10);
+        bytes[6 * BLOCK + 100] ^= 1;
+        let mut writer = handle.writer(0, PEER, ACCOUNT).expect(hashes_of(tag, &geometry, 0..10));
+        let error = bytes.chunks(chunk).find_map(|part| writer.push(part).err()).expect("refused");
+        assert!(matches!(error, WriteError::WrongBlock { block: 6, from: PEER }), "{error}");
+        assert!(matches!(writer.push(b"x"), Err(WriteError::Spent)));
+        drop(writer);
+        assert_eq!(handle.commit().expect("committed"), BlockSet::from_run(0..6));
+        assert!(handle.fetched_here().is_empty(), "a peer's blocks may not be signed");
+        assert_all_held_are_right(&handle, tag);
+    }
+    let rows = store.ledger().expect("the ledger");
+    assert!(rows.iter().all(LedgerRow::closes));
+    assert!(rows.iter().any(
+        |row| matches!(row, LedgerRow::Peer { flow, .. } if flow.used == 18 * BLOCK as u64 && flow.wasted.corrupt > 0)
+    ));
+}
+
+#[test]
+fn bytes_of_a_peer_without_expected_hashes_are_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let handle = store.begin(new_entity(1, 2 * BLOCK as u64)).expect("admitted");
+    let bytes = content(1, 0..2 * BLOCK as u64);
+    let refused = handle.writer(0, PEER, ACCOUNT).push(&bytes);
+    assert!(matches!(refused, Err(WriteError::Unverified { block: 0 })));
+    let short = hashes_of(1, &handle.geometry(), 0..1);
+    let refused = handle.writer(0, PEER, ACCOUNT).expect(short).push(&bytes);
+    assert!(matches!(refused, Err(WriteError::Unverified { block: 1 })));
+    assert_eq!(handle.commit().expect("committed"), BlockSet::from_run(0..1));
+}
+
+#[test]
+fn of_two_writers_of_one_block_the_first_wins_and_the_second_is_waste() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let handle = store.begin(new_entity(1, 8 * BLOCK as u64)).expect("admitted");
+    let other = Account { job: [2; 16], file: 7 };
+    write(&handle, 1, 2..4);
+    let mut writer = handle.writer(0, ORIGIN, other);
+    writer.push(&content(1, 0..8 * BLOCK as u64)).expect("pushed");
+    writer.finish().expect("finished");
+    assert_eq!(handle.commit().expect("committed"), BlockSet::from_run(0..8));
+    assert_all_held_are_right(&handle, 1);
+    for row in store.ledger().expect("the ledger") {
+        assert!(row.closes());
+        let LedgerRow::File { account, balance } = row else { panic!("no peer took part") };
+        let (used, duplicate) = if account == ACCOUNT { (2, 0) } else { (6, 2) };
+        assert_eq!(balance.origin.used, used * BLOCK as u64);
+        assert_eq!(balance.origin.wasted.duplicate, duplicate * BLOCK as u64);
+    }
+}
+
+#[test]
+fn an_unfinished_block_is_dropped_and_counted_as_aborted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let handle = store.begin(new_entity(1, 8 * BLOCK as u64)).expect("admitted");
+    let mut writer = handle.writer(1, ORIGIN, ACCOUNT);
+    writer.push(&content(1, BLOCK as u64..BLOCK as u64 * 2 + 5)).expect("pushed");
+    assert_eq!(writer.finish().expect("finished"), Finished { next_block: 2, dropped: 5 });
+    assert_eq!(handle.commit().expect("committed"), BlockSet::from_run(1..2));
+    let rows = store.ledger().expect("the ledger");
+    assert!(
+        matches!(rows[..], [LedgerRow::File { balance, .. }] if balance.origin.wasted.aborted == 5 && rows[0].closes())
+    );
+}
+
+#[test]
+fn a_second_process_is_refused_and_told_who_is_here() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let _store = open(directory.path());
+    let refused = Store::open(config(directory.path())).expect_err("in use");
+    assert!(matches!(refused, OpenError::InUse { holder: Some(pid), .. } if pid == std::process::id()), "{refused}");
+}
+
+#[test]
+fn files_belong_to_the_node_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(&directory.path().join("store"));
+    store.begin(new_entity(1, 100)).expect("admitted");
+    let mut waiting = vec![directory.path().join("store")];
+    while let Some(path) = waiting.pop() {
+        let mode = path.metadata().expect("metadata").permissions().mode() & 0o777;
+        assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+        if path.is_dir() {
+            waiting.extend(path.read_dir().expect("a listing").map(|entry| entry.expect("an entry").path()));
+        }
+    }
+}
+
+#[test]
+fn the_version_named_last_is_the_latest() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let mut old = new_entity(1, 10);
+    let mut new = new_entity(2, 20);
+    (old.requested_url, new.requested_url) = (new_entity(3, 0).requested_url, new_entity(3, 0).requested_url);
+    assert!(store.latest(&old.requested_url).expect("asked").is_none());
+    for named in [&old, &new, &old] {
+        store.begin(named.clone()).expect("admitted");
+        let latest = store.latest(&old.requested_url).expect("asked").expect("known");
+        assert_eq!(latest.entity, named.entity);
+    }
+}
+
+#[test]
+fn peers_find_shareable_entities_under_the_current_secret_only() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let (first, second) = (LookupSecret::new([1; 32]), LookupSecret::new([2; 32]));
+    let before = new_entity(1, 10);
+    store.begin(before.clone()).expect("admitted");
+    store.set_lookup_secret(Some(first.clone())).expect("set");
+    let after = new_entity(2, 10);
+    store.begin(after.clone()).expect("admitted");
+    let mut private = new_entity(3, 10);
+    private.privacy = Privacy::Private;
+    store.begin(private.clone()).expect("admitted");
+    let is_found = |new: &NewEntity, secret: &LookupSecret| {
+        store.by_lookup(&new.entity.lookup_key(secret)).expect("asked").is_some()
+    };
+    assert!(is_found(&before, &first) && is_found(&after, &first) && !is_found(&private, &first));
+
+    store.set_lookup_secret(Some(second.clone())).expect("set");
+    assert!(is_found(&before, &second) && is_found(&after, &second) && !is_found(&private, &second));
+    assert!(!is_found(&before, &first));
+
+    let mut now_private = before.clone();
+    now_private.privacy = Privacy::Private;
+    store.begin(now_private).expect("admitted again");
+    assert!(!is_found(&before, &second), "private once is private for good");
+
+    store.set_lookup_secret(None).expect("set");
+    assert!(!is_found(&after, &second));
+}
+
+#[test]
+fn statements_are_kept_with_the_commit_and_found_by_what_they_overlap() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let statement = |first_block, count| StoredStatement { first_block, count, bytes: vec![first_block as u8; 200] };
+    let id = {
+        let store = open(directory.path());
+        let handle = store.begin(new_entity(1, 16 * BLOCK as u64)).expect("admitted");
+        assert_eq!(handle.put_statements(&[statement(0, 4), statement(4, 4), statement(0, 4)]), 2);
+        let long = StoredStatement { first_block: 0, count: 1, bytes: vec![0; 4097] };
+        assert_eq!(handle.put_statements(&[long]), 0);
+        handle.commit().expect("committed");
+        handle.put_statements(&[statement(8, 8)]);
+        handle.commit().expect("committed");
+        handle.id()
+    };
+    let store = open(directory.path());
+    let handle = store.find(&id).expect("asked").expect("here");
+    assert_eq!(handle.statements(0..16), [statement(0, 4), statement(4, 4), statement(8, 8)]);
+    assert_eq!(handle.statements(3..5), [statement(0, 4), statement(4, 4)]);
+    assert_eq!(handle.statements(15..16), [statement(8, 8)]);
+}
+
+#[test]
+fn jobs_and_the_ledger_survive() {
+    let directory = tempfile::tempdir().expect("a directory");
+    {
+        let store = open(directory.path());
+        store.put_job([1; 16], b"one").expect("put");
+        store.put_job([2; 16], b"two").expect("put");
+        store.put_job([1; 16], b"uno").expect("put");
+        store.remove_job([2; 16]).expect("removed");
+        assert!(matches!(store.put_job([3; 16], &vec![0; 1 << 20]), Err(StoreError::RowTooLarge { .. })));
+        let bytes = Delivered { origin: 1, peers: 2, cache: 3 };
+        store
+            .record(&[
+                LedgerEntry::Delivered { account: ACCOUNT, bytes },
+                LedgerEntry::Wasted { account: ACCOUNT, source: PEER, reason: Waste::Stale, bytes: 5 },
+            ])
+            .expect("recorded");
+    }
+    let store = open(directory.path());
+    assert_eq!(store.jobs().expect("the jobs"), [([1; 16], b"uno".to_vec())]);
+    let rows = store.ledger().expect("the ledger");
+    let [LedgerRow::File { account: ACCOUNT, balance }, LedgerRow::Peer { node, flow }] = rows[..] else {
+        panic!("{rows:?}")
+    };
+    assert_eq!((balance.delivered.total(), balance.peers.wasted.stale, flow.received, node), (6, 5, 5, [9; 32]));
+}
+
+#[test]
+fn what_was_received_and_never_committed_is_aborted_waste() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let handle = store.begin(new_entity(1, 8 * BLOCK as u64)).expect("admitted");
+    write(&handle, 1, 0..2);
+    drop(handle);
+    let rows = store.ledger().expect("the ledger");
+    assert!(
+        matches!(rows[..], [LedgerRow::File { balance, .. }] if balance.origin.wasted.aborted == 2 * BLOCK as u64 && rows[0].closes())
+    );
+    let handle = store.begin(new_entity(1, 8 * BLOCK as u64)).expect("admitted");
+    assert!(handle.held().is_empty());
+}
