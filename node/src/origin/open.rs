@@ -82,7 +82,7 @@ impl Origin {
         let mut path = Path::start(&self.shared, request);
         loop {
             let hop = self.ask(request, &path).await.map_err(|cause| path.error(cause))?;
-            match judge(&request.expectation(), &hop.head, unix_now()) {
+            match judge(&request.expectation(&path.url), &hop.head, unix_now()) {
                 Verdict::Redirect { location } => {
                     let limit = self.shared.clients.config().redirect_limit;
                     let from = hop.class;
@@ -144,7 +144,9 @@ impl Origin {
             Verdict::Transient { status, retry_after } => {
                 Err(path.error(Cause::Status { status, retry: Retry::Transient { after: retry_after } }))
             }
-            Verdict::Permanent { status } => Err(path.error(Cause::Status { status, retry: Retry::Permanent })),
+            Verdict::Permanent { status } | Verdict::Credentials { status } | Verdict::AskSimpler { status, .. } => {
+                Err(path.error(Cause::Status { status, retry: Retry::Permanent }))
+            }
             Verdict::Protocol(fault) => Err(path.error(Cause::Protocol(fault))),
             // `open` follows redirects; one that arrives here would be a redirect without an end.
             Verdict::Redirect { .. } => Err(path.error(Cause::TooManyRedirects { limit: 0 })),
@@ -235,7 +237,7 @@ impl Hop {
         let head = ResponseHead {
             status: response.status().as_u16(),
             headers: response.headers().clone(),
-            is_http10: response.version() < http::Version::HTTP_11,
+            version: response.version(),
         };
         Ok(Self { response, head, class, permit })
     }

@@ -82,10 +82,11 @@ impl OriginRequest {
         self
     }
 
-    /// What the judge is told about this question.
-    pub(super) fn expectation(&self) -> Expectation {
+    /// What the judge is told about this question, asked at `url`.
+    pub(super) fn expectation(&self, url: &ResourceUrl) -> Expectation {
         let is_personal = !self.personal.is_empty() || self.credentials.is_some();
         Expectation {
+            url: url.clone(),
             asked: self.asked.clone(),
             precondition: if self.validator().is_some() { self.sent_precondition() } else { Precondition::None },
             known: self.known.clone(),
@@ -185,13 +186,14 @@ const WANTED_DIGESTS: &str = "sha-256=10, sha-512=5";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eddy_content::http::Coding;
 
     fn url() -> ResourceUrl {
         ResourceUrl::parse("http://h/f").expect("parses")
     }
 
     fn known(validator: Validator) -> Known {
-        Known { validator: Some(validator), length: Some(10) }
+        Known { validator: Some(validator), length: Some(10), coding: Coding::Identity }
     }
 
     #[test]
@@ -200,7 +202,7 @@ mod tests {
         let whole = OriginRequest::new(url(), Asked::Whole).about(about.clone(), Precondition::IfRange);
         let headers = whole.headers(Audience::NamedOrigin).expect("legal");
         assert!(!headers.contains_key(header::IF_RANGE));
-        assert_eq!(whole.expectation().precondition, Precondition::None);
+        assert_eq!(whole.expectation(&whole.url).precondition, Precondition::None);
 
         let range =
             OriginRequest::new(url(), Asked::Range { first: 3, last: None }).about(about, Precondition::IfRange);
@@ -243,7 +245,7 @@ mod tests {
         let mut request = OriginRequest::new(url(), Asked::Whole);
         request.personal = PersonalHeaders::parse([("X-Api-Key", "topsecret")]).expect("legal");
         assert!(!format!("{request:?}").contains("topsecret"));
-        assert_eq!(request.expectation().privacy, RequestPrivacy::Personal);
+        assert_eq!(request.expectation(&request.url).privacy, RequestPrivacy::Personal);
         assert_eq!(request.headers(Audience::NamedOrigin).expect("legal")["x-api-key"], "topsecret");
         assert!(!request.headers(Audience::Stranger).expect("legal").contains_key("x-api-key"));
     }

@@ -2,24 +2,74 @@
 //!
 //! [`judge`] takes what was asked and what came back and gives a [`Verdict`]; every rule is a branch with its
 //! citation. The shell that speaks HTTP carries the verdict out and decides nothing.
+//!
+//! | file | what it judges |
+//! |---|---|
+//! | `judge` | which status goes to which rules |
+//! | `partial` | 206 and 416: is this the range that was asked, of the version that is known? |
+//! | `whole` | 200, HEAD and 304: which version is it? |
+//! | `version` | is it the known version? |
+//! | `status` | errors: who must do what, and when? |
+//! | `framing` | where does the body end? |
+//! | `body` | did it end there? |
+//! | `content_range`, `date`, `cache_control` | the fields' grammars |
+//! | `representation` | what the answer says about the version |
+//! | `sharing`, `signed_url` | may it be stored, may it be shared (RFC 9111 section 3, T-31 to T-37)? |
+//! | `redirect`, `address` | may this hop be taken, may this address be connected (R-15, T-20)? |
 
+mod address;
+mod body;
+mod cache_control;
+mod content_range;
+pub(crate) mod date;
+mod fault;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod framing;
 mod judge;
+#[cfg(test)]
+mod judge_tests;
+mod partial;
+mod redirect;
 mod representation;
+mod sharing;
+mod signed_url;
+mod status;
+mod version;
+mod whole;
 
-pub use judge::{ChangeReason, ProtocolFault, Verdict, judge};
-pub use representation::{NotShared, NotStored, RangeSupport, Representation};
+pub use address::{AddressClass, ConnectRefusal, may_connect};
+pub use body::{BodyEnd, BodyLimit, BodyMeter, Taken, Then};
+pub use content_range::ContentRange;
+pub use fault::{AfterFault, ChangeReason, ProtocolFault};
+pub use framing::{Framing, MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_INTERIM_ANSWERS, MAX_SECONDS_TO_HEAD};
+pub use judge::{MAX_CHANGES_PER_JOB, Simpler, Verdict, judge};
+pub use redirect::{Carry, MAX_REDIRECTS, RedirectRefusal, may_carry_credentials, may_follow};
+pub use representation::{Coding, RangeSupport, Representation};
+pub use sharing::{NotShared, NotStored, shareable_url};
+pub use signed_url::credential_mark;
+pub use status::MAX_RETRY_AFTER;
 
-use crate::Validator;
+use crate::{Entity, ResourceUrl, Validator};
+use ::http::{HeaderMap, Version};
 
-/// The head of an answer: status, headers, protocol version.
+/// The head of an answer: status, protocol version, headers.
 #[derive(Debug, Clone)]
 pub struct ResponseHead {
     /// The status code.
     pub status: u16,
+    /// The protocol version of the answer.
+    pub version: Version,
     /// The header fields, repeated ones kept apart.
-    pub headers: ::http::HeaderMap,
+    pub headers: HeaderMap,
+}
+
+impl ResponseHead {
     /// Whether the server spoke HTTP/1.0 or older.
-    pub is_http10: bool,
+    #[must_use]
+    pub fn is_http10(&self) -> bool {
+        self.version <= Version::HTTP_10
+    }
 }
 
 /// What the request asked for.
@@ -58,11 +108,23 @@ pub struct Known {
     pub validator: Option<Validator>,
     /// The complete length, once known.
     pub length: Option<u64>,
+    /// The content coding of the bytes held.
+    pub coding: Coding,
+}
+
+impl Known {
+    /// What is known of a stored entity. Only uncoded bytes are kept as entities across jobs.
+    #[must_use]
+    pub fn of(entity: &Entity) -> Self {
+        Self { validator: Some(entity.validator.clone()), length: Some(entity.length), coding: Coding::Identity }
+    }
 }
 
 /// Everything that [`judge`] needs to know about the question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expectation {
+    /// The URL of this very request, after the redirects so far.
+    pub url: ResourceUrl,
     /// What was asked.
     pub asked: Asked,
     /// Under which precondition.
