@@ -1,0 +1,94 @@
+//! The real `eddy` program, each with a home of its own.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+use super::Running;
+use crate::lab::Host;
+
+/// Environment that must not leak from the person's shell into a test.
+const LEAKS: [&str; 8] =
+    ["http_proxy", "https_proxy", "all_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"];
+
+/// An installation of eddy: the program, a home directory and a place to run.
+#[derive(Debug)]
+pub struct Eddy<'lab> {
+    home: TempDir,
+    host: Option<&'lab Host>,
+}
+
+impl Eddy<'static> {
+    /// An eddy on this machine.
+    ///
+    /// # Errors
+    /// When no home directory can be made.
+    pub fn here() -> Result<Self> {
+        Ok(Self { home: home()?, host: None })
+    }
+}
+
+impl<'lab> Eddy<'lab> {
+    /// An eddy on a host of the lab.
+    ///
+    /// # Errors
+    /// When no home directory can be made.
+    pub fn on(host: &'lab Host) -> Result<Self> {
+        Ok(Self { home: home()?, host: Some(host) })
+    }
+
+    /// Its home directory (`EDDY_HOME`): configuration, store, socket, group. Kept over restarts, removed on drop.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// `eddy` with these arguments, to be changed further.
+    pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let program = program();
+        let mut command = self.host.map_or_else(|| Command::new(&program), |host| host.command(&program));
+        command.args(arguments).env("EDDY_HOME", self.home()).env("NO_COLOR", "1").env_remove("RUST_LOG");
+        for name in LEAKS {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Starts `eddy` and leaves it running.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Running> {
+        Running::start(self.command(arguments))
+    }
+
+    /// Runs `eddy` to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Output> {
+        let mut command = self.command(arguments);
+        command.stdin(std::process::Stdio::null());
+        command.output().with_context(|| format!("{command:?}"))
+    }
+}
+
+fn home() -> Result<TempDir> {
+    tempfile::Builder::new().prefix("eddy-").tempdir().context("a home for eddy")
+}
+
+/// The program, in the same target folder as the running test.
+///
+/// # Panics
+/// When it has not been built.
+fn program() -> PathBuf {
+    let test = std::env::current_exe().expect("a running test has a path");
+    // target/<profile>/deps/<test> or target/<profile>/<program>
+    let found = test.ancestors().skip(1).take(2).map(|dir| dir.join("eddy")).find(|path| path.is_file());
+    found.unwrap_or_else(|| {
+        panic!("no eddy beside {}; build it first: cargo build -p eddy-cli", test.display());
+    })
+}
