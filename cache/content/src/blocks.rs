@@ -101,12 +101,20 @@ impl BlockSet {
 }
 
 impl FromIterator<Range<u32>> for BlockSet {
+    /// Takes runs in any order, overlapping or not, in O(n log n): one by one they would cost O(n^2), which a peer's list of
+    /// many small runs could make us pay (T-53).
     fn from_iter<I: IntoIterator<Item = Range<u32>>>(runs: I) -> Self {
-        let mut set = Self::new();
-        for run in runs {
-            set.insert(run);
-        }
-        set
+        let mut runs: Vec<Range<u32>> = runs.into_iter().filter(|run| run.start < run.end).collect();
+        runs.sort_unstable_by_key(|run| run.start);
+        runs.dedup_by(|next, run| {
+            let is_joined = next.start <= run.end;
+            if is_joined {
+                run.end = run.end.max(next.end);
+            }
+            is_joined
+        });
+        let boundaries = runs.iter().flat_map(|run| [run.start, run.end]).collect();
+        Self(RangeSet2::new(boundaries).expect("merged runs are strictly ascending"))
     }
 }
 
@@ -144,6 +152,18 @@ mod tests {
     }
 
     #[test]
+    fn the_last_block_number_is_a_block_like_any_other() {
+        let set: BlockSet = [u32::MAX - 1..u32::MAX, 0..1].into_iter().collect();
+        assert!(set.contains(u32::MAX - 1) && set.len() == 2);
+    }
+
+    #[test]
+    fn a_hundred_thousand_runs_in_the_worst_order_are_one_set() {
+        let set: BlockSet = (0..100_000u32).rev().map(|i| 2 * i..2 * i + 1).collect();
+        assert_eq!((set.run_count(), set.len()), (100_000, 100_000));
+    }
+
+    #[test]
     fn an_empty_or_reversed_run_changes_nothing() {
         let mut set = BlockSet::from_run(3..5);
         set.insert(9..9);
@@ -153,6 +173,18 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn runs_collected_at_once_are_those_inserted_one_by_one(
+            runs in proptest::collection::vec((0u32..200, 0u32..40), 0..40),
+        ) {
+            let mut one_by_one = BlockSet::new();
+            for (start, len) in &runs {
+                one_by_one.insert(*start..start + len);
+            }
+            let at_once: BlockSet = runs.iter().map(|(start, len)| *start..start + len).collect();
+            prop_assert_eq!(at_once, one_by_one);
+        }
+
         #[test]
         fn behaves_as_a_set_of_numbers(ops in proptest::collection::vec((any::<bool>(), 0u32..200, 0u32..40), 0..40)) {
             let (mut set, mut model) = (BlockSet::new(), BTreeSet::new());
