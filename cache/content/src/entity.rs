@@ -3,6 +3,7 @@
 use crate::{ResourceUrl, Validator};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// One version of a resource: bytes may be joined inside it, never across two.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,8 +24,8 @@ pub struct EntityId(pub [u8; 32]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LookupKey(pub [u8; 32]);
 
-/// The group's lookup secret: who lacks it can neither form nor recognise an entity key.
-#[derive(Clone, PartialEq, Eq)]
+/// The group's lookup secret: who lacks it can neither form nor recognise an entity key. Wiped when dropped.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct LookupSecret([u8; 32]);
 
 impl LookupSecret {
@@ -32,12 +33,6 @@ impl LookupSecret {
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
-    }
-}
-
-impl Drop for LookupSecret {
-    fn drop(&mut self) {
-        self.0 = std::hint::black_box([0; 32]);
     }
 }
 
