@@ -10,6 +10,9 @@ use std::fmt;
 /// Bytes of the longest URL that is accepted; longer ones are refused by common servers.
 pub const MAX_URL_LENGTH: usize = 8 * 1024;
 
+/// Bytes of the longest file name that common file systems take.
+const MAX_FILE_NAME: usize = 255;
+
 /// A normalised http or https URL without fragment and userinfo.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -162,11 +165,12 @@ impl ResourceUrl {
         self.0.query()
     }
 
-    /// The URL for people and logs: a query becomes `?...` (T-36).
+    /// The URL for people and logs: a query becomes `?...`, and so does a path that holds a token (T-36).
     #[must_use]
     pub fn redacted(&self) -> String {
-        let text = self.0.as_str();
-        text.split_once('?').map_or_else(|| text.to_owned(), |(path, _)| format!("{path}?..."))
+        let query = if self.0.query().is_some() { "?..." } else { "" };
+        let path = if crate::http::has_credential_path(self) { "/..." } else { self.0.path() };
+        format!("{}{path}{query}", self.0.origin().ascii_serialization())
     }
 
     /// A safe local file name from the last path segment, or `None` when it gives none (T-27).
@@ -181,13 +185,21 @@ impl ResourceUrl {
 
 /// Makes one path component of `name`, or `None` when nothing safe is left (T-27).
 fn safe_file_name(name: &str) -> Option<String> {
-    let is_bidi = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let clean: String = name.chars().filter(|c| !c.is_control() && !is_bidi(*c) && !matches!(c, '/' | '\\')).collect();
-    let mut clean = clean.trim_start_matches('.').trim().to_owned();
-    while clean.len() > 255 {
-        clean.pop();
+    let is_kept = |c: &char| !c.is_control() && !is_invisible(*c) && !matches!(c, '/' | '\\');
+    let clean: String = name.chars().filter(is_kept).collect();
+    // Both at once: trimmed one after the other, a space would shield the dot behind it.
+    let clean = clean.trim_start_matches(|c: char| c == '.' || c.is_whitespace()).trim_end();
+    let mut end = clean.len().min(MAX_FILE_NAME);
+    while !clean.is_char_boundary(end) {
+        end -= 1;
     }
-    (!clean.is_empty()).then_some(clean)
+    let clean = clean[..end].trim_end();
+    (!clean.is_empty()).then(|| clean.to_owned())
+}
+
+/// Characters that make a name look like another one: directional, zero-width and line-separating ones.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn percent_decode(text: &str) -> String {
@@ -267,6 +279,14 @@ mod tests {
         let url = ResourceUrl::parse("https://host/f?X-Amz-Signature=topsecret").expect("parses");
         assert_eq!(url.to_string(), "https://host/f?...");
         assert!(!format!("{url:?}").contains("topsecret"));
+        assert_eq!(ResourceUrl::parse("https://host:8443/f?").expect("parses").to_string(), "https://host:8443/f?...");
+    }
+
+    #[test]
+    fn a_path_that_holds_a_token_is_never_shown() {
+        let url = ResourceUrl::parse("https://[::1]:8443/exp=1~acl=/*~hmac=topsecret/f").expect("parses");
+        assert_eq!(url.to_string(), "https://[::1]:8443/...");
+        assert!(!format!("{url:?}").contains("topsecret"));
     }
 
     #[test]
@@ -282,9 +302,12 @@ mod tests {
         let name = |url: &str| ResourceUrl::parse(url).expect("parses").file_name();
         assert_eq!(name("http://h/a/b.iso").as_deref(), Some("b.iso"));
         assert_eq!(name("http://h/a/%2e%2e%2fetc%2fpasswd").as_deref(), Some("etcpasswd"));
+        assert_eq!(name("http://h/%20.%20.bashrc").as_deref(), Some("bashrc"));
+        assert_eq!(name("http://h/%e2%80%8b.profile").as_deref(), Some("profile"));
         assert_eq!(name("http://h/").as_deref(), None);
         assert_eq!(name("http://h/%2e%2e").as_deref(), None);
         assert_eq!(name("http://h/x%00%1b%e2%80%aey").as_deref(), Some("xy"));
         assert!(name(&format!("http://h/{}", "n".repeat(999))).is_some_and(|n| n.len() == 255));
+        assert!(name(&format!("http://h/{}", "€".repeat(99))).is_some_and(|n| n.len() == 255));
     }
 }

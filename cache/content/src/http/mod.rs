@@ -48,6 +48,7 @@ pub use redirect::{Carry, MAX_REDIRECTS, RedirectRefusal, may_carry_credentials,
 pub use representation::{Coding, RangeSupport, Representation};
 pub use sharing::{NotShared, NotStored, shareable_url};
 pub use signed_url::credential_mark;
+pub(crate) use signed_url::has_credential_path;
 pub use status::MAX_RETRY_AFTER;
 
 use crate::{Entity, ResourceUrl, Validator};

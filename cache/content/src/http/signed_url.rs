@@ -10,6 +10,11 @@ pub fn credential_mark(url: &ResourceUrl) -> Option<&'static str> {
     in_query(url).or_else(|| in_path(url))
 }
 
+/// Whether the path, not only the query, holds a token: it must then not be shown either.
+pub(crate) fn has_credential_path(url: &ResourceUrl) -> bool {
+    in_path(url).is_some()
+}
+
 fn in_query(url: &ResourceUrl) -> Option<&'static str> {
     for (name, value) in url.as_url().query_pairs() {
         let name = name.to_ascii_lowercase();
