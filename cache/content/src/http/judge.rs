@@ -1,7 +1,7 @@
 //! The judge: one pure function from question and answer to verdict.
 
 use super::framing::Framing;
-use super::{ChangeReason, Expectation, ProtocolFault, Representation, ResponseHead};
+use super::{ChangeReason, Expectation, Location, ProtocolFault, Representation, ResponseHead};
 use super::{partial, redirect, status, whole};
 use std::ops::Range;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub enum Verdict {
     /// A redirect that may be followed if [`super::may_follow`] agrees; `location` is verbatim.
     Redirect {
         /// The Location value.
-        location: String,
+        location: Location,
     },
     /// Worth another try later.
     Transient {

@@ -102,6 +102,13 @@ fn r15_a_redirect_names_one_place() {
 }
 
 #[test]
+fn t36_neither_a_head_nor_a_verdict_shows_where_a_redirect_leads() {
+    let redirect = head(302, &[("location", "https://h/f?X-Amz-Signature=topsecret"), ("set-cookie", "topsecret")]);
+    let verdict = judge(&expect_whole(), &redirect, NOW);
+    assert!(!format!("{redirect:?} {verdict:?}").contains("topsecret"));
+}
+
+#[test]
 fn r20_a_part_names_itself_once_and_validly() {
     assert_eq!(bytes(&on_part(&part("bytes 100-199/1000"))), Some(100..200));
     assert_eq!(on_part(&[V1]), fault(ProtocolFault::MissingContentRange));
@@ -489,7 +496,7 @@ proptest! {
         let verdict = judge(&question.expectation(), &answer, NOW);
         prop_assert!(
             matches!(verdict, Verdict::Protocol(_) | Verdict::Changed(_)),
-            "way {}: {:?} to {:?} gave {:?}", way, answer, question, verdict
+            "way {}: {:?} to {:?} gave {:?}", way, answer.headers, question, verdict
         );
     }
 

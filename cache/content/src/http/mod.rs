@@ -44,7 +44,7 @@ pub use content_range::ContentRange;
 pub use fault::{AfterFault, ChangeReason, ProtocolFault};
 pub use framing::{Framing, MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_INTERIM_ANSWERS, MAX_SECONDS_TO_HEAD};
 pub use judge::{MAX_CHANGES_PER_JOB, Simpler, Verdict, judge};
-pub use redirect::{Carry, MAX_REDIRECTS, RedirectRefusal, may_carry_credentials, may_follow};
+pub use redirect::{Carry, Location, MAX_REDIRECTS, RedirectRefusal, may_carry_credentials, may_follow};
 pub use representation::{Coding, RangeSupport, Representation};
 pub use sharing::{NotShared, NotStored, shareable_url};
 pub use signed_url::credential_mark;
@@ -55,7 +55,7 @@ use crate::{Entity, ResourceUrl, Validator};
 use ::http::{HeaderMap, Version};
 
 /// The head of an answer: status, protocol version, headers.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ResponseHead {
     /// The status code.
     pub status: u16,
@@ -63,6 +63,14 @@ pub struct ResponseHead {
     pub version: Version,
     /// The header fields, repeated ones kept apart.
     pub headers: HeaderMap,
+}
+
+impl std::fmt::Debug for ResponseHead {
+    /// Without the fields: Location and Set-Cookie hold secrets (T-36).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let fields = self.headers.len();
+        write!(f, "ResponseHead({} {:?}, {fields} fields)", self.status, self.version)
+    }
 }
 
 impl ResponseHead {

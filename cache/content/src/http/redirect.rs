@@ -4,9 +4,33 @@ use super::{ProtocolFault, ResponseHead, Verdict};
 use crate::ResourceUrl;
 use crate::url::MAX_URL_LENGTH;
 use ::http::header::LOCATION;
+use std::fmt;
 
 /// Redirects that one request may follow (T-20).
 pub const MAX_REDIRECTS: usize = 10;
+
+/// A Location value, verbatim; may be a signed URL, so it is never shown (T-36). Resolve it with [`ResourceUrl::join`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Location(String);
+
+impl std::ops::Deref for Location {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Location {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Location(hidden)")
+    }
+}
 
 /// Why a redirect is not followed. The origin's fault; a retry does not help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -51,7 +75,7 @@ pub(super) fn judge(head: &ResponseHead) -> Verdict {
     let mut locations = head.headers.get_all(LOCATION).iter();
     match (locations.next().map(|value| std::str::from_utf8(value.as_bytes())), locations.next()) {
         (Some(Ok(location)), None) if !location.trim().is_empty() && location.len() <= MAX_URL_LENGTH => {
-            Verdict::Redirect { location: location.trim().to_owned() }
+            Verdict::Redirect { location: location.trim().into() }
         }
         // 300 may offer a list to a person instead (RFC 9110 section 15.4.1).
         (None, _) if head.status == 300 => Verdict::Permanent { status: 300 },
