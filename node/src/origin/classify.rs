@@ -41,7 +41,7 @@ pub(super) fn is_http2_failure(error: &reqwest::Error) -> bool {
 
 fn dns(error: &ResolveError) -> Cause {
     match error {
-        ResolveError::Refused { host, class } => Cause::Address { address: host.clone(), class: *class },
+        ResolveError::Refused { host, refusal } => Cause::Address { host: host.clone(), refusal: *refusal },
         ResolveError::Lookup(source) => {
             let text = source.to_string();
             // The platform tells EAI_AGAIN from EAI_NONAME only in its words (glibc's and musl's, never translated).

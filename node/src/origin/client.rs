@@ -5,12 +5,14 @@
 
 use super::config::{ConfigError, OriginConfig, Proxies};
 use super::reach::{CheckedResolver, Reach};
+use eddy_content::http::{MAX_HEAD_BYTES, MAX_HEAD_FIELDS};
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy};
-use std::sync::OnceLock;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 /// Which versions of HTTP a client speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Versions {
     /// HTTP/2 where the server offers it over TLS, else HTTP/1.1.
     Any,
@@ -24,8 +26,8 @@ pub(super) struct Clients {
     config: OriginConfig,
     extra_roots: Vec<Certificate>,
     proxies: Matcher,
-    // Indexed by `slot`. Each reads the platform's certificates when made, so none is made that is not needed.
-    made: [OnceLock<Client>; 4],
+    // Each reads the platform's certificates when made, so none is made that is not needed. Bounded by its keys.
+    made: Mutex<HashMap<(Reach, Versions), Client>>,
 }
 
 impl Clients {
@@ -36,8 +38,8 @@ impl Clients {
             Proxies::Direct => Matcher::builder().build(),
             Proxies::Fixed { url, except } => Matcher::builder().all(url.clone()).no(except.clone()).build(),
         };
-        let clients = Self { config, extra_roots, proxies, made: Default::default() };
-        clients.select(Reach::Anywhere, Versions::Any)?;
+        let clients = Self { config, extra_roots, proxies, made: Mutex::default() };
+        clients.select(Reach::Named, Versions::Any)?;
         Ok(clients)
     }
 
@@ -46,13 +48,14 @@ impl Clients {
     }
 
     /// The client with these properties.
-    pub(super) fn select(&self, reach: Reach, versions: Versions) -> Result<&Client, ConfigError> {
-        let slot = &self.made[usize::from(reach == Reach::PublicOnly) * 2 + usize::from(versions == Versions::Http1)];
-        if let Some(client) = slot.get() {
-            return Ok(client);
+    pub(super) fn select(&self, reach: Reach, versions: Versions) -> Result<Client, ConfigError> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = made.get(&(reach, versions)) {
+            return Ok(client.clone());
         }
         let client = self.build(reach, versions)?;
-        Ok(slot.get_or_init(|| client))
+        made.insert((reach, versions), client.clone());
+        Ok(client)
     }
 
     /// Whether a proxy makes the connection for this URL: then its addresses are the proxy's to resolve and to refuse.
@@ -84,7 +87,7 @@ impl Clients {
             .referer(false)
             .retry(reqwest::retry::never()) // the engine retries
             .dns_resolver(CheckedResolver(reach))
-            .http1_max_headers(MAX_HEADER_FIELDS)
+            .http1_max_headers(MAX_HEAD_FIELDS)
             .http2_max_header_list_size(MAX_HEAD_BYTES as u32)
             .http2_initial_stream_window_size(HTTP2_STREAM_WINDOW)
             .http2_initial_connection_window_size(HTTP2_CONNECTION_WINDOW)
@@ -123,12 +126,6 @@ fn chain_text(error: &dyn std::error::Error) -> String {
     }
     deepest.to_string()
 }
-
-/// Bytes of an answer's head (T-22): an order of magnitude above what honest servers send.
-pub(super) const MAX_HEAD_BYTES: usize = 64 * 1024;
-
-/// Header fields of an answer (T-22).
-const MAX_HEADER_FIELDS: usize = 100;
 
 /// HTTP/2 windows: what one stream, and all streams of a connection, may have on the way. 8 MiB carries 640 Mbit/s over
 /// 100 ms; the connection's window is also the most memory that one hostile connection can pin.

@@ -1,5 +1,6 @@
 //! What an administrator, or a test, sets about the way to origins.
 
+use eddy_content::http::{BodyLimit, MAX_REDIRECTS, MAX_SECONDS_TO_HEAD};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,6 +23,8 @@ pub struct OriginConfig {
     pub requests_per_origin: usize,
     /// Most redirects that are followed for one question (T-20).
     pub redirect_limit: u8,
+    /// Most bytes of a body whose length nobody has named (T-26).
+    pub body_limit: u64,
 }
 
 /// Whether origins on private, loopback and link-local addresses may be asked.
@@ -81,13 +84,14 @@ impl Default for OriginConfig {
     fn default() -> Self {
         Self {
             connect_timeout: Duration::from_secs(10),
-            read_timeout: Duration::from_secs(30),
+            read_timeout: Duration::from_secs(MAX_SECONDS_TO_HEAD),
             user_agent: concat!("eddy/", env!("CARGO_PKG_VERSION")).to_owned(),
             extra_roots: None,
             private_addresses: PrivateAddresses::WhenNamed,
             proxies: Proxies::Environment,
             requests_per_origin: 8,
-            redirect_limit: 10,
+            redirect_limit: MAX_REDIRECTS as u8,
+            body_limit: BodyLimit::default().0,
         }
     }
 }

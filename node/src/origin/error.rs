@@ -1,7 +1,7 @@
 //! What went wrong on the way to an origin, whose fault it is, and whether another try is worth it.
 
 use eddy_content::ResourceUrl;
-use eddy_content::http::ProtocolFault;
+use eddy_content::http::{AfterFault, ConnectRefusal, ProtocolFault};
 use std::fmt;
 use std::time::Duration;
 
@@ -27,12 +27,12 @@ pub enum Cause {
         resolver_failed: bool,
     },
     /// The address is one that this request may not connect to (T-20).
-    #[error("refused to connect to {address}: {class}")]
+    #[error("refused to connect to {host}: {refusal}")]
     Address {
-        /// The address, or the host whose addresses are all refused.
-        address: String,
-        /// What kind of address it is.
-        class: super::AddressClass,
+        /// The host, a name or an address.
+        host: String,
+        /// Why.
+        refusal: ConnectRefusal,
     },
     /// Nobody listens on the port.
     #[error("connection refused")]
@@ -58,6 +58,9 @@ pub enum Cause {
         /// Body bytes that arrived.
         received: u64,
     },
+    /// A body whose length nobody has named went on and on (T-26).
+    #[error("the body is longer than the limit for bodies of unknown length")]
+    TooLong,
     /// A status code that is no answer to the question.
     #[error("the server answered {status}")]
     Status {
@@ -200,6 +203,7 @@ impl Cause {
             Self::Timeout(_) => "origin-timeout",
             Self::Reset => "origin-reset",
             Self::ClosedEarly { .. } => "origin-closed-early",
+            Self::TooLong => "origin-too-long",
             Self::Status { status, .. } => status_code(*status),
             Self::Protocol(_) | Self::Malformed(_) | Self::HeadTooLarge => "origin-protocol",
             Self::TooManyRedirects { .. } | Self::Downgrade | Self::BadRedirect(_) => "origin-redirect",
@@ -227,6 +231,7 @@ impl Cause {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Status { retry, .. } => *retry,
+            Self::Protocol(fault) if fault.after() == AfterFault::TryAgain => Retry::Transient { after: None },
             Self::Dns { resolver_failed: true, .. }
             | Self::Refused
             | Self::Unreachable
@@ -237,6 +242,7 @@ impl Cause {
             Self::Dns { .. }
             | Self::Address { .. }
             | Self::Tls(_)
+            | Self::TooLong
             | Self::Protocol(_)
             | Self::Malformed(_)
             | Self::HeadTooLarge

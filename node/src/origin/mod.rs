@@ -8,7 +8,9 @@
 //! |---|---|
 //! | `config` | what the administrator sets |
 //! | `request` | the question, and the header fields it becomes |
-//! | `open` | one question, its redirects, the verdict carried out |
+//! | `open` | one question asked, judged, and the verdict carried out |
+//! | `hop` | its redirects, under the rules of each |
+//! | `degrade` | the simpler question, where a server cannot take the first |
 //! | `body` | the bytes, as many as were promised, never more |
 //! | `reach` | which addresses a request may connect to (T-20) |
 //! | `client` | the few HTTP clients, made on first use |
@@ -22,15 +24,17 @@ mod budget;
 mod classify;
 mod client;
 mod config;
+mod degrade;
 mod error;
 mod fallback;
+mod hop;
 mod open;
 mod reach;
 mod request;
 
-pub use body::{BodyEnd, OriginBody, Span};
+pub use body::{OriginBody, Span};
 pub use config::{ConfigError, OriginConfig, PrivateAddresses, Proxies};
+pub use degrade::Degraded;
 pub use error::{Cause, Fault, OriginError, Phase, Retry, TlsFault};
 pub use open::{Opened, Origin};
-pub use reach::{AddressClass, classify_address};
 pub use request::{OriginRequest, PersonalHeaders};

@@ -1,16 +1,20 @@
-//! One question to an origin: its hops, the verdict, and the verdict carried out.
+//! One question to an origin: asked, judged, and the verdict carried out.
 
 use super::body::{OriginBody, Span};
-use super::budget::{Budgets, Permit};
+use super::budget::Budgets;
 use super::classify::{classify, is_http2_failure};
-use super::client::{Clients, MAX_HEAD_BYTES, Versions};
-use super::config::{ConfigError, OriginConfig, PrivateAddresses};
+use super::client::{Clients, Versions};
+use super::config::{ConfigError, OriginConfig};
+use super::degrade::{Degraded, MAX_STEPS, simplify};
 use super::error::{Cause, OriginError, Phase, Retry};
 use super::fallback::Http1Hosts;
-use super::reach::{AddressClass, Reach, classify_address, literal_class};
+use super::hop::{Hop, Path};
+use super::reach::Reach;
 use super::request::{Audience, OriginRequest};
 use eddy_content::ResourceUrl;
-use eddy_content::http::{ChangeReason, Representation, ResponseHead, Verdict, judge};
+use eddy_content::http::{
+    Asked, BodyLimit, BodyMeter, ChangeReason, Framing, ProtocolFault, RangeSupport, Representation, Verdict, judge,
+};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -77,35 +81,61 @@ impl Origin {
 
     /// Asks one question, follows its redirects, and returns before the first byte of a body is read.
     ///
-    /// Waits for a place in the origin's budget first. Cancel safe: a dropped future closes what it opened.
+    /// Where the server refuses the question as asked, or answers a range wrongly, a simpler one is asked at once:
+    /// [`OriginBody::degraded`] says why, and the body then starts at 0. Waits for a place in the origin's budget first.
+    /// Cancel safe: a dropped future closes what it opened.
     pub async fn open(&self, request: &OriginRequest) -> Result<Opened, OriginError> {
-        let mut path = Path::start(&self.shared, request);
-        loop {
-            let hop = self.ask(request, &path).await.map_err(|cause| path.error(cause))?;
-            match judge(&request.expectation(&path.url), &hop.head, unix_now()) {
-                Verdict::Redirect { location } => {
-                    let limit = self.shared.clients.config().redirect_limit;
-                    let from = hop.class;
-                    drop(hop); // gives the place in the budget back before another is asked for
-                    path.follow(&location, from, limit).map_err(|cause| path.error(cause))?;
+        let is_head_wanted = request.asked == Asked::Head;
+        let mut question = request.clone();
+        let mut degraded = None;
+        for _ in 0..MAX_STEPS {
+            let (verdict, hop, final_url) = self.ask(&question).await?;
+            match simplify(&question, is_head_wanted, &verdict) {
+                Some((simpler, why)) => {
+                    tracing::debug!(url = %final_url, ?why, "asking a simpler question");
+                    degraded = Some(why);
+                    question = simpler;
                 }
-                verdict => return self.carry_out(verdict, hop, &path),
+                None => {
+                    let answer = Answer { hop, final_url, degraded };
+                    return if is_head_wanted {
+                        self.describe(verdict, answer)
+                    } else {
+                        self.carry_out(verdict, answer)
+                    };
+                }
+            }
+        }
+        let cause = Cause::Status { status: refused_status(degraded), retry: Retry::Permanent };
+        Err(OriginError { url: Box::new(request.url.clone()), cause })
+    }
+
+    /// Asks until an answer is no redirect.
+    async fn ask(&self, request: &OriginRequest) -> Result<(Verdict, Hop, ResourceUrl), OriginError> {
+        let mut path = Path::start(&self.shared.clients, request);
+        loop {
+            let hop = self.send(request, &path).await.map_err(|cause| path.error(cause))?;
+            match judge(&request.expectation(&path.url), &hop.head, unix_now()) {
+                // The hop is dropped inside: its place in the budget is given back before another is asked for.
+                Verdict::Redirect { location } => path.follow(&location, hop).map_err(|cause| path.error(cause))?,
+                verdict => return Ok((verdict, hop, path.url)),
             }
         }
     }
 
     /// Sends one hop's request and waits for the head of its answer.
-    async fn ask(&self, request: &OriginRequest, path: &Path<'_>) -> Result<Hop, Cause> {
+    async fn send(&self, request: &OriginRequest, path: &Path<'_>) -> Result<Hop, Cause> {
         let shared = &self.shared;
-        let is_proxied = path.check()?;
+        path.check_literal()?;
+        let is_proxied = shared.clients.is_proxied(path.url.as_url());
         let origin = path.url.origin();
         let permit = shared.budgets.acquire(&origin).await;
-        let versions =
-            if shared.http1_hosts.contains(&origin, Instant::now()) { Versions::Http1 } else { Versions::Any };
-        // A proxy's own address is the administrator's choice, so no rule applies to it.
-        let reach = if is_proxied { Reach::Anywhere } else { path.reach };
+        let is_http1 = shared.http1_hosts.contains(&origin, Instant::now());
+        let versions = if is_http1 { Versions::Http1 } else { Versions::Any };
+        // A proxy's own address is the administrator's choice, and the origin's is the proxy's to resolve.
+        let reach = if is_proxied { Reach::Named } else { path.reach };
         let client = shared.clients.select(reach, versions).map_err(|e| Cause::Setup(e.to_string()))?;
-        let audience = path.audience(request);
+        let audience = path.audience();
         let mut builder =
             client.request(request.method(), path.url.as_url().clone()).headers(request.headers(audience)?);
         if let (Audience::NamedOrigin, Some(credentials)) = (audience, &request.credentials) {
@@ -114,132 +144,83 @@ impl Origin {
         }
         let response = builder.send().await.map_err(|error| {
             let cause = classify(&error, Phase::Answer, 0);
+            // Before an answer nobody says which version was spoken: a silent https server may be a stalled HTTP/2 one.
             let may_be_http2 = path.url.is_https() && cause == Cause::Timeout(Phase::Answer);
             if versions == Versions::Any && (may_be_http2 || is_http2_failure(&error)) {
                 shared.http1_hosts.on_http2_failure(&origin, Instant::now());
             }
             cause
         })?;
-        Hop::read(response, permit, is_proxied, path)
+        Ok(Hop::new(response, permit, is_proxied, &path.url))
     }
 
-    fn carry_out(&self, verdict: Verdict, hop: Hop, path: &Path<'_>) -> Result<Opened, OriginError> {
-        let final_url = path.url.clone();
-        let body = |hop: Hop, span: Span| {
-            OriginBody::new(hop.response, path.url.clone(), span, Arc::clone(&self.shared), hop.permit)
-        };
+    /// What a question for the head alone ends in: a good answer to GET describes as well as one to HEAD.
+    fn describe(&self, verdict: Verdict, answer: Answer) -> Result<Opened, OriginError> {
         match verdict {
-            Verdict::Continue { bytes, representation } => {
+            Verdict::Continue { representation, .. } | Verdict::Whole { representation } => {
+                Ok(Opened::Described { final_url: answer.final_url, representation })
+            }
+            other => self.carry_out(other, answer),
+        }
+    }
+
+    fn carry_out(&self, verdict: Verdict, answer: Answer) -> Result<Opened, OriginError> {
+        let meter = Framing::of(&answer.hop.head)
+            .ok()
+            .and_then(|framing| BodyMeter::new(&verdict, framing, BodyLimit(self.shared.clients.config().body_limit)));
+        let final_url = answer.final_url.clone();
+        let failed = |cause| Err(OriginError { url: Box::new(answer.final_url.clone()), cause });
+        match (verdict, meter) {
+            (Verdict::Continue { bytes, representation }, Some(meter)) => {
                 let span = Span { start: bytes.start, end: Some(bytes.end) };
-                Ok(Opened::Body { final_url, representation, span, body: body(hop, span) })
+                Ok(Opened::Body { final_url, representation, span, body: self.body(answer, meter) })
             }
-            Verdict::Whole { representation } => {
+            (Verdict::Whole { mut representation }, Some(meter)) => {
+                if answer.degraded.is_some() {
+                    representation.ranges = RangeSupport::No;
+                }
                 let span = Span { start: 0, end: representation.length };
-                Ok(Opened::Body { final_url, representation, span, body: body(hop, span) })
+                Ok(Opened::Body { final_url, representation, span, body: self.body(answer, meter) })
             }
-            Verdict::Described { representation } => Ok(Opened::Described { final_url, representation }),
-            Verdict::NotModified { representation } => Ok(Opened::NotModified { final_url, representation }),
-            Verdict::Unsatisfiable { length } => Ok(Opened::Unsatisfiable { final_url, length }),
-            Verdict::Changed(reason) => Ok(Opened::Changed(reason)),
-            Verdict::Transient { status, retry_after } => {
-                Err(path.error(Cause::Status { status, retry: Retry::Transient { after: retry_after } }))
+            (Verdict::Described { representation }, _) => Ok(Opened::Described { final_url, representation }),
+            (Verdict::NotModified { representation }, _) => Ok(Opened::NotModified { final_url, representation }),
+            (Verdict::Unsatisfiable { length }, _) => Ok(Opened::Unsatisfiable { final_url, length }),
+            (Verdict::Changed(reason), _) => Ok(Opened::Changed(reason)),
+            // the origin contradicts itself about this version, so none of its bytes can be trusted.
+            (Verdict::Protocol(ProtocolFault::SameVersionOtherLength), _) => Ok(Opened::Changed(ChangeReason::Length)),
+            (Verdict::Protocol(fault), _) => failed(Cause::Protocol(fault)),
+            (Verdict::Transient { status, retry_after }, _) => {
+                failed(Cause::Status { status, retry: Retry::Transient { after: retry_after } })
             }
-            Verdict::Permanent { status } | Verdict::Credentials { status } | Verdict::AskSimpler { status, .. } => {
-                Err(path.error(Cause::Status { status, retry: Retry::Permanent }))
+            (
+                Verdict::Permanent { status } | Verdict::Credentials { status } | Verdict::AskSimpler { status, .. },
+                _,
+            ) => failed(Cause::Status { status, retry: Retry::Permanent }),
+            // The judge promises a body only behind a framing that it could read, and `ask` has followed the redirects.
+            (Verdict::Continue { .. } | Verdict::Whole { .. } | Verdict::Redirect { .. }, _) => {
+                failed(Cause::Protocol(ProtocolFault::NotFinal))
             }
-            Verdict::Protocol(fault) => Err(path.error(Cause::Protocol(fault))),
-            // `open` follows redirects; one that arrives here would be a redirect without an end.
-            Verdict::Redirect { .. } => Err(path.error(Cause::TooManyRedirects { limit: 0 })),
         }
+    }
+
+    fn body(&self, answer: Answer, meter: BodyMeter) -> OriginBody {
+        let Hop { response, permit, .. } = answer.hop;
+        OriginBody::new(response, answer.final_url, meter, Arc::clone(&self.shared), permit)
+            .degraded_by(answer.degraded)
     }
 }
 
-/// Where a question has got to.
-struct Path<'a> {
-    shared: &'a Shared,
-    named: &'a ResourceUrl,
-    url: ResourceUrl,
-    hops: u8,
-    reach: Reach,
+/// A judged answer.
+struct Answer {
+    hop: Hop,
+    final_url: ResourceUrl,
+    degraded: Option<Degraded>,
 }
 
-impl<'a> Path<'a> {
-    fn start(shared: &'a Shared, request: &'a OriginRequest) -> Self {
-        let reach = match shared.clients.config().private_addresses {
-            PrivateAddresses::WhenNamed => Reach::Anywhere,
-            PrivateAddresses::Refused => Reach::PublicOnly,
-        };
-        Self { shared, named: &request.url, url: request.url.clone(), hops: 0, reach }
-    }
-
-    /// Refuses an address that is written in the URL itself; says whether a proxy will connect.
-    fn check(&self) -> Result<bool, Cause> {
-        match literal_class(&self.url) {
-            Some(class) if !self.reach.allows(class) => {
-                Err(Cause::Address { address: self.url.host().to_owned(), class })
-            }
-            _ => Ok(self.shared.clients.is_proxied(self.url.as_url())),
-        }
-    }
-
-    /// what is personal goes to the origin that the job names and to no other.
-    fn audience(&self, request: &OriginRequest) -> Audience {
-        if self.url.origin() == request.url.origin() { Audience::NamedOrigin } else { Audience::Stranger }
-    }
-
-    /// Takes a redirect, under the rules of T-20.
-    fn follow(&mut self, location: &str, from: AddressClass, limit: u8) -> Result<(), Cause> {
-        if self.hops >= limit {
-            return Err(Cause::TooManyRedirects { limit });
-        }
-        let next = self.url.join(location).map_err(Cause::BadRedirect)?;
-        if self.url.is_https() && !next.is_https() {
-            return Err(Cause::Downgrade);
-        }
-        // From the first public hop on, somebody else chooses where this node connects to: public places alone.
-        if from == AddressClass::Public {
-            self.reach = Reach::PublicOnly;
-        }
-        tracing::debug!(from = %self.url, to = %next, "redirected");
-        self.hops += 1;
-        self.url = next;
-        Ok(())
-    }
-
-    fn error(&self, cause: Cause) -> OriginError {
-        tracing::debug!(url = %self.url, named = %self.named, code = cause.code(), "origin refused");
-        OriginError { url: Box::new(self.url.clone()), cause }
-    }
-}
-
-/// One answer, before it is judged.
-struct Hop {
-    response: reqwest::Response,
-    head: ResponseHead,
-    class: AddressClass,
-    permit: Option<Permit>,
-}
-
-impl Hop {
-    fn read(
-        response: reqwest::Response,
-        permit: Option<Permit>,
-        is_proxied: bool,
-        path: &Path<'_>,
-    ) -> Result<Self, Cause> {
-        let size: usize = response.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        if size > MAX_HEAD_BYTES {
-            return Err(Cause::HeadTooLarge); // T-22
-        }
-        let peer = response.remote_addr().filter(|_| !is_proxied).map(|address| classify_address(address.ip()));
-        // Behind a proxy a name may be anybody's: the stricter reading.
-        let class = peer.or_else(|| literal_class(&path.url)).unwrap_or(AddressClass::Public);
-        let head = ResponseHead {
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            version: response.version(),
-        };
-        Ok(Self { response, head, class, permit })
+fn refused_status(degraded: Option<Degraded>) -> u16 {
+    match degraded {
+        Some(Degraded::Refused(status)) => status,
+        Some(Degraded::Fault(_)) | None => 0,
     }
 }
 

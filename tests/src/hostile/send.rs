@@ -58,8 +58,9 @@ async fn spoil_head(line: &mut impl Line, fault: Option<HeadFault>) -> io::Resul
         },
         Some(HeadFault::EndlessFields) => {
             line.write_all(b"HTTP/1.1 200 OK\r\n").await?;
+            let more = "X-More: and more\r\n".repeat(1000);
             loop {
-                line.write_all(b"X-More: and more\r\n").await?;
+                line.write_all(more.as_bytes()).await?;
                 tokio::task::yield_now().await;
             }
         }

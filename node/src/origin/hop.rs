@@ -1,0 +1,97 @@
+//! Where a question has got to: its hops, and the rules of each (T-20, R-15).
+
+use super::budget::Permit;
+use super::client::Clients;
+use super::config::PrivateAddresses;
+use super::error::{Cause, OriginError};
+use super::reach::{Reach, literal_class};
+use super::request::{Audience, OriginRequest};
+use eddy_content::ResourceUrl;
+use eddy_content::http::{AddressClass, Carry, RedirectRefusal, ResponseHead, may_carry_credentials, may_follow};
+
+/// The path of one question from the URL that the job names to the one that answers.
+pub(super) struct Path<'a> {
+    clients: &'a Clients,
+    named: &'a ResourceUrl,
+    pub(super) url: ResourceUrl,
+    hops: u8,
+    pub(super) reach: Reach,
+}
+
+/// One answer, before it is judged.
+pub(super) struct Hop {
+    pub(super) response: Box<reqwest::Response>,
+    pub(super) head: ResponseHead,
+    pub(super) permit: Option<Permit>,
+    class: AddressClass,
+}
+
+impl<'a> Path<'a> {
+    pub(super) fn start(clients: &'a Clients, request: &'a OriginRequest) -> Self {
+        let reach = match clients.config().private_addresses {
+            PrivateAddresses::WhenNamed => Reach::Named,
+            PrivateAddresses::Refused => Reach::From(AddressClass::Public),
+        };
+        Self { clients, named: &request.url, url: request.url.clone(), hops: 0, reach }
+    }
+
+    /// Refuses an address that is written in the URL itself.
+    pub(super) fn check_literal(&self) -> Result<(), Cause> {
+        let Some(class) = literal_class(&self.url) else { return Ok(()) };
+        let refused = |refusal| Cause::Address { host: self.url.host().to_owned(), refusal };
+        self.reach.check(class).map_err(refused)
+    }
+
+    /// what is personal goes to the origin that the job names and to no other.
+    pub(super) fn audience(&self) -> Audience {
+        match may_carry_credentials(self.named, &self.url) {
+            Carry::Credentials => Audience::NamedOrigin,
+            Carry::Nothing => Audience::Stranger,
+        }
+    }
+
+    /// Takes a redirect.
+    pub(super) fn follow(&mut self, location: &str, hop: Hop) -> Result<(), Cause> {
+        let limit = self.clients.config().redirect_limit;
+        let next = self.url.join(location).map_err(Cause::BadRedirect)?;
+        match may_follow(&self.url, &next) {
+            Err(RedirectRefusal::Downgrade) => return Err(Cause::Downgrade),
+            Err(RedirectRefusal::Loop) => return Err(Cause::TooManyRedirects { limit }),
+            Ok(()) if self.hops >= limit => return Err(Cause::TooManyRedirects { limit }),
+            Ok(()) => {}
+        }
+        // Whoever answered now chooses where this node connects to; no hop leads inward from there.
+        self.reach = match self.reach {
+            Reach::From(AddressClass::Public) => self.reach,
+            _ => Reach::From(hop.class),
+        };
+        tracing::debug!(from = %self.url, to = %next, "redirected");
+        self.hops += 1;
+        self.url = next;
+        Ok(())
+    }
+
+    pub(super) fn error(&self, cause: Cause) -> OriginError {
+        tracing::debug!(url = %self.url, named = %self.named, code = cause.code(), "the question failed");
+        OriginError { url: Box::new(self.url.clone()), cause }
+    }
+}
+
+impl Hop {
+    pub(super) fn new(
+        response: reqwest::Response,
+        permit: Option<Permit>,
+        is_proxied: bool,
+        url: &ResourceUrl,
+    ) -> Self {
+        let connected = response.remote_addr().filter(|_| !is_proxied).map(|address| AddressClass::of(address.ip()));
+        // Behind a proxy a name may be anybody's: the stricter reading.
+        let class = connected.or_else(|| literal_class(url)).unwrap_or(AddressClass::Public);
+        let head = ResponseHead {
+            status: response.status().as_u16(),
+            version: response.version(),
+            headers: response.headers().clone(),
+        };
+        Self { response: Box::new(response), head, permit, class }
+    }
+}

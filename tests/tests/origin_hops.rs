@@ -1,0 +1,263 @@
+//! Where the origin shell connects to, and what it takes along: redirects, TLS, credentials, budgets, proxies.
+
+use eddy_content::ResourceUrl;
+use eddy_content::http::Asked;
+use eddy_content::url::TypedUrl;
+use eddy_node::origin::{
+    Cause, Fault, Opened, Origin, OriginConfig, OriginError, OriginRequest, PersonalHeaders, Phase, PrivateAddresses,
+    Proxies, Retry, TlsFault,
+};
+use eddy_tests::hostile::{Behaviour, Certificate, HostileOrigin, Protocol, Resource, TlsPlan, Version};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+fn config() -> OriginConfig {
+    OriginConfig { proxies: Proxies::Direct, ..OriginConfig::default() }
+}
+
+fn client() -> Origin {
+    Origin::new(config()).expect("sets up")
+}
+
+fn version() -> Version {
+    Version::new(3, 10_000)
+}
+
+fn file() -> Resource {
+    Resource::new(version(), Behaviour::default())
+}
+
+async fn get(origin: &Origin, request: &OriginRequest) -> Result<(ResourceUrl, Vec<u8>), OriginError> {
+    let Opened::Body { final_url, mut body, .. } = origin.open(request).await? else { panic!("no body") };
+    let mut bytes = Vec::new();
+    while let Some(piece) = body.next().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok((final_url, bytes))
+}
+
+fn whole(url: &str) -> OriginRequest {
+    OriginRequest::new(ResourceUrl::parse(url).expect("a URL"), Asked::Whole)
+}
+
+async fn cause(origin: &Origin, url: &str) -> Cause {
+    get(origin, &whole(url)).await.expect_err("fails").cause
+}
+
+#[tokio::test]
+async fn redirects_are_followed_to_the_file_and_the_final_url_is_told() {
+    let (first, second) =
+        (HostileOrigin::start().await.expect("starts"), HostileOrigin::start().await.expect("starts"));
+    first.publish("/a/start", Resource::new(version(), Behaviour::redirect("../b")));
+    first.publish("/b", Resource::new(version(), Behaviour::redirect(second.url("/file?x=1"))));
+    second.publish("/file", file());
+    let (final_url, bytes) = get(&client(), &whole(&first.url("/a/start"))).await.expect("gets");
+    assert_eq!(final_url.as_str(), second.url("/file?x=1"));
+    assert_eq!(bytes, version().whole());
+}
+
+#[tokio::test]
+async fn t20_redirects_without_an_end_end() {
+    let server = HostileOrigin::start().await.expect("starts");
+    server.publish("/self", Resource::new(version(), Behaviour::redirect("/self")));
+    server.publish("/ping", Resource::new(version(), Behaviour::redirect("/pong")));
+    server.publish("/pong", Resource::new(version(), Behaviour::redirect("/ping")));
+    for path in ["/self", "/ping"] {
+        assert_eq!(cause(&client(), &server.url(path)).await, Cause::TooManyRedirects { limit: 10 }, "{path}");
+    }
+    let counters = server.counters();
+    assert_eq!(counters.path("/ping").requests + counters.path("/pong").requests, 11, "the first and ten redirects");
+}
+
+#[tokio::test]
+async fn t20_redirects_to_what_is_no_web_page_are_refused() {
+    let server = HostileOrigin::start().await.expect("starts");
+    for location in ["file:///etc/passwd", "ftp://h/x", "http://", "data:,x"] {
+        server.publish("/f", Resource::new(version(), Behaviour::redirect(location)));
+        let cause = cause(&client(), &server.url("/f")).await;
+        assert!(matches!(cause, Cause::BadRedirect(_)), "{location}: {cause}");
+    }
+    server.publish("/f", Resource::new(version(), Behaviour::redirect("")));
+    assert!(matches!(cause(&client(), &server.url("/f")).await, Cause::Protocol(_)));
+}
+
+/// A proxy stands in for the Internet: it answers for public names, and what it redirects to is somebody else's choice.
+#[tokio::test]
+async fn t20_a_public_origin_cannot_send_this_node_into_its_own_network() {
+    let internet = HostileOrigin::start().await.expect("starts");
+    let victim = HostileOrigin::start().await.expect("starts");
+    let port = victim.address().port();
+    victim.publish("/secret", file());
+    let proxies = Proxies::Fixed { url: internet.url(""), except: "127.0.0.1,localhost,::1,10.0.0.0/8".to_owned() };
+    let origin = Origin::new(OriginConfig { proxies, ..config() }).expect("sets up");
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "x.localhost",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "169.254.169.254",
+        "10.0.0.1",
+        "[fe80::1]",
+        "[fd00::1]",
+        "192.168.1.1",
+        "0.0.0.0",
+        "224.0.0.1",
+    ] {
+        let location = format!("http://{host}:{port}/secret");
+        internet.publish("/lure", Resource::new(version(), Behaviour::redirect("/second")));
+        internet.publish("/second", Resource::new(version(), Behaviour::redirect(location)));
+        let cause = cause(&origin, "http://public.example/lure").await;
+        assert!(matches!(cause, Cause::Address { .. }), "{host}: {cause}");
+    }
+    assert_eq!(victim.counters().connections, 0);
+}
+
+#[tokio::test]
+async fn t20_a_node_can_be_told_to_stay_out_of_private_networks_altogether() {
+    let server = HostileOrigin::start().await.expect("starts");
+    let closed = OriginConfig { private_addresses: PrivateAddresses::Refused, ..config() };
+    let origin = Origin::new(closed).expect("sets up");
+    for host in ["127.0.0.1", "localhost"] {
+        let cause = cause(&origin, &format!("http://{host}:{}/f", server.address().port())).await;
+        assert!(matches!(cause, Cause::Address { .. }), "{host}: {cause}");
+    }
+    assert_eq!(server.counters().connections, 0);
+}
+
+#[tokio::test]
+async fn r15_credentials_and_personal_fields_stay_with_the_named_origin() {
+    let (named, stranger) =
+        (HostileOrigin::start().await.expect("starts"), HostileOrigin::start().await.expect("starts"));
+    named.publish("/start", Resource::new(version(), Behaviour::redirect("/next")));
+    named.publish("/next", Resource::new(version(), Behaviour::redirect(stranger.url("/file"))));
+    stranger.publish("/file", file());
+    let typed = TypedUrl::parse(&named.url("/start").replace("//", "//user:p%40ss@")).expect("a URL");
+    let mut request = OriginRequest::new(typed.resource, Asked::Whole);
+    request.credentials = typed.userinfo;
+    request.personal = PersonalHeaders::parse([("X-Api-Key", "k"), ("Cookie", "c=1")]).expect("legal");
+    get(&client(), &request).await.expect("gets");
+    let next = named.counters().path("/next").last_headers;
+    assert_eq!(next.get("authorization").map(String::as_str), Some("Basic dXNlcjpwQHNz"), "user:p@ss");
+    assert_eq!(next.get("x-api-key").map(String::as_str), Some("k"));
+    let taken = stranger.counters().path("/file").last_headers;
+    for secret in ["authorization", "x-api-key", "cookie", "referer"] {
+        assert!(!taken.contains_key(secret), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_sees_no_more_requests_at_once_than_its_budget() {
+    let server = HostileOrigin::start().await.expect("starts");
+    let far_away = Behaviour::default().far_away(Duration::from_millis(60));
+    server.publish("/f", Resource::new(version(), far_away));
+    let origin = Origin::new(OriginConfig { requests_per_origin: 3, ..config() }).expect("sets up");
+    let request = Arc::new(whole(&server.url("/f")));
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        let (origin, request) = (origin.clone(), Arc::clone(&request));
+        tasks.spawn(async move { get(&origin, &request).await.expect("gets").1.len() });
+    }
+    while let Some(length) = tasks.join_next().await {
+        assert_eq!(length.expect("ran"), 10_000);
+    }
+    assert_eq!(server.counters().most_at_once, 3);
+    assert!(server.counters().connections <= 3, "connections are used again");
+}
+
+#[tokio::test]
+async fn a_dropped_body_gives_its_place_back() {
+    let server = HostileOrigin::start().await.expect("starts");
+    server.publish("/f", Resource::new(Version::new(3, 50_000_000), Behaviour::default()));
+    let origin = Origin::new(OriginConfig { requests_per_origin: 1, ..config() }).expect("sets up");
+    for _ in 0..5 {
+        let opened = origin.open(&whole(&server.url("/f"))).await.expect("opens");
+        drop(opened);
+    }
+    assert_eq!(server.counters().path("/f").requests, 5);
+}
+
+/// A client whose patience is short: for servers that never answer.
+fn impatient(config: OriginConfig) -> Origin {
+    Origin::new(OriginConfig { read_timeout: Duration::from_millis(900), ..config }).expect("sets up")
+}
+
+async fn tls(certificate: Certificate, protocol: Protocol) -> (HostileOrigin, Origin) {
+    let (server, config) = tls_config(certificate, protocol).await;
+    (server, Origin::new(config).expect("sets up"))
+}
+
+async fn tls_config(certificate: Certificate, protocol: Protocol) -> (HostileOrigin, OriginConfig) {
+    let server = HostileOrigin::start_tls(TlsPlan { certificate, protocol }).await.expect("starts");
+    server.publish("/f", file());
+    let mut roots = tempfile::NamedTempFile::new().expect("a file");
+    roots.write_all(server.root_pem().expect("speaks TLS").as_bytes()).expect("writes");
+    let (_, extra_roots) = roots.keep().expect("keeps");
+    (server, OriginConfig { extra_roots: Some(extra_roots), ..config() })
+}
+
+#[tokio::test]
+async fn every_fault_of_a_certificate_has_its_name() {
+    let (server, origin) = tls(Certificate::Good, Protocol::Http1).await;
+    let (_, bytes) = get(&origin, &whole(&server.url("/f"))).await.expect("gets");
+    assert_eq!(bytes, version().whole());
+    for (certificate, fault) in [
+        (Certificate::Expired, TlsFault::Expired),
+        (Certificate::NotYetValid, TlsFault::NotYetValid),
+        (Certificate::OtherName, TlsFault::WrongName),
+        (Certificate::UnknownIssuer, TlsFault::UnknownIssuer),
+    ] {
+        let (server, origin) = tls(certificate, Protocol::Http1).await;
+        assert_eq!(cause(&origin, &server.url("/f")).await, Cause::Tls(fault), "{certificate:?}");
+        assert_eq!(server.counters().path("/f").requests, 0);
+    }
+}
+
+#[tokio::test]
+async fn t20_https_is_never_left_for_http() {
+    let (secure, origin) = tls(Certificate::Good, Protocol::Http1).await;
+    let plain = HostileOrigin::start().await.expect("starts");
+    plain.publish("/f", file());
+    secure.publish("/f", Resource::new(version(), Behaviour::redirect(plain.url("/f"))));
+    assert_eq!(cause(&origin, &secure.url("/f")).await, Cause::Downgrade);
+    assert_eq!(plain.counters().connections, 0);
+}
+
+#[tokio::test]
+async fn a_stalled_http2_server_is_asked_with_http1_the_next_time() {
+    let (server, config) = tls_config(Certificate::Good, Protocol::StallingHttp2).await;
+    let origin = impatient(config);
+    let error = get(&origin, &whole(&server.url("/f"))).await.expect_err("stalls");
+    assert_eq!(error.retry(), Retry::Transient { after: None }, "{error}");
+    let (_, bytes) = get(&origin, &whole(&server.url("/f"))).await.expect("gets");
+    assert_eq!(bytes, version().whole());
+}
+
+#[tokio::test]
+async fn every_way_not_to_connect_has_its_name() {
+    let origin = client();
+    let closed = HostileOrigin::start().await.expect("starts").url("/f"); // stopped again at once
+    assert_eq!(cause(&origin, &closed).await, Cause::Refused);
+    let nowhere = get(&origin, &whole("http://no-such-host.invalid/f?token=secret")).await.expect_err("fails");
+    assert!(matches!(nowhere.cause, Cause::Dns { .. }), "{nowhere}");
+    assert!(!nowhere.to_string().contains("secret"), "{nowhere}");
+    let plain = HostileOrigin::start().await.expect("starts");
+    let no_tls = cause(&impatient(config()), &plain.url("/f").replace("http:", "https:")).await;
+    assert!(matches!(no_tls, Cause::Tls(TlsFault::Handshake(_)) | Cause::Timeout(Phase::Answer)), "{no_tls}");
+    assert_eq!(Cause::Refused.fault(), Fault::Origin);
+}
+
+#[test]
+fn settings_that_cannot_work_are_found_at_start() {
+    let missing = OriginConfig { extra_roots: Some("/no/such/file".into()), ..config() };
+    assert!(Origin::new(missing).is_err());
+    let empty = tempfile::NamedTempFile::new().expect("a file");
+    assert!(Origin::new(OriginConfig { extra_roots: Some(empty.path().into()), ..config() }).is_err());
+    let proxies = Proxies::Fixed { url: "not a proxy".to_owned(), except: String::new() };
+    assert!(Origin::new(OriginConfig { proxies, ..config() }).is_err());
+}
