@@ -241,7 +241,8 @@ async fn a_stalled_http2_server_is_asked_with_http1_the_next_time() {
 #[tokio::test]
 async fn every_way_not_to_connect_has_its_name() {
     let origin = client();
-    let closed = HostileOrigin::start().await.expect("starts").url("/f"); // stopped again at once
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port, free again");
+    let closed = format!("http://{free}/f");
     assert_eq!(cause(&origin, &closed).await, Cause::Refused);
     let nowhere = get(&origin, &whole("http://no-such-host.invalid/f?token=secret")).await.expect_err("fails");
     assert!(matches!(nowhere.cause, Cause::Dns { .. }), "{nowhere}");

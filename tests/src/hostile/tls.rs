@@ -40,9 +40,9 @@ pub enum Protocol {
 
 /// An acceptor, and the root that a client needs, as PEM.
 pub(super) fn acceptor(plan: TlsPlan) -> anyhow::Result<(TlsAcceptor, String)> {
-    let issuer = authority()?;
+    let issuer = authority("the hostile origin's authority")?;
     let root = match plan.certificate {
-        Certificate::UnknownIssuer => pem(authority()?.der()),
+        Certificate::UnknownIssuer => pem(authority("another authority")?.der()),
         _ => pem(issuer.der()),
     };
     let names = match plan.certificate {
@@ -75,10 +75,10 @@ pub(super) fn acceptor(plan: TlsPlan) -> anyhow::Result<(TlsAcceptor, String)> {
     Ok((TlsAcceptor::from(Arc::new(config)), root))
 }
 
-fn authority() -> anyhow::Result<CertifiedIssuer<'static, KeyPair>> {
+fn authority(name: &str) -> anyhow::Result<CertifiedIssuer<'static, KeyPair>> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, "hostile origin authority");
+    params.distinguished_name.push(DnType::CommonName, name);
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
 
