@@ -8,7 +8,7 @@ mod apply;
 mod query;
 
 use crate::fault::IndexFault;
-use crate::ledger::{FlowChange, LedgerEntry};
+use crate::ledger::{Account, FlowChange, LedgerEntry};
 use crate::row::EntityRecord;
 use eddy_content::{BlockSet, EntityId, LookupKey};
 use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, TableDefinition};
@@ -33,6 +33,7 @@ const NAMES: Table = TableDefinition::new("names");
 const LOOKUP: Table = TableDefinition::new("lookup");
 const JOBS: Table = TableDefinition::new("jobs");
 const FILES: Table = TableDefinition::new("ledger_files");
+const ACCOUNT_NAMES: Table = TableDefinition::new("ledger_names");
 const PEERS: Table = TableDefinition::new("ledger_peers");
 
 const KEY_FORMAT: &[u8] = b"format";
@@ -62,6 +63,8 @@ pub(crate) enum Change {
     Flow(FlowChange),
     /// Accounts for an event.
     Entry(LedgerEntry),
+    /// Names an account for people.
+    AccountName(Account, String),
     /// Writes a row of the lookup table.
     Lookup(LookupKey, EntityId),
     /// Takes a row out of the lookup table.

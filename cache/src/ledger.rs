@@ -77,7 +77,17 @@ pub enum LedgerEntry {
         /// How many; cut at what is counted as used.
         bytes: u64,
     },
-    /// Bytes that reached the destination, by where the job had them from.
+    /// A body that went straight to the destination, past the store; void once the account is delivered.
+    Streamed {
+        /// Whose account.
+        account: Account,
+        /// Who sent it.
+        source: Source,
+        /// How many bytes.
+        bytes: u64,
+    },
+    /// Bytes that reached the destination, by where the job had them from. An account is delivered once: the same delivery
+    /// told again after a crash changes nothing.
     Delivered {
         /// Whose account.
         account: Account,
@@ -196,7 +206,7 @@ pub struct Balance {
 }
 
 /// A row of the ledger as it is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LedgerRow {
     /// One file of one job.
     File {
@@ -204,6 +214,8 @@ pub enum LedgerRow {
         account: Account,
         /// Its columns.
         balance: Balance,
+        /// What it was, for people, if somebody said so.
+        name: Option<String>,
     },
     /// One peer, over all jobs.
     Peer {

@@ -9,7 +9,7 @@ use crate::entity::Shared;
 use crate::fault::{DiskFault, OpenError, StoreError};
 use crate::handle::EntityHandle;
 use crate::index::{Change, Index};
-use crate::ledger::{LedgerEntry, LedgerRow};
+use crate::ledger::{Account, Balance, LedgerEntry, LedgerRow};
 use crate::recovery::{self, RecoveryReport};
 use crate::room::{ClearOutcome, EvictionPlan, Quota, RemoveOutcome, Reserve, Usage};
 use crate::row::{self, EntityRecord, NewEntity, Privacy};
@@ -26,6 +26,8 @@ pub(crate) use files::{Files, Name};
 
 /// Bytes of the longest job row (C-09: values below 1 MiB).
 const MAX_JOB_ROW: usize = 512 * 1024;
+/// Bytes of the longest name of an account.
+pub const MAX_ACCOUNT_NAME: usize = 1024;
 /// Uses that are remembered before they are written down.
 const MAX_TOUCHED: usize = 1024;
 /// Rows of the lookup table that are rebuilt in one transaction.
@@ -222,6 +224,26 @@ impl Store {
     /// Accounts for events; durable when this returns.
     pub fn record(&self, entries: &[LedgerEntry]) -> Result<(), StoreError> {
         self.core.committer.commit(entries.iter().copied().map(Change::Entry).collect())
+    }
+
+    /// The columns of one account; zero when nothing was ever written to it.
+    pub fn balance(&self, account: Account) -> Result<Balance, StoreError> {
+        Ok(self.core.index.balance(&account)?)
+    }
+
+    /// Gives an account a name for people: a redacted URL. At most [`MAX_ACCOUNT_NAME`] bytes are kept.
+    pub fn name_account(&self, account: Account, name: &str) -> Result<(), StoreError> {
+        let mut name = name.to_owned();
+        while name.len() > MAX_ACCOUNT_NAME {
+            name.pop();
+        }
+        self.core.committer.commit(vec![Change::AccountName(account, name)])
+    }
+
+    /// Whether somebody has a handle on the entity, so that it cannot go.
+    #[must_use]
+    pub fn is_in_use(&self, id: &EntityId) -> bool {
+        self.core.is_in_use(id)
     }
 
     /// Every row of the ledger.

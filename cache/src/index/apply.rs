@@ -1,11 +1,11 @@
 //! Carries changes out: one durable transaction for a whole list.
 
 use super::{
-    Change, ENTITIES, FILES, FORMAT, HELD, Index, JOBS, KEY_FINGERPRINT, KEY_FORMAT, KEY_GENERATION, KEY_RUNNING,
-    KEY_TRANSACTION, LOOKUP, META, NAMES, PEERS, Table, USED, chunk_key, join, name_key,
+    ACCOUNT_NAMES, Change, ENTITIES, FILES, FORMAT, HELD, Index, JOBS, KEY_FINGERPRINT, KEY_FORMAT, KEY_GENERATION,
+    KEY_RUNNING, KEY_TRANSACTION, LOOKUP, META, NAMES, PEERS, Table, USED, chunk_key, join, name_key,
 };
 use crate::fault::IndexFault;
-use crate::ledger::{Account, Balance, Delivered, Flow, FlowChange, LedgerEntry, Source};
+use crate::ledger::{Account, Balance, Flow, FlowChange, LedgerEntry, Source};
 use crate::packed;
 use crate::row::{self, EntityRecord};
 use eddy_content::{BlockSet, EntityId};
@@ -49,7 +49,7 @@ impl Index {
         self.with(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_two_phase_commit(true);
-            for table in [META, ENTITIES, HELD, USED, NAMES, LOOKUP, JOBS, FILES, PEERS] {
+            for table in [META, ENTITIES, HELD, USED, NAMES, LOOKUP, JOBS, FILES, ACCOUNT_NAMES, PEERS] {
                 transaction.open_table(table)?;
             }
             put(&transaction, META, KEY_FORMAT, &FORMAT)?;
@@ -90,6 +90,7 @@ fn apply_one(transaction: &WriteTransaction, change: &Change) -> Result<(), redb
         Change::Job(id, None) => delete(transaction, JOBS, id),
         Change::Flow(change) => flow(transaction, change),
         Change::Entry(entry) => ledger_entry(transaction, entry),
+        Change::AccountName(account, name) => put(transaction, ACCOUNT_NAMES, &account_key(account), name),
         Change::Lookup(key, id) => put(transaction, LOOKUP, &key.0, id),
         Change::Unlookup(key) => delete(transaction, LOOKUP, &key.0),
         Change::ClearLookup => {
@@ -182,11 +183,17 @@ fn ledger_entry(transaction: &WriteTransaction, entry: &LedgerEntry) -> Result<(
         LedgerEntry::Spoiled { account, source, reason, bytes } => {
             change_flow(transaction, &account, &source, |flow| flow.spoil(reason, bytes))
         }
+        LedgerEntry::Streamed { account, source, bytes } => {
+            let is_delivered = balance(transaction, &account)?.delivered.total() > 0;
+            if is_delivered {
+                return Ok(());
+            }
+            change_flow(transaction, &account, &source, |flow| flow.use_up(bytes))
+        }
         LedgerEntry::Delivered { account, bytes } => change_balance(transaction, &account, |balance| {
-            let Delivered { origin, peers, cache } = &mut balance.delivered;
-            *origin = origin.saturating_add(bytes.origin);
-            *peers = peers.saturating_add(bytes.peers);
-            *cache = cache.saturating_add(bytes.cache);
+            if balance.delivered.total() == 0 {
+                balance.delivered = bytes;
+            }
         }),
     }
 }
@@ -215,10 +222,17 @@ fn change_balance(
     account: &Account,
     change: impl FnOnce(&mut Balance),
 ) -> Result<(), redb::Error> {
-    let key: [u8; 20] = join(&account.job, &account.file.to_be_bytes());
-    let mut balance: Balance = get(transaction, FILES, &key)?.unwrap_or_default();
+    let mut balance = balance(transaction, account)?;
     change(&mut balance);
-    put(transaction, FILES, &key, &balance)
+    put(transaction, FILES, &account_key(account), &balance)
+}
+
+fn balance(transaction: &WriteTransaction, account: &Account) -> Result<Balance, redb::Error> {
+    Ok(get(transaction, FILES, &account_key(account))?.unwrap_or_default())
+}
+
+pub(super) fn account_key(account: &Account) -> [u8; 20] {
+    join(&account.job, &account.file.to_be_bytes())
 }
 
 fn put<T: Serialize>(transaction: &WriteTransaction, table: Table, key: &[u8], value: &T) -> Result<(), redb::Error> {

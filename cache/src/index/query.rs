@@ -1,11 +1,11 @@
 //! Answers questions from the index. A damaged row is logged and reads as absent: what it said is fetched or made again.
 
 use super::{
-    ENTITIES, FILES, HELD, Index, JOBS, KEY_FINGERPRINT, KEY_GENERATION, KEY_RUNNING, LOOKUP, META, NAMES, PEERS,
-    Table, USED, chunk_key, name_key,
+    ACCOUNT_NAMES, ENTITIES, FILES, HELD, Index, JOBS, KEY_FINGERPRINT, KEY_GENERATION, KEY_RUNNING, LOOKUP, META,
+    NAMES, PEERS, Table, USED, chunk_key, name_key,
 };
 use crate::fault::IndexFault;
-use crate::ledger::{Account, LedgerRow};
+use crate::ledger::{Account, Balance, LedgerRow};
 use crate::packed;
 use crate::row::{self, EntityRecord};
 use crate::store::JobRow;
@@ -129,16 +129,28 @@ impl Index {
         })
     }
 
+    /// The columns of one account.
+    pub(crate) fn balance(&self, account: &Account) -> Result<Balance, IndexFault> {
+        self.read(|transaction| {
+            let key = super::apply::account_key(account);
+            let row = transaction.open_table(FILES)?.get(key.as_slice())?;
+            Ok(row.and_then(|row| open_row(FILES, &key, row.value())).unwrap_or_default())
+        })
+    }
+
     /// Every row of the ledger: files by account, then peers.
     pub(crate) fn ledger(&self) -> Result<Vec<LedgerRow>, IndexFault> {
         self.read(|transaction| {
             let mut rows = Vec::new();
+            let names = transaction.open_table(ACCOUNT_NAMES)?;
             for row in transaction.open_table(FILES)?.iter()? {
                 let (key, value) = row?;
                 if let (Some(account), Some(balance)) =
                     (account_of(key.value()), open_row(FILES, key.value(), value.value()))
                 {
-                    rows.push(LedgerRow::File { account, balance });
+                    let name = names.get(key.value())?;
+                    let name = name.and_then(|name| open_row(ACCOUNT_NAMES, key.value(), name.value()));
+                    rows.push(LedgerRow::File { account, balance, name });
                 }
             }
             for row in transaction.open_table(PEERS)?.iter()? {

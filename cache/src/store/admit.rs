@@ -205,6 +205,11 @@ impl Core {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether somebody has a handle on the entity.
+    pub(crate) fn is_in_use(&self, id: &EntityId) -> bool {
+        self.leases().get(id).is_some_and(|lease| lease.strong_count() > 0)
+    }
+
     fn leased(&self, id: &EntityId) -> Option<Arc<Shared>> {
         self.leases().get(id).and_then(Weak::upgrade)
     }

@@ -136,7 +136,7 @@ fn of_two_writers_of_one_block_the_first_wins_and_the_second_is_waste() {
     assert_all_held_are_right(&handle, 1);
     for row in store.ledger().expect("the ledger") {
         assert!(row.closes());
-        let LedgerRow::File { account, balance } = row else { panic!("no peer took part") };
+        let LedgerRow::File { account, balance, .. } = row else { panic!("no peer took part") };
         let (used, duplicate) = if account == ACCOUNT { (2, 0) } else { (6, 2) };
         assert_eq!(balance.origin.used, used * BLOCK as u64);
         assert_eq!(balance.origin.wasted.duplicate, duplicate * BLOCK as u64);
@@ -271,7 +271,7 @@ fn jobs_and_the_ledger_survive() {
     let store = open(directory.path());
     assert_eq!(store.jobs().expect("the jobs"), [([1; 16], b"uno".to_vec())]);
     let rows = store.ledger().expect("the ledger");
-    let [LedgerRow::File { account: ACCOUNT, balance }, LedgerRow::Peer { node, flow }] = rows[..] else {
+    let [LedgerRow::File { account: ACCOUNT, balance, .. }, LedgerRow::Peer { node, flow }] = rows[..] else {
         panic!("{rows:?}")
     };
     assert_eq!((balance.delivered.total(), balance.peers.wasted.stale, flow.received, node), (6, 5, 5, [9; 32]));
