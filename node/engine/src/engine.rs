@@ -3,7 +3,7 @@
 use crate::file::Surroundings;
 use crate::job::live::Job;
 use crate::job::record::{FileRecord, JobRecord};
-use crate::job::spec::{Finish, JobId, JobSpec, PeerUse};
+use crate::job::spec::{Finish, JobId, JobSpec};
 use crate::job::state::{IllegalTransition, JobEvent, JobState};
 use crate::port::{Effect, Failure, FailureClass, FetchId, FileRef, Input, Notice, Now, Peer};
 use crate::{retry, schedule};
@@ -24,6 +24,17 @@ pub struct EngineConfig {
     pub seed: u64,
     /// Until when discovery may still bring the first peers; zero for a node without a group.
     pub settling_until: Duration,
+    /// Whether jobs get turns.
+    pub turns: Turns,
+}
+
+/// Whether jobs get turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turns {
+    /// As the scheduler says.
+    Given,
+    /// Never: the node only shows its jobs.
+    Withheld,
 }
 
 /// Why a command was refused.
@@ -47,6 +58,7 @@ pub struct Engine {
     ended: VecDeque<JobId>,
     peers: Vec<Peer>,
     settling_until: Duration,
+    turns: Turns,
     owners: BTreeMap<FetchId, FileRef>,
     effects: VecDeque<Effect>,
     notices: VecDeque<Notice>,
@@ -63,6 +75,7 @@ impl Engine {
             ended: VecDeque::new(),
             peers: Vec::new(),
             settling_until: config.settling_until,
+            turns: config.turns,
             owners: BTreeMap::new(),
             effects: VecDeque::new(),
             notices: VecDeque::new(),
@@ -104,7 +117,8 @@ impl Engine {
         {
             job.retry_at = Some(now.mono);
         }
-        if state == JobState::Transferred && self.jobs[&id].spec().finish == Finish::Auto {
+        let is_given = self.turns == Turns::Given;
+        if is_given && state == JobState::Transferred && self.jobs[&id].spec().finish == Finish::Auto {
             // It was about to be delivered when the node stopped.
             let _ = self.complete(now, id);
         }
@@ -211,7 +225,7 @@ impl Engine {
     fn handle_for_file(&mut self, now: Now, input: Input) {
         let Some(at) = self.file_of(&input) else { return };
         let Some(job) = self.jobs.get_mut(&at.job) else { return };
-        let peers: &[Peer] = if job.spec().peers == PeerUse::Full { &self.peers } else { &[] };
+        let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
         let mut surroundings = Surroundings {
             now: now.mono,
             peers,
@@ -232,7 +246,7 @@ impl Engine {
             Input::Opened { result, .. } => file.on_opened(now.mono, result, surroundings.effects),
             Input::Holds { peer, blocks, .. } => file.on_holds(peer, blocks),
             Input::Received { fetch, bytes } => file.on_received(now.mono, fetch, bytes),
-            Input::Committed { fetch, blocks } => file.on_committed(now.mono, fetch, &blocks),
+            Input::Committed { blocks, .. } => file.on_committed(&blocks),
             Input::Ended { fetch, outcome } => {
                 file.on_ended(now.mono, fetch, outcome, &mut surroundings);
                 self.owners.remove(&fetch);
@@ -257,12 +271,12 @@ impl Engine {
             | Input::Opened { file, .. }
             | Input::Holds { file, .. }
             | Input::Damaged { file, .. }
+            | Input::Committed { file, .. }
             | Input::Staged { file, .. }
             | Input::Published { file, .. } => Some(*file),
-            Input::Contacted { fetch, .. }
-            | Input::Received { fetch, .. }
-            | Input::Committed { fetch, .. }
-            | Input::Ended { fetch, .. } => self.owners.get(fetch).copied(),
+            Input::Contacted { fetch, .. } | Input::Received { fetch, .. } | Input::Ended { fetch, .. } => {
+                self.owners.get(fetch).copied()
+            }
             Input::PeerUp(_) | Input::PeerDown(_) => None,
         }
     }
@@ -301,6 +315,9 @@ impl Engine {
 
     /// Brings everything on as far as it goes without the outside.
     fn run(&mut self, now: Now) {
+        if self.turns == Turns::Withheld {
+            return;
+        }
         self.retry_due(now);
         loop {
             let turns = schedule::turns(self.jobs.values());
@@ -349,7 +366,7 @@ impl Engine {
 
     fn advance(&mut self, now: Now, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let peers: &[Peer] = if job.spec().peers == PeerUse::Full { &self.peers } else { &[] };
+        let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
         let mut surroundings = Surroundings {
             now: now.mono,
             peers,

@@ -113,6 +113,9 @@ pub struct File {
     root: Option<Root>,
     bytes: SourceBytes,
     streamed: u64,
+    wasted: u64,
+    origin_reason: Option<&'static str>,
+    has_origin_digest: bool,
     /// Whether peers may be asked for this version: never when it is private.
     is_shareable: bool,
     is_first_contact_done: bool,
@@ -147,6 +150,9 @@ impl File {
             root: None,
             bytes: SourceBytes::default(),
             streamed: 0,
+            wasted: 0,
+            origin_reason: None,
+            has_origin_digest: false,
             is_shareable: false,
             is_first_contact_done: false,
             is_head_refused: false,
@@ -233,6 +239,24 @@ impl File {
         self.failure.as_ref()
     }
 
+    /// Bytes that arrived for nothing, once the file is whole.
+    #[must_use]
+    pub fn wasted(&self) -> u64 {
+        self.wasted
+    }
+
+    /// Why the origin was asked for bytes in this turn, if it was.
+    #[must_use]
+    pub fn origin_reason(&self) -> Option<&'static str> {
+        self.origin_reason
+    }
+
+    /// Whether the origin named a digest of the whole, which was checked.
+    #[must_use]
+    pub fn has_origin_digest(&self) -> bool {
+        self.has_origin_digest
+    }
+
     /// What the file is doing, in a word for people.
     #[must_use]
     pub fn phase_name(&self) -> &'static str {
@@ -293,7 +317,7 @@ impl File {
     }
 
     fn contact(&mut self, is_held: bool, s: &mut Surroundings<'_>) {
-        let may_have_peers = self.peer_use == PeerUse::Full && (!s.peers.is_empty() || s.now < s.settling_until);
+        let may_have_peers = self.peer_use.fetch && (!s.peers.is_empty() || s.now < s.settling_until);
         let method = if self.wants_whole {
             ContactMethod::Whole
         } else if (is_held || may_have_peers) && !self.is_head_refused {
@@ -310,13 +334,14 @@ impl File {
     /// The origin has answered: hold on to the version if it names one, else stream.
     fn open(&mut self, fetch: FetchId, facts: Contacted, s: &mut Surroundings<'_>) {
         self.length = facts.length;
+        self.has_origin_digest = !facts.digests.is_empty();
         self.digests = strongest_first(&self.spec.digests, &facts.digests);
         let is_holdable = facts.length.is_some_and(|length| Geometry::new(length).is_some()) && facts.storable;
         let (Some(validator), Some(length), true) = (facts.validator.clone(), facts.length, is_holdable) else {
             self.stream(fetch, &facts, s);
             return;
         };
-        self.is_shareable = facts.shareable && self.peer_use == PeerUse::Full && self.spec.credentials.is_none();
+        self.is_shareable = facts.shareable && self.spec.credentials.is_none();
         let entity = Entity { url: facts.url.clone(), validator, length };
         self.entity = Some(entity.clone());
         self.parked = facts.body.map(|(start, end)| (fetch, start, end));
@@ -324,7 +349,7 @@ impl File {
             file: self.at,
             entity,
             requested_url: self.spec.url.clone(),
-            shareable: self.is_shareable,
+            shareable: self.is_shareable && self.peer_use.share,
             last_modified: facts.last_modified,
             digests: facts.digests,
         });
@@ -341,6 +366,7 @@ impl File {
         };
         self.streamed = 0;
         if is_whole_body {
+            self.origin_reason = Some("the origin names no version that can be shared or resumed");
             s.effects.push_back(Effect::Stream { fetch, file: self.at, digests: self.digests.clone() });
             self.phase = Phase::Streaming { fetch };
             return;
@@ -351,7 +377,7 @@ impl File {
         if self.wants_whole {
             // A plain GET that did not give the whole: nothing else can be asked for.
             let detail = "the server answered a plain request with a part of the file";
-            self.fail(Failure::fatal("origin.protocol", detail));
+            self.fail(Failure::fatal("origin-protocol", detail));
             return;
         }
         self.wants_whole = true;
@@ -370,13 +396,19 @@ impl File {
             return true;
         }
         // The first peers may be found a moment after the start: do not spend the origin's bytes before that.
-        let may_use_peers = self.is_shareable && self.peer_use == PeerUse::Full;
+        let may_use_peers = self.is_shareable && self.peer_use.fetch;
         let is_settling = s.peers.is_empty() && s.now < s.settling_until && may_use_peers;
         if is_settling && self.parked.is_none() && !planner.has_flights() {
             return false;
         }
         let peers: &[Peer] = if may_use_peers { s.peers } else { &[] };
         planner.hold_origin_until(self.origin_wait);
+        let reason = match () {
+            () if !self.peer_use.fetch => "the job does not use peers",
+            () if !self.is_shareable => "the content is private",
+            () if s.peers.is_empty() => "no peer is connected",
+            () => "no connected peer holds it",
+        };
         for order in planner.plan(s.now, peers, s.rng) {
             match order {
                 Order::Abort { fetch } => s.effects.push_back(Effect::Abort { fetch }),
@@ -389,6 +421,7 @@ impl File {
                     s.effects.push_back(match source {
                         Source::Peer(peer) => Effect::FetchPeer { fetch, file, peer, blocks },
                         Source::Origin => {
+                            self.origin_reason = Some(reason);
                             let credentials = self.spec.credentials.clone();
                             Effect::FetchOrigin { fetch, file, credentials, blocks, ranges: planner.ranges() }
                         }
@@ -461,6 +494,11 @@ impl File {
         match wanted.first_run() {
             Some(blocks) => {
                 planner.begin(now, fetch, Source::Origin, blocks.clone());
+                self.origin_reason = Some(match (self.peer_use.fetch, self.is_shareable) {
+                    (false, _) => "the job does not use peers",
+                    (true, false) => "the content is private",
+                    (true, true) => "no peer was connected when the origin was asked",
+                });
                 s_effects.push_back(Effect::Pump { fetch, file: self.at, blocks });
             }
             None => {
@@ -504,9 +542,9 @@ impl File {
     }
 
     /// Blocks are durable.
-    pub fn on_committed(&mut self, now: Duration, fetch: FetchId, blocks: &BlockSet) {
+    pub fn on_committed(&mut self, blocks: &BlockSet) {
         if let Some(planner) = &mut self.planner {
-            planner.on_committed(now, fetch, blocks);
+            planner.on_committed(blocks);
         }
     }
 
@@ -536,6 +574,7 @@ impl File {
         planner.on_ended(fetch);
         match (outcome, source) {
             (FetchOutcome::Changed, _) => self.on_changed(s),
+            (FetchOutcome::NoRanges, _) => planner.on_no_ranges(),
             (FetchOutcome::Failed(failure), Source::Origin) => {
                 if failure.class == FailureClass::Disk || failure.class == FailureClass::Fatal {
                     self.fail(failure);
@@ -569,7 +608,7 @@ impl File {
         self.changes += 1;
         if self.changes > CHANGES_ALLOWED {
             let detail = format!("the file at the origin changed {} times during this download", self.changes);
-            self.fail(Failure::transient("origin.source-changes", detail));
+            self.fail(Failure::transient("origin-changing", detail));
             return;
         }
         self.restart(s.effects);
@@ -609,18 +648,23 @@ impl File {
             Ok(staged) => {
                 self.length = Some(staged.length);
                 self.root = Some(staged.root);
+                self.wasted = staged.wasted;
+                // The ledger's account replaces what was counted under way.
+                let (origin, peers) = (staged.origin.min(staged.length), staged.peers.min(staged.length));
+                self.streamed = 0;
+                self.bytes = SourceBytes { origin, peers, cache: staged.length.saturating_sub(origin + peers) };
                 self.phase = Phase::Staged;
                 effects.push_back(Effect::Release { file: self.at });
                 self.entity_is_done();
             }
             Err(failure)
-                if failure.code == "digest.mismatch"
+                if failure.code == "digest-mismatch"
                     && self.mismatches < MISMATCHES_ALLOWED
                     && self.bytes.peers + self.bytes.cache > 0 =>
             {
                 // Some byte came from elsewhere than the origin: once more, from the origin alone.
                 self.mismatches += 1;
-                self.peer_use = PeerUse::None;
+                self.peer_use.fetch = false;
                 effects.push_back(Effect::Discard { file: self.at });
                 self.restart(effects);
             }

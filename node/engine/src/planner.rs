@@ -178,9 +178,8 @@ impl Planner {
     }
 
     /// Blocks are durable.
-    pub fn on_committed(&mut self, now: Duration, fetch: FetchId, blocks: &BlockSet) {
+    pub fn on_committed(&mut self, blocks: &BlockSet) {
         self.held.union_with(blocks);
-        self.on_bytes(now, fetch);
     }
 
     /// Blocks are no longer held.
@@ -577,7 +576,7 @@ mod tests {
         let mut rig = Rig::new(1 << 20);
         let (_, begun) = rig.plan(&[]);
         for (fetch, _, blocks) in begun {
-            rig.planner.on_committed(rig.now, fetch, &BlockSet::from_run(blocks));
+            rig.planner.on_committed(&BlockSet::from_run(blocks));
             rig.planner.on_ended(fetch);
         }
         assert!(rig.planner.is_complete());

@@ -246,6 +246,8 @@ pub enum FetchOutcome {
     Aborted,
     /// The origin now names another version.
     Changed,
+    /// The origin answered a range with the whole of the same version: it serves no ranges after all.
+    NoRanges,
     /// The origin, or this node's disk, failed.
     Failed(Failure),
     /// The peer failed.
@@ -274,6 +276,12 @@ pub struct StagedFile {
     pub length: u64,
     /// BLAKE3 of the whole.
     pub root: Root,
+    /// Used bytes from the origin, by the ledger.
+    pub origin: u64,
+    /// Used bytes from peers, by the ledger.
+    pub peers: u64,
+    /// Bytes that arrived for nothing, by the ledger.
+    pub wasted: u64,
 }
 
 /// What happened outside.
@@ -316,10 +324,10 @@ pub enum Input {
         /// Bytes since the last report.
         bytes: u64,
     },
-    /// Blocks are durable.
+    /// Blocks of the file's entity are durable, whoever brought them.
     Committed {
-        /// The fetch.
-        fetch: FetchId,
+        /// The file.
+        file: FileRef,
         /// Which blocks.
         blocks: BlockSet,
     },

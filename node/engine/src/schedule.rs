@@ -74,7 +74,7 @@ mod tests {
             files: Vec::new(),
             finish: Finish::Auto,
             patience: Patience::Background,
-            peers: PeerUse::Full,
+            peers: PeerUse::FULL,
         };
         let id = JobId([number; 16]);
         let created = i64::from(number);

@@ -71,14 +71,20 @@ pub enum Patience {
     Background,
 }
 
-/// Whether the job may use peers and be useful to them (P-2).
+/// What peers may do for the job, and the job for peers (P-2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PeerUse {
-    /// Fetch from peers and share with them.
-    Full,
+pub struct PeerUse {
+    /// Bytes may come from peers.
+    pub fetch: bool,
+    /// Bytes may be given to peers.
+    pub share: bool,
+}
+
+impl PeerUse {
+    /// Both.
+    pub const FULL: Self = Self { fetch: true, share: true };
     /// Neither.
-    None,
+    pub const NONE: Self = Self { fetch: false, share: false };
 }
 
 /// One file of a job.
