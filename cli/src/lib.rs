@@ -1,1 +1,90 @@
-//! Room under construction.
+//! The command line of eddy: parse, then meaning, then run.
+//!
+//! | module | does |
+//! |---|---|
+//! | [`args`] | what may be typed; no side effects |
+//! | `setting` | what the global options mean: home, socket, how to write |
+//! | `get`, `job`, `cache`, `peers`, `group`, `report`, `status`, `daemon`, `explain`, `manual` | one noun each |
+//! | `link` | the way to a node: the daemon, or one inside this command |
+//! | `follow` | a job on its way, for people |
+//! | `text` | sizes, times, tables; what comes from outside is neutralised |
+//! | `failure` | how a command fails, and with which exit status |
+//!
+//! Everything that a node knows comes through its control API, so that any other program could do the same.
+
+pub mod args;
+mod cache;
+mod daemon;
+mod explain;
+mod failure;
+mod follow;
+mod get;
+mod group;
+mod inside;
+mod job;
+mod link;
+mod manual;
+mod peers;
+mod report;
+mod setting;
+mod status;
+mod text;
+
+use args::{Cli, Command};
+use clap::Parser;
+use failure::Failure;
+use setting::Setting;
+use std::process::ExitCode;
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Alone, the name of the program asks what it can do.
+    let alone = std::env::args_os().len() <= 1;
+    let parsed = if alone { Cli::try_parse_from(["eddy", "--help"]) } else { Cli::try_parse() };
+    let cli = match parsed {
+        Ok(cli) => cli,
+        // Help and version are no errors; clap knows where each belongs. If even that cannot be written, there is no way
+        // left to say so.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let setting = match Setting::of(&cli.global) {
+        Ok(setting) => setting,
+        Err(failure) => return failure.report(setting::Format::People),
+    };
+    match run(cli.command, &setting) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(setting.format),
+    }
+}
+
+fn run(command: Command, setting: &Setting) -> Result<(), Failure> {
+    // What needs no node needs no runtime.
+    match command {
+        Command::Explain(args) => return explain::run(&args, setting),
+        Command::Completions(args) => return manual::completions(&args),
+        Command::Man(args) => return manual::man(&args),
+        _ => {}
+    }
+    setting.start_log(matches!(command, Command::Daemon(_)));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::internal)?;
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Get(args) => get::run(args, setting).await,
+            Command::Daemon(args) => daemon::run(args, setting).await,
+            Command::Job(args) => job::run(args.command, setting).await,
+            Command::Cache(args) => cache::run(args.command, setting).await,
+            Command::Peers(args) => peers::run(args.command, setting).await,
+            Command::Group(args) => group::run(args.command, setting).await,
+            Command::Report(args) => report::run(args, setting).await,
+            Command::Status => status::run(setting).await,
+            Command::Explain(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
+        }
+    });
+    // A name that is being resolved cannot be interrupted; nobody waits for it.
+    runtime.shutdown_background();
+    outcome
+}

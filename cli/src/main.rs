@@ -1,2 +1,5 @@
 //! The `eddy` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    eddy_cli::main()
+}

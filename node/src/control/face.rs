@@ -21,8 +21,7 @@ pub trait Face: Send + Sync + 'static {
 
     /// Makes a job. When this returns, the job survives a crash (promise 7).
     ///
-    /// The number of files and the lengths of texts are within the API's bounds; URLs, digests and destinations are as
-    /// the caller wrote them.
+    /// `spec.check()` has passed: the URLs, digests and destinations can be read (`eddy_wire::api::check` does it).
     fn create_job(&self, spec: JobSpec) -> impl Future<Output = Result<JobView, Problem>> + Send;
 
     /// One job, by its id as a text: what is no id is no job.

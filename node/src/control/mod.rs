@@ -26,4 +26,4 @@ pub mod socket;
 pub use client::Client;
 pub use face::Face;
 pub use server::serve;
-pub use socket::{BindError, ControlListener};
+pub use socket::{BindError, ControlListener, socket_of};

@@ -11,7 +11,6 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use eddy_wire::api::job::{MAX_FILES, MAX_NAME};
 use eddy_wire::api::{
     CacheView, Cleared, EntityView, JobAction, JobSpec, JobView, MAX_BODY, Page, PageQuery, PeersView, Problem,
     Removed, ReportView, StatusView,
@@ -114,24 +113,10 @@ async fn jobs<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<PageQuer
     (status = 201, body = JobView), (status = "default", body = Problem, content_type = "application/problem+json")
 ))]
 async fn create_job<F: Face>(State(room): State<Room<F>>, Body(spec): Body<JobSpec>) -> Result<Response, Refusal> {
-    within_bounds(&spec)?;
+    spec.check()?;
     let job = room.face.create_job(spec).await?;
     let location = format!("/v1/jobs/{}", job.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(job)).into_response())
-}
-
-/// Refuses a job that is larger than the API's bounds.
-fn within_bounds(spec: &JobSpec) -> Result<(), ErrorCode> {
-    if spec.files.is_empty() {
-        return Err(ErrorCode::EmptyJob);
-    }
-    if spec.files.len() > MAX_FILES {
-        return Err(ErrorCode::TooManyFiles);
-    }
-    if spec.name.as_ref().is_some_and(|name| name.chars().count() > MAX_NAME) {
-        return Err(ErrorCode::TooLong);
-    }
-    Ok(())
 }
 
 /// One job.

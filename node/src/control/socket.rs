@@ -27,6 +27,12 @@ const MAX_SOCKET_PATH: usize = 107;
 /// The pause after an accept that failed, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Where the node with this home listens: the same for everybody, whatever their session looks like.
+#[must_use]
+pub fn socket_of(home: &Path) -> PathBuf {
+    home.join("run").join("control.sock")
+}
+
 /// Why the control socket cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {

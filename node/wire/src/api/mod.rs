@@ -3,6 +3,7 @@
 //! | module | nouns |
 //! |---|---|
 //! | [`job`] | what a job is made of, how it stands |
+//! | [`check`] | what is refused before anybody tries it |
 //! | [`cache`] | what the store holds |
 //! | [`peers`] | who is in the group, and whom this node talks to |
 //! | [`report`] | the account of bytes |
@@ -15,6 +16,7 @@
 //! changes the meaning of one that exists; what cannot be kept that way moves to another path prefix than [`PREFIX`].
 
 pub mod cache;
+pub mod check;
 pub mod job;
 pub mod page;
 pub mod peers;

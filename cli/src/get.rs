@@ -1,0 +1,225 @@
+//! `eddy get`: fetch files, by the daemon or by a node inside this command.
+
+use crate::daemon::stop_signal;
+use crate::failure::Failure;
+use crate::follow::{self, Patience};
+use crate::job;
+use crate::link::{Link, Purpose};
+use crate::setting::{Setting, utf8};
+use clap::{Args, ValueEnum};
+use eddy_node::control::Client;
+use eddy_wire::api::check::{file_name, parse_url};
+use eddy_wire::api::{FileSpec, Finish, JobAction, JobSpec, JobState, JobView, PeerUse, Priority};
+use eddy_wire::catalogue::ErrorCode;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// `eddy get`.
+#[derive(Debug, Args)]
+#[command(after_help = "The same command goes on where an interrupted one stopped.\n\
+                        Standard output has one line for each file: blake3 HEX  PATH")]
+pub struct GetArgs {
+    /// What to fetch: http and https
+    #[arg(required = true, value_name = "URL")]
+    pub urls: Vec<String>,
+    /// Where to put it: a file, or a directory; by default the URL's file name in this directory
+    #[arg(short, long, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+    /// The digest that the file must have: sha256:HEX, also blake3, sha512, sha1, md5
+    #[arg(long, value_name = "ALGORITHM:HEX")]
+    pub digest: Option<String>,
+    /// Replace a file that already stands at the destination
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Whose turn it is when not everything fits: foreground, high, normal or low
+    #[arg(long, value_enum, hide_possible_values = true, default_value_t = PriorityArg::Foreground)]
+    pub priority: PriorityArg,
+    /// Hand the job to the daemon, print its id and return
+    #[arg(long)]
+    pub background: bool,
+    /// Neither take bytes from peers nor give them any
+    #[arg(long)]
+    pub no_peers: bool,
+    /// Keep trying even if nothing can be fetched yet
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// The priorities as they are typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PriorityArg {
+    /// Somebody waits for it
+    Foreground,
+    /// Before the ordinary
+    High,
+    /// The ordinary
+    Normal,
+    /// When nothing else is to be done
+    Low,
+}
+
+impl From<PriorityArg> for Priority {
+    fn from(priority: PriorityArg) -> Self {
+        match priority {
+            PriorityArg::Foreground => Self::Foreground,
+            PriorityArg::High => Self::High,
+            PriorityArg::Normal => Self::Normal,
+            PriorityArg::Low => Self::Low,
+        }
+    }
+}
+
+pub(crate) async fn run(args: GetArgs, setting: &Setting) -> Result<(), Failure> {
+    let spec = specify(&args)?;
+    if args.background {
+        let job = Link::to_running(setting)?.create_job(&spec).await?;
+        return setting.answer(&job, || format!("{}\n", crate::text::safe::line(&job.id)));
+    }
+    let link = Link::to_any(setting, Purpose::Transfer).await?;
+    let outcome = fetch(&link, &spec, &args, setting).await;
+    link.close().await;
+    outcome
+}
+
+/// What the arguments ask for; everything that can be refused without a node is refused here.
+fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
+    if args.digest.is_some() && args.urls.len() > 1 {
+        return Err(Failure::new(ErrorCode::BadUsage, "--digest is for one URL"));
+    }
+    let mut files = Vec::new();
+    for url in &args.urls {
+        parse_url(url)?;
+        let path = destination(url, args.output.as_deref(), args.urls.len())?;
+        let destination = utf8(&resolve(&path)?)?;
+        files.push(FileSpec { url: url.clone(), destination, digest: args.digest.clone(), overwrite: args.overwrite });
+    }
+    let spec = JobSpec {
+        files,
+        name: None,
+        priority: args.priority.into(),
+        peers: PeerUse { fetch: !args.no_peers, share: !args.no_peers },
+        start: true,
+        finish: Finish::Auto,
+    };
+    spec.check()?;
+    Ok(spec)
+}
+
+/// Where one of `count` URLs goes. The name is never chosen by the origin: only by the user, or by the URL (T-27).
+fn destination(url: &str, output: Option<&Path>, count: usize) -> Result<PathBuf, Failure> {
+    let is_directory = |path: &Path| path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.is_dir();
+    let directory = match output {
+        Some(path) if !is_directory(path) && count > 1 => {
+            let detail = format!("-o {} is no directory, and {count} files cannot be one", path.display());
+            return Err(Failure::new(ErrorCode::BadDestination, detail));
+        }
+        Some(path) if !is_directory(path) => return Ok(path.to_owned()),
+        Some(path) => path,
+        None => Path::new(""),
+    };
+    let name = file_name(url)
+        .ok_or_else(|| Failure::new(ErrorCode::BadDestination, "the URL suggests no file name; name one with -o"))?;
+    Ok(directory.join(name))
+}
+
+/// The absolute path, with the user's own links and `..` on the way followed: the node follows none.
+fn resolve(path: &Path) -> Result<PathBuf, Failure> {
+    let shown = path.display();
+    let name =
+        path.file_name().ok_or_else(|| Failure::new(ErrorCode::BadDestination, format!("{shown}: no file name")))?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory.canonicalize().map_err(|error| {
+        let code = match error.kind() {
+            ErrorKind::NotFound => ErrorCode::DestinationNoParent,
+            _ => ErrorCode::DestinationNotWritable,
+        };
+        Failure::new(code, format!("{}: {error}", directory.display()))
+    })?;
+    if !directory.is_dir() {
+        return Err(Failure::new(ErrorCode::BadDestination, format!("{} is no directory", directory.display())));
+    }
+    Ok(directory.join(name))
+}
+
+/// Makes the job or finds the one that an interrupted command left, and follows it.
+async fn fetch(link: &Link, spec: &JobSpec, args: &GetArgs, setting: &Setting) -> Result<(), Failure> {
+    let started = Instant::now();
+    let client = &link.client;
+    let job = match interrupted(client, spec).await? {
+        Some(job) => client.act(&job.id, JobAction::Resume).await?,
+        None => client.create_job(spec).await?,
+    };
+    let patience = if args.wait { Patience::Endless } else { Patience::OnceBegun };
+    let watch = client.watch(&job.id).await?;
+    let job = tokio::select! {
+        followed = follow::to_the_end(watch, setting, patience) => followed?,
+        stopped = stop_signal() => {
+            stopped?;
+            return Err(interrupt(link, &job, setting).await);
+        }
+    };
+    if matches!(job.state, JobState::TransientError | JobState::Error) && job.done() == 0 {
+        // Nothing is here that could be kept. That it is gone matters less than why it failed.
+        let _ = client.act(&job.id, JobAction::Cancel).await;
+    }
+    follow::finish(&job, setting, Some(started.elapsed()))
+}
+
+/// The paused job that an interrupted command with the same files left.
+///
+/// URLs are shown without their query, so a job whose URLs have one is not recognised; what it fetched is in the cache.
+async fn interrupted(client: &Client, spec: &JobSpec) -> Result<Option<JobView>, Failure> {
+    if spec.files.iter().any(|file| file.url.contains('?')) {
+        return Ok(None);
+    }
+    let same = |job: &JobView| {
+        matches!(job.state, JobState::Suspended | JobState::TransientError | JobState::Error)
+            && job.files.len() == spec.files.len()
+            && job
+                .files
+                .iter()
+                .zip(&spec.files)
+                .all(|(view, file)| view.destination == file.destination && view.url == file.redacted_url())
+    };
+    Ok(job::all(client.clone()).await?.into_iter().find(same))
+}
+
+/// Pauses the job, and says how to go on.
+async fn interrupt(link: &Link, job: &JobView, setting: &Setting) -> Failure {
+    if let Err(problem) = link.client.act(&job.id, JobAction::Pause).await {
+        return problem.into();
+    }
+    if !link.is_inside() {
+        setting.note(&format!("paused; go on with: eddy job resume {}", job.id));
+    }
+    Failure::new(ErrorCode::Interrupted, format!("what was fetched is kept as job {}", job.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(result: Result<PathBuf, Failure>) -> Option<String> {
+        match result {
+            Err(Failure::Problem(problem)) => Some(problem.code),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_destination_is_what_the_user_says_or_the_name_in_the_url() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = "https://h/dir/file%20a.iso?x=1";
+        assert_eq!(destination(url, None, 1).ok(), Some("file a.iso".into()));
+        assert_eq!(destination(url, Some(Path::new("b")), 1).ok(), Some("b".into()));
+        assert_eq!(destination(url, Some(Path::new("new/")), 1).ok(), Some("new/file a.iso".into()));
+        assert_eq!(destination(url, Some(directory.path()), 2).ok(), Some(directory.path().join("file a.iso")));
+    }
+
+    #[test]
+    fn a_destination_that_cannot_be_is_refused() {
+        assert_eq!(code(destination("https://h/", None, 1)).as_deref(), Some("bad-destination"));
+        assert_eq!(code(destination("https://h/a", Some(Path::new("b")), 2)).as_deref(), Some("bad-destination"));
+    }
+}

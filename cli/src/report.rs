@@ -1,0 +1,108 @@
+//! `eddy report`: where the bytes came from, to the byte.
+
+use crate::failure::Failure;
+use crate::link::Link;
+use crate::setting::Setting;
+use crate::text::table::{Column, facts, table};
+use clap::Args;
+use eddy_node::control::Client;
+use eddy_wire::api::{Identity, MAX_PAGE, PageQuery, Problem, ReportRow, ReportView};
+
+/// `eddy report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Show the totals only
+    #[arg(long)]
+    pub totals: bool,
+}
+
+pub(crate) async fn run(args: ReportArgs, setting: &Setting) -> Result<(), Failure> {
+    let report = Link::ask(setting, |client| whole(client, args.totals)).await?;
+    setting.answer(&report, || people(&report, setting))
+}
+
+/// All pages as one report.
+async fn whole(client: Client, totals: bool) -> Result<ReportView, Problem> {
+    let mut report = client.report(&PageQuery { after: None, limit: Some(MAX_PAGE) }).await?;
+    if totals {
+        report.rows.clear();
+        report.next = None;
+    }
+    while let Some(after) = report.next.take() {
+        let page = client.report(&PageQuery { after: Some(after), limit: Some(MAX_PAGE) }).await?;
+        report.rows.extend(page.rows);
+        report.totals = page.totals;
+        report.next = page.next;
+    }
+    Ok(report)
+}
+
+fn people(report: &ReportView, setting: &Setting) -> String {
+    let size = |bytes| setting.sizes.size(bytes);
+    let mut text = String::new();
+    if !report.rows.is_empty() {
+        let columns = [
+            Column::Text("FILE"),
+            Column::Number("DELIVERED"),
+            Column::Number("ORIGIN"),
+            Column::Number("PEERS"),
+            Column::Number("CACHE"),
+            Column::Number("WASTED"),
+        ];
+        text += &table(&columns, report.rows.iter().map(|row| line(row, setting)));
+        text.push('\n');
+    }
+    let totals = &report.totals;
+    let offload = totals.offload_percent().map_or_else(|| String::from("nothing yet"), |share| format!("{share:.1} %"));
+    text + &facts(&[
+        ("delivered", size(totals.delivered)),
+        ("from origin", size(totals.used.origin)),
+        ("from peers", size(totals.used.peers)),
+        ("from cache", size(totals.used.cache)),
+        ("spared the origin", offload),
+        ("received", size(totals.received.origin.saturating_add(totals.received.peers))),
+        ("wasted", wasted(report, setting)),
+        ("accounts", identity(totals.identity(), setting)),
+    ])
+}
+
+fn line(row: &ReportRow, setting: &Setting) -> Vec<String> {
+    let account = &row.account;
+    let size = |bytes| setting.sizes.size(bytes);
+    let name = row.destination.clone().or_else(|| row.url.clone());
+    vec![
+        name.unwrap_or_else(|| format!("job {} file {}", row.job, row.file)),
+        size(account.delivered),
+        size(account.used.origin),
+        size(account.used.peers),
+        size(account.used.cache),
+        size(account.wasted.total()),
+    ]
+}
+
+fn wasted(report: &ReportView, setting: &Setting) -> String {
+    let wasted = report.totals.wasted;
+    let reasons = [
+        ("corrupt", wasted.corrupt),
+        ("duplicate", wasted.duplicate),
+        ("aborted", wasted.aborted),
+        ("stale", wasted.stale),
+    ];
+    let named: Vec<_> = reasons
+        .iter()
+        .filter(|(_, bytes)| *bytes > 0)
+        .map(|(reason, bytes)| format!("{} {reason}", setting.sizes.size(*bytes)))
+        .collect();
+    let total = setting.sizes.size(wasted.total());
+    if named.is_empty() { total } else { format!("{total} ({})", named.join(", ")) }
+}
+
+fn identity(identity: Identity, setting: &Setting) -> String {
+    match identity {
+        Identity::Closes => String::from("close to the byte"),
+        Identity::Pending { bytes } => {
+            format!("close to the byte; {} are here and not delivered yet", setting.sizes.size(bytes))
+        }
+        Identity::Broken => String::from("DO NOT CLOSE: this is an error in eddy, please report it with --json"),
+    }
+}

@@ -1,0 +1,124 @@
+//! What the global options mean.
+
+use crate::args::Global;
+use crate::failure::Failure;
+use crate::text::{safe, units};
+use eddy_node::control::socket_of;
+use eddy_wire::catalogue::ErrorCode;
+use etcetera::BaseStrategy;
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use tracing_subscriber::EnvFilter;
+
+/// For whom a command writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// People: tables, units, sentences.
+    People,
+    /// Programs: JSON.
+    Json,
+}
+
+/// What the global options mean.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// The node's directory, absolute.
+    #[expect(dead_code, reason = "the node inside the command will live there")]
+    pub(crate) home: PathBuf,
+    /// The configuration file, if one was named.
+    #[expect(dead_code, reason = "the node inside the command will read it")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the node listens.
+    pub(crate) socket: PathBuf,
+    /// For whom to write.
+    pub(crate) format: Format,
+    /// How to write sizes.
+    pub(crate) sizes: units::Sizes,
+    /// Whether to say nothing but errors.
+    pub(crate) quiet: bool,
+    verbose: u8,
+}
+
+impl Setting {
+    /// Gives the options their meaning.
+    pub(crate) fn of(global: &Global) -> Result<Self, Failure> {
+        let home = match &global.home {
+            Some(home) => std::path::absolute(home)
+                .map_err(|error| Failure::new(ErrorCode::BadConfig, format!("--home: {error}")))?,
+            None => default_home()?,
+        };
+        Ok(Self {
+            socket: socket_of(&home),
+            home,
+            config: global.config.clone(),
+            format: if global.json { Format::Json } else { Format::People },
+            sizes: if global.bytes { units::Sizes::Exact } else { units::Sizes::Human },
+            quiet: global.quiet,
+            verbose: global.verbose,
+        })
+    }
+
+    /// Writes an answer: JSON for programs, or what `people` makes of it.
+    pub(crate) fn answer<T: Serialize>(&self, value: &T, people: impl FnOnce() -> String) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Json => safe::json(value) + "\n",
+            Format::People if self.quiet => return Ok(()),
+            Format::People => people(),
+        };
+        write(&text)
+    }
+
+    /// Says something to a person, on standard error.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.quiet && self.format == Format::People {
+            // Nobody has to read it.
+            let _ = writeln!(std::io::stderr().lock(), "{}", safe::line(text));
+        }
+    }
+
+    /// Whether a person looks at standard error, so that something may move there.
+    pub(crate) fn may_animate(&self) -> bool {
+        !self.quiet && self.format == Format::People && self.verbose == 0 && std::io::stderr().is_terminal()
+    }
+
+    /// Starts the log on standard error: what `-v` or the environment asks for.
+    pub(crate) fn start_log(&self, daemon: bool) {
+        let level = match (self.verbose, daemon, self.quiet) {
+            (0, true, false) | (1, false, _) => "info",
+            (0, _, _) => "error",
+            (1, true, _) | (2, _, _) => "debug",
+            (3.., _, _) => "trace",
+        };
+        let ours = format!("error,eddy_node={level},eddy_cache={level},eddy_discovery={level},eddy_engine={level}");
+        let filter = EnvFilter::try_from_env("EDDY_LOG").unwrap_or_else(|_| EnvFilter::new(ours));
+        let terminal = std::io::stderr().is_terminal();
+        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+        // Only fails when there is a log already.
+        let _ = log.with_target(self.verbose > 1).try_init();
+    }
+}
+
+/// Writes to standard output.
+pub(crate) fn write(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// `/var/lib/eddy` for root, else `eddy` in the user's data directory.
+fn default_home() -> Result<PathBuf, Failure> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/eddy"));
+    }
+    let base = etcetera::choose_base_strategy().map_err(|error| {
+        Failure::new(ErrorCode::BadConfig, format!("this user has no home directory ({error}); name one with --home"))
+    })?;
+    Ok(base.data_dir().join("eddy"))
+}
+
+/// A path as text, for JSON and for people; bytes that are no UTF-8 cannot be told to the node.
+pub(crate) fn utf8(path: &Path) -> Result<String, Failure> {
+    path.to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Failure::new(ErrorCode::BadDestination, format!("{} is not UTF-8", path.display())))
+}

@@ -1,0 +1,130 @@
+//! The real binary without a node: help, refusals with their exit statuses, completions and manual pages.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn eddy(home: &Path, args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eddy"));
+    command.args(args).env_clear().env("EDDY_HOME", home).current_dir(home);
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn help_is_as_reviewed() {
+    let home = tempfile::tempdir().unwrap();
+    let nouns: [&[&str]; 8] = [&[], &["get"], &["job"], &["cache"], &["peers"], &["group"], &["report"], &["explain"]];
+    for noun in nouns {
+        let output = eddy(home.path(), &[noun, &["--help"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{noun:?}");
+        insta::assert_snapshot!(format!("help_{}", noun.join("_")), text(&output.stdout));
+    }
+}
+
+#[test]
+fn the_name_alone_asks_for_help() {
+    let home = tempfile::tempdir().unwrap();
+    let alone = eddy(home.path(), &[]);
+    assert_eq!((alone.status.code(), alone.stdout), (Some(0), eddy(home.path(), &["--help"]).stdout));
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_with_a_code_a_remedy_and_an_exit_status() {
+    let home = tempfile::tempdir().unwrap();
+    let long = format!("https://h/{}", "x".repeat(9000));
+    let cases: &[(&[&str], i32, &str)] = &[
+        (&["get", "ftp://h/a"], 2, "unknown-scheme"),
+        (&["get", "file:///etc/passwd"], 2, "unknown-scheme"),
+        (&["get", "nonsense"], 2, "bad-url"),
+        (&["get", "https://"], 2, "bad-url"),
+        (&["get", &long], 2, "too-long"),
+        (&["get", "https://h/"], 2, "bad-destination"),
+        (&["get", "https://h/a", "-o", "missing/a"], 7, "destination-no-parent"),
+        (&["get", "https://h/a", "-o", "/proc/self/cmdline/a"], 2, "bad-destination"),
+        (&["get", "https://h/a", "https://h/b", "-o", "c"], 2, "bad-destination"),
+        (&["get", "https://h/a", "https://i/a"], 2, "destination-twice"),
+        (&["get", "https://h/a", "--digest", "sha256:12"], 2, "bad-digest"),
+        (&["get", "https://h/a", "https://h/b", "--digest", "md5:12"], 2, "bad-usage"),
+        (&["get", "https://h/a", "--background"], 10, "daemon-unreachable"),
+        (&["status"], 10, "daemon-unreachable"),
+        (&["peers", "ls"], 10, "daemon-unreachable"),
+        (&["explain", "no-such-code"], 2, "bad-usage"),
+    ];
+    for (args, exit, code) in cases {
+        let output = eddy(home.path(), args);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(*exit), "{args:?}: {error}");
+        assert!(error.starts_with(&format!("error[{code}]: ")), "{args:?}: {error}");
+        assert!(error.contains("\nremedy: "), "{args:?}: {error}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+
+        let json = eddy(home.path(), &[*args, &["--json"]].concat());
+        let problem: serde_json::Value = serde_json::from_slice(&json.stderr).unwrap();
+        assert_eq!((json.status.code(), problem["code"].as_str()), (Some(*exit), Some(*code)), "{args:?}");
+    }
+}
+
+#[test]
+fn a_refusal_repeats_no_secret_of_a_url() {
+    let home = tempfile::tempdir().unwrap();
+    for url in ["ftp://u:geheim@h/?geheim", "https://u:geheim@h/?sig=geheim", "geheim"] {
+        let output = eddy(home.path(), &["get", url]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(!text(&output.stderr).contains("geheim"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn what_cannot_be_understood_ends_with_2_and_a_hint() {
+    let home = tempfile::tempdir().unwrap();
+    for args in [["gett"].as_slice(), &["get"], &["job"], &["get", "--prioritty", "low", "u"], &["cache", "rm"]] {
+        let output = eddy(home.path(), args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(text(&output.stderr).contains("--help"), "{args:?}");
+    }
+}
+
+#[test]
+fn every_error_is_explained_by_its_code_and_by_bits() {
+    let home = tempfile::tempdir().unwrap();
+    let output = eddy(home.path(), &["explain", "0x80200001"]);
+    assert_eq!(output.status.code(), Some(0));
+    insta::assert_snapshot!(text(&output.stdout));
+    let all = eddy(home.path(), &["explain", "--json"]);
+    let all: Vec<serde_json::Value> = serde_json::from_slice(&all.stdout).unwrap();
+    assert!(all.len() > 50);
+    insta::assert_snapshot!("exit_statuses", text(&eddy(home.path(), &["explain", "--exits"]).stdout));
+}
+
+#[test]
+fn completions_and_manual_pages_are_made() {
+    let home = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let output = eddy(home.path(), &["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(text(&output.stdout).contains("no-peers"), "{shell}");
+    }
+    assert!(text(&eddy(home.path(), &["man"]).stdout).contains(".SH SYNOPSIS"));
+    let pages = home.path().join("pages");
+    std::fs::create_dir(&pages).unwrap();
+    assert_eq!(eddy(home.path(), &["man", "pages"]).status.code(), Some(0));
+    for page in ["eddy.1", "eddy-get.1", "eddy-cache-rm.1"] {
+        assert!(std::fs::read_to_string(pages.join(page)).unwrap().contains(".SH SYNOPSIS"), "{page}");
+    }
+    assert_eq!(eddy(home.path(), &["man", "missing/directory"]).status.code(), Some(7));
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_error() {
+    let home = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_eddy"));
+    let output = command.arg("explain").env("EDDY_HOME", home.path()).stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}

@@ -1,0 +1,161 @@
+//! What can be said of a job before anybody has tried it: both the command line and the node refuse the same.
+
+use super::job::{MAX_FILES, MAX_NAME};
+use super::{FileSpec, JobSpec, Problem};
+use crate::catalogue::ErrorCode;
+use data_encoding::HEXLOWER_PERMISSIVE;
+use eddy_content::digest::{DigestAlgorithm, ExpectedDigest};
+use eddy_content::url::{ResourceUrl, TypedUrl, UrlError};
+use std::collections::HashSet;
+use std::path::{Component, Path};
+
+/// Bytes of the longest path that Linux takes, without the final zero.
+const MAX_PATH: usize = 4095;
+
+impl JobSpec {
+    /// Refuses a job that cannot be tried: no files or too many, a URL, digest or destination that cannot be read.
+    pub fn check(&self) -> Result<(), Problem> {
+        if self.files.is_empty() {
+            return Err(ErrorCode::EmptyJob.into());
+        }
+        if self.files.len() > MAX_FILES {
+            return Err(Problem::new(ErrorCode::TooManyFiles, format!("{} files", self.files.len())));
+        }
+        if self.name.as_ref().is_some_and(|name| name.chars().count() > MAX_NAME) {
+            return Err(Problem::new(ErrorCode::TooLong, format!("a name has at most {MAX_NAME} characters")));
+        }
+        let mut destinations = HashSet::new();
+        for file in &self.files {
+            file.check()?;
+            if !destinations.insert(&file.destination) {
+                return Err(Problem::new(ErrorCode::DestinationTwice, file.destination.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FileSpec {
+    /// Refuses a file that cannot be tried.
+    pub fn check(&self) -> Result<(), Problem> {
+        parse_url(&self.url)?;
+        check_destination(&self.destination)?;
+        self.digest.as_deref().map_or(Ok(()), |digest| parse_digest(digest).map(|_| ()))
+    }
+}
+
+/// Reads a URL as somebody wrote it. The text itself is never repeated in the problem: it may hold a secret (T-36).
+pub fn parse_url(text: &str) -> Result<TypedUrl, Problem> {
+    TypedUrl::parse(text).map_err(|error| {
+        let code = match error {
+            UrlError::Scheme(_) => ErrorCode::UnknownScheme,
+            UrlError::TooLong => ErrorCode::TooLong,
+            UrlError::Malformed(_) | UrlError::NoHost => ErrorCode::BadUrl,
+        };
+        Problem::new(code, error.to_string())
+    })
+}
+
+/// The file name that a URL suggests, safe as one component of a path (T-27); `None` if it suggests none.
+#[must_use]
+pub fn file_name(url: &str) -> Option<String> {
+    ResourceUrl::parse(url).ok()?.file_name()
+}
+
+/// Reads a digest: `algorithm:hex`.
+pub fn parse_digest(text: &str) -> Result<ExpectedDigest, Problem> {
+    let bad = |why: String| Problem::new(ErrorCode::BadDigest, why);
+    let (name, hex) =
+        text.split_once(':').ok_or_else(|| bad("there is no colon between algorithm and hex digits".into()))?;
+    let (algorithm, length) = match name.to_ascii_lowercase().as_str() {
+        "blake3" => (DigestAlgorithm::Blake3, 32),
+        "sha512" | "sha-512" => (DigestAlgorithm::Sha512, 64),
+        "sha256" | "sha-256" => (DigestAlgorithm::Sha256, 32),
+        "sha1" | "sha-1" => (DigestAlgorithm::Sha1, 20),
+        "md5" => (DigestAlgorithm::Md5, 16),
+        _ => return Err(bad("the algorithm is unknown".into())),
+    };
+    let value = HEXLOWER_PERMISSIVE.decode(hex.trim().as_bytes()).map_err(|_| bad("these are no hex digits".into()))?;
+    if value.len() != length {
+        return Err(bad(format!("{name} has {} hex digits, here are {}", 2 * length, 2 * value.len())));
+    }
+    Ok(ExpectedDigest { algorithm, value })
+}
+
+/// Refuses what is not the absolute path of a file. Whether it can be written is another question.
+fn check_destination(text: &str) -> Result<(), Problem> {
+    let bad = |why: &str| Err(Problem::new(ErrorCode::BadDestination, format!("{text}: {why}")));
+    if text.len() > MAX_PATH {
+        return Err(Problem::new(ErrorCode::TooLong, format!("a path has at most {MAX_PATH} bytes")));
+    }
+    let path = Path::new(text);
+    if !path.is_absolute() {
+        return bad("it is not absolute");
+    }
+    if text.contains('\0') {
+        return bad("it contains a zero byte");
+    }
+    if path.components().any(|part| part == Component::ParentDir) {
+        return bad("it contains `..`");
+    }
+    if text.ends_with('/') || text.ends_with("/.") || path.file_name().is_none() {
+        return bad("it names a directory");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(url: &str, destination: &str, digest: Option<&str>) -> FileSpec {
+        FileSpec {
+            url: url.into(),
+            destination: destination.into(),
+            digest: digest.map(str::to_owned),
+            overwrite: false,
+        }
+    }
+
+    fn refusal(file: &FileSpec) -> Option<ErrorCode> {
+        file.check().err().and_then(|problem| problem.error_code())
+    }
+
+    #[test]
+    fn each_fault_of_a_file_has_its_code() {
+        let sha = format!("sha256:{}", "a".repeat(64));
+        let cases = [
+            ("https://h/a", "/d/a", None, None),
+            ("https://h/a", "/d/a", Some(sha.as_str()), None),
+            ("ftp://h/a", "/d/a", None, Some(ErrorCode::UnknownScheme)),
+            ("nonsense", "/d/a", None, Some(ErrorCode::BadUrl)),
+            ("https://", "/d/a", None, Some(ErrorCode::BadUrl)),
+            ("https://h/a", "a", None, Some(ErrorCode::BadDestination)),
+            ("https://h/a", "/d/../a", None, Some(ErrorCode::BadDestination)),
+            ("https://h/a", "/d/", None, Some(ErrorCode::BadDestination)),
+            ("https://h/a", "/", None, Some(ErrorCode::BadDestination)),
+            ("https://h/a", "/d/\0", None, Some(ErrorCode::BadDestination)),
+            ("https://h/a", "/d/a", Some("sha256:12"), Some(ErrorCode::BadDigest)),
+            ("https://h/a", "/d/a", Some("crc32:12345678"), Some(ErrorCode::BadDigest)),
+            ("https://h/a", "/d/a", Some("12345678"), Some(ErrorCode::BadDigest)),
+        ];
+        for (url, destination, digest, code) in cases {
+            assert_eq!(refusal(&file(url, destination, digest)), code, "{url} {destination} {digest:?}");
+        }
+    }
+
+    #[test]
+    fn two_files_cannot_have_one_destination() {
+        let files = vec![file("https://h/a", "/d", None), file("https://h/b", "/d", None)];
+        let job: JobSpec = serde_json::from_value(serde_json::json!({ "files": files })).expect("a job");
+        assert_eq!(job.check().expect_err("refused").error_code(), Some(ErrorCode::DestinationTwice));
+    }
+
+    #[test]
+    fn a_problem_never_repeats_a_url() {
+        for url in ["ftp://u:geheim@h/geheim?geheim", "//geheim", "https://:geheim@"] {
+            let problem = file(url, "/d", None).check().expect_err("refused");
+            assert!(!format!("{problem:?}").contains("geheim"), "{problem:?}");
+        }
+    }
+}
