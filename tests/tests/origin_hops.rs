@@ -262,3 +262,33 @@ fn settings_that_cannot_work_are_found_at_start() {
     let proxies = Proxies::Fixed { url: "not a proxy".to_owned(), except: String::new() };
     assert!(Origin::new(OriginConfig { proxies, ..config() }).is_err());
 }
+
+/// Runs [`fetches_as_told_by_its_environment`] in a process of its own, since the environment belongs to a process.
+#[tokio::test]
+async fn the_platforms_roots_can_be_named_by_ssl_cert_file() {
+    let (server, config) = tls_config(Certificate::Good, Protocol::Http1).await;
+    let roots = config.extra_roots.expect("written");
+    let url = server.url("/f");
+    let run = |roots: std::path::PathBuf| {
+        let url = url.clone();
+        tokio::task::spawn_blocking(move || {
+            std::process::Command::new(std::env::current_exe().expect("this test"))
+                .args(["--ignored", "--exact", "fetches_as_told_by_its_environment"])
+                .env("SSL_CERT_FILE", roots)
+                .env("TEST_URL", url)
+                .status()
+        })
+    };
+    assert!(run(roots).await.expect("ran").expect("started").success());
+    assert_eq!(server.counters().path("/f").requests, 1);
+    let none = tempfile::NamedTempFile::new().expect("a file");
+    let refused = run(none.path().to_owned()).await.expect("ran").expect("started");
+    assert!(!refused.success(), "a machine without roots trusts nobody");
+}
+
+#[tokio::test]
+#[ignore = "is run by the_platforms_roots_can_be_named_by_ssl_cert_file"]
+async fn fetches_as_told_by_its_environment() {
+    let Ok(url) = std::env::var("TEST_URL") else { return }; // nobody's child
+    assert_eq!(get(&client(), &whole(&url)).await.expect("gets").1, version().whole());
+}
