@@ -1,7 +1,7 @@
 //! Which candidate to dial next, and how often: a flood of announcements must not turn this node into a gun (T-09).
 //!
 //! At most one dial per [`DIAL_SPACING`]; known friends first, then configured addresses, then whatever was heard, the
-//! IP addresses taking turns so that one loud host cannot starve a quiet one.
+//! IP addresses taking turns so that loud hosts cannot starve a quiet one.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -23,7 +23,7 @@ pub const FIRST_BACKOFF: Duration = Duration::from_secs(2);
 pub const LONGEST_BACKOFF: Duration = Duration::from_secs(5 * 60);
 /// Longest wait for a configured or once proven address: the user expects it back soon.
 pub const LONGEST_BACKOFF_TRUSTED: Duration = Duration::from_secs(60);
-/// Addresses whose last dial is remembered, for the turns.
+/// IP addresses whose dials are remembered.
 const MAX_TURNS: usize = 1_024;
 
 /// Why an announced address is not dialled.
@@ -97,7 +97,32 @@ pub fn backoff(candidate: &Candidate) -> Duration {
 #[derive(Debug, Default)]
 pub struct DialBudget {
     next_dial: Duration,
-    last_turn: HashMap<IpAddr, Duration>,
+    turns: HashMap<IpAddr, Turn>,
+}
+
+/// What dials to one IP address have come to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Turn {
+    last: Option<Duration>,
+    /// Failed dials since somebody there proved membership.
+    failures: u32,
+    /// Whether somebody there ever did.
+    has_proved: bool,
+}
+
+/// Who is dialled first; smaller is sooner.
+///
+/// Friends, configured addresses, then hearsay. Of hearsay, hosts that have kept every promise so far, hosts never dialled,
+/// then the others by broken promises; those equal in that take turns, the one that was heard the longest ago first: who
+/// floods the network renews itself all the time, who has just arrived speaks once.
+type Rank = (Class, u32, Option<Duration>, u64, SocketAddr);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Class {
+    Friend,
+    Configured,
+    Neighbour,
+    Hearsay,
 }
 
 impl DialBudget {
@@ -120,25 +145,39 @@ impl DialBudget {
             candidates.filter(|(_, c)| matches!(c.standing, Standing::Waiting { not_before } if not_before <= now));
         let chosen = due.min_by_key(|(address, c)| self.rank(address, c)).map(|(address, _)| *address)?;
         self.next_dial = now.saturating_add(DIAL_SPACING);
-        self.take_turn(now, chosen.ip());
+        self.turn(chosen.ip()).last = Some(now);
         Some(chosen)
     }
 
-    /// Smaller is sooner: friends, configured, heard; then the IP that waited longest; then fewest failures.
-    fn rank(&self, address: &SocketAddr, candidate: &Candidate) -> (u8, Option<Duration>, u32, SocketAddr) {
-        let class = match (candidate.proven, candidate.found) {
-            (Some(_), _) => 0,
-            (None, Found::Configured) => 1,
-            (None, Found::OnLink) => 2,
-        };
-        (class, self.last_turn.get(&address.ip()).copied(), candidate.failures, *address)
+    /// A dial to `ip` failed.
+    pub fn handle_failed(&mut self, ip: IpAddr) {
+        let turn = self.turn(ip);
+        turn.failures = turn.failures.saturating_add(1);
     }
 
-    fn take_turn(&mut self, now: Duration, ip: IpAddr) {
-        self.last_turn.insert(ip, now);
-        if self.last_turn.len() > MAX_TURNS {
-            let oldest = self.last_turn.iter().min_by_key(|(_, at)| **at).map(|(ip, _)| *ip);
-            oldest.and_then(|ip| self.last_turn.remove(&ip));
+    /// Somebody at `ip` proved membership.
+    pub fn handle_proven(&mut self, ip: IpAddr) {
+        let turn = self.turn(ip);
+        (turn.failures, turn.has_proved) = (0, true);
+    }
+
+    fn rank(&self, address: &SocketAddr, candidate: &Candidate) -> Rank {
+        let turn = self.turns.get(&address.ip()).copied().unwrap_or_default();
+        let class = match (candidate.proven, candidate.found) {
+            (Some(_), _) => Class::Friend,
+            (None, Found::Configured) => Class::Configured,
+            (None, Found::OnLink) if turn.has_proved && turn.failures == 0 => Class::Neighbour,
+            (None, Found::OnLink) => Class::Hearsay,
+        };
+        (class, turn.failures, turn.last, candidate.age_rank(), *address)
+    }
+
+    /// The turn of `ip`, made when it is new; the oldest gives way.
+    fn turn(&mut self, ip: IpAddr) -> &mut Turn {
+        if self.turns.len() >= MAX_TURNS && !self.turns.contains_key(&ip) {
+            let oldest = self.turns.iter().min_by_key(|(_, turn)| (turn.has_proved, turn.last)).map(|(ip, _)| *ip);
+            oldest.and_then(|ip| self.turns.remove(&ip));
         }
+        self.turns.entry(ip).or_default()
     }
 }

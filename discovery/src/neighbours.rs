@@ -163,6 +163,7 @@ impl Neighbours {
             return;
         }
         self.table.prove(now, address, key);
+        self.budget.handle_proven(address.ip());
         self.set_standing_of(key, Standing::Connected);
     }
 
@@ -173,6 +174,7 @@ impl Neighbours {
         {
             candidate.failures = candidate.failures.saturating_add(1);
             candidate.standing = Standing::Waiting { not_before: now.saturating_add(dial::backoff(candidate)) };
+            self.budget.handle_failed(address.ip());
         }
     }
 

@@ -297,6 +297,11 @@ enum Room {
 }
 
 impl Candidate {
+    /// Grows with each hearing: the smaller, the longer ago this was last heard.
+    pub(crate) fn age_rank(&self) -> u64 {
+        self.age_rank
+    }
+
     const EMPTY: Self = Self {
         announced: None,
         proven: None,

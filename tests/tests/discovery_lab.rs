@@ -72,7 +72,7 @@ fn a_flood_of_forged_announcements_costs_little_and_hides_nobody() {
     }
     const COUNT: u32 = 100_000;
     const PER_SECOND: u32 = 10_000;
-    let lab = Lab::new(LabSpec { hosts: 3, lan_rate: None, wan_rate: None }).unwrap();
+    let lab = Lab::new(LabSpec { hosts: 4, lan_rate: None, wan_rate: None }).unwrap();
     let victim = probe(lab.host(0), 1, &[2, 3]);
     let friend = probe(lab.host(1), 2, &[1]);
     println!("before the flood: met after {:?}", wait_until_found(&victim, &friend, PATIENCE));
@@ -91,7 +91,7 @@ fn a_flood_of_forged_announcements_costs_little_and_hides_nobody() {
     // In the middle of it somebody joins.
     let (_, next) = victim.wait_line_after(0, "figures connected=1", PATIENCE).unwrap();
     victim.wait_line_after(next + 2, "figures", PATIENCE).unwrap();
-    let newcomer = probe(lab.host(1), 3, &[1]);
+    let newcomer = probe(lab.host(3), 3, &[1]);
     let took = wait_until_found(&victim, &newcomer, PATIENCE);
     let is_flooding = !flood.log().contains("done");
     flood.wait_line("done", PATIENCE).unwrap();

@@ -133,6 +133,46 @@ fn a_loud_address_cannot_starve_a_quiet_one() {
     assert!(quiet.is_some_and(|place| place <= 1), "{dials:?}");
 }
 
+/// Forty hosts announce a new port every 100 ms, from `from` to `until`; `each` sees every event at its time.
+fn shout(office: &mut Neighbours, from: Duration, until: Duration, mut each: impl FnMut(&mut Neighbours, Duration)) {
+    let mut now = from;
+    while now < until {
+        for host in 0..40 {
+            let port = 2_000 + (now.as_millis() / 100 % 50_000) as u16;
+            office.handle_heard(now, [200; 32], SocketAddr::new([10, 0, 7, host].into(), port)).unwrap();
+        }
+        each(office, now);
+        now += ms(100);
+    }
+}
+
+#[test]
+fn who_speaks_once_comes_before_forty_who_keep_shouting() {
+    for joined in [ms(1_000), ms(30_000)] {
+        let mut office = office();
+        let mut answered = None;
+        let fail_all = |office: &mut Neighbours, now| {
+            while let Some(event) = office.poll_event(now) {
+                let DiscoveryEvent::Dial { address, .. } = event else { continue };
+                office.handle_failed(now, address);
+            }
+        };
+        shout(&mut office, ms(0), joined, fail_all);
+        office.handle_heard(joined, [201; 32], address("10.0.200.7:4040")).unwrap();
+        shout(&mut office, joined, joined + ms(10_000), |office, now| {
+            while let Some(event) = office.poll_event(now) {
+                let DiscoveryEvent::Dial { address, .. } = event else { continue };
+                if address.port() == 4040 {
+                    answered.get_or_insert(now - joined);
+                }
+                office.handle_failed(now, address);
+            }
+        });
+        let waited = answered.expect("dialled");
+        assert!(waited <= ms(3_000), "joined at {joined:?}, dialled after {waited:?}");
+    }
+}
+
 #[test]
 fn announcements_that_point_elsewhere_are_refused_with_a_reason() {
     let mut office = office();
