@@ -202,7 +202,11 @@ impl Neighbours {
 
     /// When to poll again although nothing was handed in.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Duration> {
+    pub fn poll_timeout(&self, now: Duration) -> Option<Duration> {
+        if now < self.budget.next_dial() {
+            // Between two dials nothing can be due: no need to look at every candidate for each packet of a flood.
+            return Some(self.budget.next_dial());
+        }
         let due = self.table.iter().filter_map(|(_, c)| match c.standing {
             Standing::Waiting { not_before } => Some(not_before),
             Standing::Dialling { since } => Some(since.saturating_add(DIAL_PATIENCE)),

@@ -214,7 +214,7 @@ async fn serve(shared: Arc<Shared>, mut inputs: Inputs, events: mpsc::Sender<Dis
             place.send(event);
         }
         // With no place left, the node taking an event is what to wait for, not the clock.
-        let timeout = shared.with(|neighbours, now| neighbours.poll_timeout().map(|at| at.saturating_sub(now)));
+        let timeout = shared.with(|neighbours, now| neighbours.poll_timeout(now).map(|at| at.saturating_sub(now)));
         let wake = TokioInstant::now() + timeout.unwrap_or(LONGEST_SLEEP).min(LONGEST_SLEEP);
         let has_place = events.capacity() > 0;
         tokio::select! {
@@ -239,7 +239,14 @@ async fn serve(shared: Arc<Shared>, mut inputs: Inputs, events: mpsc::Sender<Dis
                     is_changed
                 });
             }
-            Some(batch) = inputs.batches.recv() => shared.with(|neighbours, now| take(neighbours, now, batch)),
+            Some(batch) = inputs.batches.recv() => shared.with(|neighbours, now| {
+                take(neighbours, now, batch);
+                // What else has come by now: at most the queue's length.
+                for _ in 0..mdns::MAX_WAITING_BATCHES {
+                    let Ok(batch) = inputs.batches.try_recv() else { break };
+                    take(neighbours, now, batch);
+                }
+            }),
             Some(address) = inputs.addresses.recv() => {
                 if !shared.with(|neighbours, now| neighbours.handle_configured(now, address)) {
                     tracing::warn!(%address, "too many configured peers; this one is not used");
@@ -265,5 +272,61 @@ fn take(neighbours: &mut Neighbours, now: Duration, batch: Batch) {
             }
         }
         Batch::Unheard(addresses) => addresses.into_iter().for_each(|address| neighbours.handle_unheard(address)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(static_peers: &[&str]) -> DiscoveryConfig {
+        let static_peers = static_peers.iter().map(|entry| (*entry).to_owned()).collect();
+        // The base point of the curve (RFC 8032 section 5.1) is a valid key that nobody holds.
+        let mut key = [0x66; 32];
+        key[0] = 0x58;
+        DiscoveryConfig { key, quic_port: 4_040, mdns: Mdns::Off, static_peers }
+    }
+
+    #[tokio::test]
+    async fn configured_peers_are_dialled_by_address_and_by_name() {
+        let (discovery, mut events) = Discovery::start(config(&["192.0.2.7:4041", "localhost:4042"])).unwrap();
+        let mut dialled = Vec::new();
+        while dialled.len() < 2 {
+            match events.recv().await.expect("discovery goes on") {
+                DiscoveryEvent::Dial { candidate: None, address } if !dialled.contains(&address.port()) => {
+                    dialled.push(address.port());
+                }
+                DiscoveryEvent::Dial { candidate: None, .. } => {} // localhost has two addresses
+                other => panic!("{other:?}"),
+            }
+        }
+        dialled.sort_unstable();
+        assert_eq!(dialled, [4_041, 4_042]);
+        discovery.on_proven([7; 32], "192.0.2.7:4041".parse().unwrap());
+        assert_eq!(discovery.summary().neighbours.connected, 1);
+        assert_eq!(discovery.summary().mdns, MdnsFigures::default());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_work_is_refused_at_the_start() {
+        let refused = |config| Discovery::start(config).err().map(|error| error.to_string());
+        let port = DiscoveryConfig { quic_port: 0, ..config(&[]) };
+        assert_eq!(refused(port).unwrap(), "the QUIC port is 0; bind the endpoint before announcing it");
+        let peer = "peer \"nowhere\" has no usable port; write it as host:port or [v6]:port";
+        assert_eq!(refused(config(&["nowhere"])).unwrap(), peer);
+        // 2 is no y of any point (RFC 8032 section 5.1.3).
+        let mut key = [0; 32];
+        key[0] = 2;
+        assert_eq!(
+            refused(DiscoveryConfig { key, ..config(&[]) }).unwrap(),
+            "the node's key is not an Ed25519 public key"
+        );
+    }
+
+    #[tokio::test]
+    async fn dropping_discovery_ends_its_events() {
+        let (discovery, mut events) = Discovery::start(config(&[])).unwrap();
+        drop(discovery);
+        assert_eq!(events.recv().await, None);
     }
 }

@@ -28,7 +28,7 @@ fn next_event(neighbours: &mut Neighbours, from: Duration, until: Duration) -> O
         if let Some(event) = neighbours.poll_event(now) {
             return Some((now, event));
         }
-        let next = neighbours.poll_timeout()?;
+        let next = neighbours.poll_timeout(now)?;
         assert!(next > now, "a timeout in the past spins: {next:?} at {now:?}");
         now = next;
     }
