@@ -11,9 +11,10 @@ use crate::fault::IndexFault;
 use crate::ledger::{Account, FlowChange, LedgerEntry};
 use crate::row::EntityRecord;
 use eddy_content::{BlockSet, EntityId, LookupKey};
-use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, TableDefinition};
+use redb::{Builder, Database, ReadTransaction, ReadableDatabase, TableDefinition};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -121,29 +122,65 @@ impl Index {
 
     /// Lends the database out, opening it again first if a failure closed it.
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
-        if let Some(database) = &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
-            return work(database);
+        if self.database.read().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.reopen()?;
         }
-        self.reopen()?;
-        match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(database) => work(database),
-            None => Err(redb::Error::DatabaseClosed),
+        let outcome = match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
+            Some(database) => guarded(|| work(database)),
+            None => return Err(redb::Error::DatabaseClosed),
+        };
+        if let Err(redb::Error::Corrupted(text)) = &outcome {
+            self.suspect(text);
         }
+        outcome
     }
 
     /// Closes the database and opens it again, so that what is read next is what is on disk (C-08).
     fn reopen(&self) -> Result<(), redb::Error> {
-        let mut slot = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        *slot = None;
-        *slot = Some(builder().open(&self.path)?);
+        self.shut();
+        let database = guarded(|| Ok(builder().open(&self.path)?))?;
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
         Ok(())
+    }
+
+    /// Drops the database, whatever state it is in.
+    fn shut(&self) {
+        let taken = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Err(error) = guarded(|| {
+            drop(taken);
+            Ok(())
+        }) {
+            tracing::warn!(%error, "the index did not close");
+        }
+    }
+
+    /// Notes that the index is damaged, so that the next start checks all of it.
+    fn suspect(&self, text: &str) {
+        tracing::error!(damage = text, "the cache index is damaged; the next start checks it");
+        if let Err(error) = std::fs::write(suspicion(&self.path), text) {
+            tracing::error!(%error, "the suspicion could not be written down");
+        }
+        self.shut();
     }
 
     /// Closes the index; errors say that the last state may not be marked as clean.
     pub(crate) fn close(&self) -> Result<(), IndexFault> {
         let taken = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
-        taken.map_or(Ok(()), |database| database.close().map_err(|e| IndexFault::new("be closed", e)))
+        let Some(database) = taken else { return Ok(()) };
+        guarded(|| Ok(database.close()?)).map_err(|e| IndexFault::new("be closed", e))
     }
+}
+
+/// Runs redb and turns a panic of its into what it means: it panics on some damaged pages, and damage is an answer
+/// here, not a reason to die (N6). The database is dropped afterwards, so no broken state is seen again.
+fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    std::panic::catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(redb::Error::Corrupted("a page makes no sense".to_owned())))
+}
+
+/// The file beside the index that says that it was found damaged while it was in use.
+fn suspicion(path: &Path) -> PathBuf {
+    path.with_extension("suspect")
 }
 
 fn builder() -> Builder {
@@ -163,19 +200,22 @@ fn open_database(path: &Path) -> Result<Database, IndexOpenError> {
         .mode(0o600)
         .open(path)
         .map_err(|e| IndexOpenError::Fault(IndexFault::new("be opened", redb::Error::Io(e))))?;
-    // redb panics on some damaged pages; damage is an answer here, not a reason to die (N6).
-    let opened = std::panic::catch_unwind(|| builder().create(path));
-    match opened {
-        Err(_) => Err(IndexOpenError::Damaged("the index cannot be read at all".to_owned())),
-        Ok(Ok(database)) => Ok(database),
-        Ok(Err(DatabaseError::UpgradeRequired(version))) => Err(IndexOpenError::TooNew(u32::from(version))),
-        Ok(Err(error)) => {
-            let text = error.to_string();
-            match redb::Error::from(error) {
-                redb::Error::Corrupted(_) | redb::Error::RepairAborted => Err(IndexOpenError::Damaged(text)),
-                redb::Error::Io(e) if is_damage(&e) => Err(IndexOpenError::Damaged(text)),
-                other => Err(IndexOpenError::Fault(IndexFault::new("be opened", other))),
-            }
+    let is_suspect = suspicion(path).exists();
+    let opened = guarded(|| Ok(builder().set_check_integrity_on_open(is_suspect).create(path)?));
+    if is_suspect {
+        // Either it is whole, or it is moved aside now.
+        let _ = std::fs::remove_file(suspicion(path));
+    }
+    opened.map_err(IndexOpenError::from)
+}
+
+impl From<redb::Error> for IndexOpenError {
+    fn from(error: redb::Error) -> Self {
+        match &error {
+            redb::Error::UpgradeRequired(version) => Self::TooNew(u32::from(*version)),
+            redb::Error::Corrupted(_) | redb::Error::RepairAborted => Self::Damaged(error.to_string()),
+            redb::Error::Io(e) if is_damage(e) => Self::Damaged(error.to_string()),
+            _ => Self::Fault(IndexFault::new("be opened", error)),
         }
     }
 }

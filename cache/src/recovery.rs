@@ -4,7 +4,7 @@
 //! are hashed whenever they are read, after a clean stop as well as after a crash (C-21).
 
 use crate::disk;
-use crate::fault::{DiskFault, OpenError, StoreError};
+use crate::fault::{DiskFault, IndexFault, OpenError};
 use crate::index::{Change, FORMAT, Index, IndexOpenError};
 use crate::room;
 use crate::row::EntityRecord;
@@ -47,10 +47,28 @@ pub(crate) struct Recovered {
     pub(crate) entities: u64,
 }
 
-/// Opens the index and brings rows and files together.
+/// Opens the index and brings rows and files together; an index that is damaged beyond repair is moved aside and a new
+/// one begun, so that the store always opens (N6).
 pub(crate) fn recover(files: &Files) -> Result<Recovered, OpenError> {
-    let mut report = RecoveryReport::default();
-    let index = open_index(files, &mut report)?;
+    let damage = match try_to_recover(files, RecoveryReport::default()) {
+        Ok(recovered) => return Ok(recovered),
+        Err(Failure::Damaged(damage)) => damage,
+        Err(Failure::Open(error)) => return Err(error),
+    };
+    let path = files.index();
+    let aside = unused_name(&path);
+    tracing::error!(%damage, moved_to = %aside.display(), "the cache index is damaged: a new one is begun");
+    fs::rename(&path, &aside).map_err(|e| DiskFault::new("move aside", &path, e))?;
+    disk::sync_directory(files.root())?;
+    let report = RecoveryReport { index_moved_to: Some(aside), ..RecoveryReport::default() };
+    try_to_recover(files, report).map_err(|failure| match failure {
+        Failure::Open(error) => error,
+        Failure::Damaged(text) => DiskFault::new("make", &path, std::io::Error::other(text)).into(),
+    })
+}
+
+fn try_to_recover(files: &Files, report: RecoveryReport) -> Result<Recovered, Failure> {
+    let index = Index::open(&files.index())?;
     let mut recovery = Recovery { files, transaction: index.last_transaction()?, index, report };
     recovery.report.was_unclean = recovery.index.was_running()?;
     let highest = recovery.index.generation()?;
@@ -58,10 +76,8 @@ pub(crate) fn recover(files: &Files) -> Result<Recovered, OpenError> {
 
     let mut rows = recovery.read_rows()?;
     let found = orphans::sweep(files, &mut rows.live, highest, &mut recovery.report)?;
-    recovery.forget_dangling(
-        rows.live.values().filter(|row| !row.is_whole()).map(|row| row.record_id).collect(),
-        &mut rows.used,
-    )?;
+    let dangling = rows.live.values().filter(|row| !row.is_whole()).map(|row| row.id).collect();
+    recovery.forget_dangling(dangling, &mut rows.used)?;
     let generation = found.max(highest);
     recovery.apply(vec![Change::Generation(generation)])?;
 
@@ -74,31 +90,54 @@ pub(crate) fn recover(files: &Files) -> Result<Recovered, OpenError> {
     Ok(Recovered { index, report, transaction, generation, used: rows.used, entities })
 }
 
-/// Opens the index; one that is damaged beyond repair is moved aside, so that the store always opens (N6).
-fn open_index(files: &Files, report: &mut RecoveryReport) -> Result<Index, OpenError> {
-    let path = files.index();
-    let damage = match Index::open(&path) {
-        Ok(index) => return Ok(index),
-        Err(IndexOpenError::Fault(fault)) => return Err(fault.into()),
-        Err(IndexOpenError::TooNew(found)) => return Err(OpenError::TooNew { found, supported: FORMAT }),
-        Err(IndexOpenError::Damaged(damage)) => damage,
-    };
-    let aside = path.with_extension(format!("damaged-{}", wall_clock()));
-    tracing::error!(%damage, moved_to = %aside.display(), "the cache index is damaged: a new one is begun");
-    fs::rename(&path, &aside).map_err(|e| DiskFault::new("move aside", &path, e))?;
-    disk::sync_directory(files.root())?;
-    report.index_moved_to = Some(aside);
-    match Index::open(&path) {
-        Ok(index) => Ok(index),
-        Err(IndexOpenError::Fault(fault)) => Err(fault.into()),
-        Err(IndexOpenError::TooNew(found)) => Err(OpenError::TooNew { found, supported: FORMAT }),
-        Err(IndexOpenError::Damaged(text)) => Err(DiskFault::new("make", &path, std::io::Error::other(text)).into()),
+/// A name beside the index that nothing has yet.
+fn unused_name(path: &Path) -> PathBuf {
+    let mut number = wall_clock();
+    loop {
+        let name = path.with_extension(format!("damaged-{number}"));
+        if !name.exists() {
+            return name;
+        }
+        number += 1;
+    }
+}
+
+/// Why a recovery ended early.
+enum Failure {
+    /// The index is damaged: another attempt without it can succeed.
+    Damaged(String),
+    /// Anything else.
+    Open(OpenError),
+}
+
+impl From<IndexOpenError> for Failure {
+    fn from(error: IndexOpenError) -> Self {
+        match error {
+            IndexOpenError::Damaged(damage) => Self::Damaged(damage),
+            IndexOpenError::TooNew(found) => Self::Open(OpenError::TooNew { found, supported: FORMAT }),
+            IndexOpenError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<IndexFault> for Failure {
+    fn from(fault: IndexFault) -> Self {
+        match &*fault.source {
+            redb::Error::Corrupted(damage) => Self::Damaged(damage.clone()),
+            _ => Self::Open(fault.into()),
+        }
+    }
+}
+
+impl From<DiskFault> for Failure {
+    fn from(fault: DiskFault) -> Self {
+        Self::Open(fault.into())
     }
 }
 
 /// A row of which the files are being looked for.
 pub(crate) struct Expected {
-    record_id: EntityId,
+    id: EntityId,
     pub(crate) length: u64,
     pub(crate) has_data: bool,
     pub(crate) has_outboard: bool,
@@ -124,22 +163,22 @@ struct Recovery<'f> {
 }
 
 impl Recovery<'_> {
-    fn apply(&mut self, changes: Vec<Change>) -> Result<(), OpenError> {
+    fn apply(&mut self, changes: Vec<Change>) -> Result<(), Failure> {
         self.transaction += 1;
         Ok(self.index.apply(self.transaction, &changes)?)
     }
 
     /// Reads every row, finishes removals that were begun and drops rows that are damaged.
-    fn read_rows(&mut self) -> Result<Rows, OpenError> {
+    fn read_rows(&mut self) -> Result<Rows, Failure> {
         let mut rows = Rows { live: HashMap::new(), used: 0 };
         let (mut doomed, mut damaged) = (Vec::new(), Vec::new());
         self.index.visit(|key, record| match record {
             Some(record) if record.doomed => doomed.push(record),
             Some(record) => {
-                let (record_id, length) = (record.id(), record.entity.length);
+                let (id, length) = (record.id(), record.entity.length);
                 rows.used += room::footprint(length);
-                let expected = Expected { record_id, length, has_data: false, has_outboard: false };
-                rows.live.insert((record_id, record.generation), expected);
+                let expected = Expected { id, length, has_data: false, has_outboard: false };
+                rows.live.insert((id, record.generation), expected);
             }
             None => damaged.push(key.to_vec()),
         })?;
@@ -154,13 +193,13 @@ impl Recovery<'_> {
         Ok(rows)
     }
 
-    fn finish_removal(&mut self, record: EntityRecord) -> Result<(), OpenError> {
+    fn finish_removal(&mut self, record: EntityRecord) -> Result<(), Failure> {
         self.files.unlink(&self.files.pair(&record.id(), record.generation))?;
         // A row of the lookup table may stay: it leads to nothing, and the next rebuild drops it.
         self.apply(vec![Change::Forget(Box::new(record), None)])
     }
 
-    fn forget_dangling(&mut self, dangling: Vec<EntityId>, used: &mut u64) -> Result<(), OpenError> {
+    fn forget_dangling(&mut self, dangling: Vec<EntityId>, used: &mut u64) -> Result<(), Failure> {
         for id in dangling {
             let Some(record) = self.index.record(&id)? else { continue };
             tracing::error!(entity = %record.entity.url, "the files of a cached entity are gone or cut short: forgotten");
@@ -188,14 +227,4 @@ fn names_in(directory: &Path) -> Result<Vec<String>, DiskFault> {
         }
     }
     Ok(names)
-}
-
-impl From<StoreError> for OpenError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Disk(fault) => Self::Disk(fault),
-            StoreError::Index(fault) => Self::Index(fault),
-            other => Self::Disk(DiskFault::new("open", Path::new("the cache"), std::io::Error::other(other))),
-        }
-    }
 }

@@ -1,4 +1,9 @@
 //! The store through its front door, on a real file system.
 
 mod basics;
+mod crash;
+mod damage;
+mod full_disk;
+mod model;
+mod room;
 mod support;

@@ -2,8 +2,10 @@
 
 use eddy_cache::{Account, EntityHandle, NewEntity, Privacy, Quota, Reserve, Source, Store, StoreConfig};
 use eddy_content::{BlockHash, Entity, Geometry, ResourceUrl, Validator, tree};
+use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 /// Bytes of a block, as an index.
 pub(crate) const BLOCK: usize = 64 * 1024;
@@ -72,4 +74,41 @@ pub(crate) fn assert_all_held_are_right(handle: &EntityHandle, tag: u64) {
             assert!(bytes == blocks_of(tag, &handle.geometry(), block..block + 1), "block {block} has wrong bytes");
         }
     }
+}
+
+/// A small generator of repeatable choices (splitmix64).
+pub(crate) struct Choices(pub(crate) u64);
+
+impl Choices {
+    /// A number below `bound`.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// The one file of a store that ends in `suffix`.
+pub(crate) fn file_of(directory: &Path, suffix: &str) -> PathBuf {
+    let mut waiting = vec![directory.join("entities")];
+    let mut found = Vec::new();
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(path.read_dir().expect("a listing").map(|entry| entry.expect("an entry").path()));
+        } else if path.to_string_lossy().ends_with(suffix) {
+            found.push(path);
+        }
+    }
+    assert_eq!(found.len(), 1, "one file ends in {suffix}: {found:?}");
+    found.remove(0)
+}
+
+/// Flips bits of one byte of a file, behind the store's back.
+pub(crate) fn flip(path: &Path, offset: u64) {
+    let file = File::options().read(true).write(true).open(path).expect("the file");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, offset).expect("a byte");
+    file.write_all_at(&[byte[0] ^ 0x10], offset).expect("written");
 }
