@@ -47,6 +47,13 @@ pub(crate) fn lock(path: &Path) -> Result<Locked, DiskFault> {
     Ok(Locked::Ours(file))
 }
 
+/// Lets the lock go, also when a copy of the file is still open somewhere.
+pub(crate) fn unlock(lock: &File) {
+    if let Err(error) = rustix::fs::flock(lock, FlockOperation::Unlock) {
+        tracing::debug!(%error, "the lock goes with its file");
+    }
+}
+
 /// Makes a directory of the store, with its parents, for the node's user alone.
 pub(crate) fn make_directory(path: &Path) -> Result<(), DiskFault> {
     DirBuilder::new()

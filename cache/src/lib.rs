@@ -16,7 +16,7 @@
 //! | [`writer`] | how do received bytes become verified, written blocks? |
 //! | [`read`] | how do blocks leave, and what happens to a rotten one? |
 //! | [`ledger`] | which bytes came from where, and do the columns close? |
-//! | [`room`] | how much may the store use, and what goes when room is needed? |
+//! | [`room`] | how much may the store use? |
 //! | [`recovery`] | what did the last stop leave behind, and what was done about it? |
 //! | [`fault`] | what went wrong, whose fault is it, is a retry worth it? |
 //!
@@ -39,13 +39,14 @@ mod outboard;
 mod packed;
 mod row;
 
+pub use eddy_content::evict::{EvictionPlan, Victim};
 pub use fault::{
     AdmitError, CommitError, DiskFault, FaultKind, IndexFault, OpenError, ReadError, StoreError, WriteError,
 };
 pub use handle::{EntityHandle, StoredStatement};
 pub use ledger::{Account, Balance, Delivered, Flow, LedgerEntry, LedgerRow, Source, Waste, Wasted};
 pub use recovery::RecoveryReport;
-pub use room::{ClearOutcome, EvictionPlan, Quota, RemoveOutcome, Reserve, Usage, Victim};
+pub use room::{ClearOutcome, Quota, RemoveOutcome, Reserve, Usage};
 pub use row::{EntityRecord, NewEntity, Privacy};
 pub use store::{JobRow, Store, StoreConfig};
 pub use writer::{Finished, Pushed, RunWriter};

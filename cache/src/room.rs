@@ -1,9 +1,8 @@
-//! Room: how much the store may use, and what goes when more is needed.
+//! Room: how much the store may use, and what became of an order to make some.
 //!
-//! The plan is pure and can be shown before anything is executed; what somebody has a handle on is not in it.
+//! Who goes first is decided in [`eddy_content::evict`]; what somebody has a handle on counts there as in use.
 
 use crate::disk::Volume;
-use eddy_content::EntityId;
 
 /// The largest share of the disk, or number of bytes, that the store may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,43 +67,6 @@ pub(crate) fn footprint(length: u64) -> u64 {
     length.next_multiple_of(PAGE) + hashes.next_multiple_of(PAGE) + 2 * PAGE
 }
 
-/// What may go, oldest use first, until the need is met.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EvictionPlan {
-    /// What goes, in order.
-    pub victims: Vec<Victim>,
-    /// Bytes that this frees.
-    pub frees: u64,
-    /// Whether that is enough.
-    pub is_enough: bool,
-}
-
-/// An entity that would go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Victim {
-    /// Which.
-    pub id: EntityId,
-    /// Bytes that it takes.
-    pub bytes: u64,
-    /// When it was last used, in seconds since 1970.
-    pub last_used: i64,
-}
-
-/// Least recently used first, until `missing` bytes are free.
-pub(crate) fn plan(mut candidates: Vec<Victim>, missing: u64) -> EvictionPlan {
-    candidates.sort_by_key(|victim| (victim.last_used, victim.id));
-    let mut plan = EvictionPlan::default();
-    for victim in candidates {
-        if plan.frees >= missing {
-            break;
-        }
-        plan.frees += victim.bytes;
-        plan.victims.push(victim);
-    }
-    plan.is_enough = plan.frees >= missing;
-    plan
-}
-
 /// What became of an order to remove an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemoveOutcome {
@@ -134,19 +96,25 @@ pub struct ClearOutcome {
 mod tests {
     use super::*;
 
-    fn victim(tag: u8, bytes: u64, last_used: i64) -> Victim {
-        Victim { id: EntityId([tag; 32]), bytes, last_used }
+    const VOLUME: Volume = Volume { total: 100 << 30, available: 50 << 30 };
+
+    #[test]
+    fn the_standard_reserve_is_a_twentieth_but_never_below_2_gib() {
+        assert_eq!(Reserve::Standard.bytes(&VOLUME), 5 << 30);
+        assert_eq!(Reserve::Standard.bytes(&Volume { total: 10 << 30, ..VOLUME }), 2 << 30);
     }
 
     #[test]
-    fn the_longest_unused_goes_first_and_no_more_than_needed() {
-        let plan = plan(vec![victim(1, 10, 30), victim(2, 10, 10), victim(3, 10, 20)], 15);
-        assert_eq!(plan.victims, [victim(2, 10, 10), victim(3, 10, 20)]);
-        assert!(plan.is_enough);
+    fn a_quota_in_percent_is_of_the_whole_file_system_and_at_most_all_of_it() {
+        assert_eq!(Quota::Percent(50).bytes(&VOLUME), VOLUME.total / 100 * 50);
+        assert!(Quota::Percent(255).bytes(&VOLUME) <= VOLUME.total);
     }
 
     #[test]
-    fn a_plan_that_cannot_free_enough_says_so() {
-        assert!(!plan(vec![victim(1, 10, 30)], 11).is_enough);
+    fn a_footprint_covers_data_and_outboard() {
+        assert_eq!(footprint(0), 2 * PAGE);
+        assert_eq!(footprint(1), 4 * PAGE);
+        assert!(footprint(100 << 30) > (100 << 30) + 50 * (1 << 20));
+        assert!(footprint(eddy_content::geometry::MAX_LENGTH) > eddy_content::geometry::MAX_LENGTH);
     }
 }

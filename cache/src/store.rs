@@ -11,8 +11,9 @@ use crate::handle::EntityHandle;
 use crate::index::{Change, Index};
 use crate::ledger::{Account, Balance, LedgerEntry, LedgerRow};
 use crate::recovery::{self, RecoveryReport};
-use crate::room::{ClearOutcome, EvictionPlan, Quota, RemoveOutcome, Reserve, Usage};
+use crate::room::{ClearOutcome, Quota, RemoveOutcome, Reserve, Usage};
 use crate::row::{self, EntityRecord, NewEntity, Privacy};
+use eddy_content::evict::EvictionPlan;
 use eddy_content::{Entity, EntityId, LookupKey, LookupSecret, ResourceUrl, Validator};
 use std::collections::HashMap;
 use std::fmt;
@@ -80,7 +81,7 @@ pub(crate) struct Core {
     /// Uses that are not written down yet.
     touched: Mutex<HashMap<EntityId, i64>>,
     /// Held for its lock; let go last.
-    _lock: File,
+    lock: File,
 }
 
 impl Store {
@@ -109,7 +110,7 @@ impl Store {
             generation: AtomicU64::new(recovered.generation),
             secret: RwLock::default(),
             touched: Mutex::default(),
-            _lock: lock,
+            lock,
         };
         Ok(Self { core: Arc::new(core) })
     }
@@ -307,6 +308,8 @@ impl Drop for Core {
         if let Some(error) = marked.err().or(closed.err().map(StoreError::Index)) {
             tracing::warn!(%error, "the cache did not close cleanly; the next start looks after it");
         }
+        // Said, not left to closing the file: a child that is being forked just now holds a copy of it for a moment.
+        disk::unlock(&self.lock);
     }
 }
 

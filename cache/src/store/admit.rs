@@ -5,8 +5,9 @@ use crate::disk;
 use crate::entity::Shared;
 use crate::fault::{AdmitError, StoreError};
 use crate::index::Change;
-use crate::room::{self, ClearOutcome, EvictionPlan, RemoveOutcome, Usage, Victim};
+use crate::room::{self, ClearOutcome, RemoveOutcome, Usage};
 use crate::row::{self, EntityRecord, NewEntity, Privacy};
+use eddy_content::evict::{self, Candidate, EvictionPlan, Hold};
 use eddy_content::{EntityId, Geometry};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -83,22 +84,27 @@ impl Core {
 
     pub(super) fn plan_eviction(&self, need: u64) -> Result<EvictionPlan, StoreError> {
         let available = self.usage()?.available;
-        Ok(room::plan(self.candidates()?, need.saturating_sub(available)))
+        Ok(evict::plan(self.candidates()?, need.saturating_sub(available)))
     }
 
-    /// Everything that nobody uses.
-    fn candidates(&self) -> Result<Vec<Victim>, StoreError> {
+    /// Every entity as the eviction plan sees it; a live handle is a use.
+    fn candidates(&self) -> Result<Vec<Candidate>, StoreError> {
         let touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut candidates = Vec::new();
         self.index.visit(|_, record| {
             if let Some(record) = record {
                 let id = record.id();
-                let last_used = touched.get(&id).copied().unwrap_or(record.last_used);
-                candidates.push(Victim { id, bytes: room::footprint(record.entity.length), last_used });
+                let last_use = touched.get(&id).copied().unwrap_or(record.last_used);
+                let bytes = room::footprint(record.entity.length);
+                candidates.push(Candidate { id, bytes, last_use, hold: Hold::Free });
             }
         })?;
         let open = self.leases();
-        candidates.retain(|victim| open.get(&victim.id).is_none_or(|lease| lease.strong_count() == 0));
+        for candidate in &mut candidates {
+            if open.get(&candidate.id).is_some_and(|lease| lease.strong_count() > 0) {
+                candidate.hold = Hold::InUse;
+            }
+        }
         Ok(candidates)
     }
 
@@ -111,11 +117,9 @@ impl Core {
         if need <= usage.available {
             return Ok(());
         }
-        let candidates = self.candidates()?;
-        let evictable = candidates.iter().map(|victim| victim.bytes).sum();
-        let plan = room::plan(candidates, need - usage.available);
-        if !plan.is_enough {
-            return Err(AdmitError::NoRoom { need, available: usage.available, evictable });
+        let plan = evict::plan(self.candidates()?, need - usage.available);
+        if let Some(refused) = plan.refused {
+            return Err(AdmitError::NoRoom { need, available: usage.available, evictable: refused.evictable });
         }
         for victim in plan.victims {
             self.remove_admitted(&victim.id)?;
