@@ -4,6 +4,7 @@ mod basics;
 mod crash;
 mod damage;
 mod full_disk;
+mod measure;
 mod model;
 mod room;
 mod support;
