@@ -5,29 +5,49 @@ use crate::inside::Inside;
 use crate::link::Purpose;
 use crate::setting::Setting;
 use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// `eddy daemon`.
 #[derive(Debug, Args)]
 pub struct DaemonArgs {}
 
 pub(crate) async fn run(_args: DaemonArgs, setting: &Setting) -> Result<(), Failure> {
+    let mut stop = StopSignal::listen()?;
     let node = Inside::start(setting, Purpose::Serve).await?;
     setting.note(&format!("the node runs; it listens on {}", setting.socket.display()));
     tokio::select! {
-        stopped = stop_signal() => stopped?,
+        () = stop.next() => {}
         () = node.stopping() => {}
     }
     setting.note("stopping; what runs is made durable first");
-    node.stop().await;
+    tokio::select! {
+        () = node.stop() => {}
+        // Whoever asks twice is in a hurry; what is not durable yet is fetched again.
+        () = stop.next() => {}
+    }
     Ok(())
 }
 
-/// Waits for what asks a process to stop: Ctrl-C, or SIGTERM from a service manager.
-pub(crate) async fn stop_signal() -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::internal)?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Failure::internal),
-        _ = terminate.recv() => Ok(()),
+/// What asks a process to stop: Ctrl-C, or SIGTERM from a service manager. Heard from the moment it is made.
+pub(crate) struct StopSignal {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignal {
+    /// Begins to listen; from now on neither signal ends the process by itself.
+    pub(crate) fn listen() -> Result<Self, Failure> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(Failure::internal)?,
+            terminate: signal(SignalKind::terminate()).map_err(Failure::internal)?,
+        })
+    }
+
+    /// Waits for the next one. Cancel safe.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
     }
 }

@@ -47,6 +47,11 @@ impl Failure {
         Self::new(ErrorCode::DiskFailed, format!("standard output: {error}"))
     }
 
+    /// Whether it is this error.
+    pub(crate) fn is(&self, code: ErrorCode) -> bool {
+        matches!(self, Self::Problem(problem) if problem.error_code() == Some(code))
+    }
+
     /// Writes it to standard error and says how the process ends.
     pub(crate) fn report(&self, format: Format) -> ExitCode {
         if let Self::Problem(problem) = self {

@@ -1,6 +1,6 @@
 //! `eddy get`: fetch files, by the daemon or by a node inside this command.
 
-use crate::daemon::stop_signal;
+use crate::daemon::StopSignal;
 use crate::failure::Failure;
 use crate::follow::{self, Patience};
 use crate::job;
@@ -76,10 +76,24 @@ pub(crate) async fn run(args: GetArgs, setting: &Setting) -> Result<(), Failure>
         let job = Link::to_running(setting)?.create_job(&spec).await?;
         return setting.answer(&job, || format!("{}\n", crate::text::safe::line(&job.id)));
     }
+    let mut stop = StopSignal::listen()?;
     let link = Link::to_any(setting, Purpose::Transfer).await?;
-    let outcome = fetch(&link, &spec, &args, setting).await;
-    link.close().await;
-    outcome
+    let mut job = None;
+    let outcome = tokio::select! {
+        outcome = fetch(&link.client, &spec, &args, &mut job, setting) => outcome,
+        () = stop.next() => Err(Failure::from(ErrorCode::Interrupted)),
+    };
+    let interrupted = matches!(&outcome, Err(failure) if failure.is(ErrorCode::Interrupted));
+    let leave = async {
+        let outcome = if interrupted { Err(interrupt(&link, job.as_deref(), setting).await) } else { outcome };
+        link.close().await;
+        outcome
+    };
+    tokio::select! {
+        outcome = leave => outcome,
+        // Whoever asks twice is in a hurry; what is not durable yet is fetched again.
+        () = stop.next() => Err(ErrorCode::Interrupted.into()),
+    }
 }
 
 /// What the arguments ask for; everything that can be refused without a node is refused here.
@@ -142,23 +156,23 @@ fn resolve(path: &Path) -> Result<PathBuf, Failure> {
     Ok(directory.join(name))
 }
 
-/// Makes the job or finds the one that an interrupted command left, and follows it.
-async fn fetch(link: &Link, spec: &JobSpec, args: &GetArgs, setting: &Setting) -> Result<(), Failure> {
+/// Makes the job or finds the one that an interrupted command left, and follows it; `id` is set as soon as it is known.
+async fn fetch(
+    client: &Client,
+    spec: &JobSpec,
+    args: &GetArgs,
+    id: &mut Option<String>,
+    setting: &Setting,
+) -> Result<(), Failure> {
     let started = Instant::now();
-    let client = &link.client;
     let job = match interrupted(client, spec).await? {
         Some(job) => client.act(&job.id, JobAction::Resume).await?,
         None => client.create_job(spec).await?,
     };
+    *id = Some(job.id.clone());
     let patience = if args.wait { Patience::Endless } else { Patience::OnceBegun };
     let watch = client.watch(&job.id).await?;
-    let job = tokio::select! {
-        followed = follow::to_the_end(watch, setting, patience) => followed?,
-        stopped = stop_signal() => {
-            stopped?;
-            return Err(interrupt(link, &job, setting).await);
-        }
-    };
+    let job = follow::to_the_end(watch, setting, patience).await?;
     if matches!(job.state, JobState::TransientError | JobState::Error) && job.done() == 0 {
         // Nothing is here that could be kept. That it is gone matters less than why it failed.
         let _ = client.act(&job.id, JobAction::Cancel).await;
@@ -186,14 +200,15 @@ async fn interrupted(client: &Client, spec: &JobSpec) -> Result<Option<JobView>,
 }
 
 /// Pauses the job, and says how to go on.
-async fn interrupt(link: &Link, job: &JobView, setting: &Setting) -> Failure {
-    if let Err(problem) = link.client.act(&job.id, JobAction::Pause).await {
+async fn interrupt(link: &Link, job: Option<&str>, setting: &Setting) -> Failure {
+    let Some(job) = job else { return ErrorCode::Interrupted.into() };
+    if let Err(problem) = link.client.act(job, JobAction::Pause).await {
         return problem.into();
     }
     if !link.is_inside() {
-        setting.note(&format!("paused; go on with: eddy job resume {}", job.id));
+        setting.note(&format!("paused; go on with: eddy job resume {job}"));
     }
-    Failure::new(ErrorCode::Interrupted, format!("what was fetched is kept as job {}", job.id))
+    Failure::new(ErrorCode::Interrupted, format!("what was fetched is kept as job {job}"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,417 @@
+//! The real binary in front of a node whose jobs do what each test says, over the real socket.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
+
+use eddy_node::control::{ControlListener, Face, serve, socket_of};
+use eddy_wire::api::{
+    Account, CacheView, Cleared, DigestCheck, EntityView, FileState, FileView, JobAction, JobSpec, JobState, JobView,
+    Mode, Page, PageQuery, PeersView, Problem, Received, Removed, ReportRow, ReportView, Sources, StatusView, Wasted,
+};
+use eddy_wire::catalogue::ErrorCode;
+use rustix::process::{Pid, Signal};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// A change of a job.
+type Step = fn(&mut JobView);
+
+/// A node whose jobs begin as the test says and change when it says so, and that remembers what it was asked to do.
+struct Scripted {
+    begin: Step,
+    jobs: Mutex<Vec<watch::Sender<JobView>>>,
+    asked: Mutex<Vec<String>>,
+}
+
+impl Scripted {
+    fn note(&self, what: impl Into<String>) {
+        self.asked.lock().unwrap().push(what.into());
+    }
+
+    fn with_job<T>(&self, id: &str, f: impl FnOnce(&watch::Sender<JobView>) -> T) -> Result<T, Problem> {
+        let jobs = self.jobs.lock().unwrap();
+        jobs.iter().find(|job| job.borrow().id == id).map(f).ok_or(ErrorCode::JobNotFound.into())
+    }
+}
+
+fn view(id: usize, spec: &JobSpec) -> JobView {
+    let file = |file: &eddy_wire::api::FileSpec| FileView {
+        url: file.redacted_url(),
+        destination: file.destination.clone(),
+        state: FileState::Waiting,
+        length: None,
+        done: 0,
+        sources: Sources::default(),
+        wasted: 0,
+        blake3: None,
+        digest: DigestCheck::None,
+        trust: None,
+        origin_reason: None,
+    };
+    JobView {
+        id: format!("job{id}"),
+        name: spec.name.clone().unwrap_or_else(|| "a job".into()),
+        state: JobState::Queued,
+        priority: spec.priority,
+        finish: spec.finish,
+        peers: spec.peers,
+        created_unix_ms: 1_700_000_000_000,
+        files: spec.files.iter().map(file).collect(),
+        rate: 0,
+        eta_seconds: None,
+        error: None,
+        next_attempt_unix_ms: None,
+    }
+}
+
+impl Face for Scripted {
+    async fn status(&self) -> Result<StatusView, Problem> {
+        Ok(StatusView {
+            version: "0".into(),
+            pid: 1,
+            node: "n".into(),
+            home: "/h".into(),
+            group: Some("the \u{1b}]0;lab\u{7}".into()),
+            listen: Vec::new(),
+            mode: Mode::Daemon,
+            uptime_seconds: 65,
+            jobs: 0,
+            peers: 0,
+            activity: "rests".into(),
+        })
+    }
+
+    async fn create_job(&self, spec: JobSpec) -> Result<JobView, Problem> {
+        self.note("create");
+        let mut jobs = self.jobs.lock().unwrap();
+        let mut view = view(jobs.len(), &spec);
+        (self.begin)(&mut view);
+        jobs.push(watch::Sender::new(view.clone()));
+        Ok(view)
+    }
+
+    async fn job(&self, id: &str) -> Result<JobView, Problem> {
+        self.with_job(id, |job| job.borrow().clone())
+    }
+
+    async fn jobs(&self, _query: PageQuery) -> Result<Page<JobView>, Problem> {
+        let items = self.jobs.lock().unwrap().iter().map(|job| job.borrow().clone()).collect();
+        Ok(Page { items, next: None })
+    }
+
+    async fn act(&self, id: &str, action: JobAction) -> Result<JobView, Problem> {
+        self.note(format!("{} {id}", action.path()));
+        let job = self.with_job(id, watch::Sender::clone)?;
+        match action {
+            JobAction::Resume => job.send_modify(|view| view.state = JobState::Queued),
+            JobAction::Pause => job.send_modify(|view| view.state = JobState::Suspended),
+            JobAction::Cancel => job.send_modify(|view| view.state = JobState::Cancelled),
+            JobAction::Finish => job.send_modify(|view| view.state = JobState::Acknowledged),
+        }
+        let view = job.borrow().clone();
+        Ok(view)
+    }
+
+    async fn watch(&self, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
+        self.with_job(id, watch::Sender::subscribe)
+    }
+
+    async fn cache(&self) -> Result<CacheView, Problem> {
+        Ok(CacheView { directory: "/c".into(), entities: 1, used: 1 << 20, quota: 1 << 30, reserve: 0, free: 1 << 31 })
+    }
+
+    async fn entities(&self, _query: PageQuery) -> Result<Page<EntityView>, Problem> {
+        Ok(Page { items: Vec::new(), next: None })
+    }
+
+    async fn entity(&self, id: &str) -> Result<EntityView, Problem> {
+        Err(Problem::new(ErrorCode::EntityNotFound, id))
+    }
+
+    async fn remove_entity(&self, _id: &str) -> Result<Removed, Problem> {
+        Err(ErrorCode::EntityInUse.into())
+    }
+
+    async fn clear_cache(&self) -> Result<Cleared, Problem> {
+        Ok(Cleared { removed: 2, kept: 1, freed: 3 << 20 })
+    }
+
+    async fn peers(&self) -> Result<PeersView, Problem> {
+        Ok(PeersView { group: None, reason: Some("this node is in no group".into()), peers: Vec::new() })
+    }
+
+    async fn report(&self, _query: PageQuery) -> Result<ReportView, Problem> {
+        let account = Account {
+            delivered: 3 << 20,
+            used: Sources { origin: 1 << 20, peers: 2 << 20, cache: 0 },
+            received: Received { origin: 1 << 20, peers: (2 << 20) + 1024 },
+            wasted: Wasted { corrupt: 1024, ..Wasted::default() },
+        };
+        let row = ReportRow {
+            job: "job0".into(),
+            file: 0,
+            url: Some("https://h/a".into()),
+            destination: Some("/d/a".into()),
+            account,
+        };
+        Ok(ReportView { rows: vec![row], totals: account, next: None })
+    }
+
+    async fn shutdown(&self) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+/// A served node in a home of its own, and what it remembers.
+struct Stage {
+    home: tempfile::TempDir,
+    node: Arc<Scripted>,
+    stop: CancellationToken,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Stage {
+    fn new(begin: Step) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let node = Arc::new(Scripted { begin, jobs: Mutex::default(), asked: Mutex::default() });
+        let stop = CancellationToken::new();
+        let listener = ControlListener::bind(&socket_of(home.path())).unwrap();
+        tokio::spawn(serve(listener, Arc::clone(&node), stop.clone()));
+        Self { home, node, stop }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_eddy"));
+        command.args(args).env_clear().env("EDDY_HOME", self.home.path()).current_dir(self.home.path());
+        command
+    }
+
+    async fn run(&self, args: &[&str]) -> Output {
+        let mut command = self.command(args);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    fn start(&self, args: &[&str]) -> Running {
+        let mut child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let errors = BufReader::new(child.stderr.take().unwrap());
+        Running { child, errors }
+    }
+
+    fn change(&self, step: Step) {
+        self.node.with_job("job0", |job| job.send_modify(step)).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        Path::new(self.home.path()).canonicalize().unwrap().join(name)
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.node.asked.lock().unwrap().clone()
+    }
+}
+
+/// A command on its way, whose standard error is read line by line: so a test knows what it has seen.
+struct Running {
+    child: Child,
+    errors: BufReader<ChildStderr>,
+}
+
+impl Running {
+    /// Waits for the line that begins so.
+    fn expect(&mut self, beginning: &str) -> String {
+        let mut line = String::new();
+        self.errors.read_line(&mut line).unwrap();
+        assert!(line.starts_with(beginning), "expected `{beginning}...`, heard `{line}`");
+        line
+    }
+
+    fn interrupt(&self) {
+        rustix::process::kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
+    }
+
+    /// Waits for the end: exit status, standard output and the rest of standard error.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let mut rest = String::new();
+        self.errors.read_to_string(&mut rest).unwrap();
+        let output = self.child.wait_with_output().unwrap();
+        (output.status.code(), text(&output.stdout), rest)
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn queued(_job: &mut JobView) {}
+
+fn half(job: &mut JobView) {
+    job.state = JobState::Transferring;
+    job.rate = 1 << 20;
+    job.eta_seconds = Some(1);
+    job.files[0].length = Some(2 << 20);
+    job.files[0].done = 1 << 20;
+    job.files[0].sources.origin = 1 << 20;
+}
+
+fn whole(job: &mut JobView) {
+    job.state = JobState::Acknowledged;
+    job.files[0].done = 2 << 20;
+    job.files[0].sources.peers = 1 << 20;
+    job.files[0].blake3 = Some("ab".repeat(32));
+}
+
+fn unresolved(job: &mut JobView) {
+    job.state = JobState::TransientError;
+    job.error = Some(Problem::new(ErrorCode::NameNotResolved, "no-such-host"));
+}
+
+fn missing(job: &mut JobView) {
+    job.state = JobState::Error;
+    job.error = Some(Problem::new(ErrorCode::HttpNotFound, "404"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetched_file_is_one_line_on_standard_output() {
+    let stage = Stage::new(queued);
+    let mut get = stage.start(&["get", "https://h/a"]);
+    get.expect("queued\n");
+    stage.change(half);
+    get.expect("transferring, 1.0 MiB of 2.0 MiB  1.0 MiB/s  1 s left\n");
+    stage.change(whole);
+    let summary = get.expect("2.0 MiB in ");
+    assert!(summary.ends_with(": origin 1.0 MiB, peers 1.0 MiB\n"), "{summary}");
+    let line = format!("blake3 {}  {}\n", "ab".repeat(32), stage.path("a").display());
+    assert_eq!(get.end(), (Some(0), line, String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quiet_and_json_are_for_programs() {
+    let stage = Stage::new(whole);
+    let quiet = stage.run(&["-q", "get", "https://h/a"]).await;
+    assert_eq!((quiet.status.code(), quiet.stdout, quiet.stderr), (Some(0), Vec::new(), Vec::new()));
+    let json = stage.run(&["--json", "get", "https://h/b"]).await;
+    let job: JobView = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((job.state, json.stderr), (JobState::Acknowledged, Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_before_the_first_byte_ends_the_command_and_leaves_no_job() {
+    for (begin, exit, code) in [(unresolved as Step, 4, "name-not-resolved"), (missing, 3, "http-not-found")] {
+        let stage = Stage::new(begin);
+        let output = stage.run(&["get", "https://h/a"]).await;
+        assert_eq!(output.status.code(), Some(exit));
+        assert!(text(&output.stderr).contains(&format!("error[{code}]: ")), "{}", text(&output.stderr));
+        assert_eq!(stage.asked(), ["create", "cancel job0"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_later_is_tried_again() {
+    let stage = Stage::new(half);
+    let mut get = stage.start(&["get", "https://h/a"]);
+    get.expect("transferring");
+    stage.change(unresolved);
+    get.expect("waiting to retry: the name of the host cannot be resolved: no-such-host");
+    stage.change(half);
+    get.expect("transferring");
+    stage.change(whole);
+    assert_eq!((get.end().0, stage.asked()), (Some(0), vec!["create".to_owned()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ctrl_c_pauses_the_job_and_the_same_command_goes_on() {
+    let stage = Stage::new(half);
+    let mut get = stage.start(&["get", "https://h/a"]);
+    get.expect("transferring");
+    get.interrupt();
+    get.expect("paused; go on with: eddy job resume job0\n");
+    get.expect("error[interrupted]: ");
+    get.expect("remedy: The same command goes on from what is here.\n");
+    assert_eq!(get.end().0, Some(130));
+
+    let mut again = stage.start(&["get", "https://h/a"]);
+    again.expect("queued");
+    stage.change(whole);
+    assert_eq!(again.end().0, Some(0));
+    assert_eq!(stage.asked(), ["create", "pause job0", "resume job0"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_somebody_else_stops_is_not_done() {
+    for (action, exit) in [(JobAction::Pause, 14), (JobAction::Cancel, 14)] {
+        let stage = Stage::new(half);
+        let mut get = stage.start(&["get", "https://h/a"]);
+        get.expect("transferring");
+        stage.node.act("job0", action).await.unwrap();
+        assert_eq!(get.end().0, Some(exit));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_says_so() {
+    let stage = Stage::new(half);
+    let mut get = stage.start(&["get", "https://h/a"]);
+    get.expect("transferring");
+    stage.stop.cancel();
+    get.expect("error[shutting-down]: ");
+    assert_eq!(get.end().0, Some(10));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_in_the_background_is_its_id() {
+    let stage = Stage::new(half);
+    let output = stage.run(&["get", "--background", "https://h/a"]).await;
+    assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), "job0\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_from_outside_moves_no_terminal() {
+    let stage = Stage::new(half);
+    stage.run(&["get", "--background", "https://h/a"]).await;
+    stage.change(|job| job.name = "a\u{1b}[2J\u{9b}\u{202e}b".into());
+    for args in [["status"].as_slice(), &["job", "ls"], &["job", "show", "job0"], &["job", "show", "job0", "--json"]] {
+        let shown = text(&stage.run(args).await.stdout);
+        assert!(!shown.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{202e}')), "{args:?}: {shown:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_as_reviewed() {
+    let stage = Stage::new(half);
+    stage.run(&["get", "--background", "https://h/a"]).await;
+    for args in [
+        ["job", "ls"].as_slice(),
+        &["cache", "info"],
+        &["cache", "ls"],
+        &["cache", "clear"],
+        &["peers", "ls"],
+        &["report"],
+        &["report", "--bytes"],
+        &["status"],
+    ] {
+        let output = stage.run(args).await;
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        insta::assert_snapshot!(args.join("_").replace("--", ""), text(&output.stdout));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_of_the_node_end_the_command() {
+    let stage = Stage::new(half);
+    for (args, exit) in [
+        (["job", "show", "none"], 11),
+        (["job", "pause", "none"], 11),
+        (["cache", "rm", "abc"], 12),
+        (["cache", "show", "abc"], 11),
+    ] {
+        assert_eq!(stage.run(&args).await.status.code(), Some(exit), "{args:?}");
+    }
+}
