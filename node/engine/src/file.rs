@@ -121,6 +121,7 @@ pub struct File {
     is_first_contact_done: bool,
     is_head_refused: bool,
     wants_whole: bool,
+    is_uncacheable: bool,
     changes: u32,
     mismatches: u32,
     origin_failures: u32,
@@ -157,6 +158,7 @@ impl File {
             is_first_contact_done: false,
             is_head_refused: false,
             wants_whole: false,
+            is_uncacheable: false,
             changes: 0,
             mismatches: 0,
             origin_failures: 0,
@@ -336,7 +338,9 @@ impl File {
         self.length = facts.length;
         self.has_origin_digest = !facts.digests.is_empty();
         self.digests = strongest_first(&self.spec.digests, &facts.digests);
-        let is_holdable = facts.length.is_some_and(|length| Geometry::new(length).is_some()) && facts.storable;
+        let is_holdable = facts.length.is_some_and(|length| Geometry::new(length).is_some())
+            && facts.storable
+            && !self.is_uncacheable;
         let (Some(validator), Some(length), true) = (facts.validator.clone(), facts.length, is_holdable) else {
             self.stream(fetch, &facts, s);
             return;
@@ -366,7 +370,11 @@ impl File {
         };
         self.streamed = 0;
         if is_whole_body {
-            self.origin_reason = Some("the origin names no version that can be shared or resumed");
+            self.origin_reason = Some(if self.is_uncacheable {
+                "the file does not fit into the cache"
+            } else {
+                "the origin names no version that can be shared or resumed"
+            });
             s.effects.push_back(Effect::Stream { fetch, file: self.at, digests: self.digests.clone() });
             self.phase = Phase::Streaming { fetch };
             return;
@@ -477,7 +485,16 @@ impl File {
             Err(failure) => {
                 s_effects.extend(parked.map(|fetch| Effect::Abort { fetch }));
                 self.parked = None;
-                self.fail(failure);
+                self.planner = None;
+                self.entity = None;
+                if failure.code == "cache-too-small" {
+                    // The store has no place for it: past the store, as content without a version would go.
+                    self.is_uncacheable = true;
+                    self.wants_whole = true;
+                    self.phase = Phase::Prepared { is_held: false };
+                } else {
+                    self.fail(failure);
+                }
                 return;
             }
         };

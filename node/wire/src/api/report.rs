@@ -95,6 +95,25 @@ pub enum Identity {
 }
 
 impl Account {
+    /// The sum of two accounts.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            delivered: self.delivered.saturating_add(other.delivered),
+            used: self.used.plus(other.used),
+            received: Received {
+                origin: self.received.origin.saturating_add(other.received.origin),
+                peers: self.received.peers.saturating_add(other.received.peers),
+            },
+            wasted: Wasted {
+                corrupt: self.wasted.corrupt.saturating_add(other.wasted.corrupt),
+                duplicate: self.wasted.duplicate.saturating_add(other.wasted.duplicate),
+                aborted: self.wasted.aborted.saturating_add(other.wasted.aborted),
+                stale: self.wasted.stale.saturating_add(other.wasted.stale),
+            },
+        }
+    }
+
     /// Checks both identities. They hold for a sum of rows as they do for each row.
     #[must_use]
     pub fn identity(&self) -> Identity {
