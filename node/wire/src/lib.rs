@@ -2,6 +2,7 @@
 //!
 //! | module | format |
 //! |---|---|
+//! | [`node_id`] | the public key by which a node is known |
 //! | [`frame`] | what two peers say to each other over QUIC |
 //! | [`statement`] | a member's signed word about bytes from the origin |
 //! | [`api`] | JSON of the control API |
@@ -9,5 +10,9 @@
 
 pub mod api;
 pub mod catalogue;
+mod cursor;
 pub mod frame;
+pub mod node_id;
 pub mod statement;
+
+pub use node_id::NodeId;
