@@ -75,6 +75,10 @@ impl Failure {
 }
 
 fn people(problem: &Problem) -> String {
+    if problem.error_code() == Some(ErrorCode::Interrupted) {
+        // What the user did is no error.
+        return safe::line(&problem.to_string());
+    }
     format!(
         "error[{}]: {}\nremedy: {}",
         safe::line(&problem.code),

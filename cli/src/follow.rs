@@ -7,7 +7,7 @@ use crate::text::{safe, units};
 use eddy_node::control::client::Watch;
 use eddy_wire::api::{JobState, JobView, Problem};
 use eddy_wire::catalogue::ErrorCode;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How long a failure that may pass is waited for.
@@ -119,8 +119,14 @@ impl<'a> Shown<'a> {
         // The end has its own line.
         if due && !job.state.is_final() && job.state != JobState::Error {
             self.line = Some((job.state, Instant::now()));
-            let moved = if job.done() == 0 { String::new() } else { format!(", {}", numbers(job, self.setting)) };
-            self.setting.note(&format!("{}{}{moved}", job.state.word(), waiting(job)));
+            let mut line = job.state.word().to_owned() + &waiting(job);
+            if job.done() > 0 {
+                line += &format!(", {}", amount(job, self.setting));
+            }
+            if job.rate > 0 {
+                line += &format!(", {}", speed(job, self.setting));
+            }
+            self.setting.note(&line);
         }
     }
 }
@@ -133,41 +139,47 @@ impl Drop for Shown<'_> {
     }
 }
 
+/// Three lines: the name; the bar with rate and time left; the amount, and where it comes from or what the job waits for.
 fn animate(bar: &ProgressBar, job: &JobView, setting: &Setting) {
-    let template = if job.length().is_some() {
-        "{prefix}\n  {bar:32.cyan/dim} {percent:>3} %  {msg}"
-    } else {
-        "{prefix}\n  {spinner:.cyan} {msg}"
+    let template = match job.length() {
+        Some(_) => "{prefix}\n  {bar:32.cyan/dim} {percent:>3} %  {speed}\n  {wide_msg}",
+        None => "{prefix}\n  {spinner:.cyan} {wide_msg}",
     };
     // The templates are constant and well formed; were they not, the bar would look plainer.
     if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("━╸─"));
+        let speed = speed(job, setting);
+        let speed = move |_: &ProgressState, line: &mut dyn std::fmt::Write| {
+            // Writing to the line cannot fail.
+            let _ = line.write_str(&speed);
+        };
+        bar.set_style(style.progress_chars("━╸─").with_key("speed", speed));
     }
     bar.set_length(job.length().unwrap_or(0));
     bar.set_position(job.done());
     bar.set_prefix(safe::line(&job.name));
-    let state =
-        if job.state == JobState::Transferring { String::new() } else { job.state.word().to_owned() + &waiting(job) };
-    let numbers = if job.done() == 0 && job.length().is_none() { String::new() } else { numbers(job, setting) };
-    let gap = if state.is_empty() || numbers.is_empty() { "" } else { "  " };
-    let from =
-        if job.sources().total() == 0 { String::new() } else { format!("\n  {}", sources(job.sources(), setting)) };
-    bar.set_message(safe::line(&state) + gap + &numbers + &from);
+    let moving = job.state == JobState::Transferring && job.sources().total() > 0;
+    let state = if moving {
+        sources(job.sources(), setting)
+    } else {
+        safe::line(&(job.state.word().to_owned() + &waiting(job)))
+    };
+    let known = job.done() > 0 || job.length().is_some();
+    bar.set_message(if known { format!("{}: {state}", amount(job, setting)) } else { state });
 }
 
-/// `120.3 MiB of 256.0 MiB  35.2 MiB/s  4 s left`.
-fn numbers(job: &JobView, setting: &Setting) -> String {
-    let mut text = setting.sizes.size(job.done());
-    if let Some(length) = job.length() {
-        text += &format!(" of {}", setting.sizes.size(length));
+/// `120.3 MiB of 256.0 MiB`.
+fn amount(job: &JobView, setting: &Setting) -> String {
+    let length = job.length().map_or_else(String::new, |length| format!(" of {}", setting.sizes.size(length)));
+    setting.sizes.size(job.done()) + &length
+}
+
+/// `35.2 MiB/s  4 s left`; empty while nothing moves.
+fn speed(job: &JobView, setting: &Setting) -> String {
+    if job.rate == 0 {
+        return String::new();
     }
-    if job.rate > 0 {
-        text += &format!("  {}", setting.sizes.rate(job.rate));
-    }
-    if let Some(eta) = job.eta_seconds {
-        text += &format!("  {} left", units::duration(Duration::from_secs(eta)));
-    }
-    text
+    let left = |eta| format!("  {} left", units::duration(Duration::from_secs(eta)));
+    setting.sizes.rate(job.rate) + &job.eta_seconds.map_or_else(String::new, left)
 }
 
 /// What a job waits for: ` in 12 s: the origin cannot answer now`.
@@ -177,6 +189,9 @@ fn waiting(job: &JobView) -> String {
     }
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     let wait = job.next_attempt_unix_ms.map(|at| Duration::from_millis(at.saturating_sub(now)));
-    let wait = wait.map_or_else(String::new, |wait| format!(" in {}", units::duration(wait)));
+    let wait = wait.map_or_else(String::new, |wait| match wait.as_secs() {
+        0 => String::from(" now"),
+        _ => format!(" in {}", units::duration(wait)),
+    });
     format!("{wait}{}", job.error.as_ref().map_or_else(String::new, |error: &Problem| format!(": {error}")))
 }

@@ -85,7 +85,7 @@ pub(crate) async fn run(args: GetArgs, setting: &Setting) -> Result<(), Failure>
     };
     let interrupted = matches!(&outcome, Err(failure) if failure.is(ErrorCode::Interrupted));
     let leave = async {
-        let outcome = if interrupted { Err(interrupt(&link, job.as_deref(), setting).await) } else { outcome };
+        let outcome = if interrupted { Err(interrupt(&link, job.as_deref()).await) } else { outcome };
         link.close().await;
         outcome
     };
@@ -200,15 +200,13 @@ async fn interrupted(client: &Client, spec: &JobSpec) -> Result<Option<JobView>,
 }
 
 /// Pauses the job, and says how to go on.
-async fn interrupt(link: &Link, job: Option<&str>, setting: &Setting) -> Failure {
+async fn interrupt(link: &Link, job: Option<&str>) -> Failure {
     let Some(job) = job else { return ErrorCode::Interrupted.into() };
     if let Err(problem) = link.client.act(job, JobAction::Pause).await {
         return problem.into();
     }
-    if !link.is_inside() {
-        setting.note(&format!("paused; go on with: eddy job resume {job}"));
-    }
-    Failure::new(ErrorCode::Interrupted, format!("what was fetched is kept as job {job}"))
+    let or = if link.is_inside() { String::new() } else { format!(", or: eddy job resume {job}") };
+    Failure::new(ErrorCode::Interrupted, format!("what was fetched is kept; go on with the same command{or}"))
 }
 
 #[cfg(test)]
