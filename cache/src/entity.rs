@@ -10,7 +10,7 @@ use crate::index::Change;
 use crate::ledger::{Account, Flow, FlowChange, Source, Waste};
 use crate::outboard::{self, Layout};
 use crate::row::EntityRecord;
-use crate::store::Core;
+use crate::store::{Core, wall_clock};
 use eddy_content::{BlockHash, BlockSet, EntityId, Geometry};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -274,7 +274,7 @@ impl Shared {
                 fetched_here: batch.fetched_here(),
                 remove: BlockSet::new(),
             });
-            changes.push(Change::Used(self.id, self.core.now()));
+            changes.push(Change::Used(self.id, wall_clock()));
         }
         self.core.committer.commit(changes)
     }

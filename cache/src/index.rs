@@ -236,6 +236,11 @@ fn name_key(name: &[u8; 32], id: &EntityId) -> [u8; 64] {
     join(name, &id.0)
 }
 
+/// The key of an account: files of a job lie side by side, in order.
+fn account_key(account: &Account) -> [u8; 20] {
+    join(&account.job, &account.file.to_be_bytes())
+}
+
 /// Two byte strings of known length as one.
 fn join<const N: usize>(a: &[u8], b: &[u8]) -> [u8; N] {
     let mut key = [0; N];

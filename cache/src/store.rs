@@ -177,6 +177,10 @@ impl Store {
     pub fn list(&self, after: Option<EntityId>, limit: usize) -> Result<Vec<EntityRecord>, StoreError> {
         let mut records = self.core.index.page(after, limit)?;
         records.retain(|record| !record.doomed);
+        let touched = self.core.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        for record in &mut records {
+            record.last_used = touched.get(&record.id()).copied().unwrap_or(record.last_used);
+        }
         Ok(records)
     }
 
@@ -271,17 +275,11 @@ fn fingerprint(secret: &LookupSecret) -> [u8; 32] {
 }
 
 impl Core {
-    /// Now, in seconds since 1970, for display and the order of eviction only (C-13).
-    #[allow(clippy::unused_self)]
-    pub(crate) fn now(&self) -> i64 {
-        wall_clock()
-    }
-
     /// Notes a use, to be written down with the next that are many enough.
     pub(crate) fn touch(&self, id: EntityId) {
         let full = {
             let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
-            touched.insert(id, self.now());
+            touched.insert(id, wall_clock());
             touched.len() >= MAX_TOUCHED
         };
         if full {
@@ -313,7 +311,7 @@ impl Drop for Core {
     }
 }
 
-/// The wall clock in seconds since 1970.
+/// The wall clock in seconds since 1970: for display and the order of eviction only (C-13).
 pub(crate) fn wall_clock() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

@@ -2,7 +2,7 @@
 
 use super::{
     ACCOUNT_NAMES, Change, ENTITIES, FILES, FORMAT, HELD, Index, JOBS, KEY_FINGERPRINT, KEY_FORMAT, KEY_GENERATION,
-    KEY_RUNNING, KEY_TRANSACTION, LOOKUP, META, NAMES, PEERS, Table, USED, chunk_key, join, name_key,
+    KEY_RUNNING, KEY_TRANSACTION, LOOKUP, META, NAMES, PEERS, Table, USED, account_key, chunk_key, name_key,
 };
 use crate::fault::IndexFault;
 use crate::ledger::{Account, Balance, Flow, FlowChange, LedgerEntry, Source};
@@ -229,10 +229,6 @@ fn change_balance(
 
 fn balance(transaction: &WriteTransaction, account: &Account) -> Result<Balance, redb::Error> {
     Ok(get(transaction, FILES, &account_key(account))?.unwrap_or_default())
-}
-
-pub(super) fn account_key(account: &Account) -> [u8; 20] {
-    join(&account.job, &account.file.to_be_bytes())
 }
 
 fn put<T: Serialize>(transaction: &WriteTransaction, table: Table, key: &[u8], value: &T) -> Result<(), redb::Error> {

@@ -2,7 +2,7 @@
 
 use super::{
     ACCOUNT_NAMES, ENTITIES, FILES, HELD, Index, JOBS, KEY_FINGERPRINT, KEY_GENERATION, KEY_RUNNING, LOOKUP, META,
-    NAMES, PEERS, Table, USED, chunk_key, name_key,
+    NAMES, PEERS, Table, USED, account_key, chunk_key, name_key,
 };
 use crate::fault::IndexFault;
 use crate::ledger::{Account, Balance, LedgerRow};
@@ -132,7 +132,7 @@ impl Index {
     /// The columns of one account.
     pub(crate) fn balance(&self, account: &Account) -> Result<Balance, IndexFault> {
         self.read(|transaction| {
-            let key = super::apply::account_key(account);
+            let key = account_key(account);
             let row = transaction.open_table(FILES)?.get(key.as_slice())?;
             Ok(row.and_then(|row| open_row(FILES, &key, row.value())).unwrap_or_default())
         })

@@ -1,6 +1,6 @@
 //! Letting entities in and out: admission under quota and reserve, eviction, removal.
 
-use super::{Core, LOOKUP_BATCH};
+use super::{Core, LOOKUP_BATCH, wall_clock};
 use crate::disk;
 use crate::entity::Shared;
 use crate::fault::{AdmitError, StoreError};
@@ -26,7 +26,7 @@ impl Core {
         }
         self.make_room(room::footprint(new.entity.length))?;
         let generation = self.generation.fetch_add(1, Relaxed) + 1;
-        let record = EntityRecord::admit(new, generation, self.now());
+        let record = EntityRecord::admit(new, generation, wall_clock());
         let files = self.files.make(&record, &geometry)?;
         let mut changes = vec![Change::Entity(Box::new(record.clone()), row::name_of(&new.requested_url))];
         changes.extend(self.lookup_change(&record));
@@ -110,9 +110,14 @@ impl Core {
 
     /// Makes room for `need` bytes under quota and reserve, or says why there is none.
     fn make_room(&self, need: u64) -> Result<(), AdmitError> {
-        let usage = self.usage()?;
+        let mut usage = self.usage()?;
         if need > usage.quota {
             return Err(AdmitError::TooLarge { need, quota: usage.quota });
+        }
+        if need > usage.available {
+            // What nobody claims goes before what somebody may ask for.
+            self.files.empty_quarantine()?;
+            usage = self.usage()?;
         }
         if need <= usage.available {
             return Ok(());
@@ -141,8 +146,7 @@ impl Core {
         let (id, bytes) = (record.id(), room::footprint(record.entity.length));
         self.committer.commit(vec![Change::Doom(id)])?;
         self.files.unlink(&self.files.pair(&id, record.generation))?;
-        let key =
-            self.secret.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|s| record.entity.lookup_key(s));
+        let key = self.secret_key(&record);
         self.committer.commit(vec![Change::Forget(Box::new(record), key)])?;
         self.leases().remove(&id);
         self.used.fetch_sub(bytes, Relaxed);

@@ -8,6 +8,7 @@ use crate::fault::DiskFault;
 use crate::outboard::{Header, Layout};
 use crate::row::EntityRecord;
 use eddy_content::{EntityId, Geometry};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The directory tree of a store.
@@ -131,6 +132,16 @@ impl Files {
         }
         let layout = Layout::new(header_length, geometry);
         Ok(Some((OpenFile::new(&pair.data, data), OpenFile::new(&pair.outboard, outboard), layout)))
+    }
+
+    /// Deletes what lies in quarantine, whatever its age.
+    pub(crate) fn empty_quarantine(&self) -> Result<(), DiskFault> {
+        let directory = self.quarantine();
+        let fault = |e| DiskFault::new("list", &directory, e);
+        for entry in fs::read_dir(&directory).map_err(fault)? {
+            disk::unlink(&entry.map_err(fault)?.path())?;
+        }
+        Ok(())
     }
 
     /// Removes the files of an entity, durably.

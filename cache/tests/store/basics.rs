@@ -274,6 +274,7 @@ fn jobs_and_the_ledger_survive() {
     let [LedgerRow::File { account: ACCOUNT, balance, .. }, LedgerRow::Peer { node, flow }] = rows[..] else {
         panic!("{rows:?}")
     };
+    assert_eq!(store.balance(ACCOUNT).expect("asked"), balance);
     assert_eq!((balance.delivered.total(), balance.peers.wasted.stale, flow.received, node), (6, 5, 5, [9; 32]));
 }
 

@@ -239,6 +239,23 @@ fn files_that_nobody_claims_wait_a_day_in_quarantine() {
 }
 
 #[test]
+fn the_quarantine_goes_first_when_room_is_needed() {
+    let directory = tempfile::tempdir().expect("a directory");
+    drop(open(directory.path()));
+    let lost = directory.path().join("quarantine").join(format!("{}.lost.data", i64::MAX));
+    fs::write(&lost, b"lost").expect("written");
+    let store = eddy_cache::Store::open(eddy_cache::StoreConfig {
+        quota: eddy_cache::Quota::Bytes(LENGTH + (64 << 10)),
+        ..config(directory.path())
+    })
+    .expect("opens");
+    store.begin(new_entity(1, LENGTH)).expect("admitted");
+    assert!(lost.exists(), "there was room");
+    store.begin(new_entity(2, LENGTH)).expect("admitted");
+    assert!(!lost.exists());
+}
+
+#[test]
 fn a_file_in_the_way_of_the_directory_is_an_error_that_names_it() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("file");
