@@ -24,4 +24,6 @@ pub mod identity;
 pub mod node;
 pub mod origin;
 pub mod peer;
+mod secret_file;
+mod secret_text;
 pub mod transfer;
