@@ -3,6 +3,9 @@
 //! Blocks go `free -> claimed (a writer has it) -> pending (written) -> held (acknowledged)`. The lock on [`Blocks`] is
 //! held for set arithmetic only, never across a system call.
 
+#[cfg(test)]
+mod failed_sync;
+
 use crate::disk;
 use crate::fault::{CommitError, DiskFault, StoreError};
 use crate::handle::StoredStatement;

@@ -34,6 +34,11 @@ impl EntityHandle {
         Self { shared }
     }
 
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// The version.
     #[must_use]
     pub fn entity(&self) -> &Entity {
