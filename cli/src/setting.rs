@@ -24,7 +24,6 @@ pub(crate) enum Format {
 #[derive(Debug)]
 pub(crate) struct Setting {
     /// The node's directory, absolute.
-    #[expect(dead_code, reason = "the node inside the command will live there")]
     pub(crate) home: PathBuf,
     /// The configuration file, if one was named.
     #[expect(dead_code, reason = "the node inside the command will read it")]

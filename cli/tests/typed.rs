@@ -102,6 +102,45 @@ fn every_error_is_explained_by_its_code_and_by_bits() {
 }
 
 #[test]
+fn a_secret_makes_two_homes_one_group() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    assert_eq!(eddy(here.path(), &["group", "show"]).status.code(), Some(9));
+    let made = eddy(here.path(), &["group", "init"]);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    std::fs::write(there.path().join("secret"), &made.stdout).unwrap();
+    assert_eq!(eddy(there.path(), &["group", "join", "secret"]).status.code(), Some(0));
+    let show = |home: &Path| text(&eddy(home, &["group", "show"]).stdout);
+    assert_eq!(show(here.path()), show(there.path()));
+    assert!(!show(here.path()).contains(text(&made.stdout).trim()), "the secret is shown only on demand");
+    assert!(text(&eddy(there.path(), &["group", "show", "--secret"]).stdout).contains(text(&made.stdout).trim()));
+
+    let again = eddy(here.path(), &["group", "init"]);
+    assert_eq!(again.status.code(), Some(9));
+    assert!(text(&again.stderr).starts_with("error[group-exists]: "), "{}", text(&again.stderr));
+    assert_eq!(eddy(here.path(), &["group", "leave"]).status.code(), Some(0));
+    assert_eq!(eddy(here.path(), &["group", "leave"]).status.code(), Some(9));
+}
+
+#[test]
+fn a_wrong_secret_is_refused_and_not_repeated() {
+    let home = tempfile::tempdir().unwrap();
+    let made = text(&eddy(home.path(), &["group", "init"]).stdout);
+    assert_eq!(eddy(home.path(), &["group", "leave"]).status.code(), Some(0));
+    let (most, last) = made.trim().split_at(made.trim().len() - 1);
+    let mistyped = format!("{most}{}", if last == "a" { "b" } else { "a" });
+    for wrong in ["", "geheim", &mistyped] {
+        std::fs::write(home.path().join("secret"), wrong).unwrap();
+        let output = eddy(home.path(), &["group", "join", "secret"]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(9), "{error}");
+        assert!(error.starts_with("error[group-secret-invalid]: "), "{error}");
+        assert!(wrong.is_empty() || !error.contains(wrong), "{error}");
+    }
+    assert_eq!(eddy(home.path(), &["group", "join", "missing"]).status.code(), Some(9));
+    assert_eq!(eddy(home.path(), &["group", "show"]).status.code(), Some(9), "nothing was joined");
+}
+
+#[test]
 fn completions_and_manual_pages_are_made() {
     let home = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
