@@ -1,7 +1,7 @@
 //! The writer: received bytes in, verified blocks at their place on disk.
 //!
 //! Whole runs are hashed and written straight from the caller's slice; only what does not fill a block waits in a buffer
-//! of [`RUN`] bytes. A block from a peer is held against its expected hash before a byte of it is written (T-01).
+//! of 256 KiB. A block from a peer is held against its expected hash before a byte of it is written (T-01).
 
 use crate::disk;
 use crate::entity::Shared;
