@@ -1,1 +1,51 @@
-//! Room under construction.
+//! QUIC to the members of the group: one UDP port, both serving and asking.
+//!
+//! A member is who shows a certificate of the group in the handshake; nobody else gets a byte. What a member says about
+//! content is believed only as far as a member's signature carries it ([`belief`]); the bytes themselves are held against
+//! the believed hashes where they are written, in `eddy_cache::RunWriter`. The rooms:
+//!
+//! | module | question that it answers |
+//! |---|---|
+//! | [`peers`] | the front door: what can the driver ask for? |
+//! | [`config`] | which bounds and deadlines hold? |
+//! | [`dial`], [`accept`] | how does a connection come about? |
+//! | [`link`] | what happens in its life? |
+//! | [`table`] | which connection leads to whom, and which of two is used? |
+//! | [`conduct`] | who misbehaved? |
+//! | [`serve`] | what do members get from here? |
+//! | [`ask`], [`read`] | what do we get from members? |
+//! | [`belief`] | why may it be believed? |
+//! | [`tls`], [`badge`], [`transport`], [`socket`] | how is the endpoint set up? |
+//! | [`close`] | why did something end? |
+
+pub mod ask;
+pub mod belief;
+pub mod close;
+pub mod config;
+pub mod core;
+pub mod dial;
+pub mod peers;
+pub mod read;
+pub mod table;
+pub mod tls;
+pub mod transport;
+
+pub mod badge;
+
+mod accept;
+mod bounded;
+mod conduct;
+mod link;
+mod serve;
+mod socket;
+mod stream;
+
+pub use self::ask::AskError;
+pub use self::belief::Lie;
+pub use self::close::Parting;
+pub use self::config::{Limits, MAX_READ_BLOCKS, Patience, PeersConfig};
+pub use self::core::{PeerEvent, Refusal};
+pub use self::dial::ConnectError;
+pub use self::peers::{PeerSummary, Peers, PeersError};
+pub use self::read::{PeerRead, Piece, ReadFailure};
+pub use self::table::Initiator;

@@ -1,0 +1,118 @@
+//! How members behaved here: questions in vain, and proofs of wrong blocks.
+
+use super::bounded::Bounded;
+use super::config::REMEMBERED_PEERS;
+use eddy_wire::NodeId;
+use std::time::{Duration, Instant};
+
+/// How long a peer with two proofs against it is not spoken to (T-01).
+const BLOCKED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+/// Proofs within [`BLOCKED_FOR`] that block a peer.
+const PROOFS: u32 = 2;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What is remembered of the members, the latest [`REMEMBERED_PEERS`] of them.
+#[derive(Debug)]
+pub(crate) struct Conduct {
+    misses_per_minute: u32,
+    peers: Bounded<NodeId, Record>,
+}
+
+#[derive(Debug)]
+struct Record {
+    /// Beginning of the minute in which misses are counted.
+    minute: Instant,
+    misses: u32,
+    proofs: u32,
+    last_proof: Option<Instant>,
+}
+
+/// Whether a peer may still ask in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Curiosity {
+    /// It may.
+    Normal,
+    /// With this question it went over the bound.
+    JustTooMuch,
+    /// It did before.
+    TooMuch,
+}
+
+impl Conduct {
+    pub(crate) fn new(misses_per_minute: u32) -> Self {
+        Self { misses_per_minute, peers: Bounded::new(REMEMBERED_PEERS) }
+    }
+
+    fn record(&mut self, node: NodeId, now: Instant) -> &mut Record {
+        let record = self.peers.entry(node, || Record { minute: now, misses: 0, proofs: 0, last_proof: None });
+        if now.duration_since(record.minute) >= MINUTE {
+            (record.minute, record.misses) = (now, 0);
+        }
+        if record.last_proof.is_some_and(|at| now.duration_since(at) >= BLOCKED_FOR) {
+            (record.proofs, record.last_proof) = (0, None);
+        }
+        record
+    }
+
+    /// Counts `misses` keys asked in vain (T-12). Beyond the bound every answer is `NotHere`, right or wrong.
+    pub(crate) fn count_misses(&mut self, node: NodeId, misses: u32, now: Instant) -> Curiosity {
+        let bound = self.misses_per_minute;
+        let record = self.record(node, now);
+        let before = record.misses;
+        record.misses = before.saturating_add(misses);
+        match (before > bound, record.misses > bound) {
+            (true, _) => Curiosity::TooMuch,
+            (false, true) => Curiosity::JustTooMuch,
+            (false, false) => Curiosity::Normal,
+        }
+    }
+
+    /// Counts a proof of a wrong block; says whether the peer is blocked now.
+    pub(crate) fn count_proof(&mut self, node: NodeId, now: Instant) -> bool {
+        let record = self.record(node, now);
+        record.proofs = record.proofs.saturating_add(1);
+        record.last_proof = Some(now);
+        record.proofs >= PROOFS
+    }
+
+    /// Whether the peer is not spoken to.
+    pub(crate) fn is_blocked(&self, node: NodeId, now: Instant) -> bool {
+        self.peers.at(&node).is_some_and(|record| {
+            record.proofs >= PROOFS && record.last_proof.is_some_and(|at| now.duration_since(at) < BLOCKED_FOR)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NODE: NodeId = NodeId([7; 32]);
+
+    #[test]
+    fn the_second_proof_blocks_for_a_day() {
+        let (mut conduct, start) = (Conduct::new(64), Instant::now());
+        assert!(!conduct.count_proof(NODE, start));
+        assert!(!conduct.is_blocked(NODE, start));
+        assert!(conduct.count_proof(NODE, start + MINUTE));
+        assert!(conduct.is_blocked(NODE, start + MINUTE));
+        assert!(conduct.is_blocked(NODE, start + BLOCKED_FOR));
+        assert!(!conduct.is_blocked(NODE, start + MINUTE + BLOCKED_FOR));
+    }
+
+    #[test]
+    fn an_old_proof_is_forgotten() {
+        let (mut conduct, start) = (Conduct::new(64), Instant::now());
+        conduct.count_proof(NODE, start);
+        assert!(!conduct.count_proof(NODE, start + BLOCKED_FOR));
+    }
+
+    #[test]
+    fn too_many_misses_are_told_once_a_minute() {
+        let (mut conduct, start) = (Conduct::new(4), Instant::now());
+        assert_eq!(conduct.count_misses(NODE, 4, start), Curiosity::Normal);
+        assert_eq!(conduct.count_misses(NODE, 1, start), Curiosity::JustTooMuch);
+        assert_eq!(conduct.count_misses(NODE, 0, start), Curiosity::TooMuch);
+        assert_eq!(conduct.count_misses(NODE, 0, start + MINUTE), Curiosity::Normal);
+    }
+}

@@ -1,0 +1,86 @@
+//! What can be set of the peer room, and every bound that a member meets here.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// How the peer endpoint is started.
+#[derive(Debug, Clone)]
+pub struct PeersConfig {
+    /// Where to listen; the default is any free port on every IPv6 and IPv4 address of the host.
+    pub listen: SocketAddr,
+    /// What one member may ask of this node.
+    pub limits: Limits,
+    /// How long this node waits for a member.
+    pub patience: Patience,
+}
+
+impl Default for PeersConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+            limits: Limits::default(),
+            patience: Patience::default(),
+        }
+    }
+}
+
+/// The bounds of the serving side (T-05, T-06, T-07, T-12).
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connected peers; one more is closed at once.
+    pub peers: usize,
+    /// Reads of one peer that are served at a time; one more hears `Busy`.
+    pub reads_per_peer: usize,
+    /// Reads that are served at a time in all: each holds two chunks of [`CHUNK_BLOCKS`] blocks and what lies unsent.
+    pub reads: usize,
+    /// Keys that one peer may ask for in vain within a minute, before it hears `NotHere` for everything (T-12).
+    pub misses_per_minute: u32,
+    /// Handshakes with unproven addresses under way, above which an address must prove itself first (T-07).
+    pub unproven_handshakes: usize,
+    /// Handshakes under way in all, above which a new one is dropped unanswered.
+    pub handshakes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            peers: 256,
+            reads_per_peer: 16,
+            reads: 64,
+            misses_per_minute: 64,
+            unproven_handshakes: 32,
+            handshakes: 256,
+        }
+    }
+}
+
+/// Deadlines: nothing here waits for a peer without one.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// For a handshake.
+    pub handshake: Duration,
+    /// For the answer to a question, and for the first byte of a read.
+    pub answer: Duration,
+    /// For the next byte of a read that has begun.
+    pub stall: Duration,
+    /// For a reader to take the next 64 KiB from us (T-05).
+    pub reader: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(5),
+            answer: Duration::from_secs(5),
+            stall: Duration::from_secs(5),
+            reader: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Blocks that are read from the store and handed to the connection at once: 512 KiB.
+pub(crate) const CHUNK_BLOCKS: u32 = 8;
+/// Blocks of one read: what the wire allows.
+pub const MAX_READ_BLOCKS: u32 = eddy_wire::frame::MAX_READ_BLOCKS;
+/// Members about which this node remembers how they behaved (misses, proofs of wrong blocks).
+pub(crate) const REMEMBERED_PEERS: usize = 4096;

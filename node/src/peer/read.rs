@@ -1,0 +1,213 @@
+//! Reading blocks from a member: believed hashes first, then the bytes for the caller to hold against them.
+
+use super::ask::Question;
+use super::belief::{Lie, unix_now};
+use super::config::MAX_READ_BLOCKS;
+use super::core::Core;
+use super::stream::InputError;
+use bytes::{Bytes, BytesMut};
+use eddy_cache::StoredStatement;
+use eddy_content::{BlockHash, Entity, Geometry};
+use eddy_wire::NodeId;
+use eddy_wire::frame::{ReadRefusal, ReadReply, Request};
+use eddy_wire::statement::Expected;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// Bytes that are handed on at once: what the store hashes and writes without a further copy.
+const PIECE: usize = 256 * 1024;
+
+/// Why a read ended early. What came before it is still true.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadFailure {
+    /// The peer is at fault, provably: [`super::Peers::blame`] it, and read elsewhere.
+    #[error("the peer lies: {0}")]
+    Lied(#[from] Lie),
+    /// The peer or its connection is gone, or it gave up. Elsewhere at once.
+    #[error("the peer is gone: {0}")]
+    Gone(String),
+    /// It serves others. Elsewhere, or later.
+    #[error("the peer is busy")]
+    Busy,
+    /// It does not hold these blocks (any more), or does not give them to us.
+    #[error("the peer does not hold these blocks")]
+    NotHere,
+    /// Nothing came in time. Elsewhere.
+    #[error("the peer stalled")]
+    Stalled,
+    /// The question could not be put: a fault of this node.
+    #[error("{0}")]
+    Local(String),
+}
+
+/// What a read gives, in turn: a run's hashes, then its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    /// A run begins.
+    Run {
+        /// Its first block.
+        first_block: u32,
+        /// The hashes that members signed, of exactly the blocks whose bytes follow.
+        hashes: Vec<BlockHash>,
+        /// Their statements, checked: to be kept with the blocks and passed on.
+        statements: Vec<StoredStatement>,
+    },
+    /// Bytes of the run, in order; nobody has held them against the hashes yet.
+    Bytes(Bytes),
+}
+
+/// A read that is under way. Dropped, it tells the peer to stop.
+pub struct PeerRead {
+    core: Arc<Core>,
+    node: NodeId,
+    question: Question,
+    expected: Expected,
+    geometry: Geometry,
+    /// Blocks that may still be announced.
+    open: Range<u32>,
+    /// Bytes of the announced run that have not arrived.
+    missing: u64,
+    /// Bytes that arrived and are not handed on.
+    buffer: BytesMut,
+    first: Option<ReadReply>,
+    /// When something last came from the peer.
+    heard: Instant,
+    stall: Duration,
+    is_done: bool,
+}
+
+/// Puts the question and waits for the beginning of the answer. Cancel safe.
+pub(crate) async fn read(
+    core: Arc<Core>,
+    node: NodeId,
+    entity: &Entity,
+    blocks: Range<u32>,
+) -> Result<PeerRead, ReadFailure> {
+    let geometry = Geometry::new(entity.length).ok_or_else(|| local("the entity is too long"))?;
+    let is_readable = blocks.start < blocks.end && blocks.end <= geometry.block_count();
+    if !is_readable || blocks.end - blocks.start > MAX_READ_BLOCKS {
+        return Err(local("a read is of 1 to 256 blocks of the entity"));
+    }
+    let connection = core.used(node).ok_or_else(|| ReadFailure::Gone("not connected".to_owned()))?;
+    let key = entity.lookup_key(&core.secret);
+    let begin = Instant::now();
+    let answer = core.config.patience.answer;
+    let asked = timeout_at(begin + answer, async {
+        let mut question = Question::put(&connection, &Request::Read { key, blocks: blocks.clone() }).await?;
+        let first = question.input.frame::<ReadReply>().await?;
+        Ok::<_, InputError>((question, first))
+    });
+    let (question, first) = asked.await.map_err(|_| ReadFailure::Stalled)??;
+    if let ReadReply::Refused(refusal) = first {
+        return Err(refused(refusal));
+    }
+    Ok(PeerRead {
+        node,
+        question,
+        expected: Expected { group: core.group, key, length: entity.length },
+        geometry,
+        open: blocks,
+        missing: 0,
+        buffer: BytesMut::new(),
+        first: Some(first),
+        heard: Instant::now(),
+        stall: core.config.patience.stall,
+        is_done: false,
+        core,
+    })
+}
+
+impl PeerRead {
+    /// Who is read from.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// The next piece, `None` after the last one. Cancel safe: a later call goes on where this one was.
+    ///
+    /// A peer may send less than was asked for. After an error there is nothing more.
+    pub async fn next(&mut self) -> Result<Option<Piece>, ReadFailure> {
+        if self.is_done {
+            return Ok(None);
+        }
+        let piece = self.advance().await;
+        self.is_done = !matches!(piece, Ok(Some(_)));
+        piece
+    }
+
+    async fn advance(&mut self) -> Result<Option<Piece>, ReadFailure> {
+        if self.missing > 0 {
+            return self.bytes().await.map(|bytes| Some(Piece::Bytes(bytes)));
+        }
+        let reply = match self.first.take() {
+            Some(reply) => reply,
+            None => {
+                let reply = timeout_at(self.heard + self.stall, self.question.input.frame::<ReadReply>()).await;
+                reply.map_err(|_| ReadFailure::Stalled)??
+            }
+        };
+        self.heard = Instant::now();
+        match reply {
+            ReadReply::End => Ok(None),
+            ReadReply::Refused(refusal) => Err(refused(refusal)),
+            ReadReply::Run(header) => {
+                let believed = self.core.believer.check(&header, &self.open, &self.expected, unix_now())?;
+                self.open.start = believed.blocks.end;
+                let bytes = self.geometry.bytes_of(believed.blocks.clone());
+                self.missing = bytes.end - bytes.start;
+                let first_block = believed.blocks.start;
+                Ok(Some(Piece::Run { first_block, hashes: believed.hashes, statements: believed.statements }))
+            }
+        }
+    }
+
+    /// Gathers a piece of full size, or the rest of the run.
+    async fn bytes(&mut self) -> Result<Bytes, ReadFailure> {
+        let whole = usize::try_from(self.missing).unwrap_or(PIECE).min(PIECE);
+        if self.buffer.capacity() < whole {
+            self.buffer.reserve(whole - self.buffer.len());
+        }
+        while self.buffer.len() < whole {
+            let most = whole - self.buffer.len();
+            let arrived = timeout_at(self.heard + self.stall, self.question.input.bytes(&mut self.buffer, most)).await;
+            arrived.map_err(|_| ReadFailure::Stalled)??;
+            self.heard = Instant::now();
+        }
+        self.missing -= whole as u64;
+        Ok(self.buffer.split().freeze())
+    }
+}
+
+impl fmt::Debug for PeerRead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PeerRead")
+            .field("node", &self.node)
+            .field("open", &self.open)
+            .field("missing", &self.missing)
+            .finish_non_exhaustive()
+    }
+}
+
+fn local(what: &str) -> ReadFailure {
+    ReadFailure::Local(what.to_owned())
+}
+
+fn refused(refusal: ReadRefusal) -> ReadFailure {
+    match refusal {
+        ReadRefusal::Busy => ReadFailure::Busy,
+        ReadRefusal::NotHere | ReadRefusal::TooMuch => ReadFailure::NotHere,
+    }
+}
+
+impl From<InputError> for ReadFailure {
+    fn from(error: InputError) -> Self {
+        match error {
+            InputError::Frame(error) => Self::Lied(Lie::Protocol(error.to_string())),
+            other => Self::Gone(other.to_string()),
+        }
+    }
+}

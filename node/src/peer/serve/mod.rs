@@ -1,0 +1,205 @@
+//! The serving side: what members may ask of this node, and what they get.
+//!
+//! | module | question that it answers |
+//! |---|---|
+//! | [`offer`] | which blocks may be offered at all, and who signs for them? |
+//! | [`ask`] | which of these entities are here? |
+//! | [`read`] | how do blocks leave, with hashes and statements before them? |
+//! | [`sign`] | this node's own word about what it fetched from the origin |
+//! | [`pool`] | the buffers that blocks are read into |
+
+pub(super) mod ask;
+pub(super) mod offer;
+pub(super) mod pool;
+pub(super) mod read;
+pub(super) mod sign;
+
+use self::pool::Pool;
+use self::sign::Signer;
+use super::belief::Believer;
+use super::close::{abort, code};
+use super::conduct::{Conduct, Curiosity};
+use super::config::{Limits, Patience};
+use super::stream::{Input, InputError};
+use eddy_cache::Store;
+use eddy_wire::NodeId;
+use eddy_wire::frame::{Frame, ReadRefusal, ReadReply, Request, StreamKind, encode_frame};
+use eddy_wire::statement::GroupId;
+use quinn::{Connection, SendStream, VarInt};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// Lookups of all peers that wait for the disk at a time.
+const LOOKUPS: usize = 16;
+
+/// Serves the members.
+pub(crate) struct Server {
+    shared: Arc<Shared>,
+    conduct: Arc<Mutex<Conduct>>,
+    patience: Patience,
+    /// What is left of the reads of all peers.
+    reads: Semaphore,
+    lookups: Semaphore,
+}
+
+/// What goes along to blocking threads.
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) group: GroupId,
+    pub(crate) signer: Signer,
+    pub(crate) believer: Arc<Believer>,
+    pub(crate) pool: Pool,
+}
+
+/// Why a stream is given up.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Abandon {
+    /// The asker broke the protocol.
+    #[error("not eddy's protocol: {0}")]
+    Malformed(String),
+    /// The asker did not say or take in time what it should.
+    #[error("too slow")]
+    Slow,
+    /// The asker does not want it any more, or is gone.
+    #[error("the peer gave up")]
+    Unwanted,
+    /// Something here failed; the log says what.
+    #[error("a fault of this node: {0}")]
+    Fault(String),
+}
+
+impl Abandon {
+    fn code(&self) -> VarInt {
+        match self {
+            Self::Malformed(_) => code::MALFORMED,
+            Self::Slow => code::SLOW,
+            Self::Unwanted | Self::Fault(_) => code::ABORTED,
+        }
+    }
+}
+
+impl Server {
+    pub(crate) fn new(shared: Shared, conduct: Arc<Mutex<Conduct>>, limits: &Limits, patience: Patience) -> Self {
+        Self {
+            shared: Arc::new(shared),
+            conduct,
+            patience,
+            reads: Semaphore::new(limits.reads),
+            lookups: Semaphore::new(LOOKUPS),
+        }
+    }
+
+    /// Answers one stream of a member.
+    pub(crate) async fn handle(
+        &self,
+        node: NodeId,
+        connection: &Connection,
+        reads: &Semaphore,
+        (mut send, receive): (SendStream, quinn::RecvStream),
+    ) {
+        let mut input = Input::new(receive);
+        let outcome = self.answer(node, reads, &mut input, &mut send).await;
+        let Err(reason) = outcome else { return };
+        abort(&mut send, &mut input.receive, reason.code());
+        match &reason {
+            Abandon::Malformed(_) => {
+                tracing::warn!(%node, %reason, "a member does not speak the protocol: disconnected");
+                connection.close(code::MALFORMED, b"");
+            }
+            Abandon::Fault(_) => tracing::warn!(%node, %reason, "a question of a peer was given up"),
+            Abandon::Slow | Abandon::Unwanted => tracing::debug!(%node, %reason, "a question of a peer was given up"),
+        }
+    }
+
+    async fn answer(
+        &self,
+        node: NodeId,
+        reads: &Semaphore,
+        input: &mut Input,
+        send: &mut SendStream,
+    ) -> Result<(), Abandon> {
+        match timeout(self.patience.answer, request(input)).await.map_err(|_| Abandon::Slow)?? {
+            Request::Ask { keys } => {
+                let answers = self.ask(node, keys).await?;
+                self.say(send, &answers).await?;
+            }
+            Request::Read { key, blocks } => {
+                let (Ok(_mine), Ok(_all)) = (reads.try_acquire(), self.reads.try_acquire()) else {
+                    self.say(send, &ReadReply::Refused(ReadRefusal::Busy)).await?;
+                    return self.finish(send).await;
+                };
+                self.read(node, key, blocks, send).await?;
+                // The permits are held until the peer has it all: what lies unsent is memory of this node.
+                return self.finish(send).await;
+            }
+        }
+        self.finish(send).await
+    }
+
+    /// Sends one frame.
+    async fn say<T: Frame>(&self, send: &mut SendStream, frame: &T) -> Result<(), Abandon> {
+        let bytes = encode_frame(frame).map_err(|error| Abandon::Fault(error.to_string()))?;
+        timeout(self.patience.answer, send.write_chunk(bytes.into())).await.map_err(|_| Abandon::Slow)??;
+        Ok(())
+    }
+
+    /// Ends the stream, and waits until the other end has it all.
+    async fn finish(&self, send: &mut SendStream) -> Result<(), Abandon> {
+        send.finish().map_err(|_| Abandon::Unwanted)?;
+        // Bounded by the send window, at the pace that readers are held to.
+        match timeout(self.patience.reader * 4, send.stopped()).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Abandon::Unwanted),
+            Err(_) => Err(Abandon::Slow),
+        }
+    }
+
+    /// Counts keys that were asked for in vain; true when the peer may not learn anything any more (T-12).
+    fn asks_too_much(&self, node: NodeId, misses: usize) -> bool {
+        let misses = u32::try_from(misses).unwrap_or(u32::MAX);
+        let mut conduct = self.conduct.lock().unwrap_or_else(PoisonError::into_inner);
+        match conduct.count_misses(node, misses, Instant::now()) {
+            Curiosity::Normal => false,
+            Curiosity::JustTooMuch => {
+                tracing::warn!(%node, "a peer asks for much that is not here: it hears nothing for a minute");
+                true
+            }
+            Curiosity::TooMuch => true,
+        }
+    }
+
+    /// Runs work that blocks, beside the reactor.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> T + Send + 'static,
+    ) -> Result<T, Abandon> {
+        let shared = Arc::clone(&self.shared);
+        tokio::task::spawn_blocking(move || work(&shared)).await.map_err(|error| Abandon::Fault(error.to_string()))
+    }
+}
+
+async fn request(input: &mut Input) -> Result<Request, Abandon> {
+    let kind = input.kind().await?;
+    match StreamKind::from_byte(kind) {
+        Some(StreamKind::Request) => Ok(input.frame().await?),
+        None => Err(Abandon::Malformed(format!("unknown kind of stream {kind}"))),
+    }
+}
+
+impl From<InputError> for Abandon {
+    fn from(error: InputError) -> Self {
+        match error {
+            InputError::Frame(error) => Self::Malformed(error.to_string()),
+            InputError::Ended => Self::Malformed("a question without an end".to_owned()),
+            InputError::Reset(_) | InputError::Lost(_) => Self::Unwanted,
+        }
+    }
+}
+
+impl From<quinn::WriteError> for Abandon {
+    fn from(_: quinn::WriteError) -> Self {
+        Self::Unwanted
+    }
+}
