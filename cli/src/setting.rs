@@ -26,7 +26,6 @@ pub(crate) struct Setting {
     /// The node's directory, absolute.
     pub(crate) home: PathBuf,
     /// The configuration file, if one was named.
-    #[expect(dead_code, reason = "the node inside the command will read it")]
     pub(crate) config: Option<PathBuf>,
     /// Where the node listens.
     pub(crate) socket: PathBuf,

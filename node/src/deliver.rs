@@ -1,1 +1,192 @@
-//! Room under construction.
+//! From the store to the user's destination: staged beside it, then renamed into place.
+//!
+//! Nothing is visible under the destination's name before it is whole, verified and durable (N2, C-04, R-45). All functions
+//! block; they belong on a blocking thread.
+
+use eddy_cache::{EntityHandle, ReadError};
+use eddy_content::digest::{DigestCheck, ExpectedDigest};
+use eddy_content::{BlockSet, Root};
+use eddy_engine::{Failure, FailureClass, FileRef};
+use eddy_wire::catalogue::ErrorCode;
+use rustix::fs::{Access, CWD, RenameFlags};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Blocks that are read, checked and written in one go: 1 MiB stays in the cache between the hash and the copy.
+const RUN: u32 = 16;
+
+/// Where one file of a job is to stand, and where it stands until it is whole.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    path: PathBuf,
+    part: PathBuf,
+}
+
+/// Why a file could not be staged.
+#[derive(Debug)]
+pub enum StageError {
+    /// Blocks of the store do not have their hashes; they are quarantined and must be fetched again.
+    Damaged(BlockSet),
+    /// Anything else, in the engine's terms.
+    Failed(Failure),
+}
+
+impl From<Failure> for StageError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Destination {
+    /// The destination of a job's file; the staged file's name is the same after a restart.
+    #[must_use]
+    pub fn new(file: FileRef, path: &str) -> Self {
+        let path = PathBuf::from(path);
+        let part = path.with_file_name(format!(".eddy-{}-{}.part", file.job, file.file));
+        Self { path, part }
+    }
+
+    /// Where the file stands until it is whole.
+    #[must_use]
+    pub fn part(&self) -> &Path {
+        &self.part
+    }
+
+    /// Looks, without a trace, whether the destination can be written.
+    pub fn check(&self, overwrite: bool) -> Result<(), Failure> {
+        let shown = self.path.display();
+        let parent = self.parent();
+        let is_folder = std::fs::metadata(parent).is_ok_and(|found| found.is_dir());
+        if !is_folder {
+            return Err(refusal(ErrorCode::DestinationNoParent, format!("`{}` is no folder", parent.display())));
+        }
+        match std::fs::symlink_metadata(&self.path) {
+            Ok(found) if found.is_dir() => {
+                return Err(refusal(ErrorCode::DestinationIsDirectory, format!("`{shown}` is a folder")));
+            }
+            Ok(_) if !overwrite => {
+                return Err(refusal(ErrorCode::DestinationExists, format!("`{shown}` exists")));
+            }
+            _ => {}
+        }
+        rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK).map_err(|e| {
+            refusal(ErrorCode::DestinationNotWritable, format!("cannot write in `{}`: {e}", parent.display()))
+        })
+    }
+
+    /// Copies the whole entity beside the destination, hashing every block on its way out and checking every digest.
+    pub fn stage(
+        &self,
+        entity: &EntityHandle,
+        digests: &[ExpectedDigest],
+        last_modified: Option<i64>,
+    ) -> Result<Root, StageError> {
+        let geometry = entity.geometry();
+        let file = self.create_part()?;
+        file.set_len(geometry.length()).map_err(|e| self.disk_failure("grow", &e))?;
+        let mut check = DigestCheck::beside_root(digests);
+        let mut buffer = Vec::with_capacity((u64::from(RUN) * eddy_content::BLOCK_SIZE) as usize);
+        let mut writer = &file;
+        for start in (0..geometry.block_count()).step_by(RUN as usize) {
+            let blocks = start..geometry.block_count().min(start + RUN);
+            buffer.clear();
+            entity.read_run(blocks, &mut buffer).map_err(|e| self.read_failure(e))?;
+            check.update(&buffer);
+            writer.write_all(&buffer).map_err(|e| self.disk_failure("write", &e))?;
+        }
+        let root =
+            entity.root().ok_or_else(|| Failure::transient(code(ErrorCode::BlockCorrupt), "the store lost a block"))?;
+        check.verify_with_root(root).map_err(|e| refusal(ErrorCode::DigestMismatch, e.to_string()))?;
+        self.seal(&file, last_modified)?;
+        Ok(root)
+    }
+
+    /// Creates the staged file for a body that cannot be kept in the store.
+    pub fn create_part(&self) -> Result<File, Failure> {
+        // A leftover of this very job; nobody else makes files of this name.
+        let _ = std::fs::remove_file(&self.part);
+        OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o666)
+            .open(&self.part)
+            .map_err(|e| self.disk_failure("create", &e))
+    }
+
+    /// Makes a staged file durable, with the origin's time stamp.
+    pub fn seal(&self, file: &File, last_modified: Option<i64>) -> Result<(), Failure> {
+        if let Some(seconds) = last_modified.and_then(|s| u64::try_from(s).ok()) {
+            // The time stamp is a courtesy: a file system that refuses it does not fail the download.
+            let _ = file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        }
+        file.sync_all().map_err(|e| self.disk_failure("sync", &e))
+    }
+
+    /// Renames the staged file to its destination. Done twice, it succeeds twice.
+    pub fn publish(&self, overwrite: bool, length: u64) -> Result<(), Failure> {
+        let flags = if overwrite { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        match rustix::fs::renameat_with(CWD, &self.part, CWD, &self.path, flags) {
+            Ok(()) => {}
+            // Renamed before a crash that came before the job was written down as ended.
+            Err(rustix::io::Errno::NOENT) if self.is_there(length) => {}
+            Err(rustix::io::Errno::EXIST) => {
+                return Err(refusal(ErrorCode::DestinationExists, format!("`{}` exists", self.path.display())));
+            }
+            Err(e) => return Err(self.disk_failure("rename", &e.into())),
+        }
+        File::open(self.parent())
+            .and_then(|folder| folder.sync_all())
+            .map_err(|e| self.disk_failure("sync the folder of", &e))
+    }
+
+    /// Takes the staged file away, if there is one.
+    pub fn discard(&self) {
+        let _ = std::fs::remove_file(&self.part);
+    }
+
+    fn is_there(&self, length: u64) -> bool {
+        std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.is_file() && found.len() == length)
+    }
+
+    fn parent(&self) -> &Path {
+        match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("/"),
+        }
+    }
+
+    fn read_failure(&self, error: ReadError) -> StageError {
+        match error {
+            ReadError::Corrupt { block } => StageError::Damaged(BlockSet::from_run(block..block + 1)),
+            other => StageError::Failed(Failure::transient(code(ErrorCode::DiskFailed), other.to_string())),
+        }
+    }
+
+    /// What an I/O error at the destination means for the job.
+    pub fn disk_failure(&self, verb: &str, error: &io::Error) -> Failure {
+        let detail = format!("cannot {verb} the file for `{}`: {error}", self.path.display());
+        let (class, code) = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                (FailureClass::Disk, ErrorCode::DiskFull)
+            }
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                (FailureClass::Fatal, ErrorCode::DestinationNotWritable)
+            }
+            io::ErrorKind::NotFound => (FailureClass::Fatal, ErrorCode::DestinationNoParent),
+            _ => (FailureClass::Disk, ErrorCode::DiskFailed),
+        };
+        Failure { class, ..refusal(code, detail) }
+    }
+}
+
+/// A failure with a row of the catalogue that needs somebody's hand.
+pub(crate) fn refusal(row: ErrorCode, detail: impl Into<String>) -> Failure {
+    Failure::fatal(code(row), detail)
+}
+
+pub(crate) fn code(row: ErrorCode) -> &'static str {
+    row.entry().code
+}

@@ -11,16 +11,20 @@
 //! | [`peer`] | QUIC to the members of the group, serving and asking |
 //! | [`transfer`] | a fetch: from a body, through the hash, into the store |
 //! | [`deliver`] | from the store to the user's destination |
+//! | [`neighbourhood`] | discovery and peers together |
 //! | [`driver`] | the one task that owns the engine |
 //! | [`control`] | the local API |
+//! | [`face`] | the node as its API sees it |
 //! | [`node`] | starts and stops all of it |
 
 pub mod config;
 pub mod control;
 pub mod deliver;
 pub mod driver;
+pub mod face;
 pub mod group;
 pub mod identity;
+pub mod neighbourhood;
 pub mod node;
 pub mod origin;
 pub mod peer;

@@ -1,1 +1,260 @@
-//! Room under construction.
+//! The one task that owns the engine.
+//!
+//! It waits for an input, a command, a timer or the shutdown; takes `now` once; hands it in; carries the effects out in
+//! order, persisting first; then publishes the notices. Everything that takes time is done by tasks that it spawns and that
+//! answer with inputs.
+//!
+//! | module | idea |
+//! |---|---|
+//! | [`command`] | what others may ask of the driver |
+//! | [`execute`] | carries effects out |
+//! | [`view`] | the engine's jobs as the API shows them |
+
+pub mod command;
+mod execute;
+mod view;
+
+use crate::config::Network;
+use crate::origin::Origin;
+use crate::peer::Peers;
+use command::{Command, Refusal};
+use eddy_cache::Store;
+use eddy_engine::engine::Turns;
+use eddy_engine::{Engine, EngineConfig, Input, JobId, JobRecord, Notice, Now};
+use eddy_wire::api::JobView;
+use execute::Executor;
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use command::DriverHandle;
+
+/// Inputs that may wait for the driver; a full queue slows the tasks down, which is right.
+const INPUTS: usize = 1024;
+/// Commands that may wait.
+const COMMANDS: usize = 256;
+/// Inputs that are handed in before effects are carried out.
+const BATCH: usize = 64;
+/// How long tasks may take to end when the node stops.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What a driver drives with.
+pub struct DriverParts {
+    /// The store.
+    pub store: Store,
+    /// The way to origins.
+    pub origin: Origin,
+    /// The peers, in a group.
+    pub peers: Option<Peers>,
+    /// How long after the start the first peers may still be found.
+    pub settling: Duration,
+    /// Without a network jobs are shown and not run.
+    pub network: Network,
+}
+
+/// Starts the driver: restores the jobs, then runs until `shutdown`.
+///
+/// Gives the handle for commands, the sender for inputs from peers, and the task, which ends when everything is at rest.
+pub fn start(
+    parts: DriverParts,
+    records: Vec<JobRecord>,
+    shutdown: CancellationToken,
+) -> (DriverHandle, mpsc::Sender<Input>, tokio::task::JoinHandle<()>) {
+    let (inputs, input_queue) = mpsc::channel(INPUTS);
+    let (commands, command_queue) = mpsc::channel(COMMANDS);
+    let (opened, opened_queue) = mpsc::channel(INPUTS);
+    let tasks = TaskTracker::new();
+    let mut seed = [0; 8];
+    rand::fill(&mut seed);
+    let settling_until = if parts.peers.is_some() { parts.settling } else { Duration::ZERO };
+    let turns = if parts.network == Network::Full { Turns::Given } else { Turns::Withheld };
+    let engine = Engine::new(EngineConfig { seed: u64::from_le_bytes(seed), settling_until, turns });
+    let executor = Executor::new(parts, inputs.clone(), opened, tasks.clone(), shutdown.clone());
+    let driver = Driver {
+        engine,
+        executor,
+        inputs: input_queue,
+        commands: command_queue,
+        opened: opened_queue,
+        watchers: HashMap::new(),
+        started: Instant::now(),
+        tasks,
+        shutdown,
+    };
+    let task = tokio::spawn(driver.run(records));
+    (DriverHandle::new(commands), inputs, task)
+}
+
+struct Driver {
+    engine: Engine,
+    executor: Executor,
+    inputs: mpsc::Receiver<Input>,
+    commands: mpsc::Receiver<Command>,
+    opened: mpsc::Receiver<execute::OpenedFile>,
+    watchers: HashMap<JobId, watch::Sender<JobView>>,
+    started: Instant,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Driver {
+    async fn run(mut self, records: Vec<JobRecord>) {
+        for record in records {
+            self.engine.restore(self.now(), record);
+        }
+        self.settle().await;
+        while self.step().await {
+            self.settle().await;
+        }
+        self.rest().await;
+    }
+
+    /// Waits for one thing and hands it in; false when the node stops.
+    async fn step(&mut self) -> bool {
+        let now = self.now();
+        let timer = self.engine.poll_timeout(now).map(|at| at.saturating_sub(now.mono));
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => return false,
+            Some(opened) = self.opened.recv() => {
+                let input = self.executor.on_opened(opened);
+                self.engine.handle(self.now(), input);
+            }
+            Some(input) = self.inputs.recv() => self.on_inputs(input),
+            Some(command) = self.commands.recv() => self.on_command(command).await,
+            () = sleep(timer) => self.engine.handle_timeout(self.now()),
+        }
+        true
+    }
+
+    fn on_inputs(&mut self, first: Input) {
+        let mut next = Some(first);
+        for _ in 0..BATCH {
+            let Some(input) = next else { break };
+            self.engine.handle(self.now(), input);
+            next = self.inputs.try_recv().ok();
+        }
+        if let Some(input) = next {
+            self.engine.handle(self.now(), input);
+        }
+    }
+
+    async fn on_command(&mut self, command: Command) {
+        let now = self.now();
+        match command {
+            Command::Create { spec, start, answer } => {
+                let id = JobId(rand::random());
+                self.engine.create(now, id, spec);
+                // Durable before anybody hears of it (promise 7).
+                self.settle().await;
+                let started = if start { self.engine.resume(now, id).map_err(Refusal::Command) } else { Ok(()) };
+                self.settle().await;
+                let _ = answer.send(started.and_then(|()| self.view(id)));
+            }
+            Command::Act { job, act, answer } => {
+                let done = match act {
+                    command::Act::Resume => self.engine.resume(now, job),
+                    command::Act::Suspend => self.engine.suspend(now, job),
+                    command::Act::Cancel => self.engine.cancel(now, job),
+                    command::Act::Complete => self.engine.complete(now, job),
+                };
+                self.settle().await;
+                let _ = answer.send(done.map_err(Refusal::Command).and_then(|()| self.view(job)));
+            }
+            Command::View { job, answer } => {
+                let _ = answer.send(self.view(job));
+            }
+            Command::List { answer } => {
+                let clock = self.clock();
+                let mut jobs: Vec<_> = self.engine.jobs().collect();
+                jobs.sort_by_key(|job| (job.created(), job.id()));
+                let _ = answer.send(jobs.into_iter().map(|job| view::job(job, clock)).collect());
+            }
+            Command::Watch { job, answer } => {
+                let _ = answer.send(self.watch(job));
+            }
+            Command::IsBusy { answer } => {
+                let _ = answer.send(self.engine.is_busy());
+            }
+        }
+    }
+
+    fn watch(&mut self, job: JobId) -> Result<watch::Receiver<JobView>, Refusal> {
+        let view = self.view(job)?;
+        if view.state.is_final() {
+            // The last view, from a sender that is gone.
+            return Ok(watch::channel(view).1);
+        }
+        let sender = self.watchers.entry(job).or_insert_with(|| watch::channel(view).0);
+        Ok(sender.subscribe())
+    }
+
+    /// Carries effects out and publishes notices until nothing is left.
+    async fn settle(&mut self) {
+        while let Some(effect) = self.engine.poll_effect() {
+            self.executor.execute(&self.engine, effect).await;
+        }
+        let mut ended = Vec::new();
+        let mut changed = Vec::new();
+        while let Some(notice) = self.engine.poll_notice() {
+            match notice {
+                Notice::JobChanged(id) if !changed.contains(&id) => changed.push(id),
+                Notice::JobChanged(_) => {}
+                Notice::JobEnded(id) => ended.push(id),
+            }
+        }
+        for id in changed.iter().chain(&ended) {
+            if let (Some(watcher), Ok(view)) = (self.watchers.get(id), self.view(*id)) {
+                watcher.send_replace(view);
+            }
+        }
+        for id in ended {
+            self.watchers.remove(&id);
+            tracing::info!(job = %id, "the job has ended");
+        }
+        self.watchers.retain(|_, watcher| watcher.receiver_count() > 0);
+    }
+
+    /// Stops every fetch and waits until what was written is durable.
+    async fn rest(mut self) {
+        self.executor.stop();
+        self.tasks.close();
+        let drain = async {
+            loop {
+                tokio::select! {
+                    () = self.tasks.wait() => break,
+                    input = self.inputs.recv() => if input.is_none() { break },
+                    opened = self.opened.recv() => if opened.is_none() { break },
+                }
+            }
+        };
+        if tokio::time::timeout(DRAIN, drain).await.is_err() {
+            tracing::warn!(
+                "some transfers did not end in time; what they wrote since their last commit is fetched again"
+            );
+        }
+    }
+
+    fn view(&self, id: JobId) -> Result<JobView, Refusal> {
+        let job = self.engine.job(id).ok_or(Refusal::Command(eddy_engine::engine::CommandError::NoSuchJob))?;
+        Ok(view::job(job, self.clock()))
+    }
+
+    fn clock(&self) -> view::Clock {
+        view::Clock { now: self.now() }
+    }
+
+    fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Now { mono: self.started.elapsed(), wall: wall.as_secs().cast_signed() }
+    }
+}
+
+async fn sleep(timer: Option<Duration>) {
+    match timer {
+        Some(duration) => tokio::time::sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,87 @@
+//! What others may ask of the driver.
+
+use eddy_engine::engine::CommandError;
+use eddy_engine::{JobId, JobSpec};
+use eddy_wire::api::JobView;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// What may be done to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// Let it run.
+    Resume,
+    /// Stop it and keep everything.
+    Suspend,
+    /// Stop it and leave nothing behind.
+    Cancel,
+    /// Deliver what is whole and end it.
+    Complete,
+}
+
+/// Why the driver did not do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The engine refused.
+    #[error(transparent)]
+    Command(CommandError),
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+pub(super) enum Command {
+    Create { spec: JobSpec, start: bool, answer: oneshot::Sender<Result<JobView, Refusal>> },
+    Act { job: JobId, act: Act, answer: oneshot::Sender<Result<JobView, Refusal>> },
+    View { job: JobId, answer: oneshot::Sender<Result<JobView, Refusal>> },
+    List { answer: oneshot::Sender<Vec<JobView>> },
+    Watch { job: JobId, answer: oneshot::Sender<Result<watch::Receiver<JobView>, Refusal>> },
+    IsBusy { answer: oneshot::Sender<bool> },
+}
+
+/// The way to the driver. A command that was sent is carried out whole, even if its asker goes away.
+#[derive(Debug, Clone)]
+pub struct DriverHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+impl DriverHandle {
+    pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
+        Self { commands }
+    }
+
+    /// Makes a job; durable when this returns.
+    pub async fn create(&self, spec: JobSpec, start: bool) -> Result<JobView, Refusal> {
+        self.ask(|answer| Command::Create { spec, start, answer }).await?
+    }
+
+    /// Does something to a job.
+    pub async fn act(&self, job: JobId, act: Act) -> Result<JobView, Refusal> {
+        self.ask(|answer| Command::Act { job, act, answer }).await?
+    }
+
+    /// One job.
+    pub async fn view(&self, job: JobId) -> Result<JobView, Refusal> {
+        self.ask(|answer| Command::View { job, answer }).await?
+    }
+
+    /// All jobs, oldest first.
+    pub async fn list(&self) -> Result<Vec<JobView>, Refusal> {
+        self.ask(|answer| Command::List { answer }).await
+    }
+
+    /// Follows a job; the sender is dropped after the last view.
+    pub async fn watch(&self, job: JobId) -> Result<watch::Receiver<JobView>, Refusal> {
+        self.ask(|answer| Command::Watch { job, answer }).await?
+    }
+
+    /// Whether some job runs or will run by itself.
+    pub async fn is_busy(&self) -> Result<bool, Refusal> {
+        self.ask(|answer| Command::IsBusy { answer }).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        self.commands.send(command(answer)).await.map_err(|_| Refusal::Stopping)?;
+        answered.await.map_err(|_| Refusal::Stopping)
+    }
+}

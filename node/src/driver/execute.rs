@@ -1,0 +1,406 @@
+//! Carries the engine's effects out: in order, and the durable ones before anything that follows.
+
+use super::DriverParts;
+use crate::deliver::{Destination, StageError};
+use crate::origin::{Opened, Origin, OriginBody, OriginError, OriginRequest, Span};
+use crate::peer::Peers;
+use crate::transfer::open::OpenEntity;
+use crate::transfer::origin::{OriginFetch, userinfo};
+use crate::transfer::peer::PeerFetch;
+use crate::transfer::progress::Progress;
+use crate::transfer::{self, failure};
+use eddy_cache::{Account, Delivered, LedgerEntry, NewEntity, Privacy, Source, Store};
+use eddy_content::digest::ExpectedDigest;
+use eddy_content::http::{Asked, Representation};
+use eddy_content::{BlockSet, ResourceUrl};
+use eddy_engine::port::{ContactMethod, Contacted, StagedFile};
+use eddy_engine::{Effect, Engine, Failure, FetchId, FileRef, FileSpec, Input, JobRecord};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a peer may take to say what it holds; the planner gives up waiting sooner.
+const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What is to become of a parked body.
+enum Parked {
+    Pump { open: OpenEntity, blocks: Range<u32> },
+    Stream { destination: Destination, digests: Vec<ExpectedDigest> },
+}
+
+/// A fetch into an open entity.
+enum Work {
+    Origin(Origin, OriginFetch),
+    Peer(Peers, PeerFetch),
+}
+
+/// An entity that a task has opened for a file.
+pub(super) struct OpenedFile {
+    file: FileRef,
+    result: Result<OpenEntity, Failure>,
+}
+
+pub(super) struct Executor {
+    store: Store,
+    origin: Origin,
+    peers: Option<Peers>,
+    inputs: mpsc::Sender<Input>,
+    opened: mpsc::Sender<OpenedFile>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    open: HashMap<FileRef, OpenEntity>,
+    fetches: HashMap<FetchId, CancellationToken>,
+    parked: HashMap<FetchId, oneshot::Sender<Parked>>,
+}
+
+impl Executor {
+    pub(super) fn new(
+        parts: DriverParts,
+        inputs: mpsc::Sender<Input>,
+        opened: mpsc::Sender<OpenedFile>,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let DriverParts { store, origin, peers, .. } = parts;
+        let (open, fetches, parked) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { store, origin, peers, inputs, opened, tasks, shutdown, open, fetches, parked }
+    }
+
+    /// Ends every fetch and lets every entity go.
+    pub(super) fn stop(&mut self) {
+        self.fetches.values().for_each(CancellationToken::cancel);
+        self.parked.clear();
+        self.open.clear();
+    }
+
+    /// Enters an entity that was opened; what to tell the engine.
+    pub(super) fn on_opened(&mut self, opened: OpenedFile) -> Input {
+        let OpenedFile { file, result } = opened;
+        let result = result.map(|open| {
+            let held = open.entity.held();
+            self.open.insert(file, open);
+            held
+        });
+        Input::Opened { file, result }
+    }
+
+    pub(super) async fn execute(&mut self, engine: &Engine, effect: Effect) {
+        match effect {
+            Effect::Persist(record) => self.persist(*record).await,
+            Effect::Erase(job) => {
+                let store = self.store.clone();
+                self.durable(job, "forget", move || store.remove_job(job.0).map(|_| ()).map_err(|e| e.to_string()))
+                    .await;
+            }
+            Effect::Prepare { file } => self.prepare(engine, file),
+            Effect::Contact { fetch, file, url, credentials, method } => {
+                let mut request = OriginRequest::new(url, asked(method));
+                request.credentials = userinfo(credentials);
+                self.contact(fetch, file, request);
+            }
+            Effect::Open { file, entity, requested_url, shareable, last_modified, digests } => {
+                let privacy = if shareable { Privacy::Shareable } else { Privacy::Private };
+                self.open_entity(file, NewEntity { entity, requested_url, privacy, last_modified, digests });
+            }
+            Effect::Ask { file, peers } => self.ask(file, peers),
+            Effect::Pump { fetch, file, blocks } => {
+                if let (Some(parked), Some(open)) = (self.parked.remove(&fetch), self.open.get(&file)) {
+                    // The contact's task is gone when its body broke meanwhile; it has said so.
+                    let _ = parked.send(Parked::Pump { open: open.clone(), blocks });
+                }
+            }
+            Effect::Stream { fetch, file, digests } => {
+                if let (Some(parked), Some(destination)) = (self.parked.remove(&fetch), destination(engine, file)) {
+                    let _ = parked.send(Parked::Stream { destination, digests });
+                }
+            }
+            Effect::FetchOrigin { fetch, file, credentials, blocks, ranges } => {
+                let order = OriginFetch { blocks, ranges, credentials };
+                self.fetch(fetch, file, Work::Origin(self.origin.clone(), order));
+            }
+            Effect::FetchPeer { fetch, file, peer, blocks } => {
+                if let Some(peers) = self.peers.clone() {
+                    self.fetch(fetch, file, Work::Peer(peers, PeerFetch { peer, blocks }));
+                }
+            }
+            Effect::Abort { fetch } => {
+                self.parked.remove(&fetch);
+                if let Some(cancel) = self.fetches.remove(&fetch) {
+                    cancel.cancel();
+                }
+            }
+            Effect::Stage { file, digests } => self.stage(engine, file, digests),
+            Effect::Publish { file } => self.publish(engine, file),
+            Effect::Discard { file } => {
+                if let Some(destination) = destination(engine, file) {
+                    let _ = tokio::task::spawn_blocking(move || destination.discard()).await;
+                }
+            }
+            Effect::Release { file } => {
+                self.open.remove(&file);
+            }
+        }
+    }
+
+    async fn persist(&self, record: JobRecord) {
+        let store = self.store.clone();
+        let job = record.id;
+        let row = match postcard::to_stdvec(&record) {
+            Ok(row) => row,
+            Err(error) => {
+                tracing::error!(%job, %error, "a job cannot be written down");
+                return;
+            }
+        };
+        self.durable(job, "write down", move || store.put_job(job.0, &row).map_err(|e| e.to_string())).await;
+    }
+
+    /// Does something durable before the next effect. A disk that fails is said loudly; the job goes on in memory, and the
+    /// next change tries again.
+    async fn durable(
+        &self,
+        job: eddy_engine::JobId,
+        what: &str,
+        work: impl FnOnce() -> Result<(), String> + Send + 'static,
+    ) {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%job, %error, "cannot {what} the job"),
+            Err(_) => tracing::error!(%job, "the thread that should {what} the job died"),
+        }
+    }
+
+    fn prepare(&self, engine: &Engine, file: FileRef) {
+        let (Some(spec), Some(destination)) = (spec(engine, file), destination(engine, file)) else { return };
+        let (store, url, overwrite) = (self.store.clone(), spec.url.clone(), spec.overwrite);
+        self.answer(move || Input::Prepared {
+            file,
+            result: destination
+                .check(overwrite)
+                .map(|()| store.latest(&url).ok().flatten().is_some_and(|record| record.held_blocks > 0)),
+        });
+    }
+
+    fn contact(&mut self, fetch: FetchId, file: FileRef, request: OriginRequest) {
+        let (origin, inputs) = (self.origin.clone(), self.inputs.clone());
+        let cancel = self.token(fetch);
+        let (order, ordered) = oneshot::channel();
+        self.parked.insert(fetch, order);
+        self.tasks.spawn(async move {
+            let _done = cancel.clone().drop_guard();
+            let opened = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                opened = first_answer(&origin, request) => opened,
+            };
+            let (facts, body) = match facts(opened) {
+                Ok(parts) => parts,
+                Err(failure) => {
+                    let _ = inputs.send(Input::Contacted { fetch, result: Err(failure) }).await;
+                    return;
+                }
+            };
+            let last_modified = facts.last_modified;
+            let _ = inputs.send(Input::Contacted { fetch, result: Ok(Box::new(facts)) }).await;
+            let Some((span, body)) = body else { return };
+            let Ok(order) = ordered.await else { return };
+            let mut progress = Progress::new(fetch, inputs.clone());
+            match order {
+                Parked::Pump { open, blocks } => {
+                    let outcome = transfer::origin::pump(body, span, &open, blocks, &mut progress, &cancel).await;
+                    let _ = inputs.send(Input::Ended { fetch, outcome }).await;
+                }
+                Parked::Stream { destination, digests } => {
+                    let stream =
+                        transfer::stream::stream(body, destination, digests, last_modified, &mut progress, &cancel);
+                    let input = match stream.await {
+                        Ok(staged) => Input::Staged { file, result: Ok(staged) },
+                        Err(outcome) => Input::Ended { fetch, outcome },
+                    };
+                    let _ = inputs.send(input).await;
+                }
+            }
+        });
+    }
+
+    fn open_entity(&self, file: FileRef, new: NewEntity) {
+        let (store, opened, inputs, tasks) =
+            (self.store.clone(), self.opened.clone(), self.inputs.clone(), self.tasks.clone());
+        let last_modified = new.last_modified;
+        self.tasks.spawn(async move {
+            let begun = tokio::task::spawn_blocking(move || store.begin(new)).await;
+            let result = match begun {
+                Ok(Ok(entity)) => Ok(OpenEntity::start(file, entity, last_modified, inputs, &tasks)),
+                Ok(Err(error)) => Err(failure::of_admission(&error)),
+                Err(_) => Err(Failure::fatal("internal", "opening the entity died")),
+            };
+            let _ = opened.send(OpenedFile { file, result }).await;
+        });
+    }
+
+    fn ask(&self, file: FileRef, asked: Vec<eddy_engine::Peer>) {
+        let (Some(peers), Some(open)) = (&self.peers, self.open.get(&file)) else { return };
+        for peer in asked {
+            let (peers, inputs, entity) = (peers.clone(), self.inputs.clone(), open.entity.entity().clone());
+            self.tasks.spawn(async move {
+                let asked = tokio::time::timeout(ASK_TIMEOUT, transfer::peer::ask(&peers, peer, &entity)).await;
+                let blocks = asked.unwrap_or_else(|_| BlockSet::new());
+                let _ = inputs.send(Input::Holds { file, peer, blocks }).await;
+            });
+        }
+    }
+
+    /// Spawns a fetch for an open file; it reports its end whatever happens.
+    fn fetch(&mut self, fetch: FetchId, file: FileRef, work: Work) {
+        let Some(open) = self.open.get(&file).cloned() else { return };
+        let (cancel, inputs) = (self.token(fetch), self.inputs.clone());
+        self.tasks.spawn(async move {
+            let _done = cancel.clone().drop_guard();
+            let mut progress = Progress::new(fetch, inputs.clone());
+            let outcome = match work {
+                Work::Origin(origin, order) => {
+                    transfer::origin::fetch(&origin, &open, order, &mut progress, &cancel).await
+                }
+                Work::Peer(peers, order) => transfer::peer::fetch(&peers, &open, order, &mut progress, &cancel).await,
+            };
+            tracing::debug!(fetch = fetch.0, ?outcome, "fetch ended");
+            let _ = inputs.send(Input::Ended { fetch, outcome }).await;
+        });
+    }
+
+    fn stage(&self, engine: &Engine, file: FileRef, digests: Vec<ExpectedDigest>) {
+        let (Some(open), Some(destination)) = (self.open.get(&file).cloned(), destination(engine, file)) else {
+            return;
+        };
+        let store = self.store.clone();
+        self.answer(move || {
+            let staged = destination.stage(&open.entity, &digests, open.last_modified);
+            match staged {
+                Ok(root) => {
+                    let balance = store.balance(open.account()).unwrap_or_default();
+                    let length = open.entity.geometry().length();
+                    let wasted = balance.origin.wasted.total() + balance.peers.wasted.total();
+                    let (origin, peers) = (balance.origin.used, balance.peers.used);
+                    Input::Staged { file, result: Ok(StagedFile { length, root, origin, peers, wasted }) }
+                }
+                Err(StageError::Damaged(blocks)) => Input::Damaged { file, blocks },
+                Err(StageError::Failed(failure)) => Input::Staged { file, result: Err(failure) },
+            }
+        });
+    }
+
+    fn publish(&self, engine: &Engine, file: FileRef) {
+        let Some(job) = engine.job(file.job) else { return };
+        let (Some(spec), Some(destination)) = (spec(engine, file), destination(engine, file)) else { return };
+        let Some(done) = job.files().get(file.file as usize) else { return };
+        let (overwrite, length, bytes) = (spec.overwrite, done.length().unwrap_or_default(), done.bytes());
+        let delivered = Delivered { origin: bytes.origin, peers: bytes.peers, cache: bytes.cache };
+        let (https, name) = (spec.url.is_https(), spec.url.redacted());
+        let account = Account { job: file.job.0, file: file.file };
+        let store = self.store.clone();
+        self.answer(move || {
+            let result = destination.publish(overwrite, length);
+            if result.is_ok() {
+                record_delivery(&store, account, &name, https, length, delivered);
+            }
+            Input::Published { file, result }
+        });
+    }
+
+    /// Runs blocking work and hands its answer in.
+    fn answer(&self, work: impl FnOnce() -> Input + Send + 'static) {
+        let inputs = self.inputs.clone();
+        self.tasks.spawn(async move {
+            if let Ok(input) = tokio::task::spawn_blocking(work).await {
+                let _ = inputs.send(input).await;
+            }
+        });
+    }
+
+    fn token(&mut self, fetch: FetchId) -> CancellationToken {
+        let token = self.shutdown.child_token();
+        self.fetches.retain(|_, known| !known.is_cancelled());
+        self.fetches.insert(fetch, token.clone());
+        token
+    }
+}
+
+/// Writes the delivery into the ledger, once: after a crash a file may be published a second time.
+fn record_delivery(store: &Store, account: Account, name: &str, https: bool, length: u64, delivered: Delivered) {
+    let balance = store.balance(account).unwrap_or_default();
+    if balance.delivered.total() > 0 || length == 0 {
+        return;
+    }
+    let mut entries = Vec::new();
+    // A streamed body never passed through the store; it is accounted for as a whole.
+    let has_streamed = balance.origin.used + balance.peers.used == 0 && delivered.origin > 0;
+    if has_streamed {
+        entries.push(LedgerEntry::Streamed { account, source: Source::Origin { https }, bytes: length });
+    }
+    entries.push(LedgerEntry::Delivered { account, bytes: delivered });
+    let recorded = store.name_account(account, name).and_then(|()| store.record(&entries));
+    if let Err(error) = recorded {
+        tracing::error!(%error, "a delivery is missing in the ledger");
+    }
+}
+
+/// Asks; a file without a first byte cannot satisfy a range (RFC 9110 section 14.1.2), so it is asked for as a whole then.
+async fn first_answer(origin: &Origin, mut request: OriginRequest) -> Result<Opened, OriginError> {
+    let opened = origin.open(&request).await?;
+    if matches!(opened, Opened::Unsatisfiable { .. }) {
+        request.asked = Asked::Whole;
+        return origin.open(&request).await;
+    }
+    Ok(opened)
+}
+
+/// The answer to a first contact, in the engine's terms, and its body.
+fn facts(opened: Result<Opened, OriginError>) -> Result<(Contacted, Option<(Span, OriginBody)>), Failure> {
+    match opened {
+        Ok(Opened::Described { final_url, representation }) => Ok((contacted(final_url, representation, None), None)),
+        Ok(Opened::Body { final_url, representation, span, body }) => {
+            let facts = contacted(final_url, representation, Some((span.start, span.end)));
+            Ok((facts, Some((span, body))))
+        }
+        Ok(Opened::Unsatisfiable { .. }) => {
+            Err(Failure::transient("origin-protocol", "the server refuses the first bytes of the file"))
+        }
+        Ok(Opened::NotModified { .. } | Opened::Changed(_)) => {
+            Err(Failure::transient("origin-protocol", "the server answered a precondition that was not sent"))
+        }
+        Err(error) => Err(failure::of_origin(&error)),
+    }
+}
+
+fn contacted(url: ResourceUrl, facts: Representation, body: Option<(u64, Option<u64>)>) -> Contacted {
+    Contacted {
+        url,
+        validator: facts.validator,
+        length: facts.length,
+        ranges: facts.ranges,
+        storable: facts.storable.is_ok(),
+        shareable: facts.shareable.is_ok(),
+        last_modified: facts.last_modified,
+        digests: facts.digests,
+        body,
+    }
+}
+
+fn asked(method: ContactMethod) -> Asked {
+    match method {
+        ContactMethod::Describe => Asked::Head,
+        ContactMethod::FirstRange { last } => Asked::Range { first: 0, last: Some(last) },
+        ContactMethod::Whole => Asked::Whole,
+    }
+}
+
+fn spec(engine: &Engine, file: FileRef) -> Option<&FileSpec> {
+    engine.job(file.job)?.spec().files.get(file.file as usize)
+}
+
+fn destination(engine: &Engine, file: FileRef) -> Option<Destination> {
+    spec(engine, file).map(|spec| Destination::new(file, &spec.destination))
+}

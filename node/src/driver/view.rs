@@ -1,0 +1,124 @@
+//! The engine's jobs as the API shows them.
+
+use eddy_engine::file::File;
+use eddy_engine::job::live::Job;
+use eddy_engine::port::Failure;
+use eddy_engine::{Finish, JobState, Now, Priority};
+use eddy_wire::api;
+use eddy_wire::catalogue::ErrorCode;
+
+/// The moment of a view.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    pub(super) now: Now,
+}
+
+/// A job as it stands now.
+pub(super) fn job(job: &Job, clock: Clock) -> api::JobView {
+    let now = clock.now.mono;
+    let remaining = job.length().map(|length| length.saturating_sub(job.done()));
+    let is_moving = job.state() == JobState::Transferring;
+    let wall_ms = |seconds: i64| u64::try_from(seconds).unwrap_or_default().saturating_mul(1000);
+    api::JobView {
+        id: job.id().to_string(),
+        name: job.spec().name.clone(),
+        state: state(job.state()),
+        priority: priority(job.spec().priority),
+        finish: match job.spec().finish {
+            Finish::Auto => api::Finish::Auto,
+            Finish::Manual => api::Finish::Manual,
+        },
+        peers: api::PeerUse { fetch: job.spec().peers.fetch, share: job.spec().peers.share },
+        created_unix_ms: wall_ms(job.created()),
+        files: job.files().iter().map(file).collect(),
+        rate: if is_moving { job.meter().rate(now) as u64 } else { 0 },
+        eta_seconds: remaining
+            .filter(|_| is_moving)
+            .and_then(|left| job.meter().eta(now, left))
+            .map(|eta| eta.as_secs()),
+        error: job.failure().map(problem),
+        next_attempt_unix_ms: job
+            .retry_at()
+            .map(|at| wall_ms(clock.now.wall).saturating_add(at.saturating_sub(now).as_millis() as u64)),
+    }
+}
+
+fn file(file: &File) -> api::FileView {
+    let bytes = file.bytes();
+    let is_failed = file.failure().is_some();
+    let has_digest = !file.spec().digests.is_empty();
+    api::FileView {
+        url: file.spec().url.redacted(),
+        destination: file.spec().destination.clone(),
+        state: match () {
+            () if file.is_published() => api::FileState::Delivered,
+            () if is_failed => api::FileState::Failed,
+            () if file.is_staged() => api::FileState::Transferred,
+            () if bytes.total() > 0 || file.length().is_some() => api::FileState::Transferring,
+            () => api::FileState::Waiting,
+        },
+        length: file.length(),
+        done: file.done(),
+        sources: api::Sources { origin: bytes.origin, peers: bytes.peers, cache: bytes.cache },
+        wasted: file.wasted(),
+        blake3: file.root().map(|root| root.to_hex()),
+        digest: match (has_digest, file.is_staged(), file.failure()) {
+            (false, ..) => api::DigestCheck::None,
+            (true, true, _) => api::DigestCheck::Holds,
+            (true, false, Some(failure)) if failure.code == ErrorCode::DigestMismatch.entry().code => {
+                api::DigestCheck::Differs
+            }
+            (true, false, _) => api::DigestCheck::Pending,
+        },
+        trust: trust(file, has_digest),
+        origin_reason: file.origin_reason().map(str::to_owned),
+    }
+}
+
+/// On whose word the bytes are the origin's: the weakest source that contributed (design/20-trust, rung).
+fn trust(file: &File, has_digest: bool) -> Option<String> {
+    let bytes = file.bytes();
+    if !file.is_staged() {
+        return None;
+    }
+    let https = file.spec().url.is_https();
+    Some(
+        match () {
+            () if has_digest => "the digest that the job names",
+            () if file.has_origin_digest() => "a digest that the origin names",
+            () if bytes.peers > 0 => "one member's signed statement",
+            () if bytes.total() == 0 => return None,
+            () if https => "this node's own TLS connection to the origin",
+            () => "this node's own plain connection to the origin",
+        }
+        .to_owned(),
+    )
+}
+
+pub(super) fn problem(failure: &Failure) -> api::Problem {
+    let row = ErrorCode::parse(&failure.code).unwrap_or(ErrorCode::Internal);
+    api::Problem::new(row, failure.detail.clone())
+}
+
+fn state(state: JobState) -> api::JobState {
+    match state {
+        JobState::Queued => api::JobState::Queued,
+        JobState::Connecting => api::JobState::Connecting,
+        JobState::Transferring => api::JobState::Transferring,
+        JobState::Suspended => api::JobState::Suspended,
+        JobState::Error => api::JobState::Error,
+        JobState::TransientError => api::JobState::TransientError,
+        JobState::Transferred => api::JobState::Transferred,
+        JobState::Acknowledged => api::JobState::Acknowledged,
+        JobState::Cancelled => api::JobState::Cancelled,
+    }
+}
+
+fn priority(priority: Priority) -> api::Priority {
+    match priority {
+        Priority::Foreground => api::Priority::Foreground,
+        Priority::High => api::Priority::High,
+        Priority::Normal => api::Priority::Normal,
+        Priority::Low => api::Priority::Low,
+    }
+}

@@ -1,0 +1,215 @@
+//! Discovery and peers together: hints become dials, dials become peers, peers become inputs of the engine.
+
+use crate::config::PeerSettings;
+use crate::group::Group;
+use crate::identity::Identity;
+use crate::peer::{PeerEvent, PeerSummary, Peers, PeersConfig, PeersError};
+use eddy_cache::Store;
+use eddy_discovery::{Discovery, DiscoveryConfig, DiscoveryError, DiscoveryEvent, Mdns, Summary};
+use eddy_engine::{Input, Peer};
+use eddy_wire::node_id::NodeId;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a dial may take before the neighbour counts as unreachable.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why the node has no way to peers though it has a group.
+#[derive(Debug, thiserror::Error)]
+pub enum NeighbourhoodError {
+    /// The QUIC endpoint.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
+    /// The store cannot be made to know the group's names of what it holds.
+    #[error("cannot name the cache's entities for the group")]
+    Lookup(#[source] eddy_cache::StoreError),
+    /// Discovery.
+    #[error(transparent)]
+    Discovery(#[from] DiscoveryError),
+}
+
+/// What a neighbourhood is made of.
+pub struct Parts<'a> {
+    /// Who this node is.
+    pub identity: &'a Identity,
+    /// Who its peers are.
+    pub group: &'a Group,
+    /// What it serves them from.
+    pub store: &'a Store,
+    /// What the administrator set.
+    pub settings: &'a PeerSettings,
+}
+
+/// The peers of this node, found and connected by themselves.
+pub struct Neighbourhood {
+    peers: Peers,
+    discovery: Arc<Discovery>,
+    has_sources: bool,
+    inputs: Option<oneshot::Sender<mpsc::Sender<Input>>>,
+    tasks: TaskTracker,
+}
+
+/// What can be seen of the neighbourhood.
+#[derive(Clone)]
+pub struct NeighbourhoodView {
+    peers: Peers,
+    discovery: Arc<Discovery>,
+    mdns: Mdns,
+}
+
+/// Starts the endpoint and discovery.
+pub async fn start(parts: Parts<'_>, stop: CancellationToken) -> Result<Neighbourhood, NeighbourhoodError> {
+    let (store, secret) = (parts.store.clone(), parts.group.lookup_secret());
+    let named = tokio::task::spawn_blocking(move || store.set_lookup_secret(Some(secret))).await;
+    named.unwrap_or(Err(eddy_cache::StoreError::Closing)).map_err(NeighbourhoodError::Lookup)?;
+    let listen = parts.settings.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+    let config = PeersConfig { listen, ..PeersConfig::default() };
+    let (peers, peer_events) =
+        Peers::start(config, parts.identity, parts.group, parts.store.clone(), stop.clone()).await?;
+    let mdns = if parts.settings.mdns.unwrap_or(true) { Mdns::On } else { Mdns::Off };
+    let (discovery, hints) = Discovery::start(DiscoveryConfig {
+        key: parts.identity.node_id().0,
+        quic_port: peers.port(),
+        mdns,
+        static_peers: parts.settings.known.clone(),
+    })?;
+    let discovery = Arc::new(discovery);
+    let has_sources = mdns == Mdns::On || !parts.settings.known.is_empty();
+    let (inputs, awaited) = oneshot::channel();
+    let tasks = TaskTracker::new();
+    let dialler =
+        Dialler { peers: peers.clone(), discovery: discovery.clone(), tasks: tasks.clone(), stop: stop.clone() };
+    tasks.spawn(stop.clone().run_until_cancelled_owned(dialler.run(hints)));
+    tasks.spawn(stop.run_until_cancelled_owned(report(peer_events, discovery.clone(), awaited)));
+    tracing::info!(port = peers.port(), "peers are served");
+    Ok(Neighbourhood { peers, discovery, has_sources, inputs: Some(inputs), tasks })
+}
+
+impl Neighbourhood {
+    /// The peers.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+
+    /// Whether discovery may find any.
+    #[must_use]
+    pub fn may_find_peers(&self) -> bool {
+        self.has_sources
+    }
+
+    /// Names the engine's inputs, to which peers are reported from now on, those before included.
+    pub fn report_to(&mut self, inputs: mpsc::Sender<Input>) {
+        if let Some(awaiting) = self.inputs.take() {
+            let _ = awaiting.send(inputs);
+        }
+    }
+
+    /// What can be seen.
+    #[must_use]
+    pub fn view(&self) -> NeighbourhoodView {
+        let mdns = if self.has_sources { Mdns::On } else { Mdns::Off };
+        NeighbourhoodView { peers: self.peers.clone(), discovery: self.discovery.clone(), mdns }
+    }
+
+    /// Says goodbye to every peer.
+    pub async fn close(self) {
+        self.peers.close().await;
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl NeighbourhoodView {
+    /// The peers that are connected.
+    #[must_use]
+    pub fn connected(&self) -> Vec<PeerSummary> {
+        self.peers.connected()
+    }
+
+    /// The UDP port at which this node serves.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.peers.port()
+    }
+
+    /// The figures of discovery.
+    #[must_use]
+    pub fn discovery(&self) -> Summary {
+        self.discovery.summary()
+    }
+
+    /// Why there is no peer, if there is none.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        if !self.connected().is_empty() {
+            return None;
+        }
+        let counts = self.discovery().neighbours;
+        let found = counts.lost + counts.dialling + counts.waiting;
+        Some(match (self.mdns, found) {
+            (Mdns::Off, 0) => "multicast is off and no peer is named in the configuration".to_owned(),
+            (Mdns::On, 0) => "no neighbour has been heard of on this network yet".to_owned(),
+            (_, found) => format!("{found} neighbours were heard of, none has proved to be in the group yet"),
+        })
+    }
+}
+
+/// Turns hints into dials.
+struct Dialler {
+    peers: Peers,
+    discovery: Arc<Discovery>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Dialler {
+    async fn run(self, mut hints: mpsc::Receiver<DiscoveryEvent>) {
+        while let Some(hint) = hints.recv().await {
+            let DiscoveryEvent::Dial { candidate, address } = hint else { continue };
+            let (peers, discovery) = (self.peers.clone(), self.discovery.clone());
+            // Bounded by discovery itself: five dials a second, each at most ten seconds.
+            self.tasks.spawn(self.stop.clone().run_until_cancelled_owned(async move {
+                let dial = peers.connect(address, candidate.map(NodeId));
+                match tokio::time::timeout(DIAL_TIMEOUT, dial).await {
+                    Ok(Ok(node)) => discovery.on_proven(node.0, address),
+                    Ok(Err(error)) => {
+                        tracing::debug!(%address, %error, "a neighbour is no peer");
+                        discovery.on_failed(address);
+                    }
+                    Err(_) => discovery.on_failed(address),
+                }
+            }));
+        }
+    }
+}
+
+/// Tells the engine and discovery who comes and goes.
+async fn report(
+    mut events: mpsc::Receiver<PeerEvent>,
+    discovery: Arc<Discovery>,
+    inputs: oneshot::Receiver<mpsc::Sender<Input>>,
+) {
+    let Ok(inputs) = inputs.await else { return };
+    while let Some(event) = events.recv().await {
+        let input = match event {
+            PeerEvent::Up { node, address } => {
+                discovery.on_proven(node.0, address);
+                tracing::info!(peer = %node, %address, "peer connected");
+                Input::PeerUp(Peer(node.0))
+            }
+            PeerEvent::Down { node, reason } => {
+                discovery.on_lost(node.0);
+                tracing::info!(peer = %node, %reason, "peer gone");
+                Input::PeerDown(Peer(node.0))
+            }
+        };
+        if inputs.send(input).await.is_err() {
+            return;
+        }
+    }
+}

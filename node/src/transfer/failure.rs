@@ -1,0 +1,86 @@
+//! What went wrong on the way, in the engine's terms: class, row of the catalogue, what happened.
+
+use super::sink::SinkFault;
+use crate::deliver::{code, refusal};
+use crate::origin::{Cause, OriginError, Retry, TlsFault};
+use eddy_cache::{AdmitError, CommitError, WriteError};
+use eddy_engine::port::{FetchOutcome, PeerFault};
+use eddy_engine::{Failure, FailureClass};
+use eddy_wire::catalogue::ErrorCode;
+
+/// A failed question or body.
+#[must_use]
+pub fn of_origin(error: &OriginError) -> Failure {
+    let row = row_of(&error.cause);
+    let retry_after = match error.retry() {
+        Retry::Transient { after } => after,
+        Retry::Permanent => None,
+    };
+    let class = match (&error.cause, error.retry()) {
+        (Cause::Dns { .. } | Cause::Refused | Cause::Unreachable | Cause::Connect(_), _) => FailureClass::Unreachable,
+        (_, Retry::Transient { .. }) => FailureClass::Transient,
+        (_, Retry::Permanent) => FailureClass::Fatal,
+    };
+    Failure { class, retry_after, ..refusal(row, error.to_string()) }
+}
+
+fn row_of(cause: &Cause) -> ErrorCode {
+    match cause {
+        Cause::Dns { .. } => ErrorCode::NameNotResolved,
+        Cause::Refused => ErrorCode::ConnectionRefused,
+        Cause::Unreachable | Cause::Connect(_) | Cause::Address { .. } => ErrorCode::HostUnreachable,
+        Cause::Tls(TlsFault::Expired | TlsFault::NotYetValid) => ErrorCode::TlsExpired,
+        Cause::Tls(TlsFault::UnknownIssuer | TlsFault::Revoked) => ErrorCode::TlsUntrusted,
+        Cause::Tls(TlsFault::WrongName) => ErrorCode::TlsWrongName,
+        Cause::Tls(TlsFault::Certificate(_) | TlsFault::Handshake(_)) => ErrorCode::TlsFailed,
+        Cause::Timeout(_) => ErrorCode::OriginTimeout,
+        Cause::Reset | Cause::ClosedEarly { .. } => ErrorCode::ConnectionLost,
+        Cause::Status { status, .. } => ErrorCode::from_http_status(*status).unwrap_or(ErrorCode::OriginProtocol),
+        Cause::Protocol(_) | Cause::Malformed(_) | Cause::HeadTooLarge => ErrorCode::OriginProtocol,
+        Cause::TooManyRedirects { .. } | Cause::Downgrade | Cause::BadRedirect(_) => ErrorCode::HttpRedirect,
+        Cause::TooLong => ErrorCode::LengthMismatch,
+        Cause::BadHeader(_) => ErrorCode::BadRequest,
+        Cause::Setup(_) => ErrorCode::Internal,
+    }
+}
+
+/// An entity that the store does not take in.
+#[must_use]
+pub fn of_admission(error: &AdmitError) -> Failure {
+    let (class, row) = match error {
+        // The engine streams such a file past the cache.
+        AdmitError::TooLarge { .. } | AdmitError::BeyondProtocol { .. } | AdmitError::NoRoom { .. } => {
+            (FailureClass::Disk, ErrorCode::CacheTooSmall)
+        }
+        AdmitError::Disk(disk) if disk.kind() == eddy_cache::FaultKind::Full => {
+            (FailureClass::Disk, ErrorCode::DiskFull)
+        }
+        _ => (FailureClass::Disk, ErrorCode::DiskFailed),
+    };
+    Failure { class, ..refusal(row, error.to_string()) }
+}
+
+/// Blocks that could not be made durable: they are fetched again when the disk is well (C-08).
+#[must_use]
+pub fn of_commit(error: &CommitError) -> Failure {
+    Failure { class: FailureClass::Disk, ..refusal(ErrorCode::DiskFailed, error.to_string()) }
+}
+
+/// How a fetch whose writing thread failed has ended.
+#[must_use]
+pub fn of_sink(fault: &SinkFault, is_from_peer: bool) -> FetchOutcome {
+    match fault {
+        SinkFault::Write(WriteError::Disk(disk)) => {
+            let is_full = disk.kind() == eddy_cache::FaultKind::Full;
+            let row = if is_full { ErrorCode::DiskFull } else { ErrorCode::DiskFailed };
+            FetchOutcome::Failed(Failure { class: FailureClass::Disk, ..refusal(row, disk.to_string()) })
+        }
+        SinkFault::Write(_) if is_from_peer => FetchOutcome::PeerFailed(PeerFault::Lied),
+        SinkFault::Write(error) => {
+            FetchOutcome::Failed(Failure::transient(code(ErrorCode::OriginProtocol), error.to_string()))
+        }
+        SinkFault::NoRun | SinkFault::Died => {
+            FetchOutcome::Failed(Failure::transient(code(ErrorCode::Internal), "the writing thread of a transfer died"))
+        }
+    }
+}

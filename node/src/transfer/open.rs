@@ -1,0 +1,122 @@
+//! An open entity of a job's file, and the task that makes its blocks durable.
+//!
+//! Commits of one entity are made by one task: fetches that end together share a commit, and the disk's flush never stalls
+//! a writer.
+
+use eddy_cache::{Account, EntityHandle};
+use eddy_content::BlockSet;
+use eddy_engine::{Failure, FileRef, Input};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_util::task::TaskTracker;
+
+/// How much is written before it is made durable without being asked (C-01).
+const COMMIT_EVERY_BYTES: u64 = 64 * 1024 * 1024;
+/// How long something written waits to be made durable (C-01).
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+/// Fetches that may wait for a commit.
+const WAITING: usize = 64;
+
+/// Where fetches of one file bring their blocks.
+#[derive(Debug, Clone)]
+pub struct OpenEntity {
+    /// The file.
+    pub file: FileRef,
+    /// The entity in the store.
+    pub entity: EntityHandle,
+    /// For the delivered file's time.
+    pub last_modified: Option<i64>,
+    written: Arc<AtomicU64>,
+    wake: Arc<Notify>,
+    commits: mpsc::Sender<oneshot::Sender<Result<(), Failure>>>,
+}
+
+impl OpenEntity {
+    /// Opens a file's entity and starts its committing task, which ends when the last clone is dropped.
+    pub fn start(
+        file: FileRef,
+        entity: EntityHandle,
+        last_modified: Option<i64>,
+        inputs: mpsc::Sender<Input>,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let (commits, requests) = mpsc::channel(WAITING);
+        let wake = Arc::new(Notify::new());
+        let written = Arc::new(AtomicU64::new(0));
+        let open =
+            Self { file, entity: entity.clone(), last_modified, written: written.clone(), wake: wake.clone(), commits };
+        tasks.spawn(commit_loop(file, entity, requests, inputs, written, wake));
+        open
+    }
+
+    /// The ledger's name of the file.
+    #[must_use]
+    pub fn account(&self) -> Account {
+        Account { job: self.file.job.0, file: self.file.file }
+    }
+
+    /// Bytes were written and wait to be made durable.
+    pub fn on_written(&self, bytes: u64) {
+        let before = self.written.fetch_add(bytes, Ordering::Relaxed);
+        if before < COMMIT_EVERY_BYTES && before + bytes >= COMMIT_EVERY_BYTES {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Makes everything that was written durable and tells the engine. Cancel safe: the commit goes on.
+    pub async fn commit(&self) -> Result<(), Failure> {
+        let (answer, answered) = oneshot::channel();
+        let stopped = || Failure::transient("shutting-down", "the node is stopping");
+        self.commits.send(answer).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+}
+
+async fn commit_loop(
+    file: FileRef,
+    entity: EntityHandle,
+    mut requests: mpsc::Receiver<oneshot::Sender<Result<(), Failure>>>,
+    inputs: mpsc::Sender<Input>,
+    written: Arc<AtomicU64>,
+    wake: Arc<Notify>,
+) {
+    let mut waiting = Vec::new();
+    loop {
+        tokio::select! {
+            request = requests.recv() => match request {
+                Some(request) => waiting.push(request),
+                None => break,
+            },
+            () = wake.notified() => {}
+            () = tokio::time::sleep(COMMIT_EVERY) => {}
+        }
+        while let Ok(request) = requests.try_recv() {
+            waiting.push(request);
+        }
+        if written.swap(0, Ordering::Relaxed) == 0 && waiting.is_empty() {
+            continue;
+        }
+        let outcome = commit_once(file, &entity, &inputs).await;
+        for request in waiting.drain(..) {
+            // A fetch that was aborted no longer waits.
+            let _ = request.send(outcome.clone());
+        }
+    }
+    // The last word: what was written is not thrown away because nobody asked.
+    let _ = commit_once(file, &entity, &inputs).await;
+}
+
+async fn commit_once(file: FileRef, entity: &EntityHandle, inputs: &mpsc::Sender<Input>) -> Result<(), Failure> {
+    let committing = entity.clone();
+    let outcome = tokio::task::spawn_blocking(move || committing.commit().map(|_| committing.held())).await;
+    let held: BlockSet = match outcome {
+        Ok(Ok(held)) => held,
+        Ok(Err(error)) => return Err(super::failure::of_commit(&error)),
+        Err(_) => return Err(Failure::fatal("internal", "the commit of a transfer died")),
+    };
+    // All held blocks, not only the new ones: another job may be filling the same entity.
+    let _ = inputs.send(Input::Committed { file, blocks: held }).await;
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! The blocking half of a fetch: hash, verify, write.
+//!
+//! The block itself is verified in `eddy_cache::RunWriter`, before a byte of it is written; this is the thread around it.
+
+use super::open::OpenEntity;
+use bytes::Bytes;
+use eddy_cache::{RunWriter, Source, StoredStatement, WriteError};
+use eddy_content::BlockHash;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Pieces between the reactor and the disk: enough to ride out one slow write, little enough to hold in memory.
+const QUEUE: usize = 16;
+
+/// One thing for the writing thread.
+#[derive(Debug)]
+enum Piece {
+    /// A run begins; from a peer with the hashes that its blocks must have.
+    Run { first_block: u32, hashes: Option<Vec<BlockHash>>, statements: Vec<StoredStatement> },
+    /// Bytes of the run, in order.
+    Bytes(Bytes),
+}
+
+/// Why the writing thread takes nothing more.
+#[derive(Debug)]
+pub enum SinkFault {
+    /// A block was not what was promised, or the disk refused.
+    Write(WriteError),
+    /// Bytes came before any run.
+    NoRun,
+    /// The thread died.
+    Died,
+}
+
+/// The reactor's end of a writing thread.
+#[derive(Debug)]
+pub struct Sink {
+    pieces: mpsc::Sender<Piece>,
+    thread: JoinHandle<Result<(), SinkFault>>,
+}
+
+impl Sink {
+    /// Starts a writing thread for one fetch of the open file.
+    #[must_use]
+    pub fn start(open: &OpenEntity, source: Source) -> Self {
+        let (pieces, queue) = mpsc::channel(QUEUE);
+        let open = open.clone();
+        let thread = tokio::task::spawn_blocking(move || write_all(&open, source, queue));
+        Self { pieces, thread }
+    }
+
+    /// Begins a run of blocks from the origin.
+    pub async fn begin(&self, first_block: u32) -> bool {
+        self.pieces.send(Piece::Run { first_block, hashes: None, statements: Vec::new() }).await.is_ok()
+    }
+
+    /// Begins a run of blocks that must have these hashes; the statements are kept beside them.
+    pub async fn begin_verified(
+        &self,
+        first_block: u32,
+        hashes: Vec<BlockHash>,
+        statements: Vec<StoredStatement>,
+    ) -> bool {
+        self.pieces.send(Piece::Run { first_block, hashes: Some(hashes), statements }).await.is_ok()
+    }
+
+    /// Hands bytes over; false when the thread takes nothing more, and [`Self::finish`] says why.
+    ///
+    /// Waits while the disk is behind. Not cancel safe: the bytes may be handed over or not.
+    pub async fn push(&self, bytes: Bytes) -> bool {
+        self.pieces.send(Piece::Bytes(bytes)).await.is_ok()
+    }
+
+    /// Ends the thread, keeping the whole blocks that were written.
+    pub async fn finish(self) -> Result<(), SinkFault> {
+        drop(self.pieces);
+        self.thread.await.unwrap_or(Err(SinkFault::Died))
+    }
+}
+
+fn write_all(open: &OpenEntity, source: Source, mut queue: mpsc::Receiver<Piece>) -> Result<(), SinkFault> {
+    let mut writer: Option<RunWriter> = None;
+    while let Some(piece) = queue.blocking_recv() {
+        match piece {
+            Piece::Run { first_block, hashes, statements } => {
+                finish(writer.take())?;
+                if !statements.is_empty() {
+                    open.entity.put_statements(&statements);
+                }
+                let run = open.entity.writer(first_block, source, open.account());
+                writer = Some(match hashes {
+                    Some(hashes) => run.expect(hashes),
+                    None => run,
+                });
+            }
+            Piece::Bytes(bytes) => {
+                let writer = writer.as_mut().ok_or(SinkFault::NoRun)?;
+                writer.push(&bytes).map_err(SinkFault::Write)?;
+                open.on_written(bytes.len() as u64);
+            }
+        }
+    }
+    finish(writer)
+}
+
+fn finish(writer: Option<RunWriter>) -> Result<(), SinkFault> {
+    match writer {
+        Some(writer) => writer.finish().map(|_| ()).map_err(SinkFault::Write),
+        None => Ok(()),
+    }
+}
