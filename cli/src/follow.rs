@@ -5,7 +5,7 @@ use crate::job::sources;
 use crate::setting::{Format, Setting, write};
 use crate::text::{safe, units};
 use eddy_node::control::client::Watch;
-use eddy_wire::api::{JobState, JobView, Problem};
+use eddy_wire::api::{Finish, JobState, JobView, Problem};
 use eddy_wire::catalogue::ErrorCode;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::time::{Duration, Instant, SystemTime};
@@ -42,8 +42,9 @@ fn is_end(job: &JobView, patience: Patience) -> bool {
         JobState::Acknowledged
         | JobState::Cancelled
         | JobState::Error
-        | JobState::Suspended
-        | JobState::Transferred => true,
+        | JobState::Suspended => true,
+        // A job that finishes by itself is transferred for a moment only; with an error it waits for a mended destination.
+        JobState::Transferred => job.finish == Finish::Manual || job.error.is_some(),
         JobState::TransientError => patience == Patience::OnceBegun && job.done() == 0,
         JobState::Queued | JobState::Connecting | JobState::Transferring => false,
     }
@@ -52,7 +53,8 @@ fn is_end(job: &JobView, patience: Patience) -> bool {
 /// Writes the outcome of a job, and fails if it is none that was asked for.
 pub(crate) fn finish(job: &JobView, setting: &Setting, took: Option<Duration>) -> Result<(), Failure> {
     match job.state {
-        JobState::Acknowledged | JobState::Transferred => {}
+        JobState::Acknowledged => {}
+        JobState::Transferred if job.error.is_none() => {}
         JobState::Suspended => return Err(Failure::new(ErrorCode::JobPaused, job.id.clone())),
         JobState::Cancelled => return Err(Failure::new(ErrorCode::JobCancelled, job.id.clone())),
         _ => return Err(job.error.clone().unwrap_or_else(|| ErrorCode::Internal.into()).into()),
