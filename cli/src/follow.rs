@@ -39,10 +39,7 @@ pub(crate) async fn to_the_end(mut watch: Watch, setting: &Setting, patience: Pa
 
 fn is_end(job: &JobView, patience: Patience) -> bool {
     match job.state {
-        JobState::Acknowledged
-        | JobState::Cancelled
-        | JobState::Error
-        | JobState::Suspended => true,
+        JobState::Acknowledged | JobState::Cancelled | JobState::Error | JobState::Suspended => true,
         // A job that finishes by itself is transferred for a moment only; with an error it waits for a mended destination.
         JobState::Transferred => job.finish == Finish::Manual || job.error.is_some(),
         JobState::TransientError => patience == Patience::OnceBegun && job.done() == 0,

@@ -5,6 +5,7 @@ use crate::control::Face;
 use crate::driver::DriverHandle;
 use crate::driver::command::{Act, Refusal};
 use crate::neighbourhood::NeighbourhoodView;
+use crate::peer::Initiator;
 use eddy_cache::{Account, EntityRecord, LedgerRow, Privacy, RemoveOutcome, Store, StoreError};
 use eddy_content::digest;
 use eddy_content::url::{TypedUrl, UrlError};
@@ -197,7 +198,11 @@ impl Face for NodeFace {
                 node: Some(peer.node.to_string()),
                 address: peer.address.to_string(),
                 state: PeerState::Connected,
-                found_by: peer.direction.to_string(),
+                found_by: match peer.initiator {
+                    Initiator::Here => "discovery",
+                    Initiator::There => "incoming",
+                }
+                .to_owned(),
                 connected_unix_ms: Some(unix_ms(peer.since)),
                 received: peer.received,
                 sent: peer.sent,
