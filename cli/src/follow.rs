@@ -141,8 +141,8 @@ impl Drop for Shown<'_> {
 /// Three lines: the name; the bar with rate and time left; the amount, and where it comes from or what the job waits for.
 fn animate(bar: &ProgressBar, job: &JobView, setting: &Setting) {
     let template = match job.length() {
-        Some(_) => "{prefix}\n  {bar:32.cyan/dim} {percent:>3} %  {speed}\n  {wide_msg}",
-        None => "{prefix}\n  {spinner:.cyan} {wide_msg}",
+        Some(_) => "{prefix}\n  {bar:32.cyan/dim} {percent:>3} %  {speed}\n  {msg}",
+        None => "{prefix}\n  {spinner:.cyan} {msg}",
     };
     // The templates are constant and well formed; were they not, the bar would look plainer.
     if let Ok(style) = ProgressStyle::with_template(template) {
@@ -155,7 +155,7 @@ fn animate(bar: &ProgressBar, job: &JobView, setting: &Setting) {
     }
     bar.set_length(job.length().unwrap_or(0));
     bar.set_position(job.done());
-    bar.set_prefix(safe::line(&job.name));
+    bar.set_prefix(cut(safe::line(&job.name)));
     let moving = job.state == JobState::Transferring && job.sources().total() > 0;
     let state = if moving {
         sources(job.sources(), setting)
@@ -163,7 +163,17 @@ fn animate(bar: &ProgressBar, job: &JobView, setting: &Setting) {
         safe::line(&(job.state.word().to_owned() + &waiting(job)))
     };
     let known = job.done() > 0 || job.length().is_some();
-    bar.set_message(if known { format!("{}: {state}", amount(job, setting)) } else { state });
+    bar.set_message(cut(if known { format!("{}: {state}", amount(job, setting)) } else { state }));
+}
+
+/// Cuts a line so that it fits the terminal behind the indent: a line that wraps would not be cleared whole.
+fn cut(line: String) -> String {
+    let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col));
+    let room = columns.saturating_sub(8).max(8);
+    if line.chars().count() <= room {
+        return line;
+    }
+    line.chars().take(room - 1).chain(['…']).collect()
 }
 
 /// `120.3 MiB of 256.0 MiB`.

@@ -105,7 +105,12 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
     for url in &args.urls {
         parse_url(url)?;
         let path = destination(url, args.output.as_deref(), args.urls.len())?;
-        let destination = utf8(&resolve(&path)?)?;
+        let path = resolve(&path)?;
+        // The node asks again when it puts the file there; this only spares the user the wait.
+        if !args.overwrite && path.symlink_metadata().is_ok() {
+            return Err(Failure::new(ErrorCode::DestinationExists, path.display().to_string()));
+        }
+        let destination = utf8(&path)?;
         files.push(FileSpec { url: url.clone(), destination, digest: args.digest.clone(), overwrite: args.overwrite });
     }
     let spec = JobSpec {

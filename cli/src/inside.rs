@@ -8,15 +8,13 @@ use eddy_node::node::Node;
 use eddy_wire::catalogue::ErrorCode;
 
 /// A running node.
-pub(crate) struct Inside {
-    node: Node,
-}
+pub(crate) struct Inside(Node);
 
 impl Inside {
     /// Starts it; when this returns, it answers on the socket.
     pub(crate) async fn start(setting: &Setting, purpose: Purpose) -> Result<Self, Failure> {
         let settings = config::load(&setting.home, setting.config.as_deref())
-            .map_err(|error| Failure::new(ErrorCode::BadConfig, error.to_string()))?;
+            .map_err(|error| Failure::new(ErrorCode::BadConfig, chain(&error)))?;
         let config = NodeConfig {
             home: setting.home.clone(),
             socket: setting.socket.clone(),
@@ -24,17 +22,25 @@ impl Inside {
             runs_as: if purpose == Purpose::Serve { RunsAs::Daemon } else { RunsAs::Inside },
             settings,
         };
-        let node = Node::start(config).await.map_err(|error| error.problem())?;
-        Ok(Self { node })
+        match Node::start(config).await {
+            Ok(node) => Ok(Self(node)),
+            Err(error) => Err(error.problem().into()),
+        }
     }
 
-    /// Waits until somebody asks it to stop.
+    /// Waits until somebody asks it to stop. Cancel safe.
     pub(crate) async fn stopping(&self) {
-        self.node.stopping().await;
+        self.0.stopping().await;
     }
 
     /// Stops it, and waits until everything is written.
     pub(crate) async fn stop(self) {
-        self.node.shutdown().await;
+        self.0.shutdown().await;
     }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -285,6 +285,8 @@ async fn a_fetched_file_is_one_line_on_standard_output() {
     get.expect("queued\n");
     stage.change(half);
     get.expect("transferring, 1.0 MiB of 2.0 MiB, 1.0 MiB/s  1 s left\n");
+    stage.change(|job| job.state = JobState::Transferred);
+    get.expect("ready to finish, 1.0 MiB of 2.0 MiB");
     stage.change(whole);
     let summary = get.expect("2.0 MiB in ");
     assert!(summary.ends_with(": origin 1.0 MiB, peers 1.0 MiB\n"), "{summary}");

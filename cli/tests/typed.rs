@@ -36,6 +36,7 @@ fn the_name_alone_asks_for_help() {
 #[test]
 fn what_cannot_be_done_is_refused_with_a_code_a_remedy_and_an_exit_status() {
     let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("present"), "precious").unwrap();
     let long = format!("https://h/{}", "x".repeat(9000));
     let cases: &[(&[&str], i32, &str)] = &[
         (&["get", "ftp://h/a"], 2, "unknown-scheme"),
@@ -44,6 +45,7 @@ fn what_cannot_be_done_is_refused_with_a_code_a_remedy_and_an_exit_status() {
         (&["get", "https://"], 2, "bad-url"),
         (&["get", &long], 2, "too-long"),
         (&["get", "https://h/"], 2, "bad-destination"),
+        (&["get", "https://h/a", "-o", "present"], 7, "destination-exists"),
         (&["get", "https://h/a", "-o", "missing/a"], 7, "destination-no-parent"),
         (&["get", "https://h/a", "-o", "/proc/self/cmdline/a"], 2, "bad-destination"),
         (&["get", "https://h/a", "https://h/b", "-o", "c"], 2, "bad-destination"),
@@ -99,6 +101,27 @@ fn every_error_is_explained_by_its_code_and_by_bits() {
     let all: Vec<serde_json::Value> = serde_json::from_slice(&all.stdout).unwrap();
     assert!(all.len() > 50);
     insta::assert_snapshot!("exit_statuses", text(&eddy(home.path(), &["explain", "--exits"]).stdout));
+}
+
+#[test]
+fn a_misspelt_key_of_the_configuration_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(home.path().join("eddy.toml"), "[cache]\nqouta = \"1 GiB\"\n").unwrap();
+    let output = eddy(home.path(), &["cache", "ls"]);
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(13), "{error}");
+    assert!(error.starts_with("error[bad-config]: ") && error.contains("qouta"), "{error}");
+}
+
+#[test]
+fn what_is_stored_can_be_seen_without_a_daemon() {
+    let home = tempfile::tempdir().unwrap();
+    for (args, shown) in [(["cache", "ls"], "the cache is empty\n"), (["job", "ls"], "no jobs\n")] {
+        let output = eddy(home.path(), &args);
+        assert_eq!((output.status.code(), text(&output.stdout).as_str()), (Some(0), shown), "{}", text(&output.stderr));
+        assert!(output.stderr.is_empty());
+    }
+    assert!(!home.path().join("run/control.sock").exists(), "the node has gone with the command");
 }
 
 #[test]
