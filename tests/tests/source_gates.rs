@@ -1,0 +1,102 @@
+//! What may stand nowhere in the sources: ways to switch verification off, and tests that nobody runs.
+//!
+//! A gate is a grep: crude, but it also sees what no compiler minds.
+
+use std::path::{Path, PathBuf};
+
+/// Folders of what is shipped; tests that lie in them, as `tests.rs` or under `tests/`, play attackers and may do as they do.
+const SHIPPED: [&str; 7] =
+    ["cache/content/src/", "cache/src/", "cli/src/", "discovery/src/", "node/src/", "node/engine/src/", "node/wire/src/"];
+
+/// The one file in which a verifier of our own may be set: it holds peers against the group's authority.
+const VERIFIER: &str = "node/src/peer/tls.rs";
+
+/// How the HTTP and TLS libraries let their user go without verification, or replace it.
+const VERIFICATION: [&str; 9] = [
+    "danger_accept_invalid",
+    "danger_accept_insecure",
+    "tls_danger_accept",
+    ".dangerous()",
+    "dangerous_configuration",
+    "with_custom_certificate_verifier",
+    "set_certificate_verifier",
+    "allow_unauthenticated",
+    "with_no_client_auth", // among peers both sides prove who they are
+];
+
+/// How a handshake signature would be taken unread, or bytes before the handshake has ended (replays): nowhere at all.
+const NEVER: [&str; 5] = [
+    "HandshakeSignatureValid::assertion",
+    "SkipServerVerification",
+    "into_0rtt",
+    "enable_early_data = true",
+    "with_safe_defaults_and_no_verification",
+];
+
+/// Why a test may be marked as ignored: another test runs it as its child, or it measures and judges nothing.
+const IGNORED: [&str; 4] = ["runs as the child of ", "is run by ", "prints numbers", "writes gigabytes and prints"];
+
+#[test]
+fn verification_of_peers_and_origins_cannot_be_switched_off() {
+    let sources = shipped();
+    for (path, text) in &sources {
+        for word in NEVER.iter().chain(VERIFICATION.iter().filter(|_| path != VERIFIER)) {
+            assert!(!text.contains(word), "{path} says {word}");
+        }
+    }
+    assert!(sources.iter().any(|(path, _)| path == VERIFIER), "{VERIFIER} is gone: where are peers verified now?");
+}
+
+#[test]
+fn no_test_is_ignored_but_children_and_measurements() {
+    for (path, text) in all() {
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with(&ignore())) {
+            let reasoned = IGNORED.iter().any(|reason| line.contains(reason));
+            assert!(reasoned, "{path}:{}: who runs this test? {line}", number + 1);
+        }
+    }
+}
+
+#[test]
+fn the_gates_see_the_sources() {
+    let sources = all();
+    for folder in ["cache/content/src/", "cache/src/", "cli/src/", "discovery/src/", "node/src/", "tests/src/"] {
+        assert!(sources.iter().any(|(path, _)| path.starts_with(folder)), "nothing is read under {folder}");
+    }
+    let this = file!().rsplit('/').next().unwrap();
+    assert!(sources.iter().any(|(path, _)| path.ends_with(this)), "the gates do not see themselves");
+}
+
+/// The attribute, written so that this file does not trip over itself.
+fn ignore() -> String {
+    format!("#[{}", "ignore")
+}
+
+/// What is shipped.
+fn shipped() -> Vec<(String, String)> {
+    let is_test = |path: &str| path.ends_with("/tests.rs") || path.contains("/tests/");
+    let is_shipped = |path: &str| SHIPPED.iter().any(|folder| path.starts_with(folder)) && !is_test(path);
+    all().into_iter().filter(|(path, _)| is_shipped(path)).collect()
+}
+
+/// Every Rust file of the workspace: its path from the root, and its text.
+fn all() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut found = Vec::new();
+    for folder in ["cache", "cli", "discovery", "node", "tests"] {
+        walk(&root.join(folder), &mut found);
+    }
+    let relative = |path: PathBuf| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+    found.into_iter().map(|path| (relative(path.clone()), std::fs::read_to_string(&path).unwrap())).collect()
+}
+
+fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            walk(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
