@@ -21,15 +21,7 @@ const ARROWS: [(&str, &str, &[&str]); 8] = [
     (
         "eddy-tests",
         "tests",
-        &[
-            "eddy-content",
-            "eddy-cache",
-            "eddy-discovery",
-            "eddy-engine",
-            "eddy-wire",
-            "eddy-node",
-            "eddy-cli",
-        ],
+        &["eddy-content", "eddy-cache", "eddy-discovery", "eddy-engine", "eddy-wire", "eddy-node", "eddy-cli"],
     ),
 ];
 

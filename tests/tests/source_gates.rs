@@ -5,8 +5,15 @@
 use std::path::{Path, PathBuf};
 
 /// Folders of what is shipped; tests that lie in them, as `tests.rs` or under `tests/`, play attackers and may do as they do.
-const SHIPPED: [&str; 7] =
-    ["cache/content/src/", "cache/src/", "cli/src/", "discovery/src/", "node/src/", "node/engine/src/", "node/wire/src/"];
+const SHIPPED: [&str; 7] = [
+    "cache/content/src/",
+    "cache/src/",
+    "cli/src/",
+    "discovery/src/",
+    "node/src/",
+    "node/engine/src/",
+    "node/wire/src/",
+];
 
 /// The one file in which a verifier of our own may be set: it holds peers against the group's authority.
 const VERIFIER: &str = "node/src/peer/tls.rs";
