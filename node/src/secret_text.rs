@@ -65,7 +65,10 @@ impl SecretKind {
         bytes[SECRET_LENGTH..].copy_from_slice(&self.checksum(secret));
         let mut body = BASE32_NOPAD_NOCASE.encode(bytes.as_slice());
         body.make_ascii_lowercase();
-        let text = Zeroizing::new(format!("{}-v{}:{body}", self.name, self.version));
+        // Room for all of it and a line end: a growing text would leave a copy behind.
+        let mut text = Zeroizing::new(String::with_capacity(self.name.len() + CHARACTERS + 16));
+        text.push_str(&format!("{}-v{}:", self.name, self.version));
+        text.push_str(&body);
         body.zeroize();
         text
     }
@@ -126,7 +129,7 @@ mod tests {
     #[test]
     fn a_text_has_one_line_of_known_length() {
         let text = KIND.text(&[0xa5; 32]);
-        insta::assert_snapshot!(text.as_str(), @"");
+        assert_eq!(text.as_str(), "eddy-test-v1:uws2ljnfuws2ljnfuws2ljnfuws2ljnfuws2ljnfuws2ljnfuwsrallr");
     }
 
     #[test]
@@ -153,22 +156,24 @@ mod tests {
         assert_eq!(*KIND.parse(&shouted).expect("parses"), [9; 32]);
     }
 
+    #[test]
+    fn one_wrong_character_anywhere_is_a_typing_error() {
+        const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz234567";
+        let text = KIND.text(&[9; 32]);
+        for place in text.len() - CHARACTERS..text.len() {
+            for letter in ALPHABET.chars() {
+                let mut wrong = text.to_string();
+                wrong.replace_range(place..=place, letter.encode_utf8(&mut [0; 4]));
+                let parsed = KIND.parse(&wrong).map(|_| ());
+                assert_eq!(parsed, if wrong == *text { Ok(()) } else { Err(SecretTextError::Checksum) }, "{wrong}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn every_secret_survives_its_text(secret in any::<[u8; 32]>()) {
             prop_assert_eq!(*KIND.parse(&KIND.text(&secret)).expect("parses"), secret);
-        }
-
-        #[test]
-        fn one_wrong_character_is_a_typing_error(secret in any::<[u8; 32]>(), place in 0usize..56, shift in 1u8..32) {
-            const ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz234567";
-            let text = KIND.text(&secret);
-            let start = text.len() - CHARACTERS;
-            let mut wrong = text.as_bytes().to_vec();
-            let old = ALPHABET.iter().position(|c| *c == wrong[start + place]).expect("in the alphabet");
-            wrong[start + place] = ALPHABET[(old + usize::from(shift)) % 32];
-            let wrong = String::from_utf8(wrong).expect("ASCII");
-            prop_assert_eq!(KIND.parse(&wrong).map(|_| ()), Err(SecretTextError::Checksum));
         }
 
         #[test]
