@@ -82,7 +82,7 @@ fn people(problem: &Problem) -> String {
     format!(
         "error[{}]: {}\nremedy: {}",
         safe::line(&problem.code),
-        safe::line(&problem.to_string()),
+        safe::lines(&problem.to_string()),
         safe::line(&problem.remedy)
     )
 }

@@ -30,6 +30,11 @@ pub(crate) fn line(text: &str) -> String {
     out
 }
 
+/// The text as harmless lines; all but the first are indented, so that none can pass for a line of ours.
+pub(crate) fn lines(text: &str) -> String {
+    text.trim_end().split('\n').map(line).collect::<Vec<_>>().join("\n  ")
+}
+
 /// The value as one line of JSON that is harmless on a terminal, too.
 pub(crate) fn json<T: Serialize>(value: &T) -> String {
     // Views are plain data with string keys; JSON takes all of it.
@@ -55,6 +60,11 @@ mod tests {
         assert_eq!(line("a\u{1b}]0;x\u{7}\r\nb"), "a\\x1b]0;x\\x07\\x0d\\nb");
         assert_eq!(line("\u{9b}2J \u{202e}gpj.exe"), "\\x9b2J \\u{202e}gpj.exe");
         assert_eq!(line("Grüße, 世界 👋"), "Grüße, 世界 👋");
+    }
+
+    #[test]
+    fn no_line_can_pass_for_one_of_ours() {
+        assert_eq!(lines("bad\nremedy: \u{1b}c\n"), "bad\n  remedy: \\x1bc");
     }
 
     #[test]
