@@ -1,6 +1,6 @@
 //! Why connections and streams end: the codes that travel, and the reasons that the driver hears.
 
-use quinn::{Connection, ConnectionError, VarInt};
+use quinn::{Connection, ConnectionError, TransportErrorCode, VarInt};
 use std::net::SocketAddr;
 
 /// Codes of closed connections. They tell the other end whether to come back, and nothing else.
@@ -51,6 +51,10 @@ impl Parting {
             ConnectionError::ApplicationClosed(close) if close.error_code == code::BYE => Self::Left,
             ConnectionError::ApplicationClosed(close) if close.error_code == code::BLOCKED => Self::BlocksUs,
             ConnectionError::ApplicationClosed(_) => Self::Unwanted,
+            // How a goodbye looks that comes before the handshake is done (RFC 9000 section 10.2.3).
+            ConnectionError::ConnectionClosed(close) if close.error_code == TransportErrorCode::APPLICATION_ERROR => {
+                Self::Left
+            }
             ConnectionError::TimedOut => Self::Silent,
             ConnectionError::LocallyClosed => Self::ClosedHere,
             _ => Self::Failed,

@@ -78,9 +78,8 @@ async fn linger(core: Arc<Core>, node: NodeId, id: usize) {
         () = tokio::time::sleep(LINGER) => {}
     }
     let table = core.table();
-    if table.is_retired(node, id) {
-        if let Some(link) = table.links(node).iter().find(|link| link.id == id) {
-            link.connection.connection.close(code::SPARE, b"");
-        }
+    let retired = table.links(node).iter().find(|link| link.id == id && table.is_retired(node, id));
+    if let Some(link) = retired {
+        link.connection.connection.close(code::SPARE, b"");
     }
 }

@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn own_portions_end_with_their_segment() {
         let geometry = Geometry::new(64 << 20).expect("fits");
-        let all = set(&[0..1024]);
+        let all = BlockSet::from_run(0..1024);
         let holdings = Holdings { geometry: &geometry, held: &all, fetched_here: &all, statements: &[] };
         let sent: Vec<_> = holdings.portions(10..40).into_iter().map(|portion| portion.send).collect();
         assert_eq!(sent, [10..16, 16..32, 32..40]);
@@ -95,10 +95,10 @@ mod tests {
     #[test]
     fn a_statement_is_passed_on_only_while_all_of_it_is_held() {
         let geometry = Geometry::new(64 << 20).expect("fits");
-        let (held, here) = (set(&[0..31]), BlockSet::new());
+        let (held, here) = (BlockSet::from_run(0..31), BlockSet::new());
         let statements = [0..16, 16..32];
         let holdings = Holdings { geometry: &geometry, held: &held, fetched_here: &here, statements: &statements };
-        assert_eq!(holdings.offered(), set(&[0..16]));
+        assert_eq!(holdings.offered(), BlockSet::from_run(0..16));
         let portions = holdings.portions(8..32);
         assert_eq!(portions, [Portion { send: 8..16, proof: Proof::Relayed(0) }]);
     }

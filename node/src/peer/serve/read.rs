@@ -35,6 +35,12 @@ struct Chunk {
     blocks: Range<u32>,
 }
 
+/// A chunk on its way from the disk.
+struct Coming {
+    header: Option<Bytes>,
+    bytes: JoinHandle<Result<Bytes, ReadError>>,
+}
+
 /// A read that can be served.
 struct Plan {
     handle: EntityHandle,
@@ -58,7 +64,7 @@ impl Server {
         let began = Instant::now();
         let mut sent = 0;
         let mut ahead = self.prepare(&mut plan);
-        while let Some((header, bytes)) = ahead {
+        while let Some(Coming { header, bytes }) = ahead {
             let bytes = bytes.await.map_err(|error| Abandon::Fault(error.to_string()))?;
             let bytes = bytes.map_err(|error| Abandon::Fault(error.to_string()))?;
             ahead = self.prepare(&mut plan);
@@ -75,8 +81,7 @@ impl Server {
     }
 
     /// Begins to read the next chunk.
-    #[allow(clippy::type_complexity)]
-    fn prepare(&self, plan: &mut Plan) -> Option<(Option<Bytes>, JoinHandle<Result<Bytes, ReadError>>)> {
+    fn prepare(&self, plan: &mut Plan) -> Option<Coming> {
         let chunk = plan.chunks.pop_front()?;
         let (shared, handle) = (Arc::clone(&self.shared), plan.handle.clone());
         let bytes = tokio::task::spawn_blocking(move || {
@@ -84,7 +89,7 @@ impl Server {
             handle.read_run(chunk.blocks, &mut buffer)?;
             Ok(shared.pool.lend(buffer))
         });
-        Some((chunk.header, bytes))
+        Some(Coming { header: chunk.header, bytes })
     }
 
     /// Gives bytes to the connection in steps, so that a reader which takes nothing is noticed.
