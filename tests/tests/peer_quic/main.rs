@@ -1,0 +1,4 @@
+//! Members over real QUIC on loopback, with real stores: the honest, the strange and the lying.
+
+mod exchange;
+mod kit;
