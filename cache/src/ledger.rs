@@ -77,6 +77,14 @@ pub enum LedgerEntry {
         /// How many; cut at what is counted as used.
         bytes: u64,
     },
+    /// Everything that the account has used belongs to a version that it no longer wants: moves it to `wasted`. The peers'
+    /// own rows keep it as used, for what they sent was right.
+    Outdated {
+        /// Whose account.
+        account: Account,
+        /// Bytes that are still of use; what is above is moved, the origin's first.
+        except: u64,
+    },
     /// A body that went straight to the destination, past the store; void once the account is delivered.
     Streamed {
         /// Whose account.

@@ -5,7 +5,7 @@ use super::{
     KEY_RUNNING, KEY_TRANSACTION, LOOKUP, META, NAMES, PEERS, Table, USED, account_key, chunk_key, name_key,
 };
 use crate::fault::IndexFault;
-use crate::ledger::{Account, Balance, Flow, FlowChange, LedgerEntry, Source};
+use crate::ledger::{Account, Balance, Flow, FlowChange, LedgerEntry, Source, Waste};
 use crate::packed;
 use crate::row::{self, EntityRecord};
 use eddy_content::{BlockSet, EntityId};
@@ -183,6 +183,13 @@ fn ledger_entry(transaction: &WriteTransaction, entry: &LedgerEntry) -> Result<(
         LedgerEntry::Spoiled { account, source, reason, bytes } => {
             change_flow(transaction, &account, &source, |flow| flow.spoil(reason, bytes))
         }
+        LedgerEntry::Outdated { account, except } => change_balance(transaction, &account, |balance| {
+            let used = balance.origin.used.saturating_add(balance.peers.used);
+            let outdated = used.saturating_sub(except);
+            let of_origin = outdated.min(balance.origin.used);
+            balance.origin.spoil(Waste::Stale, of_origin);
+            balance.peers.spoil(Waste::Stale, outdated - of_origin);
+        }),
         LedgerEntry::Streamed { account, source, bytes } => {
             let is_delivered = balance(transaction, &account)?.delivered.total() > 0;
             if is_delivered {

@@ -634,6 +634,7 @@ impl File {
     /// Back to the question; flights are ended and the entity let go.
     fn restart(&mut self, effects: &mut VecDeque<Effect>) {
         self.abort_all(effects);
+        effects.push_back(Effect::Outdated { file: self.at });
         self.phase = Phase::Prepared { is_held: true };
         self.is_head_refused = false;
         self.bytes = SourceBytes::default();
@@ -683,7 +684,9 @@ impl File {
                 self.mismatches += 1;
                 self.peer_use.fetch = false;
                 effects.push_back(Effect::Discard { file: self.at });
+                let entity = self.entity.as_ref().map(Entity::id);
                 self.restart(effects);
+                effects.extend(entity.map(|entity| Effect::Distrust { entity }));
             }
             Err(failure) => self.fail(failure),
         }

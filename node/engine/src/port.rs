@@ -4,7 +4,7 @@ use crate::job::record::JobRecord;
 use crate::job::spec::{Credentials, JobId};
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::RangeSupport;
-use eddy_content::{BlockSet, Entity, ResourceUrl, Root, Validator};
+use eddy_content::{BlockSet, Entity, EntityId, ResourceUrl, Root, Validator};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::Range;
@@ -206,6 +206,16 @@ pub enum Effect {
     Discard {
         /// The file.
         file: FileRef,
+    },
+    /// What the file's job has used so far belongs to a version that it no longer wants: account for it as wasted.
+    Outdated {
+        /// The file.
+        file: FileRef,
+    },
+    /// Throw the stored entity away: its bytes are not what somebody promised, though every block is what its source said.
+    Distrust {
+        /// Which.
+        entity: EntityId,
     },
     /// Let go of the file's entity.
     Release {

@@ -9,10 +9,10 @@ use crate::transfer::origin::{OriginFetch, userinfo};
 use crate::transfer::peer::PeerFetch;
 use crate::transfer::progress::Progress;
 use crate::transfer::{self, failure};
-use eddy_cache::{Account, Delivered, LedgerEntry, NewEntity, Privacy, Source, Store};
+use eddy_cache::{Account, Balance, Delivered, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Source, Store};
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::{Asked, Representation};
-use eddy_content::{BlockSet, ResourceUrl};
+use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::port::{ContactMethod, Contacted, StagedFile};
 use eddy_engine::{Effect, Engine, Failure, FetchId, FileRef, FileSpec, Input, JobRecord};
 use std::collections::HashMap;
@@ -24,6 +24,11 @@ use tokio_util::task::TaskTracker;
 
 /// How long a peer may take to say what it holds; the planner gives up waiting sooner.
 const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often an entity that is not to be trusted is tried to be removed while something still holds it.
+const DISTRUST_TRIES: u32 = 20;
+/// The pause between two tries.
+const DISTRUST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is to become of a parked body.
 enum Parked {
@@ -139,6 +144,8 @@ impl Executor {
                     let _ = tokio::task::spawn_blocking(move || destination.discard()).await;
                 }
             }
+            Effect::Outdated { file } => self.outdated(file).await,
+            Effect::Distrust { entity } => self.distrust(entity).await,
             Effect::Release { file } => {
                 self.open.remove(&file);
             }
@@ -171,6 +178,29 @@ impl Executor {
             Ok(Err(error)) => tracing::error!(%job, %error, "cannot {what} the job"),
             Err(_) => tracing::error!(%job, "the thread that should {what} the job died"),
         }
+    }
+
+    /// What the account has used is of no use any more.
+    async fn outdated(&self, file: FileRef) {
+        let account = Account { job: file.job.0, file: file.file };
+        let store = self.store.clone();
+        let entry = LedgerEntry::Outdated { account, except: 0 };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || store.record(&[entry])).await {
+            tracing::error!(%error, "the ledger does not know of bytes that became outdated");
+        }
+    }
+
+    /// Removes an entity as soon as its last commit lets go of it.
+    async fn distrust(&self, entity: EntityId) {
+        for _ in 0..DISTRUST_TRIES {
+            let store = self.store.clone();
+            match tokio::task::spawn_blocking(move || store.remove(&entity)).await {
+                Ok(Ok(RemoveOutcome::InUse)) => tokio::time::sleep(DISTRUST_PAUSE).await,
+                Ok(Ok(RemoveOutcome::Removed { .. } | RemoveOutcome::NotFound)) => return,
+                _ => break,
+            }
+        }
+        tracing::warn!(%entity, "an entity with wrong bytes is in use and could not be removed");
     }
 
     fn prepare(&self, engine: &Engine, file: FileRef) {
@@ -280,8 +310,8 @@ impl Executor {
             let staged = destination.stage(&open.entity, &digests, open.last_modified);
             match staged {
                 Ok(root) => {
-                    let balance = store.balance(open.account()).unwrap_or_default();
                     let length = open.entity.geometry().length();
+                    let balance = settle_account(&store, open.account(), length);
                     let wasted = balance.origin.wasted.total() + balance.peers.wasted.total();
                     let (origin, peers) = (balance.origin.used, balance.peers.used);
                     Input::Staged { file, result: Ok(StagedFile { length, root, origin, peers, wasted }) }
@@ -325,6 +355,18 @@ impl Executor {
         self.fetches.retain(|_, known| !known.is_cancelled());
         self.fetches.insert(fetch, token.clone());
         token
+    }
+}
+
+/// The account of a file that is whole. What it used beyond the file's length was of an older version, or rotted.
+fn settle_account(store: &Store, account: Account, length: u64) -> Balance {
+    let balance = store.balance(account).unwrap_or_default();
+    if balance.origin.used + balance.peers.used <= length {
+        return balance;
+    }
+    match store.record(&[LedgerEntry::Outdated { account, except: length }]) {
+        Ok(()) => store.balance(account).unwrap_or(balance),
+        Err(_) => balance,
     }
 }
 
