@@ -1,4 +1,4 @@
-//! What may stand nowhere in the sources: ways to switch verification off, and tests that nobody runs.
+//! What may stand nowhere: ways to switch verification off, tests that nobody runs, documents that name what is not there.
 //!
 //! A gate is a grep: crude, but it also sees what no compiler minds.
 
@@ -65,6 +65,19 @@ fn no_test_is_ignored_but_children_and_measurements() {
 }
 
 #[test]
+fn the_documents_name_only_files_that_exist() {
+    let mut seen = 0;
+    for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md"] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        for path in text.split('`').skip(1).step_by(2).filter(|word| is_path_of_ours(word)) {
+            seen += 1;
+            assert!(root().join(path).exists(), "{document} names {path}");
+        }
+    }
+    assert!(seen > 50, "only {seen} paths were found: the way to find them is wrong");
+}
+
+#[test]
 fn the_gates_see_the_sources() {
     let sources = all();
     for folder in ["cache/content/src/", "cache/src/", "cli/src/", "discovery/src/", "node/src/", "tests/src/"] {
@@ -79,6 +92,12 @@ fn ignore() -> String {
     format!("#[{}", "ignore")
 }
 
+/// Whether a quoted word is a path in this repository, and not one of the reader's machine or a plain word.
+fn is_path_of_ours(word: &str) -> bool {
+    let folders = ["cache/", "cli/", "deploy/", "discovery/", "node/", "tests/", ".ci/", ".config/"];
+    folders.iter().any(|folder| word.starts_with(folder)) && !word.contains(char::is_whitespace)
+}
+
 /// What is shipped.
 fn shipped() -> Vec<(String, String)> {
     let is_test = |path: &str| path.ends_with("/tests.rs") || path.contains("/tests/");
@@ -88,13 +107,18 @@ fn shipped() -> Vec<(String, String)> {
 
 /// Every Rust file of the workspace: its path from the root, and its text.
 fn all() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = root();
     let mut found = Vec::new();
     for folder in ["cache", "cli", "discovery", "node", "tests"] {
         walk(&root.join(folder), &mut found);
     }
     let relative = |path: PathBuf| path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
     found.into_iter().map(|path| (relative(path.clone()), std::fs::read_to_string(&path).unwrap())).collect()
+}
+
+/// The folder of the workspace.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
 fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
