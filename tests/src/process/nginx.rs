@@ -184,6 +184,28 @@ impl Nginx {
     }
 }
 
+/// Bytes of bodies that these answers sent.
+#[must_use]
+pub fn body_bytes(log: &[Access]) -> u64 {
+    log.iter().map(|access| access.body_bytes).sum()
+}
+
+impl Nginx {
+    /// Whether it is installed. Prints when it is not; in CI nothing is skipped.
+    ///
+    /// # Panics
+    /// When it is missing and `CI` is set.
+    #[must_use]
+    pub fn ready() -> bool {
+        let found = Command::new("nginx").arg("-v").output().is_ok_and(|output| output.status.success());
+        if !found {
+            assert!(std::env::var_os("CI").is_none(), "nginx must be there in CI");
+            eprintln!("skipped: nginx is not installed");
+        }
+        found
+    }
+}
+
 impl Access {
     fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split('\t');

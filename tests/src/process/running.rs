@@ -177,6 +177,17 @@ impl Running {
         Ok(kib * 1_024)
     }
 
+    /// Bytes that arrived so far at the interface `device` of the network namespace in which it runs.
+    ///
+    /// # Errors
+    /// When the process has ended, or has no such interface.
+    pub fn link_received(&self, device: &str) -> Result<u64> {
+        let table = std::fs::read_to_string(format!("/proc/{}/net/dev", self.id()))?;
+        let row = table.lines().find_map(|line| line.trim_start().strip_prefix(device)?.strip_prefix(':'));
+        let first = row.and_then(|row| row.split_whitespace().next()).with_context(|| format!("no {device}"))?;
+        Ok(first.parse()?)
+    }
+
     /// CPU time used so far, user and system, in the kernel's ticks of 10 ms.
     ///
     /// # Errors
