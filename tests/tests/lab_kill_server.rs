@@ -7,9 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use eddy_tests::lab::{self, Lab, LabSpec, Mbit};
-use eddy_tests::process::{
-    Eddy, MIB, Nginx, NginxSpec, Running, body_bytes, from_environment, hash_of, write_sample,
-};
+use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Running, body_bytes, from_environment, hash_of, write_sample};
 use eddy_wire::api::Identity;
 
 const PATIENCE: Duration = Duration::from_secs(120);

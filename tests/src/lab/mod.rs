@@ -3,7 +3,7 @@
 //! ```text
 //!   h0 ─┐                      ┌────────────┐
 //!   h1 ─┼─ bridge "lan" ───────┤   router   ├──── shaped WAN ──── origin
-//!   h2 ─┘  10.77.0.0/16        └────────────┘     198.51.100.0/30
+//!   h2 ─┘  10.77.0.0/16        └────────────┘      172.16.77.0/30
 //! ```
 //!
 //! Everything lives in namespaces of its own, with names made of this process's id and a counter; the host's network is

@@ -11,8 +11,9 @@ use super::ip::{self, Namespace};
 const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 /// Length of the LAN's prefix: room for a host with many addresses.
 const LAN_PREFIX: u8 = 16;
-/// The router's and the origin's ends of the WAN line (RFC 5737 addresses: never real ones).
-const WAN: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 51, 100, 1), Ipv4Addr::new(198, 51, 100, 2)];
+/// The router's and the origin's ends of the WAN line. Private ones: eddy rightly refuses to connect to those that are
+/// reserved for documentation (RFC 5737), and real ones belong to somebody.
+const WAN: [Ipv4Addr; 2] = [Ipv4Addr::new(172, 16, 77, 1), Ipv4Addr::new(172, 16, 77, 2)];
 /// Most hosts of a lab.
 const MAX_HOSTS: usize = 200;
 
