@@ -170,8 +170,10 @@ async fn fetch(
     setting: &Setting,
 ) -> Result<(), Failure> {
     let started = Instant::now();
-    let job = match interrupted(client, spec).await? {
-        Some(job) => client.act(&job.id, JobAction::Resume).await?,
+    let job = match left_over(client, spec).await? {
+        Some(job) if is_at_rest(&job) => client.act(&job.id, JobAction::Resume).await?,
+        // A command that was killed could pause nothing: its job goes on as soon as a node runs.
+        Some(job) => job,
         None => client.create_job(spec).await?,
     };
     *id = Some(job.id.clone());
@@ -185,15 +187,17 @@ async fn fetch(
     follow::finish(&job, setting, Some(started.elapsed()))
 }
 
-/// The paused job that an interrupted command with the same files left.
+/// The job that an interrupted or killed command with the same files left. A second one for the same destinations would
+/// race with it and fail.
 ///
 /// URLs are shown without their query, so a job whose URLs have one is not recognised; what it fetched is in the cache.
-async fn interrupted(client: &Client, spec: &JobSpec) -> Result<Option<JobView>, Failure> {
+async fn left_over(client: &Client, spec: &JobSpec) -> Result<Option<JobView>, Failure> {
     if spec.files.iter().any(|file| file.url.contains('?')) {
         return Ok(None);
     }
     let same = |job: &JobView| {
-        matches!(job.state, JobState::Suspended | JobState::TransientError | JobState::Error)
+        !job.state.is_final()
+            && job.finish == spec.finish
             && job.files.len() == spec.files.len()
             && job
                 .files
@@ -202,6 +206,11 @@ async fn interrupted(client: &Client, spec: &JobSpec) -> Result<Option<JobView>,
                 .all(|(view, file)| view.destination == file.destination && view.url == file.redacted_url())
     };
     Ok(job::all(client.clone()).await?.into_iter().find(same))
+}
+
+/// Whether the job does nothing until it is told to, or until much later.
+fn is_at_rest(job: &JobView) -> bool {
+    matches!(job.state, JobState::Suspended | JobState::TransientError | JobState::Error)
 }
 
 /// Pauses the job, and says how to go on.
