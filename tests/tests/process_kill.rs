@@ -17,9 +17,10 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Sent by the origin but not yet taken from a socket when its reader died, for each of a few connections.
 const IN_SOCKETS: u64 = 8 * MIB;
 
-/// An origin whose connections give 12 MB/s each, so that a transfer takes long enough to be killed.
+/// An origin whose connections give 4 MiB/s each, so that a transfer takes long enough to be killed: four of them need 6 s
+/// for the file, three lives end after 4.5 s at the latest.
 fn origin(length: u64) -> (Nginx, blake3::Hash) {
-    let spec = NginxSpec { directives: "limit_rate 12m;".into(), ..NginxSpec::default() };
+    let spec = NginxSpec { directives: "limit_rate 4m;".into(), ..NginxSpec::default() };
     let origin = Nginx::here(&spec).unwrap();
     let hash = write_sample(&origin.files().join("big.img"), 5, length).unwrap();
     (origin, hash)
