@@ -10,7 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub enum AddressClass {
     /// The Internet.
     Public,
-    /// A site's own network: RFC 1918, RFC 4193, RFC 6598 (carrier-grade NAT).
+    /// A site's own network: RFC 1918, RFC 4193, RFC 6598 (carrier-grade NAT); also the ranges for documentation and
+    /// benchmarks, which no host of the Internet has, but which labs, transparent proxies and their name services use inside.
     Private,
     /// This machine.
     Loopback,
@@ -20,7 +21,7 @@ pub enum AddressClass {
     Metadata,
     /// Many machines at once, or all.
     Multicast,
-    /// No host can have it: unspecified, documentation, benchmarking, reserved, discard.
+    /// No host can have it: unspecified, reserved, discard.
     Reserved,
 }
 
@@ -96,9 +97,10 @@ fn of_v4(address: Ipv4Addr) -> AddressClass {
         [127, ..] => AddressClass::Loopback,
         [169, 254, ..] => AddressClass::LinkLocal,
         [10, ..] | [172, 16..=31, ..] | [192, 168, ..] | [100, 64..=127, ..] => AddressClass::Private,
+        // Documentation (RFC 5737), benchmarking (RFC 2544).
+        [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] | [198, 18..=19, ..] => AddressClass::Private,
         [224..=239, ..] | [255, 255, 255, 255] => AddressClass::Multicast,
-        [0, ..] | [192, 0, 0, _] | [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => AddressClass::Reserved,
-        [192, 88, 99, _] | [198, 18..=19, ..] | [240..=255, ..] => AddressClass::Reserved,
+        [0, ..] | [192, 0, 0, _] | [192, 88, 99, _] | [240..=255, ..] => AddressClass::Reserved,
         _ => AddressClass::Public,
     }
 }
@@ -114,8 +116,10 @@ fn of_v6(address: Ipv6Addr) -> AddressClass {
         [0xfe80..=0xfebf, ..] => AddressClass::LinkLocal,
         // Unique local, and the site-local that RFC 3879 retired.
         [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] => AddressClass::Private,
-        // Documentation (RFC 3849, RFC 9637); benchmarking, ORCHID and the rest of the protocol assignments in 2001::/23.
-        [0x2001, 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] | [0x2001, 0..=0x01ff, ..] => AddressClass::Reserved,
+        // Documentation (RFC 3849, RFC 9637), benchmarking (RFC 5180).
+        [0x2001, 0x0db8, ..] | [0x3fff, 0..=0x0fff, ..] | [0x2001, 2, 0, ..] => AddressClass::Private,
+        // ORCHID and the rest of the protocol assignments.
+        [0x2001, 0..=0x01ff, ..] => AddressClass::Reserved,
         [0x2000..=0x3fff, ..] => AddressClass::Public,
         _ => AddressClass::Reserved,
     }
@@ -164,7 +168,7 @@ mod tests {
     use crate::ResourceUrl;
     use AddressClass::{LinkLocal, Loopback, Metadata, Multicast, Private, Public, Reserved};
 
-    const SAMPLES: [(&str, AddressClass); 37] = [
+    const SAMPLES: [(&str, AddressClass); 39] = [
         ("1.1.1.1", Public),
         ("172.15.255.255", Public),
         ("172.32.0.0", Public),
@@ -189,12 +193,14 @@ mod tests {
         ("ff02::fb", Multicast),
         ("0.0.0.0", Reserved),
         ("240.0.0.1", Reserved),
-        ("192.0.2.1", Reserved),
-        ("198.18.0.1", Reserved),
+        ("192.0.2.1", Private),
+        ("198.18.0.1", Private),
+        ("203.0.113.80", Private),
         ("::", Reserved),
         ("100::1", Reserved),
-        ("2001:db8::1", Reserved),
+        ("2001:db8::1", Private),
         ("4000::1", Reserved),
+        ("2001:20::1", Reserved),
         ("::ffff:127.0.0.1", Loopback),
         ("::127.0.0.1", Loopback),
         ("::ffff:169.254.169.254", Metadata),
