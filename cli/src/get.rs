@@ -3,13 +3,12 @@
 use crate::daemon::StopSignal;
 use crate::failure::Failure;
 use crate::follow::{self, Patience};
-use crate::job;
 use crate::link::{Link, Purpose};
 use crate::setting::{Setting, utf8};
 use clap::{Args, ValueEnum};
 use eddy_node::control::Client;
 use eddy_wire::api::check::{file_name, parse_url};
-use eddy_wire::api::{FileSpec, Finish, JobAction, JobSpec, JobState, JobView, PeerUse, Priority};
+use eddy_wire::api::{FileSpec, Finish, JobAction, JobSpec, JobState, PeerUse, Priority};
 use eddy_wire::catalogue::ErrorCode;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -120,6 +119,8 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
         peers: PeerUse { fetch: !args.no_peers, share: !args.no_peers },
         start: true,
         finish: Finish::Auto,
+        // An interrupted or killed command left its job behind; the same command goes on with it.
+        adopt: true,
     };
     spec.check()?;
     Ok(spec)
@@ -161,7 +162,7 @@ fn resolve(path: &Path) -> Result<PathBuf, Failure> {
     Ok(directory.join(name))
 }
 
-/// Makes the job or finds the one that an interrupted command left, and follows it; `id` is set as soon as it is known.
+/// Makes the job, or goes on with the one that an interrupted command left, and follows it; `id` is set as soon as it is known.
 async fn fetch(
     client: &Client,
     spec: &JobSpec,
@@ -170,12 +171,7 @@ async fn fetch(
     setting: &Setting,
 ) -> Result<(), Failure> {
     let started = Instant::now();
-    let job = match left_over(client, spec).await? {
-        Some(job) if is_at_rest(&job) => client.act(&job.id, JobAction::Resume).await?,
-        // A command that was killed could pause nothing: its job goes on as soon as a node runs.
-        Some(job) => job,
-        None => client.create_job(spec).await?,
-    };
+    let job = client.create_job(spec).await?;
     *id = Some(job.id.clone());
     let patience = if args.wait { Patience::Endless } else { Patience::OnceBegun };
     let watch = client.watch(&job.id).await?;
@@ -185,32 +181,6 @@ async fn fetch(
         let _ = client.act(&job.id, JobAction::Cancel).await;
     }
     follow::finish(&job, setting, Some(started.elapsed()))
-}
-
-/// The job that an interrupted or killed command with the same files left. A second one for the same destinations would
-/// race with it and fail.
-///
-/// URLs are shown without their query, so a job whose URLs have one is not recognised; what it fetched is in the cache.
-async fn left_over(client: &Client, spec: &JobSpec) -> Result<Option<JobView>, Failure> {
-    if spec.files.iter().any(|file| file.url.contains('?')) {
-        return Ok(None);
-    }
-    let same = |job: &JobView| {
-        !job.state.is_final()
-            && job.finish == spec.finish
-            && job.files.len() == spec.files.len()
-            && job
-                .files
-                .iter()
-                .zip(&spec.files)
-                .all(|(view, file)| view.destination == file.destination && view.url == file.redacted_url())
-    };
-    Ok(job::all(client.clone()).await?.into_iter().find(same))
-}
-
-/// Whether the job does nothing until it is told to, or until much later.
-fn is_at_rest(job: &JobView) -> bool {
-    matches!(job.state, JobState::Suspended | JobState::TransientError | JobState::Error)
 }
 
 /// Pauses the job, and says how to go on.

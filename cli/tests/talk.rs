@@ -67,6 +67,16 @@ fn view(id: usize, spec: &JobSpec) -> JobView {
     }
 }
 
+impl Scripted {
+    /// The job that an earlier command with the same destination left, as a node would find it.
+    fn left_by(&self, spec: &JobSpec) -> Option<String> {
+        let jobs = self.jobs.lock().unwrap();
+        let left = jobs.iter().map(|job| job.borrow().clone());
+        let same = |job: &JobView| !job.state.is_final() && job.files[0].destination == spec.files[0].destination;
+        left.filter(same).map(|job| job.id).next()
+    }
+}
+
 impl Face for Scripted {
     async fn status(&self) -> Result<StatusView, Problem> {
         Ok(StatusView {
@@ -85,6 +95,11 @@ impl Face for Scripted {
     }
 
     async fn create_job(&self, spec: JobSpec) -> Result<JobView, Problem> {
+        if spec.adopt
+            && let Some(left) = self.left_by(&spec)
+        {
+            return self.act(&left, JobAction::Resume).await;
+        }
         self.note("create");
         let mut jobs = self.jobs.lock().unwrap();
         let mut view = view(jobs.len(), &spec);

@@ -3,7 +3,7 @@
 use crate::config::{Network, RunsAs};
 use crate::control::Face;
 use crate::driver::DriverHandle;
-use crate::driver::command::{Act, Refusal};
+use crate::driver::command::{Act, Refusal, Start};
 use crate::neighbourhood::NeighbourhoodView;
 use crate::peer::Initiator;
 use eddy_cache::{Account, EntityRecord, LedgerRow, Privacy, RemoveOutcome, Store, StoreError};
@@ -90,7 +90,7 @@ impl Face for NodeFace {
         if self.network == Network::Off {
             return Err(Problem::new(ErrorCode::WrongState, "this node only looks at the store"));
         }
-        let start = spec.start;
+        let start = Start { is_running: spec.start, is_adopting: spec.adopt };
         let spec = parse_job(spec)?;
         let size = postcard::to_stdvec(&spec).map_or(usize::MAX, |row| row.len() * 2);
         if size > MAX_JOB_ROW {
@@ -345,6 +345,7 @@ fn parse_file(file: &api::FileSpec) -> Result<FileSpec, Problem> {
 
 fn of_refusal(refusal: Refusal) -> Problem {
     match refusal {
+        Refusal::NotDurable => Problem::new(ErrorCode::StoreUnusable, refusal.to_string()),
         Refusal::Stopping => Problem::from(ErrorCode::ShuttingDown),
         Refusal::Command(CommandError::NoSuchJob) => Problem::from(ErrorCode::JobNotFound),
         Refusal::Command(CommandError::NoFiles) => Problem::from(ErrorCode::EmptyJob),

@@ -162,6 +162,7 @@ fn spec() -> JobSpec {
         peers: PeerUse::default(),
         start: false,
         finish: Finish::Manual,
+        adopt: false,
     }
 }
 

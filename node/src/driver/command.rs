@@ -18,19 +18,31 @@ pub enum Act {
     Complete,
 }
 
+/// How a job is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// Whether it runs at once.
+    pub is_running: bool,
+    /// Whether a job with the same files that has not ended is taken instead.
+    pub is_adopting: bool,
+}
+
 /// Why the driver did not do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The engine refused.
     #[error(transparent)]
     Command(CommandError),
+    /// The job could not be written down, so it was not made (promise 7).
+    #[error("the job cannot be written down")]
+    NotDurable,
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
 }
 
 pub(super) enum Command {
-    Create { spec: JobSpec, start: bool, answer: oneshot::Sender<Result<JobView, Refusal>> },
+    Create { spec: JobSpec, start: Start, answer: oneshot::Sender<Result<JobView, Refusal>> },
     Act { job: JobId, act: Act, answer: oneshot::Sender<Result<JobView, Refusal>> },
     View { job: JobId, answer: oneshot::Sender<Result<JobView, Refusal>> },
     List { answer: oneshot::Sender<Vec<JobView>> },
@@ -50,7 +62,7 @@ impl DriverHandle {
     }
 
     /// Makes a job; durable when this returns.
-    pub async fn create(&self, spec: JobSpec, start: bool) -> Result<JobView, Refusal> {
+    pub async fn create(&self, spec: JobSpec, start: Start) -> Result<JobView, Refusal> {
         self.ask(|answer| Command::Create { spec, start, answer }).await?
     }
 

@@ -14,8 +14,8 @@ use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::{Asked, Representation};
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::port::{ContactMethod, Contacted, StagedFile};
-use eddy_engine::{Effect, Engine, Failure, FetchId, FileRef, FileSpec, Input, JobRecord};
-use std::collections::HashMap;
+use eddy_engine::{Effect, Engine, Failure, FetchId, FileRef, FileSpec, Input, JobId, JobRecord};
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -59,6 +59,8 @@ pub(super) struct Executor {
     open: HashMap<FileRef, OpenEntity>,
     fetches: HashMap<FetchId, CancellationToken>,
     parked: HashMap<FetchId, oneshot::Sender<Parked>>,
+    /// Jobs whose newest state is not on the disk.
+    unsaved: HashSet<JobId>,
 }
 
 impl Executor {
@@ -71,7 +73,13 @@ impl Executor {
     ) -> Self {
         let DriverParts { store, origin, peers, .. } = parts;
         let (open, fetches, parked) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { store, origin, peers, inputs, opened, tasks, shutdown, open, fetches, parked }
+        let unsaved = HashSet::new();
+        Self { store, origin, peers, inputs, opened, tasks, shutdown, open, fetches, parked, unsaved }
+    }
+
+    /// Whether the job's newest state is not on the disk.
+    pub(super) fn is_unsaved(&self, job: JobId) -> bool {
+        self.unsaved.contains(&job)
     }
 
     /// Ends every fetch and lets every entity go.
@@ -152,13 +160,14 @@ impl Executor {
         }
     }
 
-    async fn persist(&self, record: JobRecord) {
+    async fn persist(&mut self, record: JobRecord) {
         let store = self.store.clone();
         let job = record.id;
         let row = match postcard::to_stdvec(&record) {
             Ok(row) => row,
             Err(error) => {
                 tracing::error!(%job, %error, "a job cannot be written down");
+                self.unsaved.insert(job);
                 return;
             }
         };
@@ -167,17 +176,16 @@ impl Executor {
 
     /// Does something durable before the next effect. A disk that fails is said loudly; the job goes on in memory, and the
     /// next change tries again.
-    async fn durable(
-        &self,
-        job: eddy_engine::JobId,
-        what: &str,
-        work: impl FnOnce() -> Result<(), String> + Send + 'static,
-    ) {
+    async fn durable(&mut self, job: JobId, what: &str, work: impl FnOnce() -> Result<(), String> + Send + 'static) {
         match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => {
+                self.unsaved.remove(&job);
+                return;
+            }
             Ok(Err(error)) => tracing::error!(%job, %error, "cannot {what} the job"),
             Err(_) => tracing::error!(%job, "the thread that should {what} the job died"),
         }
+        self.unsaved.insert(job);
     }
 
     /// What the account has used is of no use any more.

@@ -17,10 +17,11 @@ mod view;
 use crate::config::Network;
 use crate::origin::Origin;
 use crate::peer::Peers;
-use command::{Command, Refusal};
+use command::{Command, Refusal, Start};
 use eddy_cache::Store;
 use eddy_engine::engine::Turns;
-use eddy_engine::{Engine, EngineConfig, Input, JobId, JobRecord, Notice, Now};
+use eddy_engine::job::live::Job;
+use eddy_engine::{Engine, EngineConfig, Input, JobId, JobRecord, JobSpec, Notice, Now};
 use eddy_wire::api::JobView;
 use execute::Executor;
 use std::collections::HashMap;
@@ -145,13 +146,8 @@ impl Driver {
         let now = self.now();
         match command {
             Command::Create { spec, start, answer } => {
-                let id = JobId(rand::random());
-                self.engine.create(now, id, spec);
-                // Durable before anybody hears of it (promise 7).
-                self.settle().await;
-                let started = if start { self.engine.resume(now, id).map_err(Refusal::Command) } else { Ok(()) };
-                self.settle().await;
-                let _ = answer.send(started.and_then(|()| self.view(id)));
+                let made = self.make(spec, start).await;
+                let _ = answer.send(made.and_then(|id| self.view(id)));
             }
             Command::Act { job, act, answer } => {
                 let done = match act {
@@ -179,6 +175,31 @@ impl Driver {
                 let _ = answer.send(self.engine.is_busy());
             }
         }
+    }
+
+    /// Makes a job, or takes the one that is there; durable before anybody hears of it (promise 7).
+    async fn make(&mut self, spec: JobSpec, start: Start) -> Result<JobId, Refusal> {
+        let is_same = |job: &&Job| !job.state().is_final() && job.spec().files == spec.files;
+        let there = self.engine.jobs().find(is_same).map(Job::id).filter(|_| start.is_adopting);
+        let id = match there {
+            Some(id) => id,
+            None => {
+                let id = JobId(rand::random());
+                self.engine.create(self.now(), id, spec);
+                self.settle().await;
+                if self.executor.is_unsaved(id) {
+                    let _ = self.engine.cancel(self.now(), id);
+                    self.settle().await;
+                    return Err(Refusal::NotDurable);
+                }
+                id
+            }
+        };
+        if start.is_running {
+            self.engine.resume(self.now(), id).map_err(Refusal::Command)?;
+            self.settle().await;
+        }
+        Ok(id)
     }
 
     fn watch(&mut self, job: JobId) -> Result<watch::Receiver<JobView>, Refusal> {

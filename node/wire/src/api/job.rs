@@ -33,6 +33,9 @@ pub struct JobSpec {
     /// What happens when every byte is there.
     #[serde(default)]
     pub finish: Finish,
+    /// Go on with a job that has not ended and has exactly these files, if there is one, instead of making a second.
+    #[serde(default)]
+    pub adopt: bool,
 }
 
 /// One file of a job: where from, where to.
