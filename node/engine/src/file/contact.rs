@@ -1,0 +1,194 @@
+//! The first questions: what is held here, what the origin has, and under which version it is opened.
+
+use super::{FIRST_RANGE, File, Phase, SourceBytes, Surroundings};
+use crate::planner::{Planner, Source};
+use crate::port::{ContactMethod, Contacted, Effect, Failure, FailureClass, FetchId, FetchOutcome};
+use eddy_content::digest::ExpectedDigest;
+use eddy_content::{BlockSet, Entity, Geometry};
+use rand::rngs::SmallRng;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+impl File {
+    pub(super) fn contact(&mut self, is_held: bool, s: &mut Surroundings<'_>) {
+        let may_have_peers = self.peer_use.fetch && (!s.peers.is_empty() || s.now < s.settling_until);
+        let method = if self.wants_whole {
+            ContactMethod::Whole
+        } else if (is_held || may_have_peers) && !self.is_head_refused {
+            ContactMethod::Describe
+        } else {
+            ContactMethod::FirstRange { last: FIRST_RANGE - 1 }
+        };
+        let fetch = s.fetch();
+        let (url, credentials) = (self.spec.url.clone(), self.spec.credentials.clone());
+        s.effects.push_back(Effect::Contact { fetch, file: self.at, url, credentials, method });
+        self.phase = Phase::Contacting { fetch, method };
+    }
+
+    /// The origin has answered: hold on to the version if it names one, else stream.
+    pub(super) fn open(&mut self, fetch: FetchId, facts: Contacted, s: &mut Surroundings<'_>) {
+        self.length = facts.length;
+        self.has_origin_digest = !facts.digests.is_empty();
+        self.digests = strongest_first(&self.spec.digests, &facts.digests);
+        let is_holdable = facts.length.is_some_and(|length| Geometry::new(length).is_some())
+            && facts.storable
+            && !self.is_uncacheable;
+        let (Some(validator), Some(length), true) = (facts.validator.clone(), facts.length, is_holdable) else {
+            self.stream(fetch, &facts, s);
+            return;
+        };
+        self.is_shareable = facts.shareable && self.spec.credentials.is_none();
+        let entity = Entity { url: facts.url.clone(), validator, length };
+        self.entity = Some(entity.clone());
+        self.parked = facts.body.map(|(start, end)| (fetch, start, end));
+        s.effects.push_back(Effect::Open {
+            file: self.at,
+            entity,
+            requested_url: self.spec.url.clone(),
+            shareable: self.is_shareable && self.peer_use.share,
+            last_modified: facts.last_modified,
+            digests: facts.digests,
+        });
+        self.planner = Geometry::new(length).map(|geometry| Planner::new(geometry, BlockSet::new(), facts.ranges));
+        self.phase = Phase::Opening { parked: facts.body.map(|_| fetch) };
+    }
+
+    /// Content without a version to hold on to: one stream from byte 0, restarted on failure, never shared.
+    pub(super) fn stream(&mut self, fetch: FetchId, facts: &Contacted, s: &mut Surroundings<'_>) {
+        let is_whole_body = match facts.body {
+            Some((0, None)) => true,
+            Some((0, end)) => end == facts.length,
+            _ => false,
+        };
+        self.streamed = 0;
+        if is_whole_body {
+            self.origin_reason = Some(if self.is_uncacheable {
+                "the file does not fit into the cache"
+            } else {
+                "the origin names no version that can be shared or resumed"
+            });
+            s.effects.push_back(Effect::Stream { fetch, file: self.at, digests: self.digests.clone() });
+            self.phase = Phase::Streaming { fetch };
+            return;
+        }
+        if facts.body.is_some() {
+            s.effects.push_back(Effect::Abort { fetch });
+        }
+        if self.wants_whole {
+            // A plain GET that did not give the whole: nothing else can be asked for.
+            let detail = "the server answered a plain request with a part of the file";
+            self.fail(Failure::fatal("origin-protocol", detail));
+            return;
+        }
+        self.wants_whole = true;
+        self.phase = Phase::Prepared { is_held: false };
+    }
+
+    /// Answer to the preparation.
+    pub fn on_prepared(&mut self, result: Result<bool, Failure>) {
+        if matches!(self.phase, Phase::Preparing) {
+            match result {
+                Ok(is_held) => self.phase = Phase::Prepared { is_held },
+                Err(failure) => self.fail(failure),
+            }
+        }
+    }
+
+    /// Answer to the contact.
+    pub fn on_contacted(
+        &mut self,
+        now: Duration,
+        fetch: FetchId,
+        result: Result<Box<Contacted>, Failure>,
+        rng: &mut SmallRng,
+    ) {
+        let Phase::Contacting { fetch: expected, method } = self.phase else { return };
+        if expected != fetch {
+            return;
+        }
+        match result {
+            Ok(facts) => {
+                self.origin_failures = 0;
+                self.is_first_contact_done = true;
+                self.phase = Phase::Contacted { fetch, facts };
+            }
+            // Some servers answer HEAD badly and GET well: only the answer to a GET counts.
+            Err(failure) if method == ContactMethod::Describe && failure.class != FailureClass::Unreachable => {
+                self.is_head_refused = true;
+                self.phase = Phase::Prepared { is_held: false };
+            }
+            Err(failure) => self.on_origin_failure(now, failure, Phase::Prepared { is_held: false }, rng),
+        }
+    }
+
+    /// Answer to the opening of the entity.
+    pub fn on_opened(&mut self, now: Duration, result: Result<BlockSet, Failure>, s_effects: &mut VecDeque<Effect>) {
+        let Phase::Opening { parked } = self.phase else { return };
+        let held = match result {
+            Ok(held) => held,
+            Err(failure) => {
+                s_effects.extend(parked.map(|fetch| Effect::Abort { fetch }));
+                self.parked = None;
+                self.planner = None;
+                self.entity = None;
+                if failure.code == "cache-too-small" {
+                    // The store has no place for it: past the store, as content without a version would go.
+                    self.is_uncacheable = true;
+                    self.wants_whole = true;
+                    self.phase = Phase::Prepared { is_held: false };
+                } else {
+                    self.fail(failure);
+                }
+                return;
+            }
+        };
+        let Some(planner) = &mut self.planner else { return };
+        let geometry = planner.geometry();
+        let held_bytes: u64 = held.runs().map(|run| geometry.bytes_of(run)).map(|b| b.end - b.start).sum();
+        self.bytes = SourceBytes { cache: held_bytes, ..SourceBytes::default() };
+        *planner = Planner::new(geometry, held, planner.ranges());
+        self.phase = Phase::Moving;
+        let Some((fetch, start, end)) = self.parked else { return };
+        // Of the parked body, take the first run that is missing; what other runs need is planned as usual.
+        let carried = geometry.blocks_inside(start..end.unwrap_or(geometry.length()));
+        let wanted = BlockSet::from_run(carried).difference(planner.held());
+        match wanted.first_run() {
+            Some(blocks) => {
+                planner.begin(now, fetch, Source::Origin, blocks.clone());
+                self.origin_reason = Some(match (self.peer_use.fetch, self.is_shareable) {
+                    (false, _) => "the job does not use peers",
+                    (true, false) => "the content is private",
+                    (true, true) => "no peer was connected when the origin was asked",
+                });
+                s_effects.push_back(Effect::Pump { fetch, file: self.at, blocks });
+            }
+            None => {
+                self.parked = None;
+                s_effects.push_back(Effect::Abort { fetch });
+            }
+        }
+    }
+
+    pub(super) fn on_stream_ended(&mut self, now: Duration, outcome: FetchOutcome, rng: &mut SmallRng) {
+        match outcome {
+            FetchOutcome::Done => self.phase = Phase::Staging,
+            FetchOutcome::Failed(failure)
+                if matches!(failure.class, FailureClass::Transient | FailureClass::Unreachable) =>
+            {
+                // Without a version nothing can be joined: from the start again, but not for ever.
+                self.origin_failures += 1;
+                self.on_origin_failure(now, failure, Phase::Prepared { is_held: false }, rng);
+            }
+            FetchOutcome::Failed(failure) => self.fail(failure),
+            _ => self.phase = Phase::Prepared { is_held: false },
+        }
+    }
+}
+
+/// The digests of job and origin together, each once, strongest first.
+fn strongest_first(job: &[ExpectedDigest], origin: &[ExpectedDigest]) -> Vec<ExpectedDigest> {
+    let mut all: Vec<ExpectedDigest> = job.iter().chain(origin).cloned().collect();
+    all.sort_by_key(|digest| std::cmp::Reverse(digest.algorithm));
+    all.dedup();
+    all
+}

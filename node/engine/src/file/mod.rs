@@ -1,0 +1,332 @@
+//! One file of a job: from the first question to the staged copy.
+//!
+//! [`File::advance`] looks at where the file stands and emits the effects that bring it on. Inputs only change what is
+//! known; they never act by themselves. So an input that comes twice, late or not at all cannot do harm.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `contact` | what is held here, what the origin has, under which version it is opened |
+//! | `moving` | blocks on their way |
+//! | `staging` | staged, visible, or put away |
+
+mod contact;
+mod moving;
+mod staging;
+
+use crate::job::record::FileRecord;
+use crate::job::spec::{FileSpec, PeerUse};
+use crate::planner::Planner;
+use crate::port::{ContactMethod, Contacted, Effect, Failure, FetchId, FileRef, Peer};
+use eddy_content::digest::ExpectedDigest;
+use eddy_content::{Entity, Root};
+use rand::rngs::SmallRng;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Bytes asked for with the first question.
+const FIRST_RANGE: u64 = 16 * 1024 * 1024;
+/// Changes of version in one job after which the origin is not worth following.
+const CHANGES_ALLOWED: u32 = 3;
+/// Whole downloads of one file that failed their digest before the job stops.
+const MISMATCHES_ALLOWED: u32 = 1;
+
+/// What surrounds a file when it is advanced.
+pub struct Surroundings<'a> {
+    /// Monotonic now.
+    pub now: Duration,
+    /// Connected peers; empty when the job may not use them.
+    pub peers: &'a [Peer],
+    /// Until when discovery may still bring the first peers.
+    pub settling_until: Duration,
+    /// Where effects go.
+    pub effects: &'a mut VecDeque<Effect>,
+    /// Source of fetch names.
+    pub next_fetch: &'a mut u64,
+    /// Seeded randomness.
+    pub rng: &'a mut SmallRng,
+}
+
+impl Surroundings<'_> {
+    fn fetch(&mut self) -> FetchId {
+        *self.next_fetch += 1;
+        FetchId(*self.next_fetch)
+    }
+}
+
+/// Where a file stands.
+#[derive(Debug)]
+enum Phase {
+    Idle,
+    Preparing,
+    Prepared {
+        is_held: bool,
+    },
+    Contacting {
+        fetch: FetchId,
+        method: ContactMethod,
+    },
+    Contacted {
+        fetch: FetchId,
+        facts: Box<Contacted>,
+    },
+    Opening {
+        parked: Option<FetchId>,
+    },
+    /// The entity is open; blocks move.
+    Moving,
+    /// No version to hold on to: the body goes straight to the staged file.
+    Streaming {
+        fetch: FetchId,
+    },
+    Staging,
+    Staged,
+    Publishing,
+    Published,
+    Failed,
+}
+
+/// Bytes by where they came from, as people see them while they move. The ledger has the durable account.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SourceBytes {
+    /// From the origin.
+    pub origin: u64,
+    /// From peers.
+    pub peers: u64,
+    /// Held before the job began.
+    pub cache: u64,
+}
+
+impl SourceBytes {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.origin + self.peers + self.cache
+    }
+}
+
+/// One file of a job.
+#[derive(Debug)]
+pub struct File {
+    at: FileRef,
+    spec: FileSpec,
+    peer_use: PeerUse,
+    phase: Phase,
+    entity: Option<Entity>,
+    planner: Option<Planner>,
+    /// The body that came with the first answer, while it is parked or pumped.
+    parked: Option<(FetchId, u64, Option<u64>)>,
+    digests: Vec<ExpectedDigest>,
+    length: Option<u64>,
+    root: Option<Root>,
+    bytes: SourceBytes,
+    streamed: u64,
+    wasted: u64,
+    origin_reason: Option<&'static str>,
+    has_origin_digest: bool,
+    /// Whether peers may be asked for this version: never when it is private.
+    is_shareable: bool,
+    is_first_contact_done: bool,
+    is_head_refused: bool,
+    wants_whole: bool,
+    is_uncacheable: bool,
+    changes: u32,
+    mismatches: u32,
+    origin_failures: u32,
+    origin_wait: Duration,
+    failure: Option<Failure>,
+}
+
+impl File {
+    /// A file as its record has it.
+    #[must_use]
+    pub fn new(at: FileRef, spec: FileSpec, peer_use: PeerUse, record: FileRecord) -> Self {
+        let (phase, length) = match record {
+            FileRecord::Wanted => (Phase::Idle, None),
+            FileRecord::Staged { length } => (Phase::Staged, Some(length)),
+            FileRecord::Published { length } => (Phase::Published, Some(length)),
+        };
+        Self {
+            at,
+            digests: spec.digests.clone(),
+            spec,
+            peer_use,
+            phase,
+            entity: None,
+            planner: None,
+            parked: None,
+            length,
+            root: None,
+            bytes: SourceBytes::default(),
+            streamed: 0,
+            wasted: 0,
+            origin_reason: None,
+            has_origin_digest: false,
+            is_shareable: false,
+            is_first_contact_done: false,
+            is_head_refused: false,
+            wants_whole: false,
+            is_uncacheable: false,
+            changes: 0,
+            mismatches: 0,
+            origin_failures: 0,
+            origin_wait: Duration::ZERO,
+            failure: None,
+        }
+    }
+
+    /// What it was asked for.
+    #[must_use]
+    pub fn spec(&self) -> &FileSpec {
+        &self.spec
+    }
+
+    /// The durable form.
+    #[must_use]
+    pub fn record(&self) -> FileRecord {
+        let length = self.length.unwrap_or_default();
+        match self.phase {
+            Phase::Staged | Phase::Publishing => FileRecord::Staged { length },
+            Phase::Published => FileRecord::Published { length },
+            _ => FileRecord::Wanted,
+        }
+    }
+
+    /// The complete length, once the origin has named it.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// BLAKE3 of the whole, once it is staged.
+    #[must_use]
+    pub fn root(&self) -> Option<Root> {
+        self.root
+    }
+
+    /// The version that is being fetched.
+    #[must_use]
+    pub fn entity(&self) -> Option<&Entity> {
+        self.entity.as_ref()
+    }
+
+    /// Bytes so far, by source.
+    #[must_use]
+    pub fn bytes(&self) -> SourceBytes {
+        SourceBytes { origin: self.bytes.origin + self.streamed, ..self.bytes }
+    }
+
+    /// Bytes that are there; the whole once it is staged.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        match (&self.phase, self.length) {
+            (Phase::Staged | Phase::Publishing | Phase::Published, Some(length)) => length,
+            _ => self.length.map_or(self.bytes().total(), |length| self.bytes().total().min(length)),
+        }
+    }
+
+    /// Whether the whole stands beside the destination.
+    #[must_use]
+    pub fn is_staged(&self) -> bool {
+        matches!(self.phase, Phase::Staged | Phase::Publishing | Phase::Published)
+    }
+
+    /// Whether it is visible at its destination.
+    #[must_use]
+    pub fn is_published(&self) -> bool {
+        matches!(self.phase, Phase::Published)
+    }
+
+    /// Whether the origin has answered in this turn.
+    #[must_use]
+    pub fn is_contacted(&self) -> bool {
+        self.is_first_contact_done
+    }
+
+    /// What stopped the file in this turn.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// Bytes that arrived for nothing, once the file is whole.
+    #[must_use]
+    pub fn wasted(&self) -> u64 {
+        self.wasted
+    }
+
+    /// Why the origin was asked for bytes in this turn, if it was.
+    #[must_use]
+    pub fn origin_reason(&self) -> Option<&'static str> {
+        self.origin_reason
+    }
+
+    /// Whether the origin named a digest of the whole, which was checked.
+    #[must_use]
+    pub fn has_origin_digest(&self) -> bool {
+        self.has_origin_digest
+    }
+
+    /// What the file is doing, in a word for people.
+    #[must_use]
+    pub fn phase_name(&self) -> &'static str {
+        match self.phase {
+            Phase::Idle => "waiting",
+            Phase::Preparing | Phase::Prepared { .. } => "preparing",
+            Phase::Contacting { .. } | Phase::Contacted { .. } => "asking the origin",
+            Phase::Opening { .. } | Phase::Moving | Phase::Streaming { .. } => "transferring",
+            Phase::Staging => "copying",
+            Phase::Staged | Phase::Publishing => "whole",
+            Phase::Published => "delivered",
+            Phase::Failed => "failed",
+        }
+    }
+
+    /// Emits whatever brings the file on from where it stands.
+    pub fn advance(&mut self, s: &mut Surroundings<'_>) {
+        loop {
+            match std::mem::replace(&mut self.phase, Phase::Idle) {
+                Phase::Idle => {
+                    s.effects.push_back(Effect::Prepare { file: self.at });
+                    self.phase = Phase::Preparing;
+                }
+                Phase::Prepared { is_held } => {
+                    if s.now < self.origin_wait {
+                        self.phase = Phase::Prepared { is_held };
+                        return;
+                    }
+                    self.contact(is_held, s);
+                }
+                Phase::Contacted { fetch, facts } => self.open(fetch, *facts, s),
+                Phase::Moving => {
+                    self.phase = Phase::Moving;
+                    if !self.move_blocks(s) {
+                        return;
+                    }
+                }
+                other => {
+                    self.phase = other;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// When [`Self::advance`] should be called again though nothing happened.
+    #[must_use]
+    pub fn timeout(&self, s_now: Duration, settling_until: Duration) -> Option<Duration> {
+        match self.phase {
+            Phase::Prepared { .. } => Some(self.origin_wait),
+            Phase::Moving => {
+                let plan = self.planner.as_ref().and_then(|p| p.timeout(s_now));
+                let settled = (settling_until > s_now).then_some(settling_until);
+                plan.into_iter().chain(settled).min()
+            }
+            _ => None,
+        }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.failure = Some(failure);
+        self.phase = Phase::Failed;
+    }
+}

@@ -1,0 +1,156 @@
+//! What the planner decides, one situation at a time.
+
+use super::*;
+use rand::SeedableRng;
+
+const A: Peer = Peer([1; 32]);
+const B: Peer = Peer([2; 32]);
+
+type Begun = (FetchId, Source, Range<u32>);
+
+struct Rig {
+    planner: Planner,
+    now: Duration,
+    rng: SmallRng,
+    next: u64,
+}
+
+impl Rig {
+    fn new(length: u64) -> Self {
+        let geometry = Geometry::new(length).unwrap();
+        let planner = Planner::new(geometry, BlockSet::new(), RangeSupport::Yes);
+        Self { planner, now: Duration::ZERO, rng: SmallRng::seed_from_u64(7), next: 0 }
+    }
+
+    /// Plans and begins what the plan says; gives the orders with the names of the fetches begun.
+    fn plan(&mut self, peers: &[Peer]) -> (Vec<Order>, Vec<Begun>) {
+        let orders = self.planner.plan(self.now, peers, &mut self.rng);
+        let mut begun = Vec::new();
+        for order in &orders {
+            if let Order::Fetch { source, blocks } = order {
+                self.next += 1;
+                self.planner.begin(self.now, FetchId(self.next), *source, blocks.clone());
+                begun.push((FetchId(self.next), *source, blocks.clone()));
+            }
+        }
+        (orders, begun)
+    }
+
+    fn all(&self) -> BlockSet {
+        BlockSet::from_run(self.planner.geometry().all_blocks())
+    }
+}
+
+#[test]
+fn alone_the_origin_gives_everything_in_a_few_parallel_requests() {
+    let mut rig = Rig::new(256 << 20);
+    let (_, begun) = rig.plan(&[]);
+    assert_eq!(begun.len(), ORIGIN_FLIGHTS);
+    assert!(begun.iter().all(|(_, source, _)| *source == Source::Origin));
+    assert!(begun.windows(2).all(|pair| pair[0].2.end == pair[1].2.start));
+    assert_eq!(rig.plan(&[]).0, vec![]);
+}
+
+#[test]
+fn the_origin_waits_for_answers_but_not_for_ever() {
+    let mut rig = Rig::new(64 << 20);
+    assert_eq!(rig.plan(&[A]).0, vec![Order::Ask { peers: vec![A] }]);
+    assert_eq!(rig.planner.timeout(rig.now), Some(ANSWER_WAIT));
+    rig.now = ANSWER_WAIT;
+    let (_, begun) = rig.plan(&[A]);
+    assert!(begun.iter().all(|(_, source, _)| *source == Source::Origin) && !begun.is_empty());
+}
+
+#[test]
+fn what_a_peer_holds_is_not_asked_of_the_origin() {
+    let mut rig = Rig::new(64 << 20);
+    rig.plan(&[A]);
+    rig.planner.on_holds(A, BlockSet::from_run(0..512));
+    let (_, begun) = rig.plan(&[A]);
+    let (peer, origin): (Vec<_>, Vec<_>) = begun.into_iter().partition(|(_, source, _)| *source == Source::Peer(A));
+    assert!(peer.iter().all(|(_, _, blocks)| blocks.end <= 512) && !peer.is_empty());
+    assert!(origin.iter().all(|(_, _, blocks)| blocks.start >= 512) && !origin.is_empty());
+}
+
+#[test]
+fn a_stalled_peer_loses_its_blocks_within_a_second() {
+    let mut rig = Rig::new(4 << 20);
+    rig.plan(&[A]);
+    rig.planner.on_holds(A, rig.all());
+    let (_, first) = rig.plan(&[A]);
+    assert!(first.iter().all(|(_, source, _)| *source == Source::Peer(A)));
+    rig.now += PEER_STALL;
+    let (orders, second) = rig.plan(&[A]);
+    assert_eq!(orders.iter().filter(|o| matches!(o, Order::Abort { .. })).count(), first.len());
+    assert!(second.iter().all(|(_, source, _)| *source == Source::Origin) && !second.is_empty());
+    assert!(rig.now < Duration::from_secs(1));
+}
+
+#[test]
+fn a_liar_is_not_asked_again() {
+    let mut rig = Rig::new(4 << 20);
+    rig.plan(&[A]);
+    rig.planner.on_holds(A, rig.all());
+    let (_, begun) = rig.plan(&[A]);
+    for (fetch, ..) in begun {
+        rig.planner.on_ended(fetch);
+        rig.planner.on_peer_fault(rig.now, A, PeerFault::Lied);
+    }
+    let (orders, begun) = rig.plan(&[A]);
+    assert!(!orders.iter().any(|order| matches!(order, Order::Ask { .. })));
+    assert!(begun.iter().all(|(_, source, _)| *source == Source::Origin) && !begun.is_empty());
+}
+
+#[test]
+fn a_busy_peer_is_waited_for_a_moment_only() {
+    let mut rig = Rig::new(4 << 20);
+    rig.plan(&[A]);
+    rig.planner.on_holds(A, rig.all());
+    for (fetch, ..) in rig.plan(&[A]).1 {
+        rig.planner.on_ended(fetch);
+    }
+    rig.planner.on_peer_fault(rig.now, A, PeerFault::Busy);
+    assert_eq!(rig.plan(&[A]).1, vec![]);
+    rig.now += BUSY_PATIENCE;
+    rig.planner.on_peer_fault(rig.now, A, PeerFault::Busy);
+    assert!(rig.plan(&[A]).1.iter().all(|(_, source, _)| *source == Source::Origin));
+}
+
+#[test]
+fn two_holders_are_read_side_by_side() {
+    let mut rig = Rig::new(256 << 20);
+    rig.plan(&[A, B]);
+    rig.planner.on_holds(A, rig.all());
+    rig.planner.on_holds(B, rig.all());
+    let (_, begun) = rig.plan(&[A, B]);
+    for peer in [A, B] {
+        assert_eq!(begun.iter().filter(|(_, s, _)| *s == Source::Peer(peer)).count(), FLIGHTS_PER_PEER);
+    }
+    let mut seen = BlockSet::new();
+    for (_, _, blocks) in begun {
+        assert!(seen.intersection(&BlockSet::from_run(blocks.clone())).is_empty(), "no block twice");
+        seen.insert(blocks);
+    }
+}
+
+#[test]
+fn without_ranges_there_is_one_stream() {
+    let mut rig = Rig::new(64 << 20);
+    rig.planner.on_no_ranges();
+    let (_, begun) = rig.plan(&[]);
+    assert_eq!(begun.iter().map(|(_, _, b)| b.clone()).collect::<Vec<_>>(), vec![0..1024]);
+    assert_eq!(rig.plan(&[]).1, vec![]);
+}
+
+#[test]
+fn damaged_blocks_are_fetched_again() {
+    let mut rig = Rig::new(1 << 20);
+    let (_, begun) = rig.plan(&[]);
+    for (fetch, _, blocks) in begun {
+        rig.planner.on_committed(&BlockSet::from_run(blocks));
+        rig.planner.on_ended(fetch);
+    }
+    assert!(rig.planner.is_complete());
+    rig.planner.on_damaged(&BlockSet::from_run(3..4));
+    assert_eq!(rig.plan(&[]).1.len(), 1);
+}
