@@ -104,6 +104,10 @@ impl Core {
         if self.is_blocked(node) {
             return Err(Refusal::Blocked);
         }
+        // Refused over there, or given up: it was never up.
+        if live.connection.close_reason().is_some() {
+            return Err(Refusal::Gone);
+        }
         let (id, address) = (live.connection.stable_id(), close::address_of(&live.connection));
         let events = self.events.lock().await;
         let admission = self.table().admit(node, Link { id, initiator, connection: live });

@@ -1,9 +1,9 @@
 //! Dialling: from an address that somebody hinted at to a member that proved itself.
 
 use super::close::{address_of, canonical};
-use super::core::{Core, Refusal};
+use super::core::{Core, Live, Refusal};
 use super::link;
-use super::table::Initiator;
+use super::table::{Initiator, Link};
 use super::tls::{NAME, TlsError};
 use super::transport::transport;
 use eddy_wire::NodeId;
@@ -81,6 +81,9 @@ fn existing(core: &Core, address: SocketAddr, expected: Option<NodeId>) -> Optio
     let table = core.table();
     match expected {
         Some(node) => table.used(node).map(|_| node),
-        None => table.iter().find(|(_, link)| address_of(&link.connection.connection) == address).map(|(node, _)| node),
+        None => {
+            let there = |link: &Link<Live>| address_of(&link.connection.connection) == address;
+            table.iter().find(|(_, link, _)| there(link)).map(|(node, ..)| node)
+        }
     }
 }

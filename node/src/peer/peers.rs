@@ -73,6 +73,8 @@ pub struct PeerSummary {
     pub since: SystemTime,
     /// Who began.
     pub initiator: Initiator,
+    /// Connections, with those that are about to go because both ends dialled.
+    pub connections: usize,
     /// Bytes of UDP payload sent on the connection in use.
     pub sent: u64,
     /// Bytes of UDP payload received on the connection in use.
@@ -159,7 +161,7 @@ impl Peers {
         let table = self.core.table();
         let mut peers: Vec<_> = table
             .iter()
-            .map(|(node, link)| {
+            .map(|(node, link, connections)| {
                 let live = &link.connection;
                 let stats = live.connection.stats();
                 PeerSummary {
@@ -167,6 +169,7 @@ impl Peers {
                     address: address_of(&live.connection),
                     since: live.since,
                     initiator: link.initiator,
+                    connections,
                     sent: stats.udp_tx.bytes,
                     received: stats.udp_rx.bytes,
                     round_trip: live.connection.rtt(),

@@ -107,9 +107,9 @@ impl<C> Table<C> {
         self.peers.get(&node).map_or(&[], Vec::as_slice)
     }
 
-    /// Every peer with the connection in use.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, &Link<C>)> {
-        self.peers.iter().filter_map(|(node, links)| Some((*node, links.last()?)))
+    /// Every peer with the connection in use, and the number of all of its connections.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeId, &Link<C>, usize)> {
+        self.peers.iter().filter_map(|(node, links)| Some((*node, links.last()?, links.len())))
     }
 }
 
