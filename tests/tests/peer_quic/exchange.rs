@@ -166,10 +166,22 @@ async fn members_that_dial_each_other_at_once_are_up_once() {
             assert!(matches!(member.event().await, PeerEvent::Up { .. }));
             assert_eq!(member.peers.connected().len(), 1);
         }
+        timeout(SOON, agreement(&one, &two)).await.expect("both ends come to use the same connection");
         one.peers.clone().close().await;
         let gone = two.event().await;
         assert_eq!(gone, PeerEvent::Down { node: one.node(), reason: Parting::Left });
         assert!(one.events.try_recv().is_err() && two.events.try_recv().is_err(), "nothing else happened");
+    }
+}
+
+/// Waits until two members know the same connections and use the same one.
+async fn agreement(one: &Member, two: &Member) {
+    loop {
+        let (here, there) = (one.peers.connected().remove(0), two.peers.connected().remove(0));
+        if here.connections == there.connections && here.initiator != there.initiator {
+            return;
+        }
+        tokio::task::yield_now().await;
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Member {
     pub(crate) store: Store,
     pub(crate) peers: Peers,
     pub(crate) events: Receiver<PeerEvent>,
-    _home: TempDir,
+    home: TempDir,
 }
 
 /// How a fetch from a peer ended.
@@ -79,7 +79,7 @@ impl Member {
         let config = PeersConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), limits, patience };
         let (peers, events) =
             Peers::start(config, &identity, group, store.clone(), CancellationToken::new()).await.expect("starts");
-        Self { identity, store, peers, events, _home: home }
+        Self { identity, store, peers, events, home }
     }
 
     pub(crate) fn node(&self) -> NodeId {
@@ -166,6 +166,20 @@ impl Member {
             }
         }
         writer.map_or(Ok(()), |writer| writer.finish().map(|_| ()).map_err(Failure::Write))
+    }
+
+    /// Flips a bit in the data file, behind the store's back.
+    pub(crate) fn rot(&self, entity: &Entity, at: usize) {
+        use std::os::unix::fs::FileExt;
+        let id = entity.id().to_string();
+        let directory = self.home.path().join("cache/entities").join(&id[..2]);
+        let is_data = |path: &std::path::PathBuf| path.extension().is_some_and(|ending| ending == "data");
+        let entries = std::fs::read_dir(directory).expect("there").map(|entry| entry.expect("readable").path());
+        let path = entries.into_iter().find(is_data).expect("the data file");
+        let file = std::fs::File::options().read(true).write(true).open(path).expect("opens");
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at as u64).expect("reads");
+        file.write_all_at(&[byte[0] ^ 1], at as u64).expect("writes");
     }
 
     /// Everything that is held, read back.

@@ -2,3 +2,7 @@
 
 mod exchange;
 mod kit;
+mod liar;
+mod strangers;
+mod trouble;
+mod wire;
