@@ -127,7 +127,7 @@ impl Engine {
 
     /// Enters a new job, suspended.
     pub fn create(&mut self, now: Now, id: JobId, spec: JobSpec) {
-        let files = vec![FileRecord::Wanted; spec.files.len()];
+        let files = vec![FileRecord::UNKNOWN; spec.files.len()];
         let state = JobState::Suspended;
         let record = JobRecord { id, spec, state, created: now.wall, failure: None, files };
         self.effects.push_back(Effect::Persist(Box::new(record.clone())));

@@ -140,10 +140,10 @@ impl File {
     /// A file as its record has it.
     #[must_use]
     pub fn new(at: FileRef, spec: FileSpec, peer_use: PeerUse, record: FileRecord) -> Self {
-        let (phase, length) = match record {
-            FileRecord::Wanted => (Phase::Idle, None),
-            FileRecord::Staged { length } => (Phase::Staged, Some(length)),
-            FileRecord::Published { length } => (Phase::Published, Some(length)),
+        let (phase, length, held) = match record {
+            FileRecord::Wanted { length, held } => (Phase::Idle, length, held),
+            FileRecord::Staged { length } => (Phase::Staged, Some(length), 0),
+            FileRecord::Published { length } => (Phase::Published, Some(length), 0),
         };
         Self {
             at,
@@ -156,7 +156,7 @@ impl File {
             parked: None,
             length,
             root: None,
-            bytes: SourceBytes::default(),
+            bytes: SourceBytes { cache: held, ..SourceBytes::default() },
             streamed: 0,
             wasted: 0,
             origin_reason: None,
@@ -187,7 +187,7 @@ impl File {
         match self.phase {
             Phase::Staged | Phase::Publishing => FileRecord::Staged { length },
             Phase::Published => FileRecord::Published { length },
-            _ => FileRecord::Wanted,
+            _ => FileRecord::Wanted { length: self.length, held: self.done() },
         }
     }
 

@@ -82,6 +82,8 @@ impl File {
 
     /// Stops whatever is under way; what is durable stays.
     pub fn pause(&mut self, effects: &mut VecDeque<Effect>) {
+        // What is durable is the beginning of the next turn; blocks of a body without a version are not.
+        let held = self.planner.as_ref().map_or(self.bytes.cache, Planner::held_bytes);
         self.abort_all(effects);
         self.failure = None;
         self.origin_failures = 0;
@@ -90,7 +92,7 @@ impl File {
         self.changes = 0;
         if !self.is_staged() {
             self.phase = Phase::Idle;
-            self.bytes = SourceBytes::default();
+            self.bytes = SourceBytes { cache: held, ..SourceBytes::default() };
             self.streamed = 0;
         }
     }

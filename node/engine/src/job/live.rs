@@ -171,7 +171,7 @@ impl Job {
 
 fn build_files(id: JobId, spec: &JobSpec, peers: PeerUse, records: &[FileRecord]) -> Vec<File> {
     let with_record = |(index, file): (usize, &crate::FileSpec)| {
-        let record = records.get(index).copied().unwrap_or(FileRecord::Wanted);
+        let record = records.get(index).copied().unwrap_or(FileRecord::UNKNOWN);
         File::new(FileRef { job: id, file: index as u32 }, file.clone(), peers, record)
     };
     spec.files.iter().enumerate().map(with_record).collect()

@@ -26,7 +26,12 @@ pub struct JobRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileRecord {
     /// Not whole.
-    Wanted,
+    Wanted {
+        /// Bytes of the whole, if the origin has said so.
+        length: Option<u64>,
+        /// Bytes that were held when this was written: for people; the store knows better.
+        held: u64,
+    },
     /// Whole, verified, and standing under its temporary name beside the destination.
     Staged {
         /// Bytes.
@@ -37,4 +42,9 @@ pub enum FileRecord {
         /// Bytes.
         length: u64,
     },
+}
+
+impl FileRecord {
+    /// A file that nothing is known of yet.
+    pub const UNKNOWN: Self = Self::Wanted { length: None, held: 0 };
 }

@@ -19,6 +19,8 @@ pub const ANSWER_WAIT: Duration = Duration::from_millis(300);
 pub const PEER_STALL: Duration = Duration::from_millis(800);
 /// How often peers that lack something are asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// Doublings of that for a peer that holds nothing: who keeps asking in vain is taken for a prober (T-12).
+const ASK_DOUBLINGS: u32 = 5;
 /// A peer that has too much to do is left alone for this long.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// What a busy peer holds is kept for it for this long; then the origin may be asked.
@@ -65,6 +67,8 @@ struct Neighbour {
     stalls: u32,
     barred_until: Option<Duration>,
     busy_since: Option<Duration>,
+    /// Answers in a row that named no block.
+    empty_answers: u32,
 }
 
 /// The planner of one file.
@@ -118,6 +122,12 @@ impl Planner {
     #[must_use]
     pub fn held(&self) -> &BlockSet {
         &self.held
+    }
+
+    /// Bytes in the blocks that are durable.
+    #[must_use]
+    pub fn held_bytes(&self) -> u64 {
+        self.held.runs().map(|run| self.geometry.bytes_of(run)).map(|bytes| bytes.end - bytes.start).sum()
     }
 
     /// The geometry of the entity.
@@ -200,12 +210,9 @@ impl Planner {
                 neighbour.busy_since.get_or_insert(now);
                 neighbour.barred_until = Some(now + BUSY_PAUSE);
             }
-            PeerFault::NotHere => neighbour.forget_answer(),
-            PeerFault::Gone => {
-                self.neighbours.remove(&peer);
-            }
             PeerFault::Lied => neighbour.bar(now),
-            PeerFault::Stalled => {
+            // Says that it has the blocks and then does not give them: whatever the reason, not for ever.
+            PeerFault::Gone | PeerFault::NotHere | PeerFault::Stalled => {
                 neighbour.stalls += 1;
                 neighbour.barred_until = Some(now + BUSY_PAUSE);
                 if neighbour.stalls >= STALLS {
@@ -219,6 +226,7 @@ impl Planner {
     pub fn on_holds(&mut self, peer: Peer, blocks: BlockSet) {
         let neighbour = self.neighbours.entry(peer).or_default();
         neighbour.is_answered = true;
+        neighbour.empty_answers = if blocks.is_empty() { neighbour.empty_answers.saturating_add(1) } else { 0 };
         neighbour.holds = blocks.intersection(&BlockSet::from_run(self.geometry.all_blocks()));
     }
 
@@ -261,7 +269,7 @@ impl Planner {
         let answers = answers.map(|asked| asked + ANSWER_WAIT);
         let bars = self.neighbours.values().filter_map(|n| n.barred_until);
         let busy = self.neighbours.values().filter_map(|n| n.busy_since).map(|since| since + BUSY_PATIENCE);
-        let asks = self.neighbours.values().filter_map(|n| n.asked).map(|asked| asked + ASK_AGAIN);
+        let asks = self.neighbours.values().filter_map(Neighbour::next_ask);
         let origin = Some(self.origin_not_before).into_iter();
         stalls.chain(answers).chain(bars).chain(busy).chain(asks).chain(origin).filter(|at| *at > now).min()
     }
@@ -288,7 +296,7 @@ impl Planner {
         for peer in peers {
             let neighbour = self.neighbours.entry(*peer).or_default();
             let holds_all = neighbour.holds.contains_run(self.geometry.all_blocks());
-            let is_due = neighbour.asked.is_none_or(|at| now.saturating_sub(at) >= ASK_AGAIN && !holds_all);
+            let is_due = neighbour.next_ask().is_none_or(|at| now >= at && !holds_all);
             if is_due && neighbour.is_usable(now) {
                 neighbour.asked = Some(now);
                 asked.push(*peer);
@@ -404,6 +412,12 @@ impl Planner {
 impl Neighbour {
     fn is_usable(&self, now: Duration) -> bool {
         self.barred_until.is_none_or(|until| now >= until)
+    }
+
+    /// When to ask again; `None` before the first time.
+    fn next_ask(&self) -> Option<Duration> {
+        let pause = ASK_AGAIN * (1 << self.empty_answers.min(ASK_DOUBLINGS));
+        self.asked.map(|asked| asked + pause)
     }
 
     /// Usable, or busy since a moment ago.
