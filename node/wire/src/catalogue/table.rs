@@ -199,7 +199,7 @@ catalogue! {
     // The destination.
     DiskFull: "disk-full", Disk, Destination, Useless, 507, Some("0x80070070");
         "the disk is full";
-        "Make room, then `eddy job resume ID`: nothing is lost.";
+        "Make room, then give the same command again, or `eddy job resume ID`: nothing is lost.";
     DestinationExists: "destination-exists", User, Destination, Useless, 409, Some("0x80070050");
         "a file already stands at the destination";
         "Choose another path with -o, or allow it to be replaced with --overwrite.";
