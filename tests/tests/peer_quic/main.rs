@@ -5,4 +5,5 @@ mod kit;
 mod liar;
 mod strangers;
 mod trouble;
+mod whole_job;
 mod wire;

@@ -72,21 +72,26 @@ pub(crate) struct Puppet {
     scripts: mpsc::Sender<(Vec<u8>, Then)>,
 }
 
+/// The accepting endpoint of a member in good standing.
+pub(crate) fn acceptor(group: &Group, identity: &Identity) -> Endpoint {
+    let shown = group.certify(identity).expect("certifies");
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots(group), provider()).build().expect("builds");
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![shown.certificate], shown.key)
+        .expect("a key");
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    let crypto = QuicServerConfig::try_from(config).expect("QUIC");
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    Endpoint::server(ServerConfig::with_crypto(Arc::new(crypto)), here).expect("binds")
+}
+
 impl Puppet {
     pub(crate) fn start(group: &Group) -> Self {
         let identity = identity();
-        let shown = group.certify(&identity).expect("certifies");
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots(group), provider()).build().expect("builds");
-        let mut config = rustls::ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("TLS 1.3")
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![shown.certificate], shown.key)
-            .expect("a key");
-        config.alpn_protocols = vec![ALPN.to_vec()];
-        let crypto = QuicServerConfig::try_from(config).expect("QUIC");
-        let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let endpoint = Endpoint::server(ServerConfig::with_crypto(Arc::new(crypto)), here).expect("binds");
+        let endpoint = acceptor(group, &identity);
         let address = endpoint.local_addr().expect("bound");
         let (scripts, played) = mpsc::channel(1);
         tokio::spawn(play(endpoint, played));
