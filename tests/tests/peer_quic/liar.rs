@@ -170,7 +170,7 @@ impl Scene<'_> {
 }
 
 fn attempts() -> usize {
-    std::env::var("EDDY_PEER_LIES").ok().and_then(|count| count.parse().ok()).unwrap_or(2000)
+    std::env::var("EDDY_PEER_LIES").ok().and_then(|count| count.parse().ok()).unwrap_or(10_000)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
