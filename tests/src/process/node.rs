@@ -167,7 +167,15 @@ impl Eddy<'_> {
     /// When it is not within `patience`; with the peers as they are.
     pub fn wait_peers(&self, count: usize, patience: Duration) -> Result<PeersView> {
         let connected = |view: &PeersView| view.peers.iter().filter(|peer| peer.state == PeerState::Connected).count();
-        self.wait_for(patience, async |client| client.peers().await.ok(), |view| connected(view) >= count)
+        self.wait_peers_view(patience, |view| connected(view) >= count)
+    }
+
+    /// Waits until what the daemon says about its peers is as wanted.
+    ///
+    /// # Errors
+    /// When it is not within `patience`; with the peers as they are.
+    pub fn wait_peers_view(&self, patience: Duration, wanted: impl Fn(&PeersView) -> bool) -> Result<PeersView> {
+        self.wait_for(patience, async |client| client.peers().await.ok(), wanted)
     }
 
     /// Waits until a job of the daemon is as wanted; a job that has ended is gone, and waited for in vain.
@@ -209,9 +217,8 @@ impl Eddy<'_> {
         ask: impl AsyncFn(&Client) -> Option<T>,
         wanted: impl Fn(&T) -> bool,
     ) -> Result<T> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = Client::new(&socket_of(self.home())).map_err(|problem| anyhow::anyhow!("{problem}"))?;
-        runtime.block_on(async {
+        block_on(async {
             let deadline = Instant::now() + patience;
             let mut last = None;
             loop {
@@ -227,5 +234,13 @@ impl Eddy<'_> {
                 tokio::time::sleep(ASK_EVERY).await;
             }
         })
+    }
+}
+
+/// Runs a future to its end, also in a test that is asynchronous itself.
+fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(current) => tokio::task::block_in_place(|| current.block_on(future)),
+        Err(_) => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future),
     }
 }
