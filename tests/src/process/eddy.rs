@@ -29,6 +29,15 @@ impl Eddy<'static> {
     pub fn here() -> Result<Self> {
         Ok(Self { home: home()?, host: None })
     }
+
+    /// An eddy on this machine whose home is made in `folder`: for benches that choose their disk.
+    ///
+    /// # Errors
+    /// When no home directory can be made.
+    pub fn inside(folder: &Path) -> Result<Self> {
+        let home = tempfile::Builder::new().prefix("eddy-").tempdir_in(folder).context("a home for eddy")?;
+        Ok(Self { home, host: None })
+    }
 }
 
 impl<'lab> Eddy<'lab> {
