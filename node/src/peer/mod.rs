@@ -26,6 +26,7 @@ pub mod core;
 pub mod dial;
 pub mod peers;
 pub mod read;
+pub mod socket;
 pub mod table;
 pub mod tls;
 pub mod transport;
@@ -37,7 +38,6 @@ mod bounded;
 mod conduct;
 mod link;
 mod serve;
-mod socket;
 mod stream;
 
 pub use self::ask::AskError;

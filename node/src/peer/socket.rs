@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 const BUFFER: usize = 4 * 1024 * 1024;
 
 /// Binds `address`; `[::]` also takes IPv4, and becomes `0.0.0.0` on a host without IPv6.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     let is_any_v6 = address.is_ipv6() && address.ip().is_unspecified();
     match open(address, is_any_v6) {
         Err(_) if is_any_v6 => open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())), false),
