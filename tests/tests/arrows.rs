@@ -3,6 +3,8 @@
 //! The allowed arrows are those of ARCHITECTURE.md. Cargo itself is asked what the arrows are, so that nothing hides in a
 //! feature, a target or a rename.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
+
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

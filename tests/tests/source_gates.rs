@@ -2,6 +2,8 @@
 //!
 //! A gate is a grep: crude, but it also sees what no compiler minds.
 
+#![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
+
 use std::path::{Path, PathBuf};
 
 /// Folders of what is shipped; tests that lie in them, as `tests.rs` or under `tests/`, play attackers and may do as they do.
