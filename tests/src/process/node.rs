@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::process::{Output, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -196,19 +195,16 @@ impl Eddy<'_> {
         self.wait_for(patience, ask, |jobs: &Vec<JobView>| jobs.iter().any(&wanted)).map(drop)
     }
 
-    /// Waits until a job of the daemon has put `destination` in place.
+    /// Waits until a job of the daemon has put `destination` in place and has ended, so that its account is written too.
     ///
     /// # Errors
     /// When it has not within `patience`; with the jobs as they are.
     pub fn wait_delivered(&self, destination: &Path, patience: Duration) -> Result<()> {
-        let deadline = Instant::now() + patience;
-        while !destination.exists() {
-            if Instant::now() >= deadline {
-                bail!("{} is not there: {:?}", destination.display(), self.ended(&["job", "ls", "--json"]));
-            }
-            thread::sleep(ASK_EVERY);
-        }
-        Ok(())
+        let path = destination.to_str().context("a path in UTF-8")?;
+        let first = PageQuery::default();
+        let ask = async |client: &Client| client.jobs(&first).await.ok().map(|page| page.items);
+        let is_over = |job: &JobView| job.state.is_final() || job.files.iter().all(|file| file.destination != path);
+        self.wait_for(patience, ask, |jobs: &Vec<JobView>| destination.exists() && jobs.iter().all(is_over)).map(drop)
     }
 
     fn wait_for<T: std::fmt::Debug>(
