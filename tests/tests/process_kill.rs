@@ -115,6 +115,43 @@ fn a_killed_daemon_goes_on_by_itself() {
 }
 
 #[test]
+fn a_daemon_that_is_killed_around_the_delivery_delivers_once_and_accounts_for_it() {
+    if !Nginx::ready() {
+        return;
+    }
+    let length = 3 * MIB;
+    let origin = Nginx::here(&NginxSpec::default()).unwrap();
+    let hash = write_sample(&origin.files().join("big.img"), 7, length).unwrap();
+    let node = Eddy::here().unwrap();
+    let mut rng = random();
+    for round in 1..=from_environment("EDDY_KILLS", 3) * 4 {
+        let destination = node.home().join(format!("b{round}"));
+        let staged = || std::fs::read_dir(node.home()).unwrap().any(|entry| is_staged(&entry.unwrap().path()));
+        let mut daemon = node.daemon().unwrap();
+        node.get_in_background(&origin.url("big.img"), &destination).unwrap();
+        // From the first byte beside the destination to some moment after it stands there.
+        while !staged() && !destination.exists() {
+            thread::yield_now();
+        }
+        thread::sleep(Duration::from_micros(rng.random_range(0..60_000)));
+        daemon.kill().unwrap();
+        let was_there = destination.exists();
+        let _again = node.daemon().unwrap();
+        node.wait_delivered(&destination, PATIENCE).unwrap();
+        assert_eq!(hash_of(&destination).unwrap(), hash);
+        let totals = node.report().unwrap().totals;
+        assert_eq!(totals.delivered, round * length, "round {round}, there before the kill: {was_there}: {totals:?}");
+        assert_ne!(totals.identity(), Identity::Broken, "{totals:?}");
+        assert!(!staged(), "a staged file is left over");
+    }
+}
+
+/// Whether this is a file that a job has not finished.
+fn is_staged(path: &std::path::Path) -> bool {
+    path.extension().is_some_and(|end| end == "part")
+}
+
+#[test]
 fn ctrl_c_makes_everything_durable_and_says_how_to_go_on() {
     if !Nginx::ready() {
         return;
