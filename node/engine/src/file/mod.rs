@@ -140,10 +140,14 @@ impl File {
     /// A file as its record has it.
     #[must_use]
     pub fn new(at: FileRef, spec: FileSpec, peer_use: PeerUse, record: FileRecord) -> Self {
-        let (phase, length, held) = match record {
-            FileRecord::Wanted { length, held } => (Phase::Idle, length, held),
-            FileRecord::Staged { length } => (Phase::Staged, Some(length), 0),
-            FileRecord::Published { length } => (Phase::Published, Some(length), 0),
+        let held = |cache| SourceBytes { cache, ..SourceBytes::default() };
+        let (phase, length, root, bytes) = match record {
+            FileRecord::Wanted { length, held: bytes } => (Phase::Idle, length, None, held(bytes)),
+            FileRecord::Staged { length, root, origin, peers } => {
+                let cache = length.saturating_sub(origin.saturating_add(peers));
+                (Phase::Staged, Some(length), Some(root), SourceBytes { origin, peers, cache })
+            }
+            FileRecord::Published { length } => (Phase::Published, Some(length), None, SourceBytes::default()),
         };
         Self {
             at,
@@ -155,8 +159,8 @@ impl File {
             planner: None,
             parked: None,
             length,
-            root: None,
-            bytes: SourceBytes { cache: held, ..SourceBytes::default() },
+            root,
+            bytes,
             streamed: 0,
             wasted: 0,
             origin_reason: None,
@@ -184,9 +188,11 @@ impl File {
     #[must_use]
     pub fn record(&self) -> FileRecord {
         let length = self.length.unwrap_or_default();
-        match self.phase {
-            Phase::Staged | Phase::Publishing => FileRecord::Staged { length },
-            Phase::Published => FileRecord::Published { length },
+        match (&self.phase, self.root) {
+            (Phase::Staged | Phase::Publishing, Some(root)) => {
+                FileRecord::Staged { length, root, origin: self.bytes.origin, peers: self.bytes.peers }
+            }
+            (Phase::Published, _) => FileRecord::Published { length },
             _ => FileRecord::Wanted { length: self.length, held: self.done() },
         }
     }

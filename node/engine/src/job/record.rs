@@ -3,6 +3,7 @@
 use super::spec::{JobId, JobSpec};
 use super::state::JobState;
 use crate::port::Failure;
+use eddy_content::Root;
 use serde::{Deserialize, Serialize};
 
 /// The durable form of a job.
@@ -32,10 +33,17 @@ pub enum FileRecord {
         /// Bytes that were held when this was written: for people; the store knows better.
         held: u64,
     },
-    /// Whole, verified, and standing under its temporary name beside the destination.
+    /// Whole, verified, and standing under its temporary name beside the destination. A crash between here and the ledger's
+    /// entry of the delivery must not lose where the bytes came from (promise 10).
     Staged {
         /// Bytes.
         length: u64,
+        /// The BLAKE3 of the whole.
+        root: Root,
+        /// Of those, bytes from the origin.
+        origin: u64,
+        /// Of those, bytes from peers; the rest was held before.
+        peers: u64,
     },
     /// Visible at its destination.
     Published {
