@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod failed_sync;
 
+use crate::direct::BlockFile;
 use crate::disk;
 use crate::fault::{CommitError, DiskFault, StoreError};
 use crate::handle::StoredStatement;
@@ -16,10 +17,8 @@ use crate::row::EntityRecord;
 use crate::store::{Core, wall_clock};
 use eddy_content::{BlockHash, BlockSet, EntityId, Geometry};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Written bytes after which a commit is due (C-01).
@@ -35,37 +34,12 @@ pub(crate) struct Shared {
     pub(crate) record: EntityRecord,
     pub(crate) id: EntityId,
     pub(crate) geometry: Geometry,
-    pub(crate) data: OpenFile,
-    pub(crate) outboard: OpenFile,
+    pub(crate) data: BlockFile,
+    pub(crate) outboard: BlockFile,
     pub(crate) layout: Layout,
     blocks: Mutex<Blocks>,
     /// Taken for the length of a commit: commits of one entity follow each other, writers go on meanwhile.
     committing: Mutex<()>,
-}
-
-/// A file that is opened again after a failed sync (C-08).
-pub(crate) struct OpenFile {
-    pub(crate) path: PathBuf,
-    file: RwLock<Arc<File>>,
-}
-
-impl OpenFile {
-    pub(crate) fn new(path: &Path, file: File) -> Self {
-        Self { path: path.to_owned(), file: RwLock::new(Arc::new(file)) }
-    }
-
-    pub(crate) fn file(&self) -> Arc<File> {
-        Arc::clone(&self.file.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn reopen(&self) {
-        match disk::open(&self.path) {
-            Ok(Some(file)) => *self.file.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(file),
-            // The old descriptor stays: what is read through it is hashed, what is written is synced before it counts.
-            Ok(None) => tracing::error!(path = %self.path.display(), "a cache file vanished"),
-            Err(error) => tracing::error!(%error, "a cache file cannot be opened again"),
-        }
-    }
 }
 
 /// Which blocks are where on their way to being held.
@@ -85,6 +59,8 @@ pub(crate) struct Blocks {
     statements_end: u64,
     /// Raised when a sync fails: whatever was written under an older epoch is not believed (C-08).
     epoch: u64,
+    /// How often the store took back what it had believed, or was about to.
+    retractions: u64,
 }
 
 /// Blocks that are written and not yet durable.
@@ -132,7 +108,7 @@ impl Shared {
         core: Arc<Core>,
         record: EntityRecord,
         geometry: Geometry,
-        files: (OpenFile, OpenFile, Layout),
+        files: (BlockFile, BlockFile, Layout),
         sets: (BlockSet, BlockSet),
     ) -> Result<Self, DiskFault> {
         let (data, outboard, layout) = files;
@@ -289,6 +265,7 @@ impl Shared {
         let mut state = self.blocks();
         let later = state.take_batch();
         state.epoch += 1;
+        state.retractions += 1;
         let mut dropped = 0;
         for batch in [batch, later] {
             for ((account, source), flow) in batch.flows {
@@ -326,12 +303,18 @@ impl Shared {
             tracing::error!(%error, "corrupt blocks could not be struck off the index");
         }
         let mut state = self.blocks();
+        state.retractions += 1;
         state.held.difference_with(rotten);
         state.fetched_here.difference_with(rotten);
     }
 }
 
 impl Blocks {
+    /// How often something was taken back: a copy made before the last time may differ from what came since.
+    pub(crate) fn retractions(&self) -> u64 {
+        self.retractions
+    }
+
     fn flow(&mut self, account: Account, source: Source) -> &mut Flow {
         self.flows.entry((account, source)).or_default()
     }

@@ -1,13 +1,16 @@
 //! The handle on one entity: everything that can be asked of it, and the lease that keeps it here.
 
 use crate::entity::Shared;
-use crate::fault::{CommitError, ReadError};
+use crate::fault::{CommitError, DiskFault, ReadError};
 use crate::ledger::{Account, Source};
+use crate::mirror::Mirror;
 use crate::row::EntityRecord;
 use crate::writer::RunWriter;
 use eddy_content::{BlockHash, BlockSet, Entity, EntityId, Geometry, Root, tree};
 use std::fmt;
+use std::fs::File;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A signed statement as the store sees it: opaque bytes about a run of blocks.
@@ -85,6 +88,18 @@ impl EntityHandle {
     #[must_use]
     pub fn writer(&self, first_block: u32, source: Source, account: Account) -> RunWriter {
         RunWriter::new(Arc::clone(&self.shared), first_block, source, account)
+    }
+
+    /// A mirror in the empty file `file` that stands at `path`: a writer that is told of it ([`RunWriter::mirror`]) brings
+    /// every block there, too.
+    pub fn mirror(&self, path: &Path, file: File) -> Result<Mirror, DiskFault> {
+        Mirror::new(&self.shared, path, file)
+    }
+
+    /// The held blocks that stand in the mirror with the very bytes that their hashes here speak of.
+    #[must_use]
+    pub fn mirrored(&self, mirror: &Mirror) -> BlockSet {
+        mirror.blocks(&self.shared)
     }
 
     /// Whether 64 MiB or 1 s of written blocks wait for a commit.

@@ -14,6 +14,7 @@
 //! | [`store`] | the front door: which entities are here, what may come in? |
 //! | [`handle`] | what can be asked of one entity? |
 //! | [`writer`] | how do received bytes become verified, written blocks? |
+//! | [`mirror`] | how does the user's file get each block while it is hot? |
 //! | [`read`] | how do blocks leave, and what happens to a rotten one? |
 //! | [`ledger`] | which bytes came from where, and do the columns close? |
 //! | [`room`] | how much may the store use? |
@@ -25,6 +26,7 @@
 pub mod fault;
 pub mod handle;
 pub mod ledger;
+pub mod mirror;
 pub mod read;
 pub mod recovery;
 pub mod room;
@@ -32,6 +34,7 @@ pub mod store;
 pub mod writer;
 
 mod committer;
+mod direct;
 mod disk;
 mod entity;
 mod index;
@@ -45,6 +48,7 @@ pub use fault::{
 };
 pub use handle::{EntityHandle, StoredStatement};
 pub use ledger::{Account, Balance, Delivered, Flow, LedgerEntry, LedgerRow, Source, Waste, Wasted};
+pub use mirror::Mirror;
 pub use recovery::RecoveryReport;
 pub use room::{ClearOutcome, Quota, RemoveOutcome, Reserve, Usage};
 pub use row::{EntityRecord, NewEntity, Privacy};

@@ -1,18 +1,22 @@
 //! The writer: received bytes in, verified blocks at their place on disk.
 //!
 //! Whole runs are hashed and written straight from the caller's slice; only what does not fill a block waits in a buffer
-//! of 256 KiB. A block from a peer is held against its expected hash before a byte of it is written (T-01).
+//! of 256 KiB. Large files are written past the page cache (see [`crate::direct`]), and for that everything passes through
+//! an aligned buffer. A block from a peer is held against its expected hash before a byte of it is written (T-01).
 
-use crate::disk;
+use crate::direct::AlignedBuffer;
 use crate::entity::Shared;
 use crate::fault::WriteError;
 use crate::ledger::{Account, Source, Waste};
+use crate::mirror::Mirror;
 use eddy_content::{BLOCK_SIZE, BlockHash, tree};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// Bytes written at once where possible: a run that still lies in the second-level cache after it was hashed.
 const RUN: usize = 256 * 1024;
+/// Bytes written at once past the cache, where each write waits for the disk.
+const DIRECT_RUN: usize = 1024 * 1024;
 const BLOCK: usize = BLOCK_SIZE as usize;
 
 /// Writes consecutive blocks of one entity from one source for one account.
@@ -23,10 +27,13 @@ pub struct RunWriter {
     /// The block that the next unhashed byte belongs to.
     next: u32,
     /// Bytes that are not written yet: whole blocks that are hashed, then the beginning of block `next`.
-    buffer: Vec<u8>,
+    buffer: AlignedBuffer,
     /// Hashes of the whole blocks in front of `next` that are not written yet.
     hashes: Vec<BlockHash>,
     expected: Option<(u32, Vec<BlockHash>)>,
+    mirror: Option<Arc<Mirror>>,
+    /// Whether runs are gathered in aligned memory, to be written past the cache.
+    is_aligning: bool,
     is_spent: bool,
 }
 
@@ -51,13 +58,15 @@ pub struct Finished {
 impl RunWriter {
     pub(crate) fn new(shared: Arc<Shared>, first_block: u32, source: Source, account: Account) -> Self {
         Self {
+            is_aligning: shared.data.is_direct(),
             shared,
             source,
             account,
             next: first_block,
-            buffer: Vec::new(),
+            buffer: AlignedBuffer::default(),
             hashes: Vec::new(),
             expected: None,
+            mirror: None,
             is_spent: false,
         }
     }
@@ -67,6 +76,19 @@ impl RunWriter {
     pub fn expect(mut self, hashes: Vec<BlockHash>) -> Self {
         self.expected = Some((self.next, hashes));
         self
+    }
+
+    /// Writes every block that this writer brings into `mirror`, too.
+    #[must_use]
+    pub fn mirror(mut self, mirror: Arc<Mirror>) -> Self {
+        self.is_aligning |= mirror.is_direct();
+        self.mirror = Some(mirror);
+        self
+    }
+
+    /// Bytes of a run.
+    fn run(&self) -> usize {
+        if self.is_aligning { DIRECT_RUN } else { RUN }
     }
 
     /// Takes the next bytes, cut in any way.
@@ -104,7 +126,7 @@ impl RunWriter {
     /// The work of a push; an error comes with the number of pushed bytes that are nowhere accounted for.
     fn take(&mut self, mut bytes: &[u8]) -> Result<(), (WriteError, usize)> {
         while !bytes.is_empty() {
-            if self.buffer.is_empty() && bytes.len() >= RUN {
+            if !self.is_aligning && self.buffer.is_empty() && bytes.len() >= RUN {
                 let count = self.take_run(bytes)?;
                 bytes = &bytes[count..];
             } else {
@@ -144,9 +166,7 @@ impl RunWriter {
         let length = self.block_length()?;
         let missing = length - (self.buffer.len() - self.hashes.len() * BLOCK);
         let count = missing.min(bytes.len());
-        if self.buffer.capacity() == 0 {
-            self.buffer.reserve_exact(RUN);
-        }
+        self.buffer.reserve_once(self.run());
         self.buffer.extend_from_slice(&bytes[..count]);
         Ok(count)
     }
@@ -162,7 +182,8 @@ impl RunWriter {
         let checked = self.check(&buffer[start..]);
         self.buffer = buffer;
         checked?;
-        if self.buffer.len() >= RUN || length < BLOCK || waiting >= RUN {
+        let has_straight_run = !self.is_aligning && waiting >= RUN;
+        if self.buffer.len() >= self.run() || length < BLOCK || has_straight_run {
             self.flush()?;
         }
         Ok(())
@@ -199,7 +220,7 @@ impl RunWriter {
         let whole = self.shared.byte_count(&self.unwritten()) as usize;
         let mut buffer = std::mem::take(&mut self.buffer);
         let outcome = self.write(&buffer[..whole]);
-        buffer.drain(..whole);
+        buffer.drop_front(whole);
         self.buffer = buffer;
         outcome
     }
@@ -222,9 +243,12 @@ impl RunWriter {
             let hashes =
                 &self.hashes[(claim.blocks.start - all.start) as usize..(claim.blocks.end - all.start) as usize];
             rest.start = claim.blocks.end;
-            let data = &self.shared.data;
-            match disk::write_at(&data.file(), &data.path, part, place.start) {
+            match self.shared.data.write_at(part, place.start) {
                 Ok(()) => {
+                    // First the mirror: what counts in the store is not written anywhere any more.
+                    if let Some(mirror) = &self.mirror {
+                        mirror.put(claim.blocks.clone(), part, place.start);
+                    }
                     self.shared.wrote(&claim, hashes, self.account, self.source);
                 }
                 Err(fault) => {

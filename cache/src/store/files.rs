@@ -2,8 +2,8 @@
 //!
 //! `entities/<first two hex digits>/<id>-<generation>.data` and `.outboard`; `quarantine/` for what nobody claims.
 
+use crate::direct::BlockFile;
 use crate::disk;
-use crate::entity::OpenFile;
 use crate::fault::DiskFault;
 use crate::outboard::{Header, Layout};
 use crate::row::EntityRecord;
@@ -81,7 +81,7 @@ impl Files {
         &self,
         record: &EntityRecord,
         geometry: &Geometry,
-    ) -> Result<(OpenFile, OpenFile, Layout), DiskFault> {
+    ) -> Result<(BlockFile, BlockFile, Layout), DiskFault> {
         let pair = self.pair(&record.id(), record.generation);
         let made = self.make_pair(&pair, record, geometry);
         if made.is_err() {
@@ -96,7 +96,7 @@ impl Files {
         pair: &Pair,
         record: &EntityRecord,
         geometry: &Geometry,
-    ) -> Result<(OpenFile, OpenFile, Layout), DiskFault> {
+    ) -> Result<(BlockFile, BlockFile, Layout), DiskFault> {
         if !pair.directory.exists() {
             disk::make_directory(&pair.directory)?;
             disk::sync_directory(&self.entities())?;
@@ -111,7 +111,8 @@ impl Files {
         disk::preallocate(&outboard, &pair.outboard, layout.statements())?;
         disk::sync_all(&outboard, &pair.outboard)?;
         disk::sync_directory(&pair.directory)?;
-        Ok((OpenFile::new(&pair.data, data), OpenFile::new(&pair.outboard, outboard), layout))
+        let data = BlockFile::new(&pair.data, data, geometry.length());
+        Ok((data, BlockFile::new(&pair.outboard, outboard, 0), layout))
     }
 
     /// Opens the files of an entity; `None` when they are not what its row says.
@@ -119,7 +120,7 @@ impl Files {
         &self,
         record: &EntityRecord,
         geometry: &Geometry,
-    ) -> Result<Option<(OpenFile, OpenFile, Layout)>, DiskFault> {
+    ) -> Result<Option<(BlockFile, BlockFile, Layout)>, DiskFault> {
         let pair = self.pair(&record.id(), record.generation);
         let (Some(data), Some(outboard)) = (disk::open(&pair.data)?, disk::open(&pair.outboard)?) else {
             return Ok(None);
@@ -131,7 +132,8 @@ impl Files {
             return Ok(None);
         }
         let layout = Layout::new(header_length, geometry);
-        Ok(Some((OpenFile::new(&pair.data, data), OpenFile::new(&pair.outboard, outboard), layout)))
+        let data = BlockFile::new(&pair.data, data, length);
+        Ok(Some((data, BlockFile::new(&pair.outboard, outboard, 0), layout)))
     }
 
     /// Deletes what lies in quarantine, whatever its age.

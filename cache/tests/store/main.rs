@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod full_disk;
 mod measure;
+mod mirror;
 mod model;
 mod room;
 mod support;

@@ -1,0 +1,209 @@
+//! Writes past the page cache, for large files.
+//!
+//! A page of the cache that is touched for the first time costs several times what the disk takes for it (in a virtual
+//! machine the host must find the memory), and nobody needs the bytes of a large download at once. So whole pages go to
+//! the disk straight from an aligned buffer; what is not aligned, and file systems that refuse, go the ordinary way.
+//!
+//! Both ways may be mixed in one file: the kernel drops cached pages of a range that is written past the cache, and no
+//! byte of a block is read before the write of the block has returned. Should a read-ahead win a race against that, the
+//! block's hash says so, as with any rot. Nothing here is durable before the file is synced, whichever way it went.
+
+use crate::disk;
+use crate::fault::DiskFault;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::ops::Deref;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Bytes from which a file is written past the cache; smaller ones are read again soon, and cost little.
+const SHORTEST: u64 = 64 << 20;
+/// What memory, place and length of such a write are multiples of: a page, and no disk's sector is larger.
+const ALIGNMENT: usize = 4096;
+
+/// A file that takes blocks, with its way past the cache if it has one.
+pub(crate) struct BlockFile {
+    pub(crate) path: PathBuf,
+    pub(crate) file: RwLock<Arc<File>>,
+    direct: RwLock<Option<Arc<File>>>,
+}
+
+impl BlockFile {
+    /// The file at `path`, open as `file`, that is to have `length` bytes.
+    pub(crate) fn new(path: &Path, file: File, length: u64) -> Self {
+        let direct = if length >= SHORTEST { open_direct(path, &file) } else { None };
+        Self { path: path.to_owned(), file: RwLock::new(Arc::new(file)), direct: RwLock::new(direct.map(Arc::new)) }
+    }
+
+    /// The ordinary descriptor: for reads, and to sync what was written either way.
+    pub(crate) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether aligned bytes go past the cache.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Opens both descriptors again, after a failed sync (C-08).
+    pub(crate) fn reopen(&self) {
+        match disk::open(&self.path) {
+            Ok(Some(file)) => {
+                let direct = self.is_direct().then(|| open_direct(&self.path, &file)).flatten();
+                *self.direct.write().unwrap_or_else(PoisonError::into_inner) = direct.map(Arc::new);
+                *self.file.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(file);
+            }
+            // The old descriptor stays: what is read through it is hashed, what is written is synced before it counts.
+            Ok(None) => tracing::error!(path = %self.path.display(), "a cache file vanished"),
+            Err(error) => tracing::error!(%error, "a cache file cannot be opened again"),
+        }
+    }
+
+    /// Writes all of `bytes` at `offset`: past the cache as far as both are aligned.
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DiskFault> {
+        let past = self.write_direct(bytes, offset).map_err(|e| DiskFault::new("write to", &self.path, e))?;
+        disk::write_at(&self.file(), &self.path, &bytes[past..], offset + past as u64)
+    }
+
+    /// Writes what can go past the cache; says how much it was.
+    fn write_direct(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let direct = self.direct.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_aligned = bytes.as_ptr().align_offset(ALIGNMENT) == 0 && offset.is_multiple_of(ALIGNMENT as u64);
+        let Some(direct) = direct.filter(|_| is_aligned) else { return Ok(0) };
+        let whole = bytes.len() - bytes.len() % ALIGNMENT;
+        match direct.write_all_at(&bytes[..whole], offset) {
+            Ok(()) => Ok(whole),
+            // Opened and refused all the same; whatever went through is written again the ordinary way.
+            Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => {
+                tracing::debug!(path = %self.path.display(), "no way past the cache");
+                *self.direct.write().unwrap_or_else(PoisonError::into_inner) = None;
+                Ok(0)
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// Opens the same file once more for writes past the cache; `None` where that cannot be (tmpfs) or another stands there.
+fn open_direct(path: &Path, file: &File) -> Option<File> {
+    let flags = OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let direct = OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(path).ok()?;
+    let (ours, theirs) = (file.metadata().ok()?, direct.metadata().ok()?);
+    (ours.dev() == theirs.dev() && ours.ino() == theirs.ino()).then_some(direct)
+}
+
+/// Bytes that begin at a page's beginning in memory, up to a capacity that is set with the first of them.
+#[derive(Default)]
+pub(crate) struct AlignedBuffer {
+    bytes: Vec<u8>,
+    start: usize,
+    length: usize,
+}
+
+impl AlignedBuffer {
+    /// Makes room for `capacity` bytes, once.
+    pub(crate) fn reserve_once(&mut self, capacity: usize) {
+        if self.bytes.is_empty() {
+            self.bytes = vec![0; capacity + ALIGNMENT];
+            // An offset that cannot be told only means that the ordinary way is taken.
+            self.start = self.bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        }
+    }
+
+    /// Appends; what is beyond the capacity is a mistake of the caller's.
+    pub(crate) fn extend_from_slice(&mut self, more: &[u8]) {
+        let at = self.start + self.length;
+        self.bytes[at..at + more.len()].copy_from_slice(more);
+        self.length += more.len();
+    }
+
+    /// Drops the first `count` bytes; the rest moves to the front.
+    pub(crate) fn drop_front(&mut self, count: usize) {
+        self.bytes.copy_within(self.start + count..self.start + self.length, self.start);
+        self.length -= count;
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.length = 0;
+    }
+}
+
+impl Deref for AlignedBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.start..self.start + self.length]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pattern(length: usize) -> Vec<u8> {
+        (0..length).map(|at| (at / 7 + at) as u8).collect()
+    }
+
+    fn block_file(directory: &Path, length: u64) -> BlockFile {
+        let path = directory.join("data");
+        let file = disk::create(&path).expect("created");
+        file.set_len(length).expect("grown");
+        BlockFile::new(&path, file, length)
+    }
+
+    #[test]
+    fn what_is_written_either_way_is_read_back() {
+        let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory on a disk");
+        let file = block_file(directory.path(), SHORTEST);
+        let mut buffer = AlignedBuffer::default();
+        buffer.reserve_once(3 * ALIGNMENT);
+        let bytes = pattern(2 * ALIGNMENT + 77);
+        buffer.extend_from_slice(&bytes);
+        // Aligned with a tail, at an odd place, from odd memory.
+        for (offset, from) in [(0, 0), (5, 0), (8 * ALIGNMENT as u64, 0), (16 * ALIGNMENT as u64, 1)] {
+            file.write_at(&buffer[from..], offset).expect("written");
+            let mut read = vec![0; bytes.len() - from];
+            file.file().read_exact_at(&mut read, offset).expect("read");
+            assert_eq!(read, bytes[from..], "at {offset}");
+        }
+    }
+
+    #[test]
+    fn a_file_system_without_a_way_past_the_cache_is_written_the_ordinary_way() {
+        let directory = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
+        let file = block_file(directory.path(), SHORTEST);
+        let mut buffer = AlignedBuffer::default();
+        buffer.reserve_once(ALIGNMENT);
+        buffer.extend_from_slice(&pattern(ALIGNMENT));
+        file.write_at(&buffer, 0).expect("written");
+        let mut read = vec![0; ALIGNMENT];
+        file.file().read_exact_at(&mut read, 0).expect("read");
+        assert_eq!(read, *buffer);
+    }
+
+    #[test]
+    fn a_small_file_stays_in_the_cache_and_a_foreign_one_is_not_written() {
+        let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory on a disk");
+        let small = block_file(directory.path(), SHORTEST - 1);
+        assert!(!small.is_direct());
+        let other = directory.path().join("other");
+        let file = disk::create(&other).expect("created");
+        assert!(open_direct(&small.path, &file).is_none());
+    }
+
+    #[test]
+    fn the_buffer_begins_at_a_page_and_keeps_its_end() {
+        let mut buffer = AlignedBuffer::default();
+        buffer.reserve_once(100);
+        buffer.extend_from_slice(b"abcdef");
+        assert_eq!(buffer.as_ptr().align_offset(ALIGNMENT), 0);
+        buffer.drop_front(4);
+        buffer.extend_from_slice(b"gh");
+        assert_eq!(&*buffer, b"efgh");
+        buffer.clear();
+        assert!(buffer.is_empty());
+    }
+}

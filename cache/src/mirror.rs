@@ -1,0 +1,132 @@
+//! A second place for the verified blocks of an entity: the file that will become the user's.
+//!
+//! Reading a whole download again only to copy it would cost a second pass over disk and hash. So a writer that was told
+//! of a mirror writes each run there too, while it is hot: after it was hashed and verified and found its place in the
+//! store, before it counts there. A mirror never holds a byte that the store's hashes do not speak of (T-01): once
+//! the store takes back anything that it believed (a failed sync, rot), everything in the mirror is doubted as well.
+//!
+//! A mirror is a courtesy: when its disk refuses, it takes nothing more and the store does not notice. What it lacks is
+//! copied in the end by whoever needs the file, and that one reports what the disk says.
+
+use crate::direct::BlockFile;
+use crate::disk;
+use crate::entity::Shared;
+use crate::fault::DiskFault;
+use eddy_content::{BlockSet, EntityId};
+use std::fmt;
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A file that gets each verified block of one entity as it comes. Nothing in it is durable before it is synced.
+pub struct Mirror {
+    entity: EntityId,
+    /// How often the store had taken something back when the mirror was made.
+    retractions: u64,
+    file: BlockFile,
+    blocks: Mutex<BlockSet>,
+    is_broken: AtomicBool,
+}
+
+impl Mirror {
+    /// Sets room aside in the empty `file` that stands at `path`.
+    pub(crate) fn new(shared: &Shared, path: &Path, file: File) -> Result<Self, DiskFault> {
+        let length = shared.geometry.length();
+        disk::preallocate(&file, path, length)?;
+        Ok(Self {
+            entity: shared.id,
+            retractions: shared.blocks().retractions(),
+            file: BlockFile::new(path, file, length),
+            blocks: Mutex::default(),
+            is_broken: AtomicBool::new(false),
+        })
+    }
+
+    /// The file, to sync it and to write what is missing.
+    #[must_use]
+    pub fn file(&self) -> Arc<File> {
+        self.file.file()
+    }
+
+    /// Whether runs should come from aligned memory.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.file.is_direct()
+    }
+
+    /// Takes blocks that have been verified and are written in the store.
+    pub(crate) fn put(&self, blocks: Range<u32>, bytes: &[u8], offset: u64) {
+        if self.is_broken.load(Ordering::Relaxed) {
+            return;
+        }
+        match self.file.write_at(bytes, offset) {
+            Ok(()) => self.blocks.lock().unwrap_or_else(PoisonError::into_inner).insert(blocks),
+            Err(error) => {
+                self.is_broken.store(true, Ordering::Relaxed);
+                tracing::debug!(%error, "a mirror takes nothing more: the rest is copied in the end");
+            }
+        }
+    }
+
+    /// The blocks that the file has, as the store now knows them.
+    pub(crate) fn blocks(&self, shared: &Shared) -> BlockSet {
+        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let state = shared.blocks();
+        if self.entity != shared.id || self.retractions != state.retractions() {
+            return BlockSet::new();
+        }
+        blocks.intersection(&state.held)
+    }
+}
+
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mirror").field("entity", &self.entity).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Account, NewEntity, Privacy, Quota, Reserve, Source, Store, StoreConfig};
+    use eddy_content::{BLOCK_SIZE, Entity, ResourceUrl, Validator};
+
+    #[test]
+    fn a_mirror_whose_disk_fills_up_ends_quietly_and_the_store_goes_on() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = StoreConfig {
+            directory: directory.path().join("store"),
+            quota: Quota::Bytes(1 << 30),
+            reserve: Reserve::Bytes(0),
+        };
+        let store = Store::open(config).expect("opens");
+        let url = ResourceUrl::parse("https://origin.example/a").expect("a URL");
+        let entity =
+            Entity { url: url.clone(), validator: Validator::StrongEtag("\"1\"".to_owned()), length: 12 * BLOCK_SIZE };
+        let new = NewEntity {
+            entity,
+            requested_url: url,
+            privacy: Privacy::Shareable,
+            last_modified: None,
+            digests: Vec::new(),
+        };
+        let handle = store.begin(new).expect("admitted");
+        let path = directory.path().join("part");
+        let mirror = Arc::new(handle.mirror(&path, disk::create(&path).expect("created")).expect("room"));
+        let mut writer = handle
+            .writer(0, Source::Origin { https: true }, Account { job: [1; 16], file: 0 })
+            .mirror(Arc::clone(&mirror));
+        let four = vec![7; 4 * BLOCK_SIZE as usize];
+        writer.push(&four).expect("pushed");
+        let (full, well) = (File::options().write(true).open("/dev/full").expect("/dev/full"), mirror.file());
+        *mirror.file.file.write().expect("not poisoned") = Arc::new(full);
+        writer.push(&four).expect("the store has room");
+        *mirror.file.file.write().expect("not poisoned") = well;
+        writer.push(&four).expect("pushed");
+        writer.finish().expect("finished");
+        handle.commit().expect("committed");
+        assert!(handle.is_complete());
+        assert_eq!(handle.mirrored(&mirror), BlockSet::from_run(0..4), "a mirror that failed once takes nothing more");
+    }
+}
