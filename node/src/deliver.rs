@@ -3,26 +3,40 @@
 //! Nothing is visible under the destination's name before it is whole, verified and durable (N2, C-04, R-45). All functions
 //! block; they belong on a blocking thread.
 
-use eddy_cache::{EntityHandle, ReadError};
+use eddy_cache::{EntityHandle, Mirror, ReadError};
 use eddy_content::digest::{DigestCheck, ExpectedDigest};
 use eddy_content::{BlockSet, Root};
 use eddy_engine::{Failure, FailureClass, FileRef};
 use eddy_wire::catalogue::ErrorCode;
 use rustix::fs::{Access, CWD, RenameFlags};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+#[cfg(test)]
+mod tests;
 
 /// Blocks that are read, checked and written in one go: 1 MiB stays in the cache between the hash and the copy.
 const RUN: u32 = 16;
+/// Bytes from which a file is begun before its blocks come; a shorter one is still in the cache when it is copied.
+const SHORTEST_MIRRORED: u64 = 1 << 20;
 
 /// Where one file of a job is to stand, and where it stands until it is whole.
 #[derive(Debug, Clone)]
 pub struct Destination {
     path: PathBuf,
     part: PathBuf,
+}
+
+/// A staged file in the making, which gets each verified block as it comes; removed on drop unless it was staged.
+#[derive(Debug)]
+pub struct Part {
+    destination: Destination,
+    mirror: Arc<Mirror>,
+    is_kept: bool,
 }
 
 /// Why a file could not be staged.
@@ -37,6 +51,33 @@ pub enum StageError {
 impl From<Failure> for StageError {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
+    }
+}
+
+impl Part {
+    /// What a writer is told of.
+    #[must_use]
+    pub fn mirror(&self) -> Arc<Mirror> {
+        Arc::clone(&self.mirror)
+    }
+
+    /// Whether the file still stands under its name: a person may have removed it, a later run of the job replaced it.
+    fn is_in_place(&self) -> bool {
+        let ours = self.mirror.file().metadata();
+        let there = std::fs::symlink_metadata(&self.destination.part);
+        ours.is_ok_and(|ours| there.is_ok_and(|there| (ours.dev(), ours.ino()) == (there.dev(), there.ino())))
+    }
+
+    fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.is_kept && self.is_in_place() {
+            self.destination.discard();
+        }
     }
 }
 
@@ -77,31 +118,78 @@ impl Destination {
         })
     }
 
-    /// Copies the whole entity beside the destination, hashing every block on its way out and checking every digest.
+    /// Begins the staged file before the blocks come, so that each is written there as well while it is hot.
+    ///
+    /// `None` when it is not worth it, or when the place refuses: [`Self::stage`] then copies, and says what the disk says.
+    #[must_use]
+    pub fn mirror(&self, entity: &EntityHandle) -> Option<Part> {
+        if entity.geometry().length() < SHORTEST_MIRRORED || entity.is_complete() {
+            return None;
+        }
+        let file = self.create_part().ok()?;
+        match entity.mirror(&self.part, file) {
+            Ok(mirror) => Some(Part { destination: self.clone(), mirror: Arc::new(mirror), is_kept: false }),
+            Err(error) => {
+                tracing::debug!(%error, "no file beside the destination yet");
+                self.discard();
+                None
+            }
+        }
+    }
+
+    /// Puts the whole entity beside the destination: what `part` lacks is copied, hashing every block on its way out; every
+    /// digest is checked.
     pub fn stage(
         &self,
         entity: &EntityHandle,
+        part: Option<Part>,
         digests: &[ExpectedDigest],
         last_modified: Option<i64>,
     ) -> Result<Root, StageError> {
-        let geometry = entity.geometry();
-        let file = self.create_part()?;
-        file.set_len(geometry.length()).map_err(|e| self.disk_failure("grow", &e))?;
-        let mut check = DigestCheck::beside_root(digests);
-        let mut buffer = Vec::with_capacity((u64::from(RUN) * eddy_content::BLOCK_SIZE) as usize);
-        let mut writer = &file;
-        for start in (0..geometry.block_count()).step_by(RUN as usize) {
-            let blocks = start..geometry.block_count().min(start + RUN);
-            buffer.clear();
-            entity.read_run(blocks, &mut buffer).map_err(|e| self.read_failure(e))?;
-            check.update(&buffer);
-            writer.write_all(&buffer).map_err(|e| self.disk_failure("write", &e))?;
-        }
+        let part = part.filter(Part::is_in_place);
+        let (file, there) = match &part {
+            Some(part) => (part.mirror.file(), entity.mirrored(&part.mirror)),
+            None => (Arc::new(self.create_part()?), BlockSet::new()),
+        };
+        let check = self.complete(entity, &file, &there, DigestCheck::beside_root(digests))?;
         let root =
             entity.root().ok_or_else(|| Failure::transient(code(ErrorCode::BlockCorrupt), "the store lost a block"))?;
         check.verify_with_root(root).map_err(|e| refusal(ErrorCode::DigestMismatch, e.to_string()))?;
         self.seal(&file, last_modified)?;
+        if let Some(part) = part {
+            part.keep();
+        }
         Ok(root)
+    }
+
+    /// Writes the blocks that are not `there`; reads all when a digest wants every byte in order.
+    fn complete(
+        &self,
+        entity: &EntityHandle,
+        file: &File,
+        there: &BlockSet,
+        mut check: DigestCheck,
+    ) -> Result<DigestCheck, StageError> {
+        let geometry = entity.geometry();
+        file.set_len(geometry.length()).map_err(|e| self.disk_failure("grow", &e))?;
+        let mut buffer = Vec::with_capacity((u64::from(RUN) * eddy_content::BLOCK_SIZE) as usize);
+        for start in (0..geometry.block_count()).step_by(RUN as usize) {
+            let blocks = start..geometry.block_count().min(start + RUN);
+            let missing = BlockSet::from_run(blocks.clone()).difference(there);
+            if missing.is_empty() && !check.needs_bytes() {
+                continue;
+            }
+            buffer.clear();
+            let place = geometry.bytes_of(blocks.clone());
+            entity.read_run(blocks, &mut buffer).map_err(|e| self.read_failure(e))?;
+            check.update(&buffer);
+            for run in missing.runs() {
+                let bytes = geometry.bytes_of(run);
+                let part = &buffer[(bytes.start - place.start) as usize..(bytes.end - place.start) as usize];
+                file.write_all_at(part, bytes.start).map_err(|e| self.disk_failure("write", &e))?;
+            }
+        }
+        Ok(check)
     }
 
     /// Creates the staged file for a body that cannot be kept in the store.

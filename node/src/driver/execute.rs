@@ -9,7 +9,9 @@ use crate::transfer::origin::{OriginFetch, userinfo};
 use crate::transfer::peer::PeerFetch;
 use crate::transfer::progress::Progress;
 use crate::transfer::{self, failure};
-use eddy_cache::{Account, Balance, Delivered, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Source, Store};
+use eddy_cache::{
+    Account, AdmitError, Balance, Delivered, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Source, Store,
+};
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::{Asked, Representation};
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
@@ -116,7 +118,8 @@ impl Executor {
             }
             Effect::Open { file, entity, requested_url, shareable, last_modified, digests } => {
                 let privacy = if shareable { Privacy::Shareable } else { Privacy::Private };
-                self.open_entity(file, NewEntity { entity, requested_url, privacy, last_modified, digests });
+                let new = NewEntity { entity, requested_url, privacy, last_modified, digests };
+                self.open_entity(file, new, destination(engine, file));
             }
             Effect::Ask { file, peers } => self.ask(file, peers),
             Effect::Pump { fetch, file, blocks } => {
@@ -264,12 +267,17 @@ impl Executor {
         });
     }
 
-    fn open_entity(&self, file: FileRef, new: NewEntity) {
+    fn open_entity(&self, file: FileRef, new: NewEntity, destination: Option<Destination>) {
         let (store, opened, inputs, tasks) =
             (self.store.clone(), self.opened.clone(), self.inputs.clone(), self.tasks.clone());
         let last_modified = new.last_modified;
         self.tasks.spawn(async move {
-            let begun = tokio::task::spawn_blocking(move || store.begin(new)).await;
+            let begin = move || {
+                let entity = store.begin(new)?;
+                let part = destination.and_then(|destination| destination.mirror(&entity));
+                Ok::<_, AdmitError>((entity, part))
+            };
+            let begun = tokio::task::spawn_blocking(begin).await;
             let result = match begun {
                 Ok(Ok(entity)) => Ok(OpenEntity::start(file, entity, last_modified, inputs, &tasks)),
                 Ok(Err(error)) => Err(failure::of_admission(&error)),
@@ -315,7 +323,7 @@ impl Executor {
         };
         let store = self.store.clone();
         self.answer(move || {
-            let staged = destination.stage(&open.entity, &digests, open.last_modified);
+            let staged = destination.stage(&open.entity, open.take_part(), &digests, open.last_modified);
             match staged {
                 Ok(root) => {
                     let length = open.entity.geometry().length();

@@ -3,11 +3,12 @@
 //! Commits of one entity are made by one task: fetches that end together share a commit, and the disk's flush never stalls
 //! a writer.
 
-use eddy_cache::{Account, EntityHandle};
+use crate::deliver::Part;
+use eddy_cache::{Account, EntityHandle, Mirror};
 use eddy_content::BlockSet;
 use eddy_engine::{Failure, FileRef, Input};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -28,6 +29,8 @@ pub struct OpenEntity {
     pub entity: EntityHandle,
     /// For the delivered file's time.
     pub last_modified: Option<i64>,
+    /// The file beside the destination that gets each block as it comes, until it is staged.
+    part: Arc<Mutex<Option<Part>>>,
     written: Arc<AtomicU64>,
     wake: Arc<Notify>,
     commits: mpsc::Sender<oneshot::Sender<Result<(), Failure>>>,
@@ -37,7 +40,7 @@ impl OpenEntity {
     /// Opens a file's entity and starts its committing task, which ends when the last clone is dropped.
     pub fn start(
         file: FileRef,
-        entity: EntityHandle,
+        (entity, part): (EntityHandle, Option<Part>),
         last_modified: Option<i64>,
         inputs: mpsc::Sender<Input>,
         tasks: &TaskTracker,
@@ -45,8 +48,15 @@ impl OpenEntity {
         let (commits, requests) = mpsc::channel(WAITING);
         let wake = Arc::new(Notify::new());
         let written = Arc::new(AtomicU64::new(0));
-        let open =
-            Self { file, entity: entity.clone(), last_modified, written: written.clone(), wake: wake.clone(), commits };
+        let open = Self {
+            file,
+            entity: entity.clone(),
+            last_modified,
+            part: Arc::new(Mutex::new(part)),
+            written: written.clone(),
+            wake: wake.clone(),
+            commits,
+        };
         tasks.spawn(commit_loop(file, entity, requests, inputs, written, wake));
         open
     }
@@ -55,6 +65,18 @@ impl OpenEntity {
     #[must_use]
     pub fn account(&self) -> Account {
         Account { job: self.file.job.0, file: self.file.file }
+    }
+
+    /// Where new blocks are to be written besides the store.
+    #[must_use]
+    pub fn mirror(&self) -> Option<Arc<Mirror>> {
+        self.part.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Part::mirror)
+    }
+
+    /// Takes the file beside the destination for staging; blocks that come later are not in it.
+    #[must_use]
+    pub fn take_part(&self) -> Option<Part> {
+        self.part.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Bytes were written and wait to be made durable.

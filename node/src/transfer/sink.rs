@@ -88,8 +88,12 @@ fn write_all(open: &OpenEntity, source: Source, mut queue: mpsc::Receiver<Piece>
                     open.entity.put_statements(&statements);
                 }
                 let run = open.entity.writer(first_block, source, open.account());
-                writer = Some(match hashes {
+                let run = match hashes {
                     Some(hashes) => run.expect(hashes),
+                    None => run,
+                };
+                writer = Some(match open.mirror() {
+                    Some(mirror) => run.mirror(mirror),
                     None => run,
                 });
             }

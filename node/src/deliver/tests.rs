@@ -1,0 +1,166 @@
+//! Staging: whatever came before the end, the staged file is the entity, byte for byte.
+
+use super::*;
+use eddy_cache::{Account, NewEntity, Privacy, Quota, Reserve, Source, Store, StoreConfig};
+use eddy_content::digest::DigestAlgorithm;
+use eddy_content::{BLOCK_SIZE, Entity, ResourceUrl, Validator};
+use eddy_engine::JobId;
+use std::ops::Range;
+use tempfile::TempDir;
+
+const BLOCKS: u32 = 40;
+const LENGTH: u64 = (BLOCKS as u64 - 1) * BLOCK_SIZE + 777;
+const ORIGIN: Source = Source::Origin { https: true };
+
+/// A store and a destination in a directory of their own.
+struct Place {
+    directory: TempDir,
+    destination: Destination,
+}
+
+impl Place {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("image");
+        let file = FileRef { job: JobId([3; 16]), file: 0 };
+        Self { destination: Destination::new(file, &path.to_string_lossy()), directory }
+    }
+
+    fn entity(&self) -> EntityHandle {
+        let config = StoreConfig {
+            directory: self.directory.path().join("store"),
+            quota: Quota::Bytes(1 << 30),
+            reserve: Reserve::Bytes(0),
+        };
+        let url = ResourceUrl::parse("https://origin.example/image").expect("a URL");
+        let entity = Entity { url: url.clone(), validator: Validator::StrongEtag("\"1\"".to_owned()), length: LENGTH };
+        let new = NewEntity {
+            entity,
+            requested_url: url,
+            privacy: Privacy::Shareable,
+            last_modified: None,
+            digests: Vec::new(),
+        };
+        Store::open(config).expect("opens").begin(new).expect("admitted")
+    }
+
+    fn staged(&self) -> Vec<u8> {
+        std::fs::read(self.destination.part()).expect("the staged file")
+    }
+}
+
+fn content() -> Vec<u8> {
+    let mut bytes = vec![0; LENGTH as usize];
+    blake3::Hasher::new().update(b"image").finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+fn write(entity: &EntityHandle, part: Option<&Part>, blocks: Range<u32>) {
+    let bytes = entity.geometry().bytes_of(blocks.clone());
+    let mut writer = entity.writer(blocks.start, ORIGIN, Account { job: [3; 16], file: 0 });
+    if let Some(part) = part {
+        writer = writer.mirror(part.mirror());
+    }
+    writer.push(&content()[bytes.start as usize..bytes.end as usize]).expect("pushed");
+    writer.finish().expect("finished");
+    entity.commit().expect("committed");
+}
+
+#[test]
+fn a_file_that_was_mirrored_wholly_is_staged_without_being_read_again() {
+    let place = Place::new();
+    let entity = place.entity();
+    let part = place.destination.mirror(&entity).expect("a part");
+    write(&entity, Some(&part), 0..BLOCKS);
+    // Rot that a read would meet: proof that none happens.
+    let data = find(&place.directory.path().join("store/entities"), ".data");
+    let file = OpenOptions::new().write(true).open(data).expect("the data");
+    file.write_all_at(b"rot", 5).expect("written");
+    let root = place.destination.stage(&entity, Some(part), &[], Some(86_400)).expect("staged");
+    assert!(place.staged() == content());
+    assert_eq!(root, Root(*blake3::hash(&content()).as_bytes()));
+    let modified = std::fs::metadata(place.destination.part()).expect("there").modified().expect("a time");
+    assert_eq!(modified, SystemTime::UNIX_EPOCH + Duration::from_secs(86_400));
+    place.destination.publish(false, LENGTH).expect("published");
+    assert!(std::fs::read(place.directory.path().join("image")).expect("the file") == content());
+}
+
+fn find(directory: &Path, suffix: &str) -> PathBuf {
+    let entries = |path: &Path| path.read_dir().expect("a listing").map(|entry| entry.expect("an entry").path());
+    let mut files = entries(directory).flat_map(|folder| entries(&folder).collect::<Vec<_>>());
+    files.find(|path| path.to_string_lossy().ends_with(suffix)).expect("a file of the store")
+}
+
+#[test]
+fn what_was_held_before_a_restart_is_copied_and_the_rest_is_not() {
+    let place = Place::new();
+    let before = place.entity();
+    let part = place.destination.mirror(&before).expect("a part");
+    write(&before, Some(&part), 0..13);
+    // Killed: nobody cleans up, and what the part has is no longer known.
+    std::mem::forget(part);
+    drop(before);
+    std::fs::write(place.destination.part(), b"whatever a power cut left").expect("written");
+
+    let after = place.entity();
+    let part = place.destination.mirror(&after).expect("a part");
+    write(&after, Some(&part), 13..30);
+    write(&after, None, 30..BLOCKS);
+    assert_eq!(after.mirrored(&part.mirror), BlockSet::from_run(13..30));
+    place.destination.stage(&after, Some(part), &[], None).expect("staged");
+    assert!(place.staged() == content());
+}
+
+#[test]
+fn every_digest_is_checked_over_a_mirrored_file_too() {
+    let place = Place::new();
+    let entity = place.entity();
+    let part = place.destination.mirror(&entity).expect("a part");
+    write(&entity, Some(&part), 0..BLOCKS);
+    let wrong = ExpectedDigest { algorithm: DigestAlgorithm::Sha256, value: vec![0; 32] };
+    let refused = place.destination.stage(&entity, Some(part), &[wrong], None).expect_err("another digest");
+    let StageError::Failed(failure) = refused else { panic!("{refused:?}") };
+    assert_eq!(failure.code, "digest-mismatch");
+    assert!(!place.destination.part().exists(), "what is not as promised does not lie about");
+}
+
+#[test]
+fn a_part_that_somebody_replaced_is_made_anew() {
+    let place = Place::new();
+    let entity = place.entity();
+    let part = place.destination.mirror(&entity).expect("a part");
+    write(&entity, Some(&part), 0..BLOCKS);
+    std::fs::remove_file(place.destination.part()).expect("removed");
+    std::fs::write(place.destination.part(), b"a stranger's").expect("written");
+    place.destination.stage(&entity, Some(part), &[], None).expect("staged");
+    assert!(place.staged() == content());
+}
+
+#[test]
+fn a_part_that_is_let_go_takes_its_own_file_away_and_no_other() {
+    let place = Place::new();
+    let entity = place.entity();
+    let first = place.destination.mirror(&entity).expect("a part");
+    let second = place.destination.mirror(&entity).expect("a part in place of the first");
+    drop(first);
+    assert!(place.destination.part().exists(), "it is the second's now");
+    drop(second);
+    assert!(!place.destination.part().exists());
+}
+
+#[test]
+fn without_a_part_everything_is_copied_and_the_place_says_what_is_wrong_with_it() {
+    let place = Place::new();
+    let entity = place.entity();
+    let nowhere = Destination::new(FileRef { job: JobId([3; 16]), file: 0 }, "/proc/nowhere/image");
+    assert!(nowhere.mirror(&entity).is_none());
+    write(&entity, None, 0..BLOCKS);
+    assert!(place.destination.mirror(&entity).is_none(), "no block is still to come");
+    let refused = nowhere.stage(&entity, None, &[], None).expect_err("no such place");
+    assert!(
+        matches!(refused, StageError::Failed(ref failure) if failure.code == "destination-no-parent"),
+        "{refused:?}"
+    );
+    place.destination.stage(&entity, None, &[], None).expect("staged");
+    assert!(place.staged() == content());
+}
