@@ -1,7 +1,9 @@
 //! QUIC's own settings: windows, streams, timers. The numbers bound what one member can pin here (T-05, T-06).
 
 use super::config::Limits;
-use quinn::{EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt};
+use quinn::{
+    AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ const SEND_WINDOW: u64 = 8 * 1024 * 1024;
 const STREAMS: u32 = 64;
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(15);
+/// Packets that are acknowledged together: bulk does not need an answer to every other one (RFC 9000 section 13.2.2).
+const PACKETS_PER_ACK: u32 = 10;
 /// What fits an IPv4 packet of 1,500 bytes. Found by probing; where it does not fit, the probe just is not answered.
 const MTU: u16 = 1472;
 /// A neighbour answers within this; it only spaces the first packets, the real time is measured.
@@ -25,6 +29,8 @@ const INITIAL_RTT: Duration = Duration::from_millis(50);
 pub fn transport() -> TransportConfig {
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(MTU);
+    let mut acknowledging = AckFrequencyConfig::default();
+    acknowledging.ack_eliciting_threshold(VarInt::from_u32(PACKETS_PER_ACK));
     let mut transport = TransportConfig::default();
     transport
         .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
@@ -36,7 +42,10 @@ pub fn transport() -> TransportConfig {
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
         .mtu_discovery_config(Some(discovery))
-        .initial_rtt(INITIAL_RTT);
+        .initial_rtt(INITIAL_RTT)
+        .ack_frequency_config(Some(acknowledging))
+        // Whole steps of one stream after another: fuller batches, and a segment is complete earlier.
+        .send_fairness(false);
     transport
 }
 

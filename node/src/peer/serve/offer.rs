@@ -37,9 +37,10 @@ impl Holdings<'_> {
     /// Every block that is held and that somebody signs for.
     pub(crate) fn offered(&self) -> BlockSet {
         let mut offered = self.held.intersection(self.fetched_here);
-        let relayed: BlockSet =
-            self.statements.iter().filter(|run| self.held.contains_run((*run).clone())).cloned().collect();
-        offered.union_with(&relayed);
+        let usable = self.statements.iter().filter(|run| self.held.contains_run((*run).clone()));
+        for run in joined(usable.cloned().collect()) {
+            offered.insert(run);
+        }
         offered
     }
 
@@ -72,6 +73,19 @@ impl Holdings<'_> {
             self.statements.iter().enumerate().filter(|(_, run)| usable(run)).max_by_key(|(_, run)| run.end)?;
         Some(Portion { send: at..run.end.min(end), proof: Proof::Relayed(place) })
     }
+}
+
+/// Joins runs that touch or overlap. A large entity has thousands of statements, side by side: one run in the end.
+fn joined(mut runs: Vec<Range<u32>>) -> Vec<Range<u32>> {
+    runs.sort_unstable_by_key(|run| run.start);
+    let mut joined: Vec<Range<u32>> = Vec::new();
+    for run in runs {
+        match joined.last_mut() {
+            Some(last) if run.start <= last.end => last.end = last.end.max(run.end),
+            _ => joined.push(run),
+        }
+    }
+    joined
 }
 
 #[cfg(test)]
