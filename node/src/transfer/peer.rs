@@ -7,7 +7,7 @@ use super::failure;
 use super::open::OpenEntity;
 use super::progress::Progress;
 use super::sink::Sink;
-use crate::peer::{Peers, Piece, ReadFailure};
+use crate::peer::{AskError, Peers, Piece, ReadFailure};
 use eddy_cache::Source;
 use eddy_content::{BlockSet, Entity};
 use eddy_engine::Peer;
@@ -32,6 +32,9 @@ pub async fn ask(peers: &Peers, peer: Peer, entity: &Entity) -> BlockSet {
         Ok(_) => BlockSet::new(),
         Err(error) => {
             tracing::debug!(peer = %NodeId(peer.0), %error, "a peer did not answer");
+            if let AskError::Lied(lie) = &error {
+                peers.blame(NodeId(peer.0), &format!("{lie}, of {}", entity.url));
+            }
             BlockSet::new()
         }
     }
@@ -53,7 +56,7 @@ pub async fn fetch(
     };
     let mut reading = match reading {
         Ok(reading) => reading,
-        Err(failure) => return outcome_of(&failure),
+        Err(failure) => return judge(peers, node, open, &failure),
     };
     let sink = Sink::start(open, Source::Peer { node: fetch.peer.0 });
     let outcome = loop {
@@ -71,7 +74,7 @@ pub async fn fetch(
                 sink.push(bytes).await
             }
             Ok(None) => break FetchOutcome::Done,
-            Err(failure) => break outcome_of(&failure),
+            Err(failure) => break judge(peers, node, open, &failure),
         };
         if !is_taken {
             // The writing thread says why when it is asked for its end.
@@ -86,7 +89,7 @@ pub async fn fetch(
         (Err(fault), _) => {
             let outcome = failure::of_sink(&fault, true);
             if outcome == FetchOutcome::PeerFailed(PeerFault::Lied) {
-                peers.blame(node, &format!("{fault:?} of {}", open.entity.entity().url));
+                peers.blame(node, &format!("{fault}, of {}", open.entity.entity().url));
             }
             outcome
         }
@@ -95,8 +98,12 @@ pub async fn fetch(
     }
 }
 
-fn outcome_of(failure: &ReadFailure) -> FetchOutcome {
-    tracing::debug!(%failure, "a read from a peer failed");
+/// How a read that failed has ended; a proven lie is held against its teller (T-01).
+fn judge(peers: &Peers, node: NodeId, open: &OpenEntity, failure: &ReadFailure) -> FetchOutcome {
+    tracing::debug!(peer = %node, %failure, "a read from a peer failed");
+    if let ReadFailure::Lied(lie) = failure {
+        peers.blame(node, &format!("{lie}, of {}", open.entity.entity().url));
+    }
     FetchOutcome::PeerFailed(match failure {
         ReadFailure::Lied(_) => PeerFault::Lied,
         ReadFailure::Busy => PeerFault::Busy,

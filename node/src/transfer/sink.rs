@@ -22,13 +22,16 @@ enum Piece {
 }
 
 /// Why the writing thread takes nothing more.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum SinkFault {
     /// A block was not what was promised, or the disk refused.
+    #[error(transparent)]
     Write(WriteError),
     /// Bytes came before any run.
+    #[error("bytes came before any run of blocks")]
     NoRun,
     /// The thread died.
+    #[error("the writing thread died")]
     Died,
 }
 
