@@ -8,7 +8,7 @@ use crate::setting::{Setting, utf8};
 use clap::{Args, ValueEnum};
 use eddy_node::control::Client;
 use eddy_wire::api::check::{file_name, parse_url};
-use eddy_wire::api::{FileSpec, Finish, JobAction, JobSpec, JobState, JobView, PeerUse, Priority, Problem};
+use eddy_wire::api::{FileSpec, Finish, JobAction, JobSpec, JobState, PeerUse, Priority};
 use eddy_wire::catalogue::ErrorCode;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -177,17 +177,11 @@ async fn fetch(
     let watch = client.watch(&job.id).await?;
     let job = follow::to_the_end(watch, setting, patience).await?;
     let is_at_rest = matches!(job.state, JobState::TransientError | JobState::Error);
-    if is_at_rest && job.done() == 0 && !waits_for_room(&job) {
+    if is_at_rest && job.done() == 0 && !follow::waits_for_room(&job) {
         // Nothing is here that could be kept. That it is gone matters less than why it failed.
         let _ = client.act(&job.id, JobAction::Cancel).await;
     }
     follow::finish(&job, setting, Some(started.elapsed()))
-}
-
-/// Whether only the disk stands in the way: then what was fetched lies in the cache, whatever the job counts as done.
-fn waits_for_room(job: &JobView) -> bool {
-    let code = job.error.as_ref().and_then(Problem::error_code);
-    matches!(code, Some(ErrorCode::DiskFull | ErrorCode::DiskFailed))
 }
 
 /// Pauses the job, and says how to go on.

@@ -139,7 +139,23 @@ impl Destination {
 
     /// Puts the whole entity beside the destination: what `part` lacks is copied, hashing every block on its way out; every
     /// digest is checked.
+    ///
+    /// What fails leaves nothing behind: the bytes are in the store, and a full disk needs the room.
     pub fn stage(
+        &self,
+        entity: &EntityHandle,
+        part: Option<Part>,
+        digests: &[ExpectedDigest],
+        last_modified: Option<i64>,
+    ) -> Result<Root, StageError> {
+        let staged = self.assemble(entity, part, digests, last_modified);
+        if staged.is_err() {
+            self.discard();
+        }
+        staged
+    }
+
+    fn assemble(
         &self,
         entity: &EntityHandle,
         part: Option<Part>,
