@@ -1,19 +1,19 @@
 //! The engine: jobs, inputs, effects. See the crate's page for its four families of methods.
 
 use crate::file::Surroundings;
-use crate::job::live::Job;
+use crate::job::live::{Job, News};
 use crate::job::record::{FileRecord, JobRecord};
 use crate::job::spec::{Finish, JobId, JobSpec};
 use crate::job::state::{IllegalTransition, JobEvent, JobState};
-use crate::port::{Effect, Failure, FailureClass, FetchId, FileRef, Input, Notice, Now, Peer};
+use crate::outbox::Outbox;
+use crate::port::{Effect, Failure, FileRef, Input, Notice, Now, Peer};
+use crate::roster::Roster;
 use crate::{retry, schedule};
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Files of one job that move side by side.
-const FILES_AT_ONCE: usize = 8;
 /// Ended jobs that are still shown.
 const ENDED_KEPT: usize = 256;
 
@@ -54,15 +54,13 @@ pub enum CommandError {
 /// The engine.
 #[derive(Debug)]
 pub struct Engine {
-    jobs: BTreeMap<JobId, Job>,
+    roster: Roster,
     ended: VecDeque<JobId>,
     peers: Vec<Peer>,
     settling_until: Duration,
     turns: Turns,
-    owners: BTreeMap<FetchId, FileRef>,
-    effects: VecDeque<Effect>,
+    out: Outbox,
     notices: VecDeque<Notice>,
-    next_fetch: u64,
     rng: SmallRng,
 }
 
@@ -71,15 +69,13 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         Self {
-            jobs: BTreeMap::new(),
+            roster: Roster::default(),
             ended: VecDeque::new(),
             peers: Vec::new(),
             settling_until: config.settling_until,
             turns: config.turns,
-            owners: BTreeMap::new(),
-            effects: VecDeque::new(),
+            out: Outbox::default(),
             notices: VecDeque::new(),
-            next_fetch: 0,
             rng: SmallRng::seed_from_u64(config.seed),
         }
     }
@@ -88,56 +84,61 @@ impl Engine {
 
     /// All jobs, ended ones that are still shown included.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.values()
+        self.roster.jobs()
     }
 
     /// One job.
     #[must_use]
     pub fn job(&self, id: JobId) -> Option<&Job> {
-        self.jobs.get(&id)
+        self.roster.get(id)
     }
 
     /// Whether some job is running or will run by itself.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        let moves = |state| matches!(state, JobState::Queued | JobState::TransientError) || JobState::is_active(state);
-        self.jobs.values().any(|job| moves(job.state()) || job.is_completing)
+        self.roster.is_busy()
+    }
+
+    /// Fetches that are under way, as far as the engine wants to hear of them.
+    #[must_use]
+    pub fn fetches(&self) -> usize {
+        self.out.fetches()
     }
 
     // --- commands
 
     /// Takes a job over from its record, after a restart.
     pub fn restore(&mut self, now: Now, record: JobRecord) {
-        let job = Job::from_record(record);
-        let id = job.id();
-        self.jobs.insert(id, job);
-        let state = self.jobs[&id].state();
-        if state == JobState::TransientError
-            && let Some(job) = self.jobs.get_mut(&id)
-        {
+        let was_completing = record.is_completing;
+        let mut job = Job::from_record(record);
+        let (id, state) = (job.id(), job.state());
+        if state == JobState::TransientError {
             job.retry_at = Some(now.mono);
         }
-        let is_given = self.turns == Turns::Given;
-        if is_given && state == JobState::Transferred && self.jobs[&id].spec().finish == Finish::Auto {
-            // It was about to be delivered when the node stopped.
+        // It was about to be delivered when the node stopped.
+        let is_deliverable = state == JobState::Transferred && job.spec().finish == Finish::Auto;
+        self.roster.insert(job);
+        if self.turns == Turns::Given && (was_completing || is_deliverable) {
             let _ = self.complete(now, id);
         }
         self.run(now);
     }
 
-    /// Enters a new job, suspended.
+    /// Enters a new job, suspended. A name that is taken already is left to its job.
     pub fn create(&mut self, now: Now, id: JobId, spec: JobSpec) {
+        if self.roster.get(id).is_some() {
+            return;
+        }
         let files = vec![FileRecord::UNKNOWN; spec.files.len()];
         let state = JobState::Suspended;
-        let record = JobRecord { id, spec, state, created: now.wall, failure: None, files };
-        self.effects.push_back(Effect::Persist(Box::new(record.clone())));
-        self.jobs.insert(id, Job::from_record(record));
-        self.notices.push_back(Notice::JobChanged(id));
+        let record = JobRecord { id, spec, state, created: now.wall, failure: None, files, is_completing: false };
+        self.roster.insert(Job::from_record(record));
+        self.persist(id);
     }
 
     /// Lets a job run.
     pub fn resume(&mut self, now: Now, id: JobId) -> Result<(), CommandError> {
-        let job = self.jobs.get_mut(&id).ok_or(CommandError::NoSuchJob)?;
+        let job = self.roster.get_mut(id).ok_or(CommandError::NoSuchJob)?;
         if job.spec().files.is_empty() {
             return Err(CommandError::NoFiles);
         }
@@ -154,11 +155,11 @@ impl Engine {
 
     /// Stops a job; what is durable stays.
     pub fn suspend(&mut self, now: Now, id: JobId) -> Result<(), CommandError> {
-        let job = self.jobs.get_mut(&id).ok_or(CommandError::NoSuchJob)?;
+        let job = self.roster.get_mut(id).ok_or(CommandError::NoSuchJob)?;
         if job.apply(JobEvent::Suspend)? {
             job.is_completing = false;
             job.retry_at = None;
-            job.pause_files(&mut self.effects);
+            job.pause_files(&mut self.out);
             self.persist(id);
         }
         self.run(now);
@@ -167,10 +168,11 @@ impl Engine {
 
     /// Throws a job away with all its traces but the cache.
     pub fn cancel(&mut self, now: Now, id: JobId) -> Result<(), CommandError> {
-        let job = self.jobs.get_mut(&id).ok_or(CommandError::NoSuchJob)?;
+        let job = self.roster.get_mut(id).ok_or(CommandError::NoSuchJob)?;
         job.apply(JobEvent::Cancel)?;
+        job.is_completing = false;
         for file in job.files_mut() {
-            file.discard(&mut self.effects);
+            file.discard(&mut self.out);
         }
         self.end(id);
         self.run(now);
@@ -179,17 +181,20 @@ impl Engine {
 
     /// Delivers what is whole and ends the job; what is not whole is dropped (F-20, success code 0x00200017 of BITS).
     pub fn complete(&mut self, now: Now, id: JobId) -> Result<(), CommandError> {
-        let job = self.jobs.get_mut(&id).ok_or(CommandError::NoSuchJob)?;
+        let job = self.roster.get_mut(id).ok_or(CommandError::NoSuchJob)?;
         // Asked of the table now, applied when the files are visible.
         job.state().after(JobEvent::Complete)?;
+        if job.is_completing {
+            return Ok(());
+        }
         job.is_completing = true;
+        job.retry_at = None;
         job.set_failure(None);
-        for file in job.files_mut() {
-            if file.is_staged() {
-                file.publish(&mut self.effects);
-            } else {
-                file.discard(&mut self.effects);
-            }
+        // Written down first: after a crash in the middle the rest is delivered too, and a file that is visible already is
+        // known for what it is.
+        self.persist(id);
+        if let Some(job) = self.roster.get_mut(id) {
+            job.publish_files(&mut self.out);
         }
         self.settle_completion(id);
         self.run(now);
@@ -205,16 +210,24 @@ impl Engine {
                 if !self.peers.contains(&peer) {
                     self.peers.push(peer);
                 }
+                self.advance_all(now);
             }
             Input::PeerDown(peer) => {
                 self.peers.retain(|known| *known != peer);
-                for job in self.jobs.values_mut() {
+                for id in self.running() {
+                    let Some(job) = self.roster.get_mut(id) else { continue };
                     job.files_mut().iter_mut().for_each(|file| file.on_peer_down(peer));
                 }
+                self.advance_all(now);
             }
-            other => self.handle_for_file(now, other),
+            other => {
+                self.tell_companions(now, &other);
+                if let Some(id) = self.handle_for_file(now, other) {
+                    self.advance(now, id);
+                }
+            }
         }
-        self.run(now);
+        self.schedule(now);
     }
 
     /// Time has passed.
@@ -222,47 +235,79 @@ impl Engine {
         self.run(now);
     }
 
-    fn handle_for_file(&mut self, now: Now, input: Input) {
-        let Some(at) = self.file_of(&input) else { return };
-        let Some(job) = self.jobs.get_mut(&at.job) else { return };
+    /// What is durable, or damaged, is so for every job that wants the same version.
+    fn tell_companions(&mut self, now: Now, input: &Input) {
+        let (file, entity, news) = match input {
+            Input::Committed { file, entity, blocks } => (file, *entity, News::Durable(blocks)),
+            Input::Damaged { file, blocks } => {
+                let teller = self.roster.get(file.job).and_then(|job| job.files().get(file.file as usize));
+                let Some(entity) = teller.and_then(|file| file.entity_id()) else { return };
+                (file, entity, News::Lost(blocks))
+            }
+            _ => return,
+        };
+        for id in self.running() {
+            let Some(job) = self.roster.get_mut(id) else { continue };
+            if job.tell_movers(*file, entity, news) {
+                self.advance(now, id);
+            }
+        }
+    }
+
+    /// Hands an input to its file; the job whose turn may go on with it.
+    fn handle_for_file(&mut self, now: Now, input: Input) -> Option<JobId> {
+        let at = self.file_of(&input)?;
+        let ended = match &input {
+            Input::Ended { fetch, .. } => Some(*fetch),
+            _ => None,
+        };
+        let touched = self.hand_in(now, at, input);
+        if let Some(fetch) = ended {
+            self.out.forget(fetch);
+        }
+        touched
+    }
+
+    fn hand_in(&mut self, now: Now, at: FileRef, input: Input) -> Option<JobId> {
+        let job = self.roster.get_mut(at.job)?;
         let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
-        let mut surroundings = Surroundings {
-            now: now.mono,
-            peers,
-            settling_until: self.settling_until,
-            effects: &mut self.effects,
-            next_fetch: &mut self.next_fetch,
-            rng: &mut self.rng,
-        };
-        let received = match &input {
-            Input::Received { bytes, .. } => *bytes,
-            _ => 0,
-        };
+        let settling_until = self.settling_until;
+        let mut s = Surroundings { now: now.mono, peers, settling_until, out: &mut self.out, rng: &mut self.rng };
         let is_notable = !matches!(input, Input::Holds { .. } | Input::Committed { .. });
-        let Some(file) = job.file_mut(at.file) else { return };
+        let file = job.file_mut(at.file)?;
+        let progress = file.progress();
+        let (mut received, mut is_published) = (0, false);
         match input {
             Input::Prepared { result, .. } => file.on_prepared(result),
-            Input::Contacted { fetch, result } => file.on_contacted(now.mono, fetch, result, surroundings.rng),
-            Input::Opened { result, .. } => file.on_opened(now.mono, result, surroundings.effects),
-            Input::Holds { peer, blocks, .. } => file.on_holds(peer, blocks),
-            Input::Received { fetch, bytes } => file.on_received(now.mono, fetch, bytes),
-            Input::Committed { blocks, .. } => file.on_committed(&blocks),
-            Input::Ended { fetch, outcome } => {
-                file.on_ended(now.mono, fetch, outcome, &mut surroundings);
-                self.owners.remove(&fetch);
+            Input::Contacted { fetch, result } => file.on_contacted(fetch, result, &mut s),
+            Input::Opened { result, .. } => file.on_opened(result, &mut s),
+            Input::Holds { entity, peer, blocks, .. } => file.on_holds(entity, peer, blocks),
+            Input::Received { fetch, bytes } => {
+                received = bytes;
+                file.on_received(now.mono, fetch, bytes);
             }
-            Input::Damaged { blocks, .. } => file.on_damaged(&blocks),
-            Input::Staged { result, .. } => file.on_staged(result, surroundings.effects),
-            Input::Published { result, .. } => file.on_published(result),
+            Input::Committed { entity, blocks, .. } => file.on_committed(entity, &blocks),
+            Input::Ended { fetch, outcome } => file.on_ended(fetch, outcome, &mut s),
+            Input::Damaged { blocks, .. } => file.on_damaged(&blocks, s.out),
+            Input::Staged { result, .. } => file.on_staged(result, &mut s),
+            Input::Published { result, .. } => is_published = file.on_published(result),
             Input::PeerUp(_) | Input::PeerDown(_) => {}
+        }
+        if file.progress() > progress {
+            job.on_progress();
         }
         if received > 0 {
             job.count(now.mono, received);
         }
-        if is_notable {
+        if is_published && job.is_completing {
+            job.publishing = job.publishing.saturating_sub(1);
+            self.settle_completion(at.job);
+        }
+        let job = self.roster.get(at.job)?;
+        if is_notable && !job.state().is_final() {
             self.notices.push_back(Notice::JobChanged(at.job));
         }
-        self.settle_completion(at.job);
+        Some(at.job)
     }
 
     fn file_of(&self, input: &Input) -> Option<FileRef> {
@@ -275,7 +320,7 @@ impl Engine {
             | Input::Staged { file, .. }
             | Input::Published { file, .. } => Some(*file),
             Input::Contacted { fetch, .. } | Input::Received { fetch, .. } | Input::Ended { fetch, .. } => {
-                self.owners.get(fetch).copied()
+                self.out.owner(*fetch)
             }
             Input::PeerUp(_) | Input::PeerDown(_) => None,
         }
@@ -285,16 +330,7 @@ impl Engine {
 
     /// The next thing to do; drain until `None`.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        let effect = self.effects.pop_front()?;
-        match &effect {
-            Effect::Contact { fetch, file, .. }
-            | Effect::FetchOrigin { fetch, file, .. }
-            | Effect::FetchPeer { fetch, file, .. } => {
-                self.owners.insert(*fetch, *file);
-            }
-            _ => {}
-        }
-        Some(effect)
+        self.out.pop()
     }
 
     /// The next thing to tell; drain until `None`.
@@ -302,98 +338,101 @@ impl Engine {
         self.notices.pop_front()
     }
 
-    /// When [`Self::handle_timeout`] is due at the latest.
+    /// When [`Self::handle_timeout`] is due at the latest; never before `now`.
     #[must_use]
     pub fn poll_timeout(&self, now: Now) -> Option<Duration> {
-        let retries = self.jobs.values().filter(|j| j.state() == JobState::TransientError).filter_map(Job::retry_at);
-        let files = self.jobs.values().filter(|job| job.state().is_active()).flat_map(|job| job.files());
-        let files = files.filter_map(|file| file.timeout(now.mono, self.settling_until));
-        retries.chain(files).min()
+        if self.turns == Turns::Withheld {
+            return None;
+        }
+        let wake = self.roster.next_to_wake().map(|(at, _)| at);
+        let files = self.roster.running().flat_map(Job::movers);
+        let files = files.filter_map(|file| file.timeout(self.settling_until));
+        wake.into_iter().chain(files).min().map(|at| at.max(now.mono))
     }
 
     // --- inner workings
 
     /// Brings everything on as far as it goes without the outside.
     fn run(&mut self, now: Now) {
+        self.advance_all(now);
+        self.schedule(now);
+    }
+
+    fn running(&self) -> Vec<JobId> {
+        self.roster.running().map(Job::id).collect()
+    }
+
+    fn advance_all(&mut self, now: Now) {
+        for id in self.running() {
+            self.advance(now, id);
+        }
+    }
+
+    /// Wakes who has slept enough and gives free places away, until nothing is left to give.
+    fn schedule(&mut self, now: Now) {
         if self.turns == Turns::Withheld {
             return;
         }
-        self.retry_due(now);
+        while let Some((at, id)) = self.roster.next_to_wake()
+            && at <= now.mono
+        {
+            if let Some(job) = self.roster.get_mut(id) {
+                job.retry_at = None;
+            }
+            self.transit(id, JobEvent::Retry);
+        }
         loop {
-            let turns = schedule::turns(self.jobs.values());
+            // Whoever waited for what another job was fetching looks again; every round ends some fetch or job.
+            while self.out.take_freed() {
+                self.advance_all(now);
+            }
+            let turns = schedule::turns(&self.roster);
             if turns.begin.is_empty() {
-                break;
+                return;
             }
             for id in turns.preempt {
                 self.preempt(id);
             }
             for id in turns.begin {
-                self.begin_turn(now, id);
+                self.transit(id, JobEvent::Turn);
+                if let Some(job) = self.roster.get_mut(id) {
+                    job.begin_turn(now.mono);
+                }
+                self.advance(now, id);
             }
-        }
-        let active: Vec<JobId> = self.jobs.values().filter(|j| j.state().is_active()).map(Job::id).collect();
-        for id in active {
-            self.advance(now, id);
-        }
-    }
-
-    fn retry_due(&mut self, now: Now) {
-        let is_due =
-            |job: &&Job| job.state() == JobState::TransientError && job.retry_at().is_some_and(|at| at <= now.mono);
-        let due: Vec<JobId> = self.jobs.values().filter(is_due).map(Job::id).collect();
-        for id in due {
-            self.transit(id, JobEvent::Retry);
-            if let Some(job) = self.jobs.get_mut(&id) {
-                job.retry_at = None;
-            }
-        }
-    }
-
-    fn begin_turn(&mut self, now: Now, id: JobId) {
-        self.transit(id, JobEvent::Turn);
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.bytes_at_turn = job.meter().total();
-            job.no_progress_since.get_or_insert(now.mono);
         }
     }
 
     fn preempt(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.get_mut(&id) {
-            job.pause_files(&mut self.effects);
+        if let Some(job) = self.roster.get_mut(id) {
+            job.pause_files(&mut self.out);
         }
         self.transit(id, JobEvent::Preempt);
     }
 
+    /// Brings a job that has the turn on.
     fn advance(&mut self, now: Now, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
-        let mut surroundings = Surroundings {
-            now: now.mono,
-            peers,
-            settling_until: self.settling_until,
-            effects: &mut self.effects,
-            next_fetch: &mut self.next_fetch,
-            rng: &mut self.rng,
-        };
-        for file in job.files_mut().iter_mut().filter(|file| !file.is_staged()).take(FILES_AT_ONCE) {
-            file.advance(&mut surroundings);
+        let Some(job) = self.roster.get_mut(id) else { return };
+        if !job.state().is_active() || job.is_completing || self.turns == Turns::Withheld {
+            return;
         }
-        // A file that needs somebody's hand stops the job; one that falters does when nothing else can move.
-        let failure =
-            job.files().iter().filter_map(|file| file.failure()).min_by_key(|f| f.class != FailureClass::Fatal);
-        if let Some(failure) = failure.cloned() {
+        let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
+        let settling_until = self.settling_until;
+        let mut s = Surroundings { now: now.mono, peers, settling_until, out: &mut self.out, rng: &mut self.rng };
+        job.advance_files(&mut s);
+        if let Some(failure) = job.stopper().cloned() {
             self.stop(now, id, failure);
             return;
         }
-        let (is_contacted, is_done) =
-            (job.files().iter().any(|f| f.is_contacted() || f.is_staged()), job.files().iter().all(|f| f.is_staged()));
+        let is_whole = job.is_whole();
+        let is_contacted = is_whole || job.movers().any(|file| file.is_contacted());
         if is_contacted && job.state() == JobState::Connecting {
             self.transit(id, JobEvent::Connected);
         }
-        if is_done {
+        if is_whole {
             self.transit(id, JobEvent::AllDone);
             self.persist(id);
-            if self.jobs.get(&id).is_some_and(|job| job.spec().finish == Finish::Auto) {
+            if self.roster.get(id).is_some_and(|job| job.spec().finish == Finish::Auto) {
                 // Legal from every state that is not final.
                 let _ = self.complete(now, id);
             }
@@ -401,20 +440,13 @@ impl Engine {
     }
 
     fn stop(&mut self, now: Now, id: JobId, failure: Failure) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let Some(job) = self.roster.get_mut(id) else { return };
         let patience = job.spec().patience;
-        let has_moved = job.meter().total() > job.bytes_at_turn;
-        let is_untouched = job.done() == 0;
-        job.attempts = if has_moved { 1 } else { job.attempts + 1 };
-        job.pause_files(&mut self.effects);
+        job.count_fault();
+        job.pause_files(&mut self.out);
         let since = *job.no_progress_since.get_or_insert(now.mono);
         let is_given_up = now.mono.saturating_sub(since) >= retry::no_progress_timeout(patience);
-        let is_hopeless = match failure.class {
-            FailureClass::Fatal => true,
-            FailureClass::Unreachable => patience == crate::Patience::Watching && is_untouched,
-            FailureClass::Transient | FailureClass::Disk => false,
-        };
-        let event = if is_hopeless || is_given_up { JobEvent::Fail } else { JobEvent::Falter };
+        let event = if is_given_up || job.is_hopeless(failure.class) { JobEvent::Fail } else { JobEvent::Falter };
         if event == JobEvent::Falter {
             let delay = retry::job_delay(patience, job.attempts, failure.retry_after, &mut self.rng);
             job.retry_at = Some(now.mono + delay);
@@ -426,51 +458,48 @@ impl Engine {
 
     /// Ends the job when its completion was asked for and every staged file is visible.
     fn settle_completion(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get_mut(&id) else { return };
-        if !job.is_completing {
+        let Some(job) = self.roster.get_mut(id) else { return };
+        if !job.is_completing || job.publishing > 0 {
             return;
         }
+        job.is_completing = false;
         if let Some(failure) = job.files().iter().find_map(|file| file.failure()).cloned() {
             // What is visible stays visible; the job stays until the destination is mended.
-            job.is_completing = false;
             job.set_failure(Some(failure));
             let event = if job.state() == JobState::Transferred { JobEvent::DeliveryFailed } else { JobEvent::Suspend };
             self.transit(id, event);
             self.persist(id);
-            return;
-        }
-        if job.files().iter().any(|file| file.is_staged() && !file.is_published()) {
-            return;
-        }
-        job.is_completing = false;
-        if job.apply(JobEvent::Complete).is_ok() {
+        } else if job.apply(JobEvent::Complete).is_ok() {
             self.end(id);
         }
     }
 
     fn end(&mut self, id: JobId) {
-        self.effects.push_back(Effect::Erase(id));
+        self.roster.settle(id);
+        self.out.push(Effect::Erase(id));
         self.notices.push_back(Notice::JobEnded(id));
         self.ended.push_back(id);
         while self.ended.len() > ENDED_KEPT {
             if let Some(oldest) = self.ended.pop_front() {
-                self.jobs.remove(&oldest);
+                self.roster.remove(oldest);
             }
         }
     }
 
     /// Events that the engine itself raises fit the state by construction; one that does not is dropped, not obeyed.
     fn transit(&mut self, id: JobId, event: JobEvent) {
-        if let Some(job) = self.jobs.get_mut(&id)
+        if let Some(job) = self.roster.get_mut(id)
             && job.apply(event).is_ok()
         {
             self.notices.push_back(Notice::JobChanged(id));
         }
+        self.roster.settle(id);
     }
 
     fn persist(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.get(&id) {
-            self.effects.push_back(Effect::Persist(Box::new(job.record())));
+        self.roster.settle(id);
+        if let Some(job) = self.roster.get(id) {
+            self.out.push(Effect::Persist(Box::new(job.record())));
             self.notices.push_back(Notice::JobChanged(id));
         }
     }

@@ -12,18 +12,22 @@
 //! | [`job::record`] | what of a job must survive a crash |
 //! | [`file`] | what one file needs next: contact, peers, blocks, staging |
 //! | [`planner`] | which block comes from which source |
+//! | [`roster`] | who waits, runs or sleeps |
 //! | [`schedule`] | whose turn it is |
 //! | [`retry`] | whether and when to try again |
 //! | [`meter`] | rate and remaining time |
+//! | [`outbox`] | what is to be done, in order, and whose each fetch is |
 //! | [`engine`] | all of it together, behind inputs and outputs |
 
 pub mod engine;
 pub mod file;
 pub mod job;
 pub mod meter;
+pub mod outbox;
 pub mod planner;
 pub mod port;
 pub mod retry;
+pub mod roster;
 pub mod schedule;
 
 pub use engine::{Engine, EngineConfig};

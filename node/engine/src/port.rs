@@ -97,6 +97,9 @@ pub enum ContactMethod {
 }
 
 /// What the engine wants done. Carried out in order; [`Effect::Persist`] is durable before what follows it is begun.
+///
+/// [`Effect::Open`], [`Effect::Stage`], [`Effect::Stream`] and [`Effect::Publish`] are answered exactly once, even when the
+/// file has been given up meanwhile: the engine asks the same of a file again only after the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Write the job down.
@@ -322,6 +325,8 @@ pub enum Input {
     Holds {
         /// The file.
         file: FileRef,
+        /// The version that it was asked about.
+        entity: EntityId,
         /// Who.
         peer: Peer,
         /// What it holds.
@@ -334,10 +339,13 @@ pub enum Input {
         /// Bytes since the last report.
         bytes: u64,
     },
-    /// Blocks of the file's entity are durable, whoever brought them.
+    /// Blocks of an entity of the file are durable, whoever brought them. May come when the file has gone on to another
+    /// version.
     Committed {
         /// The file.
         file: FileRef,
+        /// The version.
+        entity: EntityId,
         /// Which blocks.
         blocks: BlockSet,
     },
@@ -348,14 +356,14 @@ pub enum Input {
         /// How.
         outcome: FetchOutcome,
     },
-    /// Blocks that were held turned out to be damaged and are held no more.
+    /// Answer to [`Effect::Stage`]: blocks that were held turned out to be damaged and are held no more.
     Damaged {
         /// The file.
         file: FileRef,
         /// Which blocks.
         blocks: BlockSet,
     },
-    /// Answer to [`Effect::Stage`] and [`Effect::Stream`].
+    /// Answer to [`Effect::Stage`], and to an [`Effect::Stream`] that succeeded; one that did not ends as a fetch does.
     Staged {
         /// The file.
         file: FileRef,

@@ -294,7 +294,7 @@ impl Executor {
             self.tasks.spawn(async move {
                 let asked = tokio::time::timeout(ASK_TIMEOUT, transfer::peer::ask(&peers, peer, &entity)).await;
                 let blocks = asked.unwrap_or_else(|_| BlockSet::new());
-                let _ = inputs.send(Input::Holds { file, peer, blocks }).await;
+                let _ = inputs.send(Input::Holds { file, entity: entity.id(), peer, blocks }).await;
             });
         }
     }

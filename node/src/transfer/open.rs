@@ -139,6 +139,6 @@ async fn commit_once(file: FileRef, entity: &EntityHandle, inputs: &mpsc::Sender
         Err(_) => return Err(Failure::fatal("internal", "the commit of a transfer died")),
     };
     // All held blocks, not only the new ones: another job may be filling the same entity.
-    let _ = inputs.send(Input::Committed { file, blocks: held }).await;
+    let _ = inputs.send(Input::Committed { file, entity: entity.id(), blocks: held }).await;
     Ok(())
 }

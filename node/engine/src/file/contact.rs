@@ -1,13 +1,11 @@
 //! The first questions: what is held here, what the origin has, and under which version it is opened.
 
-use super::{FIRST_RANGE, File, Phase, SourceBytes, Surroundings};
+use super::moving::bytes_of;
+use super::{FIRST_RANGE, File, PartUse, Phase, SourceBytes, Surroundings};
 use crate::planner::{Planner, Source};
 use crate::port::{ContactMethod, Contacted, Effect, Failure, FailureClass, FetchId, FetchOutcome};
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::{BlockSet, Entity, Geometry};
-use rand::rngs::SmallRng;
-use std::collections::VecDeque;
-use std::time::Duration;
 
 impl File {
     pub(super) fn contact(&mut self, is_held: bool, s: &mut Surroundings<'_>) {
@@ -19,29 +17,38 @@ impl File {
         } else {
             ContactMethod::FirstRange { last: FIRST_RANGE - 1 }
         };
-        let fetch = s.fetch();
+        let fetch = s.out.name_fetch(self.at);
         let (url, credentials) = (self.spec.url.clone(), self.spec.credentials.clone());
-        s.effects.push_back(Effect::Contact { fetch, file: self.at, url, credentials, method });
+        s.out.push(Effect::Contact { fetch, file: self.at, url, credentials, method });
         self.phase = Phase::Contacting { fetch, method };
     }
 
-    /// The origin has answered: hold on to the version if it names one, else stream.
-    pub(super) fn open(&mut self, fetch: FetchId, facts: Contacted, s: &mut Surroundings<'_>) {
-        self.length = facts.length;
-        self.has_origin_digest = !facts.digests.is_empty();
-        self.digests = strongest_first(&self.spec.digests, &facts.digests);
+    /// The origin has answered: hold on to the version if it names one, else stream. False when that has to wait for the
+    /// answer to an earlier question.
+    pub(super) fn open(&mut self, fetch: FetchId, facts: Box<Contacted>, s: &mut Surroundings<'_>) -> bool {
         let is_holdable = facts.length.is_some_and(|length| Geometry::new(length).is_some())
             && facts.storable
             && !self.is_uncacheable;
         let (Some(validator), Some(length), true) = (facts.validator.clone(), facts.length, is_holdable) else {
+            if self.part_use.is_some() {
+                self.phase = Phase::Contacted { fetch, facts };
+                return false;
+            }
+            self.learn(&facts);
             self.stream(fetch, &facts, s);
-            return;
+            return true;
         };
+        if self.owes_opened {
+            self.phase = Phase::Contacted { fetch, facts };
+            return false;
+        }
+        self.learn(&facts);
         self.is_shareable = facts.shareable && self.spec.credentials.is_none();
-        let entity = Entity { url: facts.url.clone(), validator, length };
+        let entity = Entity { url: facts.url, validator, length };
+        self.entity_id = Some(entity.id());
         self.entity = Some(entity.clone());
         self.parked = facts.body.map(|(start, end)| (fetch, start, end));
-        s.effects.push_back(Effect::Open {
+        s.out.push(Effect::Open {
             file: self.at,
             entity,
             requested_url: self.spec.url.clone(),
@@ -49,12 +56,20 @@ impl File {
             last_modified: facts.last_modified,
             digests: facts.digests,
         });
+        self.owes_opened = true;
         self.planner = Geometry::new(length).map(|geometry| Planner::new(geometry, BlockSet::new(), facts.ranges));
         self.phase = Phase::Opening { parked: facts.body.map(|_| fetch) };
+        true
+    }
+
+    fn learn(&mut self, facts: &Contacted) {
+        self.length = facts.length;
+        self.has_origin_digest = !facts.digests.is_empty();
+        self.digests = strongest_first(&self.spec.digests, &facts.digests);
     }
 
     /// Content without a version to hold on to: one stream from byte 0, restarted on failure, never shared.
-    pub(super) fn stream(&mut self, fetch: FetchId, facts: &Contacted, s: &mut Surroundings<'_>) {
+    fn stream(&mut self, fetch: FetchId, facts: &Contacted, s: &mut Surroundings<'_>) {
         let is_whole_body = match facts.body {
             Some((0, None)) => true,
             Some((0, end)) => end == facts.length,
@@ -67,12 +82,13 @@ impl File {
             } else {
                 "the origin names no version that can be shared or resumed"
             });
-            s.effects.push_back(Effect::Stream { fetch, file: self.at, digests: self.digests.clone() });
+            s.out.push(Effect::Stream { fetch, file: self.at, digests: self.digests.clone() });
+            self.part_use = Some(PartUse::Stream(fetch));
             self.phase = Phase::Streaming { fetch };
             return;
         }
         if facts.body.is_some() {
-            s.effects.push_back(Effect::Abort { fetch });
+            s.out.drop_fetch(fetch);
         }
         if self.wants_whole {
             // A plain GET that did not give the whole: nothing else can be asked for.
@@ -95,42 +111,51 @@ impl File {
     }
 
     /// Answer to the contact.
-    pub fn on_contacted(
-        &mut self,
-        now: Duration,
-        fetch: FetchId,
-        result: Result<Box<Contacted>, Failure>,
-        rng: &mut SmallRng,
-    ) {
+    pub fn on_contacted(&mut self, fetch: FetchId, result: Result<Box<Contacted>, Failure>, s: &mut Surroundings<'_>) {
         let Phase::Contacting { fetch: expected, method } = self.phase else { return };
         if expected != fetch {
             return;
         }
+        if !result.as_ref().is_ok_and(|facts| facts.body.is_some()) {
+            // No body is parked: this was all that will be heard of it.
+            s.out.forget(fetch);
+        }
         match result {
             Ok(facts) => {
-                self.origin_failures = 0;
                 self.is_first_contact_done = true;
                 self.phase = Phase::Contacted { fetch, facts };
             }
-            // Some servers answer HEAD badly and GET well: only the answer to a GET counts.
-            Err(failure) if method == ContactMethod::Describe && failure.class != FailureClass::Unreachable => {
+            // Some servers answer HEAD badly and GET well: only the answer to a GET counts. One that names a pause, or is
+            // not there, would not answer a GET better.
+            Err(failure)
+                if method == ContactMethod::Describe
+                    && failure.class != FailureClass::Unreachable
+                    && failure.retry_after.is_none() =>
+            {
                 self.is_head_refused = true;
                 self.phase = Phase::Prepared { is_held: false };
             }
-            Err(failure) => self.on_origin_failure(now, failure, Phase::Prepared { is_held: false }, rng),
+            Err(failure) => self.on_origin_failure(s.now, failure, Phase::Prepared { is_held: false }, s.rng),
         }
     }
 
     /// Answer to the opening of the entity.
-    pub fn on_opened(&mut self, now: Duration, result: Result<BlockSet, Failure>, s_effects: &mut VecDeque<Effect>) {
-        let Phase::Opening { parked } = self.phase else { return };
+    pub fn on_opened(&mut self, result: Result<BlockSet, Failure>, s: &mut Surroundings<'_>) {
+        let was_owed = std::mem::take(&mut self.owes_opened);
+        let Phase::Opening { parked } = self.phase else {
+            // Given up meanwhile: nobody else lets go of it.
+            if was_owed && result.is_ok() {
+                s.out.push(Effect::Release { file: self.at });
+            }
+            return;
+        };
         let held = match result {
             Ok(held) => held,
             Err(failure) => {
-                s_effects.extend(parked.map(|fetch| Effect::Abort { fetch }));
-                self.parked = None;
-                self.planner = None;
-                self.entity = None;
+                if let Some(fetch) = parked {
+                    s.out.drop_fetch(fetch);
+                }
+                self.forget_entity();
                 if failure.code == "cache-too-small" {
                     // The store has no place for it: past the store, as content without a version would go.
                     self.is_uncacheable = true;
@@ -144,44 +169,47 @@ impl File {
         };
         let Some(planner) = &mut self.planner else { return };
         let geometry = planner.geometry();
-        let held_bytes: u64 = held.runs().map(|run| geometry.bytes_of(run)).map(|b| b.end - b.start).sum();
-        self.bytes = SourceBytes { cache: held_bytes, ..SourceBytes::default() };
+        let mut held = held;
+        // Another job's fetch may have brought some between the look into the store and now.
+        held.union_with(planner.held());
+        self.bytes = SourceBytes { cache: bytes_of(geometry, &held), ..SourceBytes::default() };
         *planner = Planner::new(geometry, held, planner.ranges());
         self.phase = Phase::Moving;
         let Some((fetch, start, end)) = self.parked else { return };
         // Of the parked body, take the first run that is missing; what other runs need is planned as usual.
         let carried = geometry.blocks_inside(start..end.unwrap_or(geometry.length()));
-        let wanted = BlockSet::from_run(carried).difference(planner.held());
+        let mut wanted = BlockSet::from_run(carried).difference(planner.held());
+        if let Some(entity) = self.entity_id {
+            wanted.difference_with(&s.out.claimed_elsewhere(entity, self.at));
+        }
         match wanted.first_run() {
             Some(blocks) => {
-                planner.begin(now, fetch, Source::Origin, blocks.clone());
+                planner.begin(s.now, fetch, Source::Origin, blocks.clone());
+                if let Some(entity) = self.entity_id {
+                    s.out.claim(fetch, entity, blocks.clone());
+                }
                 self.origin_reason = Some(match (self.peer_use.fetch, self.is_shareable) {
                     (false, _) => "the job does not use peers",
                     (true, false) => "the content is private",
                     (true, true) => "no peer was connected when the origin was asked",
                 });
-                s_effects.push_back(Effect::Pump { fetch, file: self.at, blocks });
+                s.out.push(Effect::Pump { fetch, file: self.at, blocks });
             }
             None => {
                 self.parked = None;
-                s_effects.push_back(Effect::Abort { fetch });
+                s.out.drop_fetch(fetch);
             }
         }
     }
 
-    pub(super) fn on_stream_ended(&mut self, now: Duration, outcome: FetchOutcome, rng: &mut SmallRng) {
-        match outcome {
-            FetchOutcome::Done => self.phase = Phase::Staging,
-            FetchOutcome::Failed(failure)
-                if matches!(failure.class, FailureClass::Transient | FailureClass::Unreachable) =>
-            {
-                // Without a version nothing can be joined: from the start again, but not for ever.
-                self.origin_failures += 1;
-                self.on_origin_failure(now, failure, Phase::Prepared { is_held: false }, rng);
-            }
-            FetchOutcome::Failed(failure) => self.fail(failure),
-            _ => self.phase = Phase::Prepared { is_held: false },
-        }
+    /// The body that went straight beside the destination broke off.
+    pub(super) fn on_stream_ended(&mut self, outcome: FetchOutcome, s: &mut Surroundings<'_>) {
+        let failure = match outcome {
+            FetchOutcome::Failed(failure) => failure,
+            _ => Failure::transient("connection-lost", "the body of the file ended without its end"),
+        };
+        // Without a version nothing can be joined: from the start again, but not for ever.
+        self.on_origin_failure(s.now, failure, Phase::Prepared { is_held: false }, s.rng);
     }
 }
 

@@ -15,12 +15,12 @@ mod staging;
 
 use crate::job::record::FileRecord;
 use crate::job::spec::{FileSpec, PeerUse};
+use crate::outbox::Outbox;
 use crate::planner::Planner;
 use crate::port::{ContactMethod, Contacted, Effect, Failure, FetchId, FileRef, Peer};
 use eddy_content::digest::ExpectedDigest;
-use eddy_content::{Entity, Root};
+use eddy_content::{Entity, EntityId, Root};
 use rand::rngs::SmallRng;
-use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Bytes asked for with the first question.
@@ -29,6 +29,8 @@ const FIRST_RANGE: u64 = 16 * 1024 * 1024;
 const CHANGES_ALLOWED: u32 = 3;
 /// Whole downloads of one file that failed their digest before the job stops.
 const MISMATCHES_ALLOWED: u32 = 1;
+/// Stagings of one file in one turn that found stored blocks damaged before the disk is taken for failing.
+const DAMAGES_ALLOWED: u32 = 3;
 
 /// What surrounds a file when it is advanced.
 pub struct Surroundings<'a> {
@@ -39,18 +41,18 @@ pub struct Surroundings<'a> {
     /// Until when discovery may still bring the first peers.
     pub settling_until: Duration,
     /// Where effects go.
-    pub effects: &'a mut VecDeque<Effect>,
-    /// Source of fetch names.
-    pub next_fetch: &'a mut u64,
+    pub out: &'a mut Outbox,
     /// Seeded randomness.
     pub rng: &'a mut SmallRng,
 }
 
-impl Surroundings<'_> {
-    fn fetch(&mut self) -> FetchId {
-        *self.next_fetch += 1;
-        FetchId(*self.next_fetch)
-    }
+/// Who writes the file beside the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PartUse {
+    /// A staging.
+    Stage,
+    /// A stream.
+    Stream(FetchId),
 }
 
 /// Where a file stands.
@@ -111,7 +113,14 @@ pub struct File {
     spec: FileSpec,
     peer_use: PeerUse,
     phase: Phase,
+    /// The version last opened, for those who ask.
     entity: Option<Entity>,
+    /// The version that is open, or being opened.
+    entity_id: Option<EntityId>,
+    /// Whether an opening has not been answered yet; there is one at a time.
+    owes_opened: bool,
+    /// Who has not answered yet for the file beside the destination; there is one at a time.
+    part_use: Option<PartUse>,
     planner: Option<Planner>,
     /// The body that came with the first answer, while it is parked or pumped.
     parked: Option<(FetchId, u64, Option<u64>)>,
@@ -120,6 +129,12 @@ pub struct File {
     root: Option<Root>,
     bytes: SourceBytes,
     streamed: u64,
+    /// The most bytes that were there at a time, of any version.
+    furthest: u64,
+    /// Steps forward: times that it came further than ever before.
+    progress: u64,
+    /// The last moment at which the file was advanced.
+    seen: Duration,
     wasted: u64,
     origin_reason: Option<&'static str>,
     has_origin_digest: bool,
@@ -131,8 +146,11 @@ pub struct File {
     is_uncacheable: bool,
     changes: u32,
     mismatches: u32,
+    damages: u32,
     origin_failures: u32,
     origin_wait: Duration,
+    /// Why the origin was given up in this turn while peers went on.
+    origin_fault: Option<Failure>,
     failure: Option<Failure>,
 }
 
@@ -156,12 +174,18 @@ impl File {
             peer_use,
             phase,
             entity: None,
+            entity_id: None,
+            owes_opened: false,
+            part_use: None,
             planner: None,
             parked: None,
             length,
             root,
             bytes,
             streamed: 0,
+            furthest: 0,
+            progress: 0,
+            seen: Duration::ZERO,
             wasted: 0,
             origin_reason: None,
             has_origin_digest: false,
@@ -172,8 +196,10 @@ impl File {
             is_uncacheable: false,
             changes: 0,
             mismatches: 0,
+            damages: 0,
             origin_failures: 0,
             origin_wait: Duration::ZERO,
+            origin_fault: None,
             failure: None,
         }
     }
@@ -272,6 +298,16 @@ impl File {
         self.has_origin_digest
     }
 
+    /// Steps forward so far.
+    pub(crate) fn progress(&self) -> u64 {
+        self.progress
+    }
+
+    /// The version that is open, or being opened.
+    pub(crate) fn entity_id(&self) -> Option<EntityId> {
+        self.entity_id
+    }
+
     /// What the file is doing, in a word for people.
     #[must_use]
     pub fn phase_name(&self) -> &'static str {
@@ -289,20 +325,19 @@ impl File {
 
     /// Emits whatever brings the file on from where it stands.
     pub fn advance(&mut self, s: &mut Surroundings<'_>) {
+        self.seen = s.now;
         loop {
             match std::mem::replace(&mut self.phase, Phase::Idle) {
                 Phase::Idle => {
-                    s.effects.push_back(Effect::Prepare { file: self.at });
+                    s.out.push(Effect::Prepare { file: self.at });
                     self.phase = Phase::Preparing;
                 }
-                Phase::Prepared { is_held } => {
-                    if s.now < self.origin_wait {
-                        self.phase = Phase::Prepared { is_held };
+                Phase::Prepared { is_held } if s.now >= self.origin_wait => self.contact(is_held, s),
+                Phase::Contacted { fetch, facts } => {
+                    if !self.open(fetch, facts, s) {
                         return;
                     }
-                    self.contact(is_held, s);
                 }
-                Phase::Contacted { fetch, facts } => self.open(fetch, *facts, s),
                 Phase::Moving => {
                     self.phase = Phase::Moving;
                     if !self.move_blocks(s) {
@@ -317,14 +352,15 @@ impl File {
         }
     }
 
-    /// When [`Self::advance`] should be called again though nothing happened.
+    /// When [`Self::advance`] should be called again though nothing happened. Counted from the last call, so that what has
+    /// become due since is not missed.
     #[must_use]
-    pub fn timeout(&self, s_now: Duration, settling_until: Duration) -> Option<Duration> {
+    pub fn timeout(&self, settling_until: Duration) -> Option<Duration> {
         match self.phase {
             Phase::Prepared { .. } => Some(self.origin_wait),
             Phase::Moving => {
-                let plan = self.planner.as_ref().and_then(|p| p.timeout(s_now));
-                let settled = (settling_until > s_now).then_some(settling_until);
+                let plan = self.planner.as_ref().and_then(Planner::timeout);
+                let settled = (settling_until > self.seen).then_some(settling_until);
                 plan.into_iter().chain(settled).min()
             }
             _ => None,

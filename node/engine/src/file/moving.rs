@@ -1,24 +1,31 @@
 //! Blocks on their way: what the planner orders, and what sources report.
 
 use super::{CHANGES_ALLOWED, File, Phase, SourceBytes, Surroundings};
+use crate::outbox::Outbox;
 use crate::planner::{Order, Source};
-use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, Peer};
+use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, Peer, PeerFault};
 use crate::retry;
-use eddy_content::BlockSet;
+use eddy_content::{BlockSet, EntityId, Geometry};
 use rand::rngs::SmallRng;
-use std::collections::VecDeque;
 use std::time::Duration;
+
+/// Changes of version after which HEAD is no longer believed: where servers disagree, the one that gives the bytes is right.
+const CHANGES_BY_HEAD: u32 = 1;
 
 impl File {
     /// Lets the planner work; true when the phase has changed.
     pub(super) fn move_blocks(&mut self, s: &mut Surroundings<'_>) -> bool {
         let Some(planner) = &mut self.planner else { return false };
+        planner.see(s.now);
         if planner.is_complete() {
-            if planner.has_flights() {
+            // Whoever brought the last block: what others are still bringing is there already.
+            for fetch in planner.abort_superfluous() {
+                s.out.push(Effect::Abort { fetch });
+            }
+            if planner.has_flights() || self.part_use.is_some() {
                 return false;
             }
-            s.effects.push_back(Effect::Stage { file: self.at, digests: self.digests.clone() });
-            self.phase = Phase::Staging;
+            self.begin_staging(s.out);
             return true;
         }
         // The first peers may be found a moment after the start: do not spend the origin's bytes before that.
@@ -28,39 +35,56 @@ impl File {
             return false;
         }
         let peers: &[Peer] = if may_use_peers { s.peers } else { &[] };
-        planner.hold_origin_until(self.origin_wait);
-        let reason = match () {
-            () if !self.peer_use.fetch => "the job does not use peers",
-            () if !self.is_shareable => "the content is private",
-            () if s.peers.is_empty() => "no peer is connected",
-            () => "no connected peer holds it",
-        };
-        for order in planner.plan(s.now, peers, s.rng) {
-            match order {
-                Order::Abort { fetch } => s.effects.push_back(Effect::Abort { fetch }),
-                Order::Ask { peers } => s.effects.push_back(Effect::Ask { file: self.at, peers }),
-                Order::Fetch { source, blocks } => {
-                    *s.next_fetch += 1;
-                    let fetch = FetchId(*s.next_fetch);
-                    planner.begin(s.now, fetch, source, blocks.clone());
-                    let file = self.at;
-                    s.effects.push_back(match source {
-                        Source::Peer(peer) => Effect::FetchPeer { fetch, file, peer, blocks },
-                        Source::Origin => {
-                            self.origin_reason = Some(reason);
-                            let credentials = self.spec.credentials.clone();
-                            Effect::FetchOrigin { fetch, file, credentials, blocks, ranges: planner.ranges() }
-                        }
-                    });
-                }
-            }
+        planner.hold_origin_until(if self.origin_fault.is_some() { Duration::MAX } else { self.origin_wait });
+        let elsewhere = self.entity_id.map(|entity| s.out.claimed_elsewhere(entity, self.at)).unwrap_or_default();
+        for order in planner.plan(s.now, peers, &elsewhere, s.rng) {
+            self.carry_out(order, s);
+        }
+        // The origin was given up and no peer brings anything any more.
+        if self.planner.as_ref().is_some_and(|planner| !planner.has_flights())
+            && let Some(failure) = self.origin_fault.take()
+        {
+            self.fail(failure);
         }
         false
     }
 
-    /// A peer said what it holds.
-    pub fn on_holds(&mut self, peer: Peer, blocks: BlockSet) {
-        if let Some(planner) = &mut self.planner {
+    fn carry_out(&mut self, order: Order, s: &mut Surroundings<'_>) {
+        let (file, Some(planner)) = (self.at, &mut self.planner) else { return };
+        match order {
+            Order::Abort { fetch } => {
+                s.out.unclaim(fetch);
+                s.out.push(Effect::Abort { fetch });
+            }
+            Order::Ask { peers } => s.out.push(Effect::Ask { file, peers }),
+            Order::Fetch { source, blocks } => {
+                let fetch = s.out.name_fetch(file);
+                planner.begin(s.now, fetch, source, blocks.clone());
+                if let Some(entity) = self.entity_id {
+                    s.out.claim(fetch, entity, blocks.clone());
+                }
+                s.out.push(match source {
+                    Source::Peer(peer) => Effect::FetchPeer { fetch, file, peer, blocks },
+                    Source::Origin => {
+                        self.origin_reason = Some(match () {
+                            () if !self.peer_use.fetch => "the job does not use peers",
+                            () if !self.is_shareable => "the content is private",
+                            () if s.peers.is_empty() => "no peer is connected",
+                            () => "no connected peer holds it",
+                        });
+                        let credentials = self.spec.credentials.clone();
+                        Effect::FetchOrigin { fetch, file, credentials, blocks, ranges: planner.ranges() }
+                    }
+                });
+            }
+        }
+    }
+
+    /// A peer said what it holds of a version; what it says of another one than the present is of no use.
+    pub fn on_holds(&mut self, entity: EntityId, peer: Peer, blocks: BlockSet) {
+        if let Some(planner) = &mut self.planner
+            && self.entity_id == Some(entity)
+        {
             planner.on_holds(peer, blocks);
         }
     }
@@ -76,92 +100,121 @@ impl File {
     pub fn on_received(&mut self, now: Duration, fetch: FetchId, bytes: u64) {
         if matches!(self.phase, Phase::Streaming { fetch: streaming } if streaming == fetch) {
             self.streamed += bytes;
-            self.origin_failures = 0;
+            if self.streamed > self.furthest {
+                self.furthest = self.streamed;
+                self.progress += 1;
+                self.origin_failures = 0;
+            }
             return;
         }
         let Some(planner) = &mut self.planner else { return };
-        planner.on_bytes(now, fetch);
+        planner.on_bytes(now, fetch, bytes);
         match planner.source_of(fetch) {
-            Some(Source::Origin) => {
-                self.bytes.origin += bytes;
-                self.origin_failures = 0;
-            }
+            Some(Source::Origin) => self.bytes.origin += bytes,
             Some(Source::Peer(_)) => self.bytes.peers += bytes,
             None => {}
         }
     }
 
-    /// Blocks are durable.
-    pub fn on_committed(&mut self, blocks: &BlockSet) {
-        if let Some(planner) = &mut self.planner {
-            planner.on_committed(blocks);
+    /// Blocks of a version are durable.
+    pub fn on_committed(&mut self, entity: EntityId, blocks: &BlockSet) {
+        let (Some(planner), true) = (&mut self.planner, self.entity_id == Some(entity)) else { return };
+        let gain = planner.on_committed(blocks);
+        if gain.is_empty() {
+            return;
+        }
+        if planner.is_origin_fetching(&gain) {
+            self.origin_failures = 0;
+        }
+        // What another job's fetch, or nobody's any more, has brought.
+        let geometry = planner.geometry();
+        let foreign = gain.difference(&planner.own(&gain));
+        self.bytes.cache += bytes_of(geometry, &foreign);
+        // Of several versions only the one that comes furthest counts as a step forward.
+        let held = planner.held_bytes();
+        if held > self.furthest {
+            self.furthest = held;
+            self.progress += 1;
         }
     }
 
     /// A fetch is over.
-    pub fn on_ended(&mut self, now: Duration, fetch: FetchId, outcome: FetchOutcome, s: &mut Surroundings<'_>) {
+    pub fn on_ended(&mut self, fetch: FetchId, outcome: FetchOutcome, s: &mut Surroundings<'_>) {
+        if self.on_part_stream_ended(fetch, &outcome, s) {
+            return;
+        }
         if self.parked.is_some_and(|(parked, ..)| parked == fetch) {
             self.parked = None;
         }
-        if let Phase::Streaming { fetch: streaming } = self.phase
-            && streaming == fetch
-        {
-            self.on_stream_ended(now, outcome, s.rng);
-            return;
-        }
         let Some(planner) = &mut self.planner else { return };
         let Some(source) = planner.source_of(fetch) else { return };
-        planner.on_ended(fetch);
+        let has_brought = planner.on_ended(fetch);
         match (outcome, source) {
             (FetchOutcome::Changed, _) => self.on_changed(s),
-            (FetchOutcome::NoRanges, _) => planner.on_no_ranges(),
             (FetchOutcome::Failed(failure), Source::Origin) => {
-                if failure.class == FailureClass::Disk || failure.class == FailureClass::Fatal {
-                    self.fail(failure);
-                } else {
-                    self.on_origin_failure(now, failure, Phase::Moving, s.rng);
-                }
+                self.on_origin_failure(s.now, failure, Phase::Moving, s.rng);
             }
+            // This node's disk: another source would not help.
             (FetchOutcome::Failed(failure), Source::Peer(_)) => self.fail(failure),
-            (FetchOutcome::PeerFailed(fault), Source::Peer(peer)) => planner.on_peer_fault(now, peer, fault),
+            (FetchOutcome::NoRanges, Source::Origin) => planner.on_no_ranges(),
+            (FetchOutcome::PeerFailed(fault), Source::Peer(peer)) => planner.on_peer_fault(s.now, peer, fault),
+            (FetchOutcome::Aborted, _) => {}
+            // An end that is called good but brought nothing would be asked for again at once, for ever.
+            (_, Source::Origin) if !has_brought => {
+                let failure = Failure::transient("connection-lost", "the server ended a body before its first block");
+                self.on_origin_failure(s.now, failure, Phase::Moving, s.rng);
+            }
+            (_, Source::Peer(peer)) if !has_brought => planner.on_peer_fault(s.now, peer, PeerFault::Stalled),
             _ => {}
         }
     }
 
     /// The origin names another version: everything of this one is put away and the question is asked anew.
-    pub(super) fn on_changed(&mut self, s: &mut Surroundings<'_>) {
+    fn on_changed(&mut self, s: &mut Surroundings<'_>) {
         self.changes += 1;
         if self.changes > CHANGES_ALLOWED {
             let detail = format!("the file at the origin changed {} times during this download", self.changes);
             self.fail(Failure::transient("origin-changing", detail));
             return;
         }
-        self.restart(s.effects);
+        self.restart(s.out);
+        self.is_head_refused = self.changes > CHANGES_BY_HEAD;
     }
 
     /// Back to the question; flights are ended and the entity let go.
-    pub(super) fn restart(&mut self, effects: &mut VecDeque<Effect>) {
-        self.abort_all(effects);
-        effects.push_back(Effect::Outdated { file: self.at });
+    pub(super) fn restart(&mut self, out: &mut Outbox) {
+        self.abort_all(out);
+        out.push(Effect::Outdated { file: self.at });
         self.phase = Phase::Prepared { is_held: true };
         self.is_head_refused = false;
+        self.origin_fault = None;
         self.bytes = SourceBytes::default();
         self.streamed = 0;
     }
 
     pub(super) fn on_origin_failure(&mut self, now: Duration, failure: Failure, otherwise: Phase, rng: &mut SmallRng) {
         self.origin_failures += 1;
-        let is_hopeless = match failure.class {
+        let is_fatal = matches!(failure.class, FailureClass::Fatal | FailureClass::Disk);
+        let is_given_up = match failure.class {
             FailureClass::Fatal | FailureClass::Disk => true,
             FailureClass::Unreachable => !self.is_first_contact_done && self.origin_failures >= 2,
             // An origin that names a pause is obeyed by the job's own timer.
             FailureClass::Transient => failure.retry_after.is_some(),
-        };
-        if is_hopeless || self.origin_failures > retry::ORIGIN_FAILURES_PER_TURN {
+        } || self.origin_failures > retry::ORIGIN_FAILURES_PER_TURN;
+        if !is_given_up {
+            self.origin_wait = now + retry::origin_delay(self.origin_failures, rng);
+            self.phase = otherwise;
+        } else if !is_fatal && self.planner.as_ref().is_some_and(|planner| planner.has_peer_flights()) {
+            // Peers go on without it; what they do not have decides later.
+            self.origin_fault = Some(failure);
+            self.phase = otherwise;
+        } else {
             self.fail(failure);
-            return;
         }
-        self.origin_wait = now + retry::origin_delay(self.origin_failures, rng);
-        self.phase = otherwise;
     }
+}
+
+/// Bytes of these blocks.
+pub(super) fn bytes_of(geometry: Geometry, blocks: &BlockSet) -> u64 {
+    blocks.runs().map(|run| geometry.bytes_of(run)).map(|bytes| bytes.end - bytes.start).sum()
 }

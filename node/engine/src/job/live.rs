@@ -1,13 +1,26 @@
 //! A live job: its record, its files, and the timers that belong to it.
 
 use super::record::{FileRecord, JobRecord};
-use super::spec::{JobId, JobSpec, PeerUse};
+use super::spec::{JobId, JobSpec, Patience, PeerUse};
 use super::state::{IllegalTransition, JobEvent, JobState};
-use crate::file::{File, SourceBytes};
+use crate::file::{File, SourceBytes, Surroundings};
 use crate::meter::Meter;
-use crate::port::{Effect, Failure, FileRef};
-use std::collections::VecDeque;
+use crate::outbox::Outbox;
+use crate::port::{Failure, FailureClass, FileRef};
+use eddy_content::{BlockSet, EntityId};
 use std::time::Duration;
+
+/// Files of one job that move side by side.
+const FILES_AT_ONCE: usize = 8;
+
+/// What one file's shell found out about a version that others may want too.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum News<'a> {
+    /// Blocks are durable.
+    Durable(&'a BlockSet),
+    /// Blocks are held no more.
+    Lost(&'a BlockSet),
+}
 
 /// A job in the engine.
 #[derive(Debug)]
@@ -25,23 +38,35 @@ pub struct Job {
     pub(crate) retry_at: Option<Duration>,
     /// Since when nothing has moved though it was tried.
     pub(crate) no_progress_since: Option<Duration>,
-    /// Bytes that had been received when the turn began.
-    pub(crate) bytes_at_turn: u64,
+    /// Steps forward so far: see [`Job::on_progress`].
+    progress: u64,
+    /// Steps that had been made when the turn began.
+    progress_at_turn: u64,
     /// Whether the owner has asked for completion, which waits for the files to become visible.
     pub(crate) is_completing: bool,
+    /// Files of a completion whose answer is awaited.
+    pub(crate) publishing: usize,
+    /// Files that move now, in order.
+    moving: Vec<u32>,
+    /// Files that failed in this turn.
+    failed: Vec<u32>,
+    /// The first file that has not had its chance in this turn.
+    next_file: usize,
 }
 
 impl Job {
     /// A job as its record has it.
     #[must_use]
     pub fn from_record(record: JobRecord) -> Self {
-        let JobRecord { id, spec, state, created, failure, files } = record;
+        let JobRecord { id, spec, state, created, failure, files, is_completing: _ } = record;
         let peers = spec.peers;
+        // A job without files has nothing to run with.
+        let state = if spec.files.is_empty() && !state.is_final() { JobState::Suspended } else { state.at_rest() };
         let files = build_files(id, &spec, peers, &files);
         Self {
             id,
             spec,
-            state: state.at_rest(),
+            state,
             created,
             files,
             failure,
@@ -49,8 +74,13 @@ impl Job {
             attempts: 0,
             retry_at: None,
             no_progress_since: None,
-            bytes_at_turn: 0,
+            progress: 0,
+            progress_at_turn: 0,
             is_completing: false,
+            publishing: 0,
+            moving: Vec::new(),
+            failed: Vec::new(),
+            next_file: 0,
         }
     }
 
@@ -64,6 +94,7 @@ impl Job {
             created: self.created,
             failure: self.failure.clone(),
             files: self.files.iter().map(File::record).collect(),
+            is_completing: self.is_completing,
         }
     }
 
@@ -103,6 +134,12 @@ impl Job {
         self.failure.as_ref()
     }
 
+    /// Whether what is whole is being delivered now.
+    #[must_use]
+    pub fn is_completing(&self) -> bool {
+        self.is_completing
+    }
+
     /// When it will try again by itself, monotonic.
     #[must_use]
     pub fn retry_at(&self) -> Option<Duration> {
@@ -139,7 +176,114 @@ impl Job {
 
     pub(crate) fn count(&mut self, now: Duration, bytes: u64) {
         self.meter.count(now, bytes);
+    }
+
+    /// Something is there that was not there before and will not have to be fetched again. Bytes alone are no progress: a
+    /// server that breaks every body off would be asked for ever.
+    pub(crate) fn on_progress(&mut self) {
+        self.progress += 1;
         self.no_progress_since = None;
+    }
+
+    /// The turn begins.
+    pub(crate) fn begin_turn(&mut self, now: Duration) {
+        self.progress_at_turn = self.progress;
+        self.no_progress_since.get_or_insert(now);
+    }
+
+    /// Counts a turn that ended in a fault; one that made progress begins the count anew.
+    pub(crate) fn count_fault(&mut self) {
+        let has_moved = self.progress > self.progress_at_turn;
+        self.attempts = if has_moved { 1 } else { self.attempts.saturating_add(1) };
+    }
+
+    /// Brings the files on that move side by side; those that are staged or failed make room for the next.
+    pub(crate) fn advance_files(&mut self, s: &mut Surroundings<'_>) {
+        self.choose_movers();
+        loop {
+            let chosen = self.next_file;
+            for at in 0..self.moving.len() {
+                self.files[self.moving[at] as usize].advance(s);
+            }
+            self.choose_movers();
+            if self.next_file == chosen {
+                return;
+            }
+        }
+    }
+
+    fn choose_movers(&mut self) {
+        let Self { files, moving, failed, next_file, .. } = self;
+        moving.retain(|index| match &files[*index as usize] {
+            file if file.is_staged() => false,
+            file if file.failure().is_some() => {
+                failed.push(*index);
+                false
+            }
+            _ => true,
+        });
+        while moving.len() < FILES_AT_ONCE && *next_file < files.len() {
+            if !files[*next_file].is_staged() {
+                moving.push(*next_file as u32);
+            }
+            *next_file += 1;
+        }
+    }
+
+    /// Files that are moving, as of the last look.
+    pub(crate) fn movers(&self) -> impl Iterator<Item = &File> {
+        self.moving.iter().filter_map(|index| self.files.get(*index as usize))
+    }
+
+    /// Tells every moving file but `teller`, which knows, of blocks of a version that are durable, or no longer; whether
+    /// that concerned one.
+    pub(crate) fn tell_movers(&mut self, teller: FileRef, entity: EntityId, news: News<'_>) -> bool {
+        let mut is_concerned = false;
+        let mut has_progress = false;
+        for index in &self.moving {
+            let file = &mut self.files[*index as usize];
+            if file.entity_id() != Some(entity) || teller == (FileRef { job: self.id, file: *index }) {
+                continue;
+            }
+            let progress = file.progress();
+            match news {
+                News::Durable(blocks) => file.on_committed(entity, blocks),
+                News::Lost(blocks) => file.on_lost(blocks),
+            }
+            is_concerned = true;
+            has_progress |= file.progress() > progress;
+        }
+        if has_progress {
+            self.on_progress();
+        }
+        is_concerned
+    }
+
+    /// What ends the turn now: a fault that no other file can pass by, or any when no file can move.
+    pub(crate) fn stopper(&self) -> Option<&Failure> {
+        let failures = self.failed.iter().filter_map(|index| self.files[*index as usize].failure());
+        let worst = failures.min_by_key(|failure| (failure.class != FailureClass::Fatal, failure.retry_after))?;
+        let is_whole_job = match worst.class {
+            FailureClass::Fatal | FailureClass::Disk => true,
+            FailureClass::Unreachable => self.is_hopeless(worst.class),
+            FailureClass::Transient => false,
+        };
+        (is_whole_job || self.moving.is_empty()).then_some(worst)
+    }
+
+    /// Whether a fault of this class is not worth waiting out.
+    pub(crate) fn is_hopeless(&self, class: FailureClass) -> bool {
+        match class {
+            FailureClass::Fatal => true,
+            // Whoever watches wants to know at once that nothing will come.
+            FailureClass::Unreachable => self.spec.patience == Patience::Watching && self.progress == 0,
+            FailureClass::Transient | FailureClass::Disk => false,
+        }
+    }
+
+    /// Whether every file stands beside its destination.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.moving.is_empty() && self.failed.is_empty() && self.next_file == self.files.len()
     }
 
     pub(crate) fn files_mut(&mut self) -> &mut [File] {
@@ -162,10 +306,33 @@ impl Job {
         Ok(is_changed)
     }
 
-    pub(crate) fn pause_files(&mut self, effects: &mut VecDeque<Effect>) {
-        for file in &mut self.files {
-            file.pause(effects);
+    /// Ends the turn of every file; what is durable stays.
+    pub(crate) fn pause_files(&mut self, out: &mut Outbox) {
+        // Files behind have not begun.
+        for file in &mut self.files[..self.next_file] {
+            file.pause(out);
         }
+        self.forget_movers();
+    }
+
+    /// The next turn begins with the first file.
+    fn forget_movers(&mut self) {
+        self.moving.clear();
+        self.failed.clear();
+        self.next_file = 0;
+    }
+
+    /// Delivers the files that are staged, and drops the others.
+    pub(crate) fn publish_files(&mut self, out: &mut Outbox) {
+        self.publishing = 0;
+        for file in &mut self.files {
+            if file.is_staged() {
+                self.publishing += usize::from(file.publish(out));
+            } else {
+                file.discard(out);
+            }
+        }
+        self.forget_movers();
     }
 }
 

@@ -21,6 +21,8 @@ pub struct JobRecord {
     pub failure: Option<Failure>,
     /// How far each file is, in the order of the specification.
     pub files: Vec<FileRecord>,
+    /// Whether its owner has asked for completion: what is staged is being delivered, what is not is dropped.
+    pub is_completing: bool,
 }
 
 /// The durable state of one file. The blocks that are held are the store's knowledge, not the job's.

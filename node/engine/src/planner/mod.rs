@@ -17,6 +17,10 @@ use std::time::Duration;
 pub const ANSWER_WAIT: Duration = Duration::from_millis(300);
 /// Without a byte for this long a peer has stalled; with the abort this keeps the promise of another source within 1 s.
 pub const PEER_STALL: Duration = Duration::from_millis(800);
+/// Bytes per second that a peer must bring at least: below it holds blocks back from others with a trickle.
+const PEER_PACE: u64 = 32 * 1024;
+/// How long a fetch may run before its pace is looked at.
+const PACE_GRACE: Duration = Duration::from_secs(2);
 /// How often peers that lack something are asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 /// Doublings of that for a peer that holds nothing: who keeps asking in vain is taken for a prober (T-12).
@@ -54,8 +58,19 @@ pub enum Source {
 struct Flight {
     source: Source,
     blocks: Range<u32>,
+    begun: Duration,
     last_byte: Duration,
+    bytes: u64,
+    has_brought: bool,
     is_aborting: bool,
+}
+
+impl Flight {
+    /// The moment at which its peer has stalled, if not a byte more comes until then.
+    fn stalls_at(&self) -> Duration {
+        let paced = Duration::from_millis(self.bytes.saturating_mul(1000) / PEER_PACE);
+        (self.last_byte + PEER_STALL).min(self.begun + PACE_GRACE + paced)
+    }
 }
 
 /// What is known of one peer in the matter of this file.
@@ -80,6 +95,10 @@ pub struct Planner {
     neighbours: BTreeMap<Peer, Neighbour>,
     ranges: RangeSupport,
     origin_not_before: Duration,
+    /// When the first peers were asked: the origin waits for answers once, not whenever somebody new turns up.
+    first_asked: Option<Duration>,
+    /// When it was last thought about.
+    seen: Duration,
 }
 
 /// One thing that the plan wants done.
@@ -115,6 +134,8 @@ impl Planner {
             neighbours: BTreeMap::new(),
             ranges,
             origin_not_before: Duration::ZERO,
+            first_asked: None,
+            seen: Duration::ZERO,
         }
     }
 
@@ -154,6 +175,31 @@ impl Planner {
         !self.flights.is_empty()
     }
 
+    /// Whether a fetch from a peer is still under way.
+    #[must_use]
+    pub fn has_peer_flights(&self) -> bool {
+        self.flights.values().any(|flight| matches!(flight.source, Source::Peer(_)) && !flight.is_aborting)
+    }
+
+    /// Those of the blocks that a fetch of this planner was to bring.
+    #[must_use]
+    pub fn own(&self, blocks: &BlockSet) -> BlockSet {
+        let mut own = BlockSet::new();
+        for flight in self.flights.values() {
+            own.insert(flight.blocks.clone());
+        }
+        own.intersection(blocks)
+    }
+
+    /// Whether the origin is fetching some of these blocks.
+    #[must_use]
+    pub fn is_origin_fetching(&self, blocks: &BlockSet) -> bool {
+        let from_origin = self.flights.values().filter(|flight| flight.source == Source::Origin);
+        from_origin
+            .into_iter()
+            .any(|flight| !blocks.intersection(&BlockSet::from_run(flight.blocks.clone())).is_empty())
+    }
+
     /// The fetches under way.
     pub fn fetches(&self) -> impl Iterator<Item = FetchId> + '_ {
         self.flights.keys().copied()
@@ -173,13 +219,16 @@ impl Planner {
 
     /// Enters a fetch that was begun.
     pub fn begin(&mut self, now: Duration, fetch: FetchId, source: Source, blocks: Range<u32>) {
-        self.flights.insert(fetch, Flight { source, blocks, last_byte: now, is_aborting: false });
+        let (bytes, has_brought, is_aborting) = (0, false, false);
+        self.flights
+            .insert(fetch, Flight { source, blocks, begun: now, last_byte: now, bytes, has_brought, is_aborting });
     }
 
     /// Bytes of a fetch arrived.
-    pub fn on_bytes(&mut self, now: Duration, fetch: FetchId) {
+    pub fn on_bytes(&mut self, now: Duration, fetch: FetchId, bytes: u64) {
         let Some(flight) = self.flights.get_mut(&fetch) else { return };
         flight.last_byte = now;
+        flight.bytes += bytes;
         if let Source::Peer(peer) = flight.source
             && let Some(neighbour) = self.neighbours.get_mut(&peer)
         {
@@ -187,9 +236,15 @@ impl Planner {
         }
     }
 
-    /// Blocks are durable.
-    pub fn on_committed(&mut self, blocks: &BlockSet) {
-        self.held.union_with(blocks);
+    /// Blocks are durable; those of them that were not before.
+    pub fn on_committed(&mut self, blocks: &BlockSet) -> BlockSet {
+        let blocks = blocks.intersection(&BlockSet::from_run(self.geometry.all_blocks()));
+        let gain = blocks.difference(&self.held);
+        self.held.union_with(&gain);
+        for flight in self.flights.values_mut().filter(|flight| !flight.has_brought) {
+            flight.has_brought = !gain.intersection(&BlockSet::from_run(flight.blocks.clone())).is_empty();
+        }
+        gain
     }
 
     /// Blocks are no longer held.
@@ -197,9 +252,20 @@ impl Planner {
         self.held.difference_with(blocks);
     }
 
-    /// A fetch is over: its blocks that are not held are free for another source.
-    pub fn on_ended(&mut self, fetch: FetchId) {
-        self.flights.remove(&fetch);
+    /// A fetch is over: its blocks that are not held are free for another source. Whether it was good for anything.
+    pub fn on_ended(&mut self, fetch: FetchId) -> bool {
+        self.flights.remove(&fetch).is_some_and(|flight| flight.has_brought || self.held.contains_run(flight.blocks))
+    }
+
+    /// Ends what would bring only blocks that are held; what has arrived whole ends by itself.
+    pub fn abort_superfluous(&mut self) -> Vec<FetchId> {
+        let (geometry, held) = (self.geometry, &self.held);
+        let is_superfluous = |flight: &Flight| {
+            let bytes = geometry.bytes_of(flight.blocks.clone());
+            !flight.is_aborting && flight.bytes < bytes.end - bytes.start && held.contains_run(flight.blocks.clone())
+        };
+        let superfluous = self.flights.iter_mut().filter(|(_, flight)| is_superfluous(flight));
+        superfluous.map(|(fetch, flight)| (flight.is_aborting = true, *fetch).1).collect()
     }
 
     /// A peer failed this file.
@@ -208,13 +274,13 @@ impl Planner {
         match fault {
             PeerFault::Busy => {
                 neighbour.busy_since.get_or_insert(now);
-                neighbour.barred_until = Some(now + BUSY_PAUSE);
+                neighbour.leave_alone_until(now + BUSY_PAUSE);
             }
             PeerFault::Lied => neighbour.bar(now),
             // Says that it has the blocks and then does not give them: whatever the reason, not for ever.
             PeerFault::Gone | PeerFault::NotHere | PeerFault::Stalled => {
                 neighbour.stalls += 1;
-                neighbour.barred_until = Some(now + BUSY_PAUSE);
+                neighbour.leave_alone_until(now + BUSY_PAUSE);
                 if neighbour.stalls >= STALLS {
                     neighbour.bar(now);
                 }
@@ -222,15 +288,15 @@ impl Planner {
         }
     }
 
-    /// A peer said what it holds.
+    /// A peer said what it holds. One that was not asked, or left, has no say.
     pub fn on_holds(&mut self, peer: Peer, blocks: BlockSet) {
-        let neighbour = self.neighbours.entry(peer).or_default();
+        let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
         neighbour.is_answered = true;
         neighbour.empty_answers = if blocks.is_empty() { neighbour.empty_answers.saturating_add(1) } else { 0 };
         neighbour.holds = blocks.intersection(&BlockSet::from_run(self.geometry.all_blocks()));
     }
 
-    /// A peer left: what it was asked for is forgotten; its flights end by themselves.
+    /// A peer left: its blocks are free for others with the next plan.
     pub fn on_peer_down(&mut self, peer: Peer) {
         self.neighbours.remove(&peer);
     }
@@ -245,8 +311,14 @@ impl Planner {
         self.ranges = RangeSupport::No;
     }
 
-    /// Decides what to do now, with `peers` connected and `may_ask` of them.
-    pub fn plan(&mut self, now: Duration, peers: &[Peer], rng: &mut SmallRng) -> Vec<Order> {
+    /// Takes note of the time: what is due by now has been thought of.
+    pub fn see(&mut self, now: Duration) {
+        self.seen = now;
+    }
+
+    /// Decides what to do now, with `peers` connected and the blocks of `elsewhere` on their way for another file.
+    pub fn plan(&mut self, now: Duration, peers: &[Peer], elsewhere: &BlockSet, rng: &mut SmallRng) -> Vec<Order> {
+        self.see(now);
         let mut orders = self.stalled(now);
         if self.is_complete() {
             return orders;
@@ -255,38 +327,39 @@ impl Planner {
             orders.push(order);
         }
         let mut free = self.free_blocks();
+        free.difference_with(elsewhere);
         self.plan_peers(now, &mut free, &mut orders, rng);
-        self.plan_origin(now, free, &mut orders);
+        self.plan_origin(now, free, elsewhere, &mut orders);
         orders
     }
 
-    /// When [`Self::plan`] may decide otherwise though nothing happens.
+    /// When [`Self::plan`] may decide otherwise than it did last, though nothing happens.
     #[must_use]
-    pub fn timeout(&self, now: Duration) -> Option<Duration> {
+    pub fn timeout(&self) -> Option<Duration> {
         let stalls = self.flights.values().filter(|f| matches!(f.source, Source::Peer(_)) && !f.is_aborting);
-        let stalls = stalls.map(|f| f.last_byte + PEER_STALL);
-        let answers = self.neighbours.values().filter(|n| !n.is_answered).filter_map(|n| n.asked);
-        let answers = answers.map(|asked| asked + ANSWER_WAIT);
+        let stalls = stalls.map(Flight::stalls_at);
+        let answers = self.first_asked.map(|asked| asked + ANSWER_WAIT);
         let bars = self.neighbours.values().filter_map(|n| n.barred_until);
         let busy = self.neighbours.values().filter_map(|n| n.busy_since).map(|since| since + BUSY_PATIENCE);
         let asks = self.neighbours.values().filter_map(Neighbour::next_ask);
-        let origin = Some(self.origin_not_before).into_iter();
-        stalls.chain(answers).chain(bars).chain(busy).chain(asks).chain(origin).filter(|at| *at > now).min()
+        let origin = Some(self.origin_not_before).filter(|at| *at < Duration::MAX);
+        let all = stalls.chain(answers).chain(bars).chain(busy).chain(asks).chain(origin);
+        all.filter(|at| *at > self.seen).min()
     }
 
+    /// Ends the fetches of peers that stalled or left.
     fn stalled(&mut self, now: Duration) -> Vec<Order> {
         let mut stalled = Vec::new();
         for (fetch, flight) in &mut self.flights {
-            let is_late = now.saturating_sub(flight.last_byte) >= PEER_STALL;
-            if matches!(flight.source, Source::Peer(_)) && is_late && !flight.is_aborting {
+            let Source::Peer(peer) = flight.source else { continue };
+            let is_left = !self.neighbours.contains_key(&peer);
+            if !flight.is_aborting && (is_left || now >= flight.stalls_at()) {
                 flight.is_aborting = true;
-                stalled.push((*fetch, flight.source));
+                stalled.push((*fetch, peer));
             }
         }
-        for (_, source) in &stalled {
-            if let Source::Peer(peer) = source {
-                self.on_peer_fault(now, *peer, PeerFault::Stalled);
-            }
+        for (_, peer) in &stalled {
+            self.on_peer_fault(now, *peer, PeerFault::Stalled);
         }
         stalled.into_iter().map(|(fetch, _)| Order::Abort { fetch }).collect()
     }
@@ -299,6 +372,7 @@ impl Planner {
             let is_due = neighbour.next_ask().is_none_or(|at| now >= at && !holds_all);
             if is_due && neighbour.is_usable(now) {
                 neighbour.asked = Some(now);
+                self.first_asked.get_or_insert(now);
                 asked.push(*peer);
             }
         }
@@ -361,7 +435,7 @@ impl Planner {
         Some(start..run.end.min(start + longest))
     }
 
-    fn plan_origin(&self, now: Duration, mut free: BlockSet, orders: &mut Vec<Order>) {
+    fn plan_origin(&self, now: Duration, mut free: BlockSet, elsewhere: &BlockSet, orders: &mut Vec<Order>) {
         if now < self.origin_not_before || self.awaits_answers(now) {
             return;
         }
@@ -371,8 +445,8 @@ impl Planner {
         }
         let under_way = self.flights_of(Source::Origin);
         if self.ranges == RangeSupport::No {
-            // One stream from the first byte; a second would cost a second copy.
-            if let (0, Some(run)) = (under_way, free.first_run()) {
+            // One stream from the first byte; a second would cost a second copy, for whomever it is.
+            if let (0, true, Some(run)) = (under_way, elsewhere.is_empty(), free.first_run()) {
                 orders.push(Order::Fetch { source: Source::Origin, blocks: run.start..self.geometry.block_count() });
             }
             return;
@@ -399,9 +473,8 @@ impl Planner {
     }
 
     fn awaits_answers(&self, now: Duration) -> bool {
-        self.neighbours
-            .values()
-            .any(|n| !n.is_answered && n.asked.is_some_and(|at| now.saturating_sub(at) < ANSWER_WAIT))
+        let is_time = self.first_asked.is_some_and(|asked| now < asked + ANSWER_WAIT);
+        is_time && self.neighbours.values().any(|n| n.asked.is_some() && !n.is_answered)
     }
 
     fn flights_of(&self, source: Source) -> usize {
@@ -429,9 +502,14 @@ impl Neighbour {
         }
     }
 
+    /// A short pause does not end a long one: several requests may fail together.
+    fn leave_alone_until(&mut self, until: Duration) {
+        self.barred_until = self.barred_until.max(Some(until));
+    }
+
     fn bar(&mut self, now: Duration) {
         self.stalls = 0;
-        self.barred_until = Some(now + BAR);
+        self.leave_alone_until(now + BAR);
         self.forget_answer();
     }
 

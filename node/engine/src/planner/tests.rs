@@ -24,7 +24,7 @@ impl Rig {
 
     /// Plans and begins what the plan says; gives the orders with the names of the fetches begun.
     fn plan(&mut self, peers: &[Peer]) -> (Vec<Order>, Vec<Begun>) {
-        let orders = self.planner.plan(self.now, peers, &mut self.rng);
+        let orders = self.planner.plan(self.now, peers, &BlockSet::new(), &mut self.rng);
         let mut begun = Vec::new();
         for order in &orders {
             if let Order::Fetch { source, blocks } = order {
@@ -55,7 +55,7 @@ fn alone_the_origin_gives_everything_in_a_few_parallel_requests() {
 fn the_origin_waits_for_answers_but_not_for_ever() {
     let mut rig = Rig::new(64 << 20);
     assert_eq!(rig.plan(&[A]).0, vec![Order::Ask { peers: vec![A] }]);
-    assert_eq!(rig.planner.timeout(rig.now), Some(ANSWER_WAIT));
+    assert_eq!(rig.planner.timeout(), Some(ANSWER_WAIT));
     rig.now = ANSWER_WAIT;
     let (_, begun) = rig.plan(&[A]);
     assert!(begun.iter().all(|(_, source, _)| *source == Source::Origin) && !begun.is_empty());
