@@ -16,9 +16,13 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rig::world::{Manner, Neighbour, Origin, disk, unavailable, unreachable};
 use rig::{Event, Rig, background, job, url};
+use std::ops::Range;
 use std::time::Duration;
 
-const WORLDS: u64 = 600;
+/// Worlds of every run of the tests.
+const WORLDS: u64 = 400;
+/// Worlds of a long run.
+const MANY_WORLDS: u64 = 10_000;
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const MIB: u64 = 1 << 20;
 
@@ -192,19 +196,30 @@ fn end(rig: &mut Rig, jobs: &[JobId]) {
     assert!(leftovers.is_empty(), "left behind: {leftovers:?} {}", rig.picture());
 }
 
-#[test]
-fn every_world_comes_to_rest_with_a_reason() {
+fn run_worlds(worlds: Range<u64>) {
     let threads = 2;
     std::thread::scope(|scope| {
         for part in 0..threads {
+            let worlds = worlds.clone();
             scope.spawn(move || {
-                let worlds = (0..WORLDS).filter(|seed| seed % threads == part);
+                let worlds = worlds.clone().filter(|seed| seed % threads == part);
                 let failed = worlds.filter(|seed| std::panic::catch_unwind(|| run_world(*seed)).is_err());
                 let failed: Vec<u64> = failed.take(5).collect();
                 assert!(failed.is_empty(), "worlds {failed:?} failed");
             });
         }
     });
+}
+
+#[test]
+fn every_world_comes_to_rest_with_a_reason() {
+    run_worlds(0..WORLDS);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn every_one_of_many_worlds_comes_to_rest_with_a_reason() {
+    run_worlds(WORLDS..MANY_WORLDS);
 }
 
 #[test]

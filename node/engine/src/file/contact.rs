@@ -76,6 +76,7 @@ impl File {
             _ => false,
         };
         self.streamed = 0;
+        self.furthest_before_stream = self.furthest;
         if is_whole_body {
             self.origin_reason = Some(if self.is_uncacheable {
                 "the file does not fit into the cache"
@@ -208,6 +209,11 @@ impl File {
             FetchOutcome::Failed(failure) => failure,
             _ => Failure::transient("connection-lost", "the body of the file ended without its end"),
         };
+        if self.furthest == self.furthest_before_stream {
+            // It came no further than an earlier one: a whole body was spent for nothing, so the pause is the job's.
+            self.fail(failure);
+            return;
+        }
         // Without a version nothing can be joined: from the start again, but not for ever.
         self.on_origin_failure(s.now, failure, Phase::Prepared { is_held: false }, s.rng);
     }

@@ -131,6 +131,8 @@ pub struct File {
     streamed: u64,
     /// The most bytes that were there at a time, of any version.
     furthest: u64,
+    /// The same when the present stream began.
+    furthest_before_stream: u64,
     /// Steps forward: times that it came further than ever before.
     progress: u64,
     /// The last moment at which the file was advanced.
@@ -184,6 +186,7 @@ impl File {
             bytes,
             streamed: 0,
             furthest: 0,
+            furthest_before_stream: 0,
             progress: 0,
             seen: Duration::ZERO,
             wasted: 0,
