@@ -1,4 +1,4 @@
-//! Writes past the page cache, for large files.
+//! Writes and reads past the page cache, for large files.
 //!
 //! A page of the cache that is touched for the first time costs several times what the disk takes for it (in a virtual
 //! machine the host must find the memory), and nobody needs the bytes of a large download at once. So whole pages go to
@@ -68,6 +68,29 @@ impl BlockFile {
         disk::write_at(&self.file(), &self.path, &bytes[past..], offset + past as u64)
     }
 
+    /// Reads `length` bytes at `offset` for somebody who needs them once: past the cache where that can be.
+    pub(crate) fn read_once(&self, into: &mut AlignedBuffer, length: usize, offset: u64) -> io::Result<()> {
+        let pages = into.prepare(length);
+        let direct = self.direct.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(direct) = direct.filter(|_| offset.is_multiple_of(ALIGNMENT as u64)) {
+            let mut done = 0;
+            while done < length {
+                match direct.read_at(&mut pages[done..], offset + done as u64) {
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(count) => done += count,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                    // Refused, or cut at an odd place: once more, the ordinary way.
+                    Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => break,
+                    Err(e) => return Err(e),
+                }
+            }
+            if done >= length {
+                return Ok(());
+            }
+        }
+        self.file().read_exact_at(&mut pages[..length], offset)
+    }
+
     /// Writes what can go past the cache; says how much it was.
     fn write_direct(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let direct = self.direct.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -87,10 +110,10 @@ impl BlockFile {
     }
 }
 
-/// Opens the same file once more for writes past the cache; `None` where that cannot be (tmpfs) or another stands there.
+/// Opens the same file once more, past the cache; `None` where that cannot be (tmpfs) or another stands there.
 fn open_direct(path: &Path, file: &File) -> Option<File> {
     let flags = OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let direct = OpenOptions::new().write(true).custom_flags(flags.bits().cast_signed()).open(path).ok()?;
+    let direct = OpenOptions::new().read(true).write(true).custom_flags(flags.bits().cast_signed()).open(path).ok()?;
     let (ours, theirs) = (file.metadata().ok()?, direct.metadata().ok()?);
     (ours.dev() == theirs.dev() && ours.ino() == theirs.ino()).then_some(direct)
 }
@@ -107,10 +130,24 @@ impl AlignedBuffer {
     /// Makes room for `capacity` bytes, once.
     pub(crate) fn reserve_once(&mut self, capacity: usize) {
         if self.bytes.is_empty() {
-            self.bytes = vec![0; capacity + ALIGNMENT];
-            // An offset that cannot be told only means that the ordinary way is taken.
-            self.start = self.bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+            self.allocate(capacity);
         }
+    }
+
+    /// Forgets what it has and takes the length `length`; gives the whole pages that these bytes touch, to be filled.
+    fn prepare(&mut self, length: usize) -> &mut [u8] {
+        let pages = length.next_multiple_of(ALIGNMENT);
+        if self.bytes.len() < pages + ALIGNMENT {
+            self.allocate(pages);
+        }
+        self.length = length;
+        &mut self.bytes[self.start..self.start + pages]
+    }
+
+    fn allocate(&mut self, capacity: usize) {
+        self.bytes = vec![0; capacity + ALIGNMENT];
+        // An offset that cannot be told only means that the ordinary way is taken.
+        self.start = self.bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
     }
 
     /// Appends; what is beyond the capacity is a mistake of the caller's.
@@ -168,7 +205,12 @@ mod tests {
             let mut read = vec![0; bytes.len() - from];
             file.file().read_exact_at(&mut read, offset).expect("read");
             assert_eq!(read, bytes[from..], "at {offset}");
+            let mut once = AlignedBuffer::default();
+            file.read_once(&mut once, read.len(), offset).expect("read");
+            assert_eq!(*once, read, "at {offset}");
         }
+        let beyond = file.read_once(&mut AlignedBuffer::default(), 2 * ALIGNMENT, SHORTEST - 4096).expect_err("short");
+        assert_eq!(beyond.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
@@ -182,6 +224,9 @@ mod tests {
         let mut read = vec![0; ALIGNMENT];
         file.file().read_exact_at(&mut read, 0).expect("read");
         assert_eq!(read, *buffer);
+        let mut once = AlignedBuffer::default();
+        file.read_once(&mut once, 77, 3).expect("read");
+        assert_eq!(*once, buffer[3..80]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::entity::Shared;
 use crate::fault::{CommitError, DiskFault, ReadError};
 use crate::ledger::{Account, Source};
 use crate::mirror::Mirror;
+use crate::read::RunReader;
 use crate::row::EntityRecord;
 use crate::writer::RunWriter;
 use eddy_content::{BlockHash, BlockSet, Entity, EntityId, Geometry, Root, tree};
@@ -125,6 +126,12 @@ impl EntityHandle {
     /// dropped from the held set and reported, and nothing is given out.
     pub fn read_run(&self, blocks: Range<u32>, into: &mut Vec<u8>) -> Result<(), ReadError> {
         self.shared.read_run(blocks, into)
+    }
+
+    /// A reader for a delivery, which needs every byte once.
+    #[must_use]
+    pub fn reader(&self) -> RunReader {
+        RunReader::new(Arc::clone(&self.shared))
     }
 
     /// Keeps statements, durable with the next commit; says how many were new and fitted the bounds.

@@ -49,6 +49,7 @@ pub use fault::{
 pub use handle::{EntityHandle, StoredStatement};
 pub use ledger::{Account, Balance, Delivered, Flow, LedgerEntry, LedgerRow, Source, Waste, Wasted};
 pub use mirror::Mirror;
+pub use read::RunReader;
 pub use recovery::RecoveryReport;
 pub use room::{ClearOutcome, Quota, RemoveOutcome, Reserve, Usage};
 pub use row::{EntityRecord, NewEntity, Privacy};

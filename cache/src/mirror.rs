@@ -44,7 +44,12 @@ impl Mirror {
         })
     }
 
-    /// The file, to sync it and to write what is missing.
+    /// Writes what is missing, as a [`crate::RunReader`] gave it.
+    pub fn write(&self, bytes: &[u8], offset: u64) -> Result<(), DiskFault> {
+        self.file.write_at(bytes, offset)
+    }
+
+    /// The file, to sync it.
     #[must_use]
     pub fn file(&self) -> Arc<File> {
         self.file.file()

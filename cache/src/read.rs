@@ -1,15 +1,84 @@
 //! The way out: every block is hashed as it is read, and a wrong one never leaves.
 
+use crate::direct::{AlignedBuffer, BlockFile};
 use crate::entity::Shared;
 use crate::fault::{DiskFault, ReadError};
 use eddy_content::{BlockHash, BlockSet, tree};
-use std::io::ErrorKind;
+use std::fmt;
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+/// Where read bytes land, and the way they take.
+pub(crate) trait Landing {
+    /// Replaces what is there by `length` bytes of the file.
+    fn load(&mut self, from: &BlockFile, length: usize, offset: u64) -> io::Result<()>;
+    /// The bytes.
+    fn bytes(&self) -> &[u8];
+    /// Forgets them.
+    fn clear(&mut self);
+}
+
+/// Through the page cache: what one peer asks for, the next one wants as well.
+impl Landing for Vec<u8> {
+    fn load(&mut self, from: &BlockFile, length: usize, offset: u64) -> io::Result<()> {
+        // Keeps the buffer's length where it can: zeroing it for each run would cost a pass over memory.
+        self.resize(length, 0);
+        from.file().read_exact_at(self, offset)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn clear(&mut self) {
+        self.clear();
+    }
+}
+
+/// Past it: a delivery reads everything, and once.
+impl Landing for AlignedBuffer {
+    fn load(&mut self, from: &BlockFile, length: usize, offset: u64) -> io::Result<()> {
+        from.read_once(self, length, offset)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn clear(&mut self) {
+        self.clear();
+    }
+}
+
+/// Reads an entity once from end to end, for a delivery. Keeps its buffer between runs.
+pub struct RunReader {
+    shared: Arc<Shared>,
+    buffer: AlignedBuffer,
+}
+
+impl RunReader {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, buffer: AlignedBuffer::default() }
+    }
+
+    /// The bytes of held blocks, each hashed on its way out as by [`crate::EntityHandle::read_run`].
+    pub fn read(&mut self, blocks: Range<u32>) -> Result<&[u8], ReadError> {
+        self.shared.read_run(blocks, &mut self.buffer)?;
+        Ok(&self.buffer)
+    }
+}
+
+impl fmt::Debug for RunReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunReader").field("entity", &self.shared.id).finish_non_exhaustive()
+    }
+}
 
 impl Shared {
     /// Reads held blocks into `into`, which is overwritten; every block is hashed (C-21).
-    pub(crate) fn read_run(&self, blocks: Range<u32>, into: &mut Vec<u8>) -> Result<(), ReadError> {
+    pub(crate) fn read_run(&self, blocks: Range<u32>, into: &mut impl Landing) -> Result<(), ReadError> {
         let outcome = self.read_checked(blocks.clone(), into);
         let Err(ReadError::Corrupt { block }) = outcome else { return outcome.inspect_err(|_| into.clear()) };
         // Once more before the sentence: the block may have been dropped and written again while it was read.
@@ -25,20 +94,17 @@ impl Shared {
         second
     }
 
-    fn read_checked(&self, blocks: Range<u32>, into: &mut Vec<u8>) -> Result<(), ReadError> {
+    fn read_checked(&self, blocks: Range<u32>, into: &mut impl Landing) -> Result<(), ReadError> {
         let hashes = self.hashes_of_held(blocks.clone())?;
         let bytes = self.geometry.bytes_of(blocks.clone());
-        // Keeps the buffer's length where it can: zeroing it for each run would cost a pass over memory.
-        into.resize((bytes.end - bytes.start) as usize, 0);
-        let file = self.data.file();
-        if let Err(error) = file.read_exact_at(into, bytes.start) {
+        if let Err(error) = into.load(&self.data, (bytes.end - bytes.start) as usize, bytes.start) {
             if error.kind() == ErrorKind::UnexpectedEof {
                 // The file was cut short behind our back: the first block that is not there is corrupt.
                 return Err(ReadError::Corrupt { block: self.first_missing(&blocks) });
             }
             return Err(ReadError::Disk(DiskFault::new("read", &self.data.path, error)));
         }
-        let mut rest = into.as_slice();
+        let mut rest = into.bytes();
         for (block, expected) in blocks.zip(&hashes) {
             let (bytes, later) = rest.split_at(self.geometry.block_len(block));
             if tree::hash_block(&self.geometry, block, bytes) != *expected {

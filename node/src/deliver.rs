@@ -11,7 +11,7 @@ use eddy_wire::catalogue::ErrorCode;
 use rustix::fs::{Access, CWD, RenameFlags};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -126,13 +126,18 @@ impl Destination {
         if entity.geometry().length() < SHORTEST_MIRRORED || entity.is_complete() {
             return None;
         }
-        let file = self.create_part().ok()?;
+        let part = self.begin(entity);
+        part.inspect_err(|failure| tracing::debug!(detail = %failure.detail, "no file beside the destination yet")).ok()
+    }
+
+    /// Begins the staged file: its room is set aside, nothing is in it.
+    fn begin(&self, entity: &EntityHandle) -> Result<Part, Failure> {
+        let file = self.create_part()?;
         match entity.mirror(&self.part, file) {
-            Ok(mirror) => Some(Part { destination: self.clone(), mirror: Arc::new(mirror), is_kept: false }),
-            Err(error) => {
-                tracing::debug!(%error, "no file beside the destination yet");
+            Ok(mirror) => Ok(Part { destination: self.clone(), mirror: Arc::new(mirror), is_kept: false }),
+            Err(fault) => {
                 self.discard();
-                None
+                Err(self.disk_failure("set room aside for", &fault.source))
             }
         }
     }
@@ -140,7 +145,8 @@ impl Destination {
     /// Puts the whole entity beside the destination: what `part` lacks is copied, hashing every block on its way out; every
     /// digest is checked.
     ///
-    /// What fails leaves nothing behind: the bytes are in the store, and a full disk needs the room.
+    /// What fails leaves nothing behind, as the part goes with it: the bytes are in the store, and a full disk needs the
+    /// room.
     pub fn stage(
         &self,
         entity: &EntityHandle,
@@ -148,61 +154,38 @@ impl Destination {
         digests: &[ExpectedDigest],
         last_modified: Option<i64>,
     ) -> Result<Root, StageError> {
-        let staged = self.assemble(entity, part, digests, last_modified);
-        if staged.is_err() {
-            self.discard();
-        }
-        staged
-    }
-
-    fn assemble(
-        &self,
-        entity: &EntityHandle,
-        part: Option<Part>,
-        digests: &[ExpectedDigest],
-        last_modified: Option<i64>,
-    ) -> Result<Root, StageError> {
-        let part = part.filter(Part::is_in_place);
-        let (file, there) = match &part {
-            Some(part) => (part.mirror.file(), entity.mirrored(&part.mirror)),
-            None => (Arc::new(self.create_part()?), BlockSet::new()),
-        };
-        let check = self.complete(entity, &file, &there, DigestCheck::beside_root(digests))?;
+        let part = part.filter(Part::is_in_place).map_or_else(|| self.begin(entity), Ok)?;
+        let check = self.complete(entity, &part.mirror, DigestCheck::beside_root(digests))?;
         let root =
             entity.root().ok_or_else(|| Failure::transient(code(ErrorCode::BlockCorrupt), "the store lost a block"))?;
         check.verify_with_root(root).map_err(|e| refusal(ErrorCode::DigestMismatch, e.to_string()))?;
-        self.seal(&file, last_modified)?;
-        if let Some(part) = part {
-            part.keep();
-        }
+        self.seal(&part.mirror.file(), last_modified)?;
+        part.keep();
         Ok(root)
     }
 
-    /// Writes the blocks that are not `there`; reads all when a digest wants every byte in order.
+    /// Copies the blocks that are not there; reads all when a digest wants every byte in order.
     fn complete(
         &self,
         entity: &EntityHandle,
-        file: &File,
-        there: &BlockSet,
+        mirror: &Mirror,
         mut check: DigestCheck,
     ) -> Result<DigestCheck, StageError> {
-        let geometry = entity.geometry();
-        file.set_len(geometry.length()).map_err(|e| self.disk_failure("grow", &e))?;
-        let mut buffer = Vec::with_capacity((u64::from(RUN) * eddy_content::BLOCK_SIZE) as usize);
+        let (geometry, there) = (entity.geometry(), entity.mirrored(mirror));
+        let mut reader = entity.reader();
         for start in (0..geometry.block_count()).step_by(RUN as usize) {
             let blocks = start..geometry.block_count().min(start + RUN);
-            let missing = BlockSet::from_run(blocks.clone()).difference(there);
+            let missing = BlockSet::from_run(blocks.clone()).difference(&there);
             if missing.is_empty() && !check.needs_bytes() {
                 continue;
             }
-            buffer.clear();
             let place = geometry.bytes_of(blocks.clone());
-            entity.read_run(blocks, &mut buffer).map_err(|e| self.read_failure(e))?;
-            check.update(&buffer);
+            let bytes = reader.read(blocks).map_err(|e| self.read_failure(e))?;
+            check.update(bytes);
             for run in missing.runs() {
-                let bytes = geometry.bytes_of(run);
-                let part = &buffer[(bytes.start - place.start) as usize..(bytes.end - place.start) as usize];
-                file.write_all_at(part, bytes.start).map_err(|e| self.disk_failure("write", &e))?;
+                let run = geometry.bytes_of(run);
+                let part = &bytes[(run.start - place.start) as usize..(run.end - place.start) as usize];
+                mirror.write(part, run.start).map_err(|e| self.disk_failure("write", &e.source))?;
             }
         }
         Ok(check)

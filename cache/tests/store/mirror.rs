@@ -43,11 +43,23 @@ fn the_mirror_of_a_large_file_is_the_file() {
 
     assert!(handle.mirrored(&mirror).is_empty(), "nothing is acknowledged yet");
     handle.commit().expect("committed");
-    assert_eq!(handle.mirrored(&mirror), BlockSet::from_run(all));
+    assert_eq!(handle.mirrored(&mirror), BlockSet::from_run(all.clone()));
     let written = fs::read(&path).expect("the mirror");
     assert_eq!(written.len() as u64, length);
     assert_eq!(Some(Root(*blake3::hash(&written).as_bytes())), handle.root());
     assert_all_held_are_right(&handle, 1);
+
+    // And back past the cache, the odd end included.
+    let mut reader = handle.reader();
+    let mut hasher = blake3::Hasher::new();
+    for first in (0..all.end).step_by(16) {
+        hasher.update(reader.read(first..all.end.min(first + 16)).expect("read"));
+    }
+    assert_eq!(Some(Root(*hasher.finalize().as_bytes())), handle.root());
+    flip(&file_of(&directory.path().join("store"), ".data"), length - 1);
+    let error = reader.read(all.end - 2..all.end).expect_err("rot");
+    assert!(matches!(error, ReadError::Corrupt { block } if block == all.end - 1), "{error}");
+    assert!(!handle.is_complete());
 }
 
 #[test]

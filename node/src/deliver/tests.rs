@@ -6,6 +6,7 @@ use eddy_content::digest::DigestAlgorithm;
 use eddy_content::{BLOCK_SIZE, Entity, ResourceUrl, Validator};
 use eddy_engine::JobId;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use tempfile::TempDir;
 
 const BLOCKS: u32 = 40;
