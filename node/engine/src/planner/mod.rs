@@ -4,6 +4,9 @@
 //! loses its blocks at once to another one, at the latest the origin, so a peer can cost a bounded delay and nothing more
 //! (promise 5). Nothing here is random but the order in which several peers are read.
 
+mod flight;
+mod neighbour;
+
 use crate::port::{FetchId, Peer, PeerFault};
 use eddy_content::http::RangeSupport;
 use eddy_content::{BLOCK_SIZE, BlockSet, Geometry};
@@ -13,26 +16,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
+use flight::Flight;
+pub use flight::{PEER_STALL, Source};
+use neighbour::Neighbour;
+
 /// How long answers of peers are waited for before the origin is used.
 pub const ANSWER_WAIT: Duration = Duration::from_millis(300);
-/// Without a byte for this long a peer has stalled; with the abort this keeps the promise of another source within 1 s.
-pub const PEER_STALL: Duration = Duration::from_millis(800);
-/// Bytes per second that a peer must bring at least: below it holds blocks back from others with a trickle.
-const PEER_PACE: u64 = 32 * 1024;
-/// How long a fetch may run before its pace is looked at.
-const PACE_GRACE: Duration = Duration::from_secs(2);
-/// How often peers that lack something are asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
-/// Doublings of that for a peer that holds nothing: who keeps asking in vain is taken for a prober (T-12).
-const ASK_DOUBLINGS: u32 = 5;
-/// A peer that has too much to do is left alone for this long.
-const BUSY_PAUSE: Duration = Duration::from_millis(500);
-/// What a busy peer holds is kept for it for this long; then the origin may be asked.
-const BUSY_PATIENCE: Duration = Duration::from_secs(1);
-/// Stalls of one peer after which this file no longer uses it for a while.
-const STALLS: u32 = 2;
-/// A peer out of use may be tried again after this.
-const BAR: Duration = Duration::from_secs(60);
 /// Bytes of one request to a peer.
 const PEER_RUN: u64 = 16 * 1024 * 1024;
 /// Requests under way to one peer for one file.
@@ -43,48 +32,6 @@ const ORIGIN_FLIGHTS: usize = 4;
 const ORIGIN_RUN_MIN: u64 = 1024 * 1024;
 /// Bytes of the largest request to the origin: what is lost of parallelism when one connection is slow.
 const ORIGIN_RUN_MAX: u64 = 64 * 1024 * 1024;
-
-/// Where the blocks of a fetch come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The origin.
-    Origin,
-    /// A peer.
-    Peer(Peer),
-}
-
-/// A fetch under way.
-#[derive(Debug, Clone)]
-struct Flight {
-    source: Source,
-    blocks: Range<u32>,
-    begun: Duration,
-    last_byte: Duration,
-    bytes: u64,
-    has_brought: bool,
-    is_aborting: bool,
-}
-
-impl Flight {
-    /// The moment at which its peer has stalled, if not a byte more comes until then.
-    fn stalls_at(&self) -> Duration {
-        let paced = Duration::from_millis(self.bytes.saturating_mul(1000) / PEER_PACE);
-        (self.last_byte + PEER_STALL).min(self.begun + PACE_GRACE + paced)
-    }
-}
-
-/// What is known of one peer in the matter of this file.
-#[derive(Debug, Clone, Default)]
-struct Neighbour {
-    holds: BlockSet,
-    asked: Option<Duration>,
-    is_answered: bool,
-    stalls: u32,
-    barred_until: Option<Duration>,
-    busy_since: Option<Duration>,
-    /// Answers in a row that named no block.
-    empty_answers: u32,
-}
 
 /// The planner of one file.
 #[derive(Debug)]
@@ -219,9 +166,7 @@ impl Planner {
 
     /// Enters a fetch that was begun.
     pub fn begin(&mut self, now: Duration, fetch: FetchId, source: Source, blocks: Range<u32>) {
-        let (bytes, has_brought, is_aborting) = (0, false, false);
-        self.flights
-            .insert(fetch, Flight { source, blocks, begun: now, last_byte: now, bytes, has_brought, is_aborting });
+        self.flights.insert(fetch, Flight::new(now, source, blocks));
     }
 
     /// Bytes of a fetch arrived.
@@ -259,41 +204,28 @@ impl Planner {
 
     /// Ends what would bring only blocks that are held; what has arrived whole ends by itself.
     pub fn abort_superfluous(&mut self) -> Vec<FetchId> {
-        let (geometry, held) = (self.geometry, &self.held);
-        let is_superfluous = |flight: &Flight| {
-            let bytes = geometry.bytes_of(flight.blocks.clone());
-            !flight.is_aborting && flight.bytes < bytes.end - bytes.start && held.contains_run(flight.blocks.clone())
-        };
-        let superfluous = self.flights.iter_mut().filter(|(_, flight)| is_superfluous(flight));
-        superfluous.map(|(fetch, flight)| (flight.is_aborting = true, *fetch).1).collect()
+        let mut superfluous = Vec::new();
+        for (fetch, flight) in self.flights.iter_mut().filter(|(_, flight)| !flight.is_aborting) {
+            let bytes = self.geometry.bytes_of(flight.blocks.clone());
+            if flight.bytes < bytes.end - bytes.start && self.held.contains_run(flight.blocks.clone()) {
+                flight.is_aborting = true;
+                superfluous.push(*fetch);
+            }
+        }
+        superfluous
     }
 
     /// A peer failed this file.
     pub fn on_peer_fault(&mut self, now: Duration, peer: Peer, fault: PeerFault) {
-        let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
-        match fault {
-            PeerFault::Busy => {
-                neighbour.busy_since.get_or_insert(now);
-                neighbour.leave_alone_until(now + BUSY_PAUSE);
-            }
-            PeerFault::Lied => neighbour.bar(now),
-            // Says that it has the blocks and then does not give them: whatever the reason, not for ever.
-            PeerFault::Gone | PeerFault::NotHere | PeerFault::Stalled => {
-                neighbour.stalls += 1;
-                neighbour.leave_alone_until(now + BUSY_PAUSE);
-                if neighbour.stalls >= STALLS {
-                    neighbour.bar(now);
-                }
-            }
+        if let Some(neighbour) = self.neighbours.get_mut(&peer) {
+            neighbour.on_fault(now, fault);
         }
     }
 
     /// A peer said what it holds. One that was not asked, or left, has no say.
     pub fn on_holds(&mut self, peer: Peer, blocks: BlockSet) {
         let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
-        neighbour.is_answered = true;
-        neighbour.empty_answers = if blocks.is_empty() { neighbour.empty_answers.saturating_add(1) } else { 0 };
-        neighbour.holds = blocks.intersection(&BlockSet::from_run(self.geometry.all_blocks()));
+        neighbour.on_holds(blocks.intersection(&BlockSet::from_run(self.geometry.all_blocks())));
     }
 
     /// A peer left: its blocks are free for others with the next plan.
@@ -339,11 +271,9 @@ impl Planner {
         let stalls = self.flights.values().filter(|f| matches!(f.source, Source::Peer(_)) && !f.is_aborting);
         let stalls = stalls.map(Flight::stalls_at);
         let answers = self.first_asked.map(|asked| asked + ANSWER_WAIT);
-        let bars = self.neighbours.values().filter_map(|n| n.barred_until);
-        let busy = self.neighbours.values().filter_map(|n| n.busy_since).map(|since| since + BUSY_PATIENCE);
-        let asks = self.neighbours.values().filter_map(Neighbour::next_ask);
+        let neighbours = self.neighbours.values().flat_map(Neighbour::timeouts);
         let origin = Some(self.origin_not_before).filter(|at| *at < Duration::MAX);
-        let all = stalls.chain(answers).chain(bars).chain(busy).chain(asks).chain(origin);
+        let all = stalls.chain(answers).chain(neighbours).chain(origin);
         all.filter(|at| *at > self.seen).min()
     }
 
@@ -474,48 +404,11 @@ impl Planner {
 
     fn awaits_answers(&self, now: Duration) -> bool {
         let is_time = self.first_asked.is_some_and(|asked| now < asked + ANSWER_WAIT);
-        is_time && self.neighbours.values().any(|n| n.asked.is_some() && !n.is_answered)
+        is_time && self.neighbours.values().any(Neighbour::owes_answer)
     }
 
     fn flights_of(&self, source: Source) -> usize {
         self.flights.values().filter(|flight| flight.source == source).count()
-    }
-}
-
-impl Neighbour {
-    fn is_usable(&self, now: Duration) -> bool {
-        self.barred_until.is_none_or(|until| now >= until)
-    }
-
-    /// When to ask again; `None` before the first time.
-    fn next_ask(&self) -> Option<Duration> {
-        let pause = ASK_AGAIN * (1 << self.empty_answers.min(ASK_DOUBLINGS));
-        self.asked.map(|asked| asked + pause)
-    }
-
-    /// Usable, or busy since a moment ago.
-    fn may_soon_serve(&self, now: Duration) -> bool {
-        let is_briefly_busy = self.busy_since.is_some_and(|since| now.saturating_sub(since) < BUSY_PATIENCE);
-        match self.busy_since {
-            Some(_) => is_briefly_busy,
-            None => self.is_usable(now),
-        }
-    }
-
-    /// A short pause does not end a long one: several requests may fail together.
-    fn leave_alone_until(&mut self, until: Duration) {
-        self.barred_until = self.barred_until.max(Some(until));
-    }
-
-    fn bar(&mut self, now: Duration) {
-        self.stalls = 0;
-        self.leave_alone_until(now + BAR);
-        self.forget_answer();
-    }
-
-    fn forget_answer(&mut self) {
-        self.holds = BlockSet::new();
-        self.is_answered = true;
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the planner decides, one situation at a time.
 
+use super::neighbour::BUSY_PATIENCE;
 use super::*;
 use rand::SeedableRng;
 

@@ -1,0 +1,132 @@
+//! Inputs: what happened outside, handed to the file that it concerns.
+
+use super::Engine;
+use crate::file::Surroundings;
+use crate::job::live::News;
+use crate::job::spec::JobId;
+use crate::port::{FileRef, Input, Notice, Now, Peer};
+
+impl Engine {
+    /// Handles what happened outside.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::PeerUp(peer) => {
+                if !self.peers.contains(&peer) {
+                    self.peers.push(peer);
+                }
+                self.advance_all(now);
+            }
+            Input::PeerDown(peer) => {
+                self.peers.retain(|known| *known != peer);
+                for id in self.running() {
+                    let Some(job) = self.roster.get_mut(id) else { continue };
+                    job.files_mut().iter_mut().for_each(|file| file.on_peer_down(peer));
+                }
+                self.advance_all(now);
+            }
+            other => {
+                self.tell_companions(now, &other);
+                if let Some(id) = self.handle_for_file(now, other) {
+                    self.advance(now, id);
+                }
+            }
+        }
+        self.schedule(now);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Now) {
+        self.run(now);
+    }
+
+    /// What is durable, or damaged, is so for every job that wants the same version.
+    fn tell_companions(&mut self, now: Now, input: &Input) {
+        let (file, entity, news) = match input {
+            Input::Committed { file, entity, blocks } => (file, *entity, News::Durable(blocks)),
+            Input::Damaged { file, blocks } => {
+                let teller = self.roster.get(file.job).and_then(|job| job.files().get(file.file as usize));
+                let Some(entity) = teller.and_then(|file| file.entity_id()) else { return };
+                (file, entity, News::Lost(blocks))
+            }
+            _ => return,
+        };
+        for id in self.running() {
+            let Some(job) = self.roster.get_mut(id) else { continue };
+            if job.tell_movers(*file, entity, news) {
+                self.advance(now, id);
+            }
+        }
+    }
+
+    /// Hands an input to its file; the job whose turn may go on with it.
+    fn handle_for_file(&mut self, now: Now, input: Input) -> Option<JobId> {
+        let at = self.file_of(&input)?;
+        let ended = match &input {
+            Input::Ended { fetch, .. } => Some(*fetch),
+            _ => None,
+        };
+        let touched = self.hand_in(now, at, input);
+        if let Some(fetch) = ended {
+            self.out.forget(fetch);
+        }
+        touched
+    }
+
+    fn hand_in(&mut self, now: Now, at: FileRef, input: Input) -> Option<JobId> {
+        let job = self.roster.get_mut(at.job)?;
+        let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
+        let settling_until = self.settling_until;
+        let mut s = Surroundings { now: now.mono, peers, settling_until, out: &mut self.out, rng: &mut self.rng };
+        let is_notable = !matches!(input, Input::Holds { .. } | Input::Committed { .. });
+        let file = job.file_mut(at.file)?;
+        let progress = file.progress();
+        let (mut received, mut is_published) = (0, false);
+        match input {
+            Input::Prepared { result, .. } => file.on_prepared(result),
+            Input::Contacted { fetch, result } => file.on_contacted(fetch, result, &mut s),
+            Input::Opened { result, .. } => file.on_opened(result, &mut s),
+            Input::Holds { entity, peer, blocks, .. } => file.on_holds(entity, peer, blocks),
+            Input::Received { fetch, bytes } => {
+                received = bytes;
+                file.on_received(now.mono, fetch, bytes);
+            }
+            Input::Committed { entity, blocks, .. } => file.on_committed(entity, &blocks),
+            Input::Ended { fetch, outcome } => file.on_ended(fetch, outcome, &mut s),
+            Input::Damaged { blocks, .. } => file.on_damaged(&blocks, s.out),
+            Input::Staged { result, .. } => file.on_staged(result, &mut s),
+            Input::Published { result, .. } => is_published = file.on_published(result),
+            Input::PeerUp(_) | Input::PeerDown(_) => {}
+        }
+        if file.progress() > progress {
+            job.on_progress();
+        }
+        if received > 0 {
+            job.count(now.mono, received);
+        }
+        if is_published && job.is_completing {
+            job.publishing = job.publishing.saturating_sub(1);
+            self.settle_completion(at.job);
+        }
+        let job = self.roster.get(at.job)?;
+        if is_notable && !job.state().is_final() {
+            self.notices.push_back(Notice::JobChanged(at.job));
+        }
+        Some(at.job)
+    }
+
+    fn file_of(&self, input: &Input) -> Option<FileRef> {
+        match input {
+            Input::Prepared { file, .. }
+            | Input::Opened { file, .. }
+            | Input::Holds { file, .. }
+            | Input::Damaged { file, .. }
+            | Input::Committed { file, .. }
+            | Input::Staged { file, .. }
+            | Input::Published { file, .. } => Some(*file),
+            Input::Contacted { fetch, .. } | Input::Received { fetch, .. } | Input::Ended { fetch, .. } => {
+                self.out.owner(*fetch)
+            }
+            Input::PeerUp(_) | Input::PeerDown(_) => None,
+        }
+    }
+}

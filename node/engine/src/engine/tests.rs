@@ -1,0 +1,42 @@
+//! What an input costs.
+
+use super::*;
+use crate::job::spec::{FileSpec, Patience, PeerUse, Priority};
+use crate::port::{FileRef, Input};
+use eddy_content::ResourceUrl;
+
+fn spec() -> JobSpec {
+    let url = ResourceUrl::parse("https://example.org/file").unwrap();
+    let file =
+        FileSpec { url, destination: "/file".to_owned(), digests: Vec::new(), overwrite: false, credentials: None };
+    JobSpec {
+        name: String::new(),
+        priority: Priority::Normal,
+        files: vec![file],
+        finish: Finish::Auto,
+        patience: Patience::Background,
+        peers: PeerUse::FULL,
+    }
+}
+
+#[test]
+fn ten_thousand_waiting_jobs_cost_an_input_no_look() {
+    let now = Now { mono: Duration::from_secs(1), wall: 0 };
+    let mut engine = Engine::new(EngineConfig { seed: 1, settling_until: Duration::ZERO, turns: Turns::Given });
+    for number in 0..10_000u128 {
+        let id = JobId(number.to_be_bytes());
+        engine.create(now, id, spec());
+        engine.resume(now, id).unwrap();
+    }
+    let running = engine.running();
+    engine.looks = 0;
+    for _ in 0..100 {
+        let file = FileRef { job: running[0], file: 0 };
+        engine.handle(now, Input::Prepared { file, result: Ok(false) });
+        engine.handle(now, Input::Prepared { file: FileRef { job: JobId([9; 16]), file: 0 }, result: Ok(false) });
+    }
+    assert_eq!(engine.looks, 100, "one job for each input that concerns one");
+    assert!(running.len() < 20);
+    engine.handle_timeout(now);
+    assert_eq!(engine.looks, 100 + running.len(), "time concerns those that run");
+}

@@ -1,0 +1,167 @@
+//! Turns: who runs, what ends a turn, and what becomes of a job then.
+
+use super::{ENDED_KEPT, Engine, Turns};
+use crate::file::Surroundings;
+use crate::job::live::Job;
+use crate::job::spec::{Finish, JobId};
+use crate::job::state::{JobEvent, JobState};
+use crate::port::{Effect, Failure, Notice, Now, Peer};
+use crate::{retry, schedule};
+
+impl Engine {
+    /// Brings everything on as far as it goes without the outside.
+    pub(super) fn run(&mut self, now: Now) {
+        self.advance_all(now);
+        self.schedule(now);
+    }
+
+    pub(super) fn running(&self) -> Vec<JobId> {
+        self.roster.running().map(Job::id).collect()
+    }
+
+    pub(super) fn advance_all(&mut self, now: Now) {
+        for id in self.running() {
+            self.advance(now, id);
+        }
+    }
+
+    /// Wakes who has slept enough and gives free places away, until nothing is left to give.
+    pub(super) fn schedule(&mut self, now: Now) {
+        if self.turns == Turns::Withheld {
+            return;
+        }
+        while let Some((at, id)) = self.roster.next_to_wake()
+            && at <= now.mono
+        {
+            if let Some(job) = self.roster.get_mut(id) {
+                job.retry_at = None;
+            }
+            self.transit(id, JobEvent::Retry);
+        }
+        loop {
+            // Whoever waited for what another job was fetching looks again; every round ends some fetch or job.
+            while self.out.take_freed() {
+                self.advance_all(now);
+            }
+            let turns = schedule::turns(&self.roster);
+            if turns.begin.is_empty() {
+                return;
+            }
+            for id in turns.preempt {
+                self.preempt(id);
+            }
+            for id in turns.begin {
+                self.transit(id, JobEvent::Turn);
+                if let Some(job) = self.roster.get_mut(id) {
+                    job.begin_turn(now.mono);
+                }
+                self.advance(now, id);
+            }
+        }
+    }
+
+    fn preempt(&mut self, id: JobId) {
+        if let Some(job) = self.roster.get_mut(id) {
+            job.pause_files(&mut self.out);
+        }
+        self.transit(id, JobEvent::Preempt);
+    }
+
+    /// Brings a job that has the turn on.
+    pub(super) fn advance(&mut self, now: Now, id: JobId) {
+        let Some(job) = self.roster.get_mut(id) else { return };
+        if !job.state().is_active() || job.is_completing || self.turns == Turns::Withheld {
+            return;
+        }
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
+        let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
+        let settling_until = self.settling_until;
+        let mut s = Surroundings { now: now.mono, peers, settling_until, out: &mut self.out, rng: &mut self.rng };
+        job.advance_files(&mut s);
+        if let Some(failure) = job.stopper().cloned() {
+            self.stop(now, id, failure);
+            return;
+        }
+        let is_whole = job.is_whole();
+        let is_contacted = is_whole || job.movers().any(|file| file.is_contacted());
+        if is_contacted && job.state() == JobState::Connecting {
+            self.transit(id, JobEvent::Connected);
+        }
+        if is_whole {
+            self.transit(id, JobEvent::AllDone);
+            self.persist(id);
+            if self.roster.get(id).is_some_and(|job| job.spec().finish == Finish::Auto) {
+                // Legal from every state that is not final.
+                let _ = self.complete(now, id);
+            }
+        }
+    }
+
+    fn stop(&mut self, now: Now, id: JobId, failure: Failure) {
+        let Some(job) = self.roster.get_mut(id) else { return };
+        let patience = job.spec().patience;
+        job.count_fault();
+        job.pause_files(&mut self.out);
+        let since = *job.no_progress_since.get_or_insert(now.mono);
+        let is_given_up = now.mono.saturating_sub(since) >= retry::no_progress_timeout(patience);
+        let event = if is_given_up || job.is_hopeless(failure.class) { JobEvent::Fail } else { JobEvent::Falter };
+        if event == JobEvent::Falter {
+            let delay = retry::job_delay(patience, job.attempts, failure.retry_after, &mut self.rng);
+            job.retry_at = Some(now.mono + delay);
+        }
+        job.set_failure(Some(failure));
+        self.transit(id, event);
+        self.persist(id);
+    }
+
+    /// Ends the job when its completion was asked for and every staged file is visible.
+    pub(super) fn settle_completion(&mut self, id: JobId) {
+        let Some(job) = self.roster.get_mut(id) else { return };
+        if !job.is_completing || job.publishing > 0 {
+            return;
+        }
+        job.is_completing = false;
+        if let Some(failure) = job.files().iter().find_map(|file| file.failure()).cloned() {
+            // What is visible stays visible; the job stays until the destination is mended.
+            job.set_failure(Some(failure));
+            let event = if job.state() == JobState::Transferred { JobEvent::DeliveryFailed } else { JobEvent::Suspend };
+            self.transit(id, event);
+            self.persist(id);
+        } else if job.apply(JobEvent::Complete).is_ok() {
+            self.end(id);
+        }
+    }
+
+    pub(super) fn end(&mut self, id: JobId) {
+        self.roster.settle(id);
+        self.out.push(Effect::Erase(id));
+        self.notices.push_back(Notice::JobEnded(id));
+        self.ended.push_back(id);
+        while self.ended.len() > ENDED_KEPT {
+            if let Some(oldest) = self.ended.pop_front() {
+                self.roster.remove(oldest);
+            }
+        }
+    }
+
+    /// Events that the engine itself raises fit the state by construction; one that does not is dropped, not obeyed.
+    fn transit(&mut self, id: JobId, event: JobEvent) {
+        if let Some(job) = self.roster.get_mut(id)
+            && job.apply(event).is_ok()
+        {
+            self.notices.push_back(Notice::JobChanged(id));
+        }
+        self.roster.settle(id);
+    }
+
+    pub(super) fn persist(&mut self, id: JobId) {
+        self.roster.settle(id);
+        if let Some(job) = self.roster.get(id) {
+            self.out.push(Effect::Persist(Box::new(job.record())));
+            self.notices.push_back(Notice::JobChanged(id));
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What one peer is worth to one file.
+//!
+//! A peer may be slow, busy, wrong or gone; each costs it the file's trust for a time that is bounded on both sides: long
+//! enough that it cannot hold the file up again and again, short enough that a good peer with a bad moment comes back.
+
+use crate::port::PeerFault;
+use eddy_content::BlockSet;
+use std::time::Duration;
+
+/// How often peers that lack something are asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// Doublings of that for a peer that holds nothing: who keeps asking in vain is taken for a prober (T-12).
+const ASK_DOUBLINGS: u32 = 5;
+/// A peer that has too much to do is left alone for this long.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+/// What a busy peer holds is kept for it for this long; then the origin may be asked.
+pub(super) const BUSY_PATIENCE: Duration = Duration::from_secs(1);
+/// Stalls of one peer after which this file no longer uses it for a while.
+const STALLS: u32 = 2;
+/// A peer out of use may be tried again after this.
+const BAR: Duration = Duration::from_secs(60);
+
+/// What is known of one peer in the matter of this file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Neighbour {
+    pub(super) holds: BlockSet,
+    pub(super) asked: Option<Duration>,
+    is_answered: bool,
+    stalls: u32,
+    barred_until: Option<Duration>,
+    pub(super) busy_since: Option<Duration>,
+    /// Answers in a row that named no block.
+    empty_answers: u32,
+}
+
+impl Neighbour {
+    pub(super) fn is_usable(&self, now: Duration) -> bool {
+        self.barred_until.is_none_or(|until| now >= until)
+    }
+
+    /// When to ask again; `None` before the first time.
+    pub(super) fn next_ask(&self) -> Option<Duration> {
+        let pause = ASK_AGAIN * (1 << self.empty_answers.min(ASK_DOUBLINGS));
+        self.asked.map(|asked| asked + pause)
+    }
+
+    /// Usable, or busy since a moment ago.
+    pub(super) fn may_soon_serve(&self, now: Duration) -> bool {
+        let is_briefly_busy = self.busy_since.is_some_and(|since| now.saturating_sub(since) < BUSY_PATIENCE);
+        match self.busy_since {
+            Some(_) => is_briefly_busy,
+            None => self.is_usable(now),
+        }
+    }
+
+    /// A short pause does not end a long one: several requests may fail together.
+    fn leave_alone_until(&mut self, until: Duration) {
+        self.barred_until = self.barred_until.max(Some(until));
+    }
+
+    fn bar(&mut self, now: Duration) {
+        self.stalls = 0;
+        self.leave_alone_until(now + BAR);
+        self.forget_answer();
+    }
+
+    fn forget_answer(&mut self) {
+        self.holds = BlockSet::new();
+        self.is_answered = true;
+    }
+
+    /// It failed this file.
+    pub(super) fn on_fault(&mut self, now: Duration, fault: PeerFault) {
+        match fault {
+            PeerFault::Busy => {
+                self.busy_since.get_or_insert(now);
+                self.leave_alone_until(now + BUSY_PAUSE);
+            }
+            PeerFault::Lied => self.bar(now),
+            // Says that it has the blocks and then does not give them: whatever the reason, not for ever.
+            PeerFault::Gone | PeerFault::NotHere | PeerFault::Stalled => {
+                self.stalls += 1;
+                self.leave_alone_until(now + BUSY_PAUSE);
+                if self.stalls >= STALLS {
+                    self.bar(now);
+                }
+            }
+        }
+    }
+
+    /// It said what it holds.
+    pub(super) fn on_holds(&mut self, blocks: BlockSet) {
+        self.is_answered = true;
+        self.empty_answers = if blocks.is_empty() { self.empty_answers.saturating_add(1) } else { 0 };
+        self.holds = blocks;
+    }
+
+    /// Whether an answer is still to come.
+    pub(super) fn owes_answer(&self) -> bool {
+        self.asked.is_some() && !self.is_answered
+    }
+
+    /// When another decision about it may be due.
+    pub(super) fn timeouts(&self) -> impl Iterator<Item = Duration> {
+        let patience = self.busy_since.map(|since| since + BUSY_PATIENCE);
+        [self.barred_until, patience, self.next_ask()].into_iter().flatten()
+    }
+}
