@@ -16,6 +16,8 @@ pub const SIGTERM: Signal = Signal::TERM;
 pub const SIGINT: Signal = Signal::INT;
 /// Lines kept; a child that says more loses its oldest.
 const MAX_LINES: usize = 20_000;
+/// How long the end of the output of a child that has ended is waited for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How often an exit is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
@@ -110,6 +112,7 @@ impl Running {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.poll_exit()? {
+                self.hear_out();
                 return Ok(status);
             }
             if Instant::now() >= deadline {
@@ -117,6 +120,14 @@ impl Running {
             }
             thread::sleep(LOOK_EVERY);
         }
+    }
+
+    /// Waits until the last words of a child that has ended are collected. Its own children may hold the pipes longer; they
+    /// are not waited for.
+    fn hear_out(&self) {
+        let kept = self.lines.kept();
+        let is_talking = |kept: &mut Kept| kept.open_pipes > 0;
+        drop(self.lines.more.wait_timeout_while(kept, LAST_WORDS, is_talking));
     }
 
     /// Its exit status, if it has ended.
