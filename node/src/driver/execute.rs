@@ -15,7 +15,7 @@ use eddy_cache::{
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::{Asked, Representation};
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
-use eddy_engine::port::{ContactMethod, Contacted, StagedFile};
+use eddy_engine::port::{ContactMethod, Contacted, FetchOutcome, StagedFile};
 use eddy_engine::{Effect, Engine, Failure, FetchId, FileRef, FileSpec, Input, JobId, JobRecord};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -301,7 +301,10 @@ impl Executor {
 
     /// Spawns a fetch for an open file; it reports its end whatever happens.
     fn fetch(&mut self, fetch: FetchId, file: FileRef, work: Work) {
-        let Some(open) = self.open.get(&file).cloned() else { return };
+        let Some(open) = self.open.get(&file).cloned() else {
+            self.answer(move || Input::Ended { fetch, outcome: FetchOutcome::Failed(not_open()) });
+            return;
+        };
         let (cancel, inputs) = (self.token(fetch), self.inputs.clone());
         self.tasks.spawn(async move {
             let _done = cancel.clone().drop_guard();
@@ -319,6 +322,8 @@ impl Executor {
 
     fn stage(&self, engine: &Engine, file: FileRef, digests: Vec<ExpectedDigest>) {
         let (Some(open), Some(destination)) = (self.open.get(&file).cloned(), destination(engine, file)) else {
+            // The engine awaits an answer to everything that it asks for.
+            self.answer(move || Input::Staged { file, result: Err(not_open()) });
             return;
         };
         let store = self.store.clone();
@@ -403,6 +408,11 @@ fn record_delivery(store: &Store, account: Account, name: &str, https: bool, len
     if let Err(error) = recorded {
         tracing::error!(%error, "a delivery is missing in the ledger");
     }
+}
+
+/// Why something that needs the file's entity cannot be done.
+fn not_open() -> Failure {
+    Failure::transient("internal", "the file's entity is not open")
 }
 
 /// Asks; a file without a first byte cannot satisfy a range (RFC 9110 section 14.1.2), so it is asked for as a whole then.
