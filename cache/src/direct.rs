@@ -8,14 +8,11 @@
 //! byte of a block is read before the write of the block has returned. Should a read-ahead win a race against that, the
 //! block's hash says so, as with any rot. Nothing here is durable before the file is synced, whichever way it went.
 
-use crate::disk;
+use crate::disk::{self, Disk, OpenFile};
 use crate::fault::DiskFault;
-use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Deref;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -27,19 +24,20 @@ const ALIGNMENT: usize = 4096;
 /// A file that takes blocks, with its way past the cache if it has one.
 pub(crate) struct BlockFile {
     pub(crate) path: PathBuf,
-    pub(crate) file: RwLock<Arc<File>>,
-    direct: RwLock<Option<Arc<File>>>,
+    disk: Arc<dyn Disk>,
+    pub(crate) file: RwLock<OpenFile>,
+    direct: RwLock<Option<OpenFile>>,
 }
 
 impl BlockFile {
     /// The file at `path`, open as `file`, that is to have `length` bytes.
-    pub(crate) fn new(path: &Path, file: File, length: u64) -> Self {
-        let direct = if length >= SHORTEST { open_direct(path, &file) } else { None };
-        Self { path: path.to_owned(), file: RwLock::new(Arc::new(file)), direct: RwLock::new(direct.map(Arc::new)) }
+    pub(crate) fn new(disk: &Arc<dyn Disk>, path: &Path, file: OpenFile, length: u64) -> Self {
+        let direct = if length >= SHORTEST { file.past_cache() } else { None };
+        Self { path: path.to_owned(), disk: Arc::clone(disk), file: RwLock::new(file), direct: RwLock::new(direct) }
     }
 
     /// The ordinary descriptor: for reads, and to sync what was written either way.
-    pub(crate) fn file(&self) -> Arc<File> {
+    pub(crate) fn file(&self) -> OpenFile {
         Arc::clone(&self.file.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -50,11 +48,11 @@ impl BlockFile {
 
     /// Opens both descriptors again, after a failed sync (C-08).
     pub(crate) fn reopen(&self) {
-        match disk::open(&self.path) {
+        match disk::open(&*self.disk, &self.path) {
             Ok(Some(file)) => {
-                let direct = self.is_direct().then(|| open_direct(&self.path, &file)).flatten();
-                *self.direct.write().unwrap_or_else(PoisonError::into_inner) = direct.map(Arc::new);
-                *self.file.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(file);
+                let direct = self.is_direct().then(|| file.past_cache()).flatten();
+                *self.direct.write().unwrap_or_else(PoisonError::into_inner) = direct;
+                *self.file.write().unwrap_or_else(PoisonError::into_inner) = file;
             }
             // The old descriptor stays: what is read through it is hashed, what is written is synced before it counts.
             Ok(None) => tracing::error!(path = %self.path.display(), "a cache file vanished"),
@@ -65,7 +63,7 @@ impl BlockFile {
     /// Writes all of `bytes` at `offset`: past the cache as far as both are aligned.
     pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DiskFault> {
         let past = self.write_direct(bytes, offset).map_err(|e| DiskFault::new("write to", &self.path, e))?;
-        disk::write_at(&self.file(), &self.path, &bytes[past..], offset + past as u64)
+        disk::write_at(&*self.file(), &self.path, &bytes[past..], offset + past as u64)
     }
 
     /// Reads `length` bytes at `offset` for somebody who needs them once: past the cache where that can be.
@@ -108,14 +106,6 @@ impl BlockFile {
             Err(e) => Err(e),
         }
     }
-}
-
-/// Opens the same file once more, past the cache; `None` where that cannot be (tmpfs) or another stands there.
-fn open_direct(path: &Path, file: &File) -> Option<File> {
-    let flags = OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let direct = OpenOptions::new().read(true).write(true).custom_flags(flags.bits().cast_signed()).open(path).ok()?;
-    let (ours, theirs) = (file.metadata().ok()?, direct.metadata().ok()?);
-    (ours.dev() == theirs.dev() && ours.ino() == theirs.ino()).then_some(direct)
 }
 
 /// Bytes that begin at a page's beginning in memory, up to a capacity that is set with the first of them.
@@ -179,6 +169,8 @@ impl Deref for AlignedBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::{DiskFile, RealDisk, RealFile};
+    use std::fs::File;
 
     fn pattern(length: usize) -> Vec<u8> {
         (0..length).map(|at| (at / 7 + at) as u8).collect()
@@ -186,9 +178,10 @@ mod tests {
 
     fn block_file(directory: &Path, length: u64) -> BlockFile {
         let path = directory.join("data");
-        let file = disk::create(&path).expect("created");
-        file.set_len(length).expect("grown");
-        BlockFile::new(&path, file, length)
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let file = disk.create(&path).expect("created");
+        file.set_length(length).expect("grown");
+        BlockFile::new(&disk, &path, file, length)
     }
 
     #[test]
@@ -235,8 +228,8 @@ mod tests {
         let small = block_file(directory.path(), SHORTEST - 1);
         assert!(!small.is_direct());
         let other = directory.path().join("other");
-        let file = disk::create(&other).expect("created");
-        assert!(open_direct(&small.path, &file).is_none());
+        let file = RealFile::new(Arc::new(File::create(&other).expect("created")), &small.path);
+        assert!(file.past_cache().is_none());
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Shared {
     ) -> Result<Self, DiskFault> {
         let (data, outboard, layout) = files;
         let (held, fetched_here) = sets;
-        let (statements, statements_end) = layout.read_statements(&outboard.file(), &outboard.path, MAX_STATEMENTS)?;
+        let (statements, statements_end) = layout.read_statements(&*outboard.file(), &outboard.path, MAX_STATEMENTS)?;
         let saved_statements = statements.len();
         let blocks = Mutex::new(Blocks {
             held,
@@ -229,16 +229,16 @@ impl Shared {
     fn make_durable(&self, batch: &Batch, blocks: &BlockSet) -> Result<(), StoreError> {
         let outboard = self.outboard.file();
         for run in &batch.runs {
-            self.layout.write_hashes(&outboard, &self.outboard.path, run.first, &run.hashes)?;
+            self.layout.write_hashes(&*outboard, &self.outboard.path, run.first, &run.hashes)?;
         }
         if !batch.statements.is_empty() {
-            disk::write_at(&outboard, &self.outboard.path, &batch.statements, batch.statements_at)?;
+            disk::write_at(&*outboard, &self.outboard.path, &batch.statements, batch.statements_at)?;
         }
         if !blocks.is_empty() {
-            disk::sync_bytes(&self.data.file(), &self.data.path)?;
+            disk::sync_bytes(&*self.data.file(), &self.data.path)?;
         }
         if !blocks.is_empty() || !batch.statements.is_empty() {
-            disk::sync_bytes(&outboard, &self.outboard.path)?;
+            disk::sync_bytes(&*outboard, &self.outboard.path)?;
         }
         let mut changes: Vec<Change> = batch
             .flows

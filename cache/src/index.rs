@@ -7,16 +7,16 @@
 mod apply;
 mod query;
 
+use crate::disk::{Disk, DiskBackend, OpenFile};
 use crate::fault::IndexFault;
 use crate::ledger::{Account, FlowChange, LedgerEntry};
 use crate::row::EntityRecord;
 use eddy_content::{BlockSet, EntityId, LookupKey};
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, TableDefinition};
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// A table: every key and every value is bytes, every value is sealed (see [`crate::row`]).
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -93,6 +93,7 @@ pub(crate) enum IndexOpenError {
 
 /// The open index.
 pub(crate) struct Index {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     /// `None` after a failure that could not be got over yet; the next use tries again.
     database: RwLock<Option<Database>>,
@@ -100,8 +101,9 @@ pub(crate) struct Index {
 
 impl Index {
     /// Opens or makes the index; redb repairs what an unclean stop left.
-    pub(crate) fn open(path: &Path) -> Result<Self, IndexOpenError> {
-        let index = Self { path: path.to_owned(), database: RwLock::new(Some(open_database(path)?)) };
+    pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self, IndexOpenError> {
+        let database = RwLock::new(Some(open_database(&**disk, path)?));
+        let index = Self { disk: Arc::clone(disk), path: path.to_owned(), database };
         index.check_format()?;
         Ok(index)
     }
@@ -138,7 +140,11 @@ impl Index {
     /// Closes the database and opens it again, so that what is read next is what is on disk (C-08).
     fn reopen(&self) -> Result<(), redb::Error> {
         self.shut();
-        let database = guarded(|| Ok(builder().open(&self.path)?))?;
+        let file = self.disk.open(&self.path)?;
+        if file.length()? == 0 {
+            return Err(redb::Error::Corrupted("the index is gone".to_owned()));
+        }
+        let database = guarded(|| Ok(builder().create_with_backend(DiskBackend(file))?))?;
         *self.database.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
         Ok(())
     }
@@ -157,8 +163,11 @@ impl Index {
     /// Notes that the index is damaged, so that the next start checks all of it.
     fn suspect(&self, text: &str) {
         tracing::error!(damage = text, "the cache index is damaged; the next start checks it");
-        if let Err(error) = std::fs::write(suspicion(&self.path), text) {
-            tracing::error!(%error, "the suspicion could not be written down");
+        match self.disk.create(&suspicion(&self.path)) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                tracing::error!(%error, "the suspicion could not be written down");
+            }
+            _ => {}
         }
         self.shut();
     }
@@ -190,23 +199,31 @@ fn builder() -> Builder {
 }
 
 /// Opens the database file, telling damage from a disk that refuses.
-fn open_database(path: &Path) -> Result<Database, IndexOpenError> {
-    // Made here for its mode; redb takes an empty file for a new database.
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path)
-        .map_err(|e| IndexOpenError::Fault(IndexFault::new("be opened", redb::Error::Io(e))))?;
-    let is_suspect = suspicion(path).exists();
-    let opened = guarded(|| Ok(builder().set_check_integrity_on_open(is_suspect).create(path)?));
-    if is_suspect {
-        // Either it is whole, or it is moved aside now.
-        let _ = std::fs::remove_file(suspicion(path));
+fn open_database(disk: &dyn Disk, path: &Path) -> Result<Database, IndexOpenError> {
+    let file =
+        open_file(disk, path).map_err(|e| IndexOpenError::Fault(IndexFault::new("be opened", redb::Error::Io(e))))?;
+    let suspicion = suspicion(path);
+    let is_suspect = disk.length(&suspicion).is_ok();
+    let opened =
+        guarded(|| Ok(builder().set_check_integrity_on_open(is_suspect).create_with_backend(DiskBackend(file))?));
+    if is_suspect && opened.is_ok() {
+        // It is whole. One that is not stays under suspicion until it was moved aside.
+        let _ = disk.unlink(&suspicion);
     }
     opened.map_err(IndexOpenError::from)
+}
+
+/// Opens the file, or makes it: redb takes an empty one for a new database.
+fn open_file(disk: &dyn Disk, path: &Path) -> io::Result<OpenFile> {
+    match disk.open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let file = disk.create(path)?;
+            // Its name must outlive a power cut before anything in it is acknowledged (C-02).
+            path.parent().map_or(Ok(()), |directory| disk.sync_directory(directory))?;
+            Ok(file)
+        }
+        other => other,
+    }
 }
 
 impl From<redb::Error> for IndexOpenError {

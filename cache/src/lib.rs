@@ -19,10 +19,12 @@
 //! | [`ledger`] | which bytes came from where, and do the columns close? |
 //! | [`room`] | how much may the store use? |
 //! | [`recovery`] | what did the last stop leave behind, and what was done about it? |
+//! | [`disk`] | what does the store ask of a disk, and how is another one put under it? |
 //! | [`fault`] | what went wrong, whose fault is it, is a retry worth it? |
 //!
 //! The format on disk, the order of writes and the numbers are in `DESIGN.md` beside this crate.
 
+pub mod disk;
 pub mod fault;
 pub mod handle;
 pub mod ledger;
@@ -35,7 +37,6 @@ pub mod writer;
 
 mod committer;
 mod direct;
-mod disk;
 mod entity;
 mod index;
 mod outboard;

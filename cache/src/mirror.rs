@@ -9,7 +9,7 @@
 //! copied in the end by whoever needs the file, and that one reports what the disk says.
 
 use crate::direct::BlockFile;
-use crate::disk;
+use crate::disk::{self, Disk, OpenFile, RealDisk, RealFile};
 use crate::entity::Shared;
 use crate::fault::DiskFault;
 use eddy_content::{BlockSet, EntityId};
@@ -25,6 +25,8 @@ pub struct Mirror {
     entity: EntityId,
     /// How often the store had taken something back when the mirror was made.
     retractions: u64,
+    /// What stands at the path, for whoever seals it.
+    part: Arc<File>,
     file: BlockFile,
     blocks: Mutex<BlockSet>,
     is_broken: AtomicBool,
@@ -34,11 +36,16 @@ impl Mirror {
     /// Sets room aside in the empty `file` that stands at `path`.
     pub(crate) fn new(shared: &Shared, path: &Path, file: File) -> Result<Self, DiskFault> {
         let length = shared.geometry.length();
-        disk::preallocate(&file, path, length)?;
+        let part = Arc::new(file);
+        let file: OpenFile = Arc::new(RealFile::new(Arc::clone(&part), path));
+        disk::preallocate(&*file, path, length)?;
+        // The user's file is on the disk of this machine, whatever the store is on.
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         Ok(Self {
             entity: shared.id,
             retractions: shared.blocks().retractions(),
-            file: BlockFile::new(path, file, length),
+            part,
+            file: BlockFile::new(&disk, path, file, length),
             blocks: Mutex::default(),
             is_broken: AtomicBool::new(false),
         })
@@ -52,7 +59,7 @@ impl Mirror {
     /// The file, to sync it.
     #[must_use]
     pub fn file(&self) -> Arc<File> {
-        self.file.file()
+        Arc::clone(&self.part)
     }
 
     /// Whether runs should come from aligned memory.
@@ -118,14 +125,15 @@ mod tests {
         };
         let handle = store.begin(new).expect("admitted");
         let path = directory.path().join("part");
-        let mirror = Arc::new(handle.mirror(&path, disk::create(&path).expect("created")).expect("room"));
+        let mirror = Arc::new(handle.mirror(&path, File::create_new(&path).expect("created")).expect("room"));
         let mut writer = handle
             .writer(0, Source::Origin { https: true }, Account { job: [1; 16], file: 0 })
             .mirror(Arc::clone(&mirror));
         let four = vec![7; 4 * BLOCK_SIZE as usize];
         writer.push(&four).expect("pushed");
-        let (full, well) = (File::options().write(true).open("/dev/full").expect("/dev/full"), mirror.file());
-        *mirror.file.file.write().expect("not poisoned") = Arc::new(full);
+        let full = File::options().write(true).open("/dev/full").expect("/dev/full");
+        let well = mirror.file.file();
+        *mirror.file.file.write().expect("not poisoned") = Arc::new(RealFile::new(Arc::new(full), "/dev/full"));
         writer.push(&four).expect("the store has room");
         *mirror.file.file.write().expect("not poisoned") = well;
         writer.push(&four).expect("pushed");

@@ -9,17 +9,14 @@
 //! Numbers are little-endian. The header names the entity wholly, so that the index can be made again from files alone
 //! (C-22). Statements are opaque here; a torn one at the end is the end.
 
-use crate::disk;
+use crate::disk::{self, DiskFile};
 use crate::fault::DiskFault;
 use crate::handle::StoredStatement;
 use crate::row::{EntityRecord, Privacy};
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::{BlockHash, Entity, Geometry, ResourceUrl};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
-use std::io::ErrorKind;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"eddyob1\n";
@@ -88,9 +85,9 @@ impl Header {
     }
 
     /// Reads the header of an outboard; `None` when it has no whole one.
-    pub(crate) fn read(file: &File, path: &Path) -> Result<Option<(Self, u64)>, DiskFault> {
+    pub(crate) fn read(file: &dyn DiskFile, path: &Path) -> Result<Option<(Self, u64)>, DiskFault> {
         let mut bytes = vec![0; MAX_HEADER];
-        let count = read_up_to(file, path, &mut bytes, 0)?;
+        let count = disk::read_some_at(file, path, &mut bytes, 0)?;
         Ok(Self::decode(&bytes[..count]))
     }
 }
@@ -119,7 +116,7 @@ impl Layout {
     /// Writes the hashes of a run of blocks.
     pub(crate) fn write_hashes(
         &self,
-        file: &File,
+        file: &dyn DiskFile,
         path: &Path,
         first: u32,
         hashes: &[BlockHash],
@@ -131,20 +128,20 @@ impl Layout {
     /// Reads the hashes of a run of blocks; zeros where the file is too short.
     pub(crate) fn read_hashes(
         &self,
-        file: &File,
+        file: &dyn DiskFile,
         path: &Path,
         blocks: Range<u32>,
     ) -> Result<Vec<BlockHash>, DiskFault> {
         let count = blocks.end.saturating_sub(blocks.start) as usize;
         let mut bytes = vec![0; count * HASH_LENGTH as usize];
-        read_up_to(file, path, &mut bytes, self.hash_offset(blocks.start))?;
+        disk::read_some_at(file, path, &mut bytes, self.hash_offset(blocks.start))?;
         Ok(bytes.as_chunks::<{ HASH_LENGTH as usize }>().0.iter().map(|hash| BlockHash(*hash)).collect())
     }
 
     /// Reads at most `limit` whole statements, and where the next one goes.
     pub(crate) fn read_statements(
         &self,
-        file: &File,
+        file: &dyn DiskFile,
         path: &Path,
         limit: usize,
     ) -> Result<(Vec<StoredStatement>, u64), DiskFault> {
@@ -152,7 +149,7 @@ impl Layout {
         let mut statements = Vec::new();
         let mut record = vec![0; STATEMENT_PRELUDE + MAX_STATEMENT + STATEMENT_SEAL];
         while statements.len() < limit {
-            let count = read_up_to(file, path, &mut record, at)?;
+            let count = disk::read_some_at(file, path, &mut record, at)?;
             let Some((statement, length)) = decode_statement(&record[..count]) else { break };
             statements.push(statement);
             at += length as u64;
@@ -188,20 +185,6 @@ fn decode_statement(bytes: &[u8]) -> Option<(StoredStatement, usize)> {
         bytes: bytes.get(STATEMENT_PRELUDE..end)?.to_vec(),
     };
     Some((statement, end + STATEMENT_SEAL))
-}
-
-/// Reads until the buffer is full or the file ends; says how much it was.
-fn read_up_to(file: &File, path: &Path, into: &mut [u8], offset: u64) -> Result<usize, DiskFault> {
-    let mut done = 0;
-    while done < into.len() {
-        match file.read_at(&mut into[done..], offset + done as u64) {
-            Ok(0) => break,
-            Ok(count) => done += count,
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            Err(e) => return Err(DiskFault::new("read", path, e)),
-        }
-    }
-    Ok(done)
 }
 
 #[cfg(test)]

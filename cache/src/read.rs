@@ -7,7 +7,6 @@ use eddy_content::{BlockHash, BlockSet, tree};
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 /// Where read bytes land, and the way they take.
@@ -117,7 +116,7 @@ impl Shared {
 
     /// The block in which the data file ends; some block of the run, whatever the file says.
     fn first_missing(&self, blocks: &Range<u32>) -> u32 {
-        let length = self.data.file().metadata().map_or(0, |meta| meta.len());
+        let length = self.data.file().length().unwrap_or(0);
         let at = u32::try_from(length / eddy_content::BLOCK_SIZE).unwrap_or(u32::MAX);
         at.clamp(blocks.start, blocks.end.saturating_sub(1).max(blocks.start))
     }
@@ -128,6 +127,6 @@ impl Shared {
         if let Some(run) = missing.first_run() {
             return Err(ReadError::NotHeld { block: run.start });
         }
-        Ok(self.layout.read_hashes(&self.outboard.file(), &self.outboard.path, blocks)?)
+        Ok(self.layout.read_hashes(&*self.outboard.file(), &self.outboard.path, blocks)?)
     }
 }

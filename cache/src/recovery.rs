@@ -3,7 +3,7 @@
 //! Idempotent: every step may be cut short and is done again by the next start (C-23). Nothing is hashed here: blocks
 //! are hashed whenever they are read, after a clean stop as well as after a crash (C-21).
 
-use crate::disk;
+use crate::disk::{self, Disk};
 use crate::fault::{DiskFault, IndexFault, OpenError};
 use crate::index::{Change, FORMAT, Index, IndexOpenError};
 use crate::room;
@@ -11,7 +11,6 @@ use crate::row::EntityRecord;
 use crate::store::{Files, wall_clock};
 use eddy_content::EntityId;
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 mod orphans;
@@ -55,11 +54,11 @@ pub(crate) fn recover(files: &Files) -> Result<Recovered, OpenError> {
         Err(Failure::Damaged(damage)) => damage,
         Err(Failure::Open(error)) => return Err(error),
     };
-    let path = files.index();
-    let aside = unused_name(&path);
+    let (disk, path) = (&**files.disk(), files.index());
+    let aside = unused_name(disk, &path)?;
     tracing::error!(%damage, moved_to = %aside.display(), "the cache index is damaged: a new one is begun");
-    fs::rename(&path, &aside).map_err(|e| DiskFault::new("move aside", &path, e))?;
-    disk::sync_directory(files.root())?;
+    disk::rename(disk, &path, &aside)?;
+    disk::sync_directory(disk, files.root())?;
     let report = RecoveryReport { index_moved_to: Some(aside), ..RecoveryReport::default() };
     try_to_recover(files, report).map_err(|failure| match failure {
         Failure::Open(error) => error,
@@ -68,7 +67,7 @@ pub(crate) fn recover(files: &Files) -> Result<Recovered, OpenError> {
 }
 
 fn try_to_recover(files: &Files, report: RecoveryReport) -> Result<Recovered, Failure> {
-    let index = Index::open(&files.index())?;
+    let index = Index::open(files.disk(), &files.index())?;
     let mut recovery = Recovery { files, transaction: index.last_transaction()?, index, report };
     recovery.report.was_unclean = recovery.index.was_running()?;
     let highest = recovery.index.generation()?;
@@ -91,12 +90,12 @@ fn try_to_recover(files: &Files, report: RecoveryReport) -> Result<Recovered, Fa
 }
 
 /// A name beside the index that nothing has yet.
-fn unused_name(path: &Path) -> PathBuf {
+fn unused_name(disk: &dyn Disk, path: &Path) -> Result<PathBuf, DiskFault> {
     let mut number = wall_clock();
     loop {
         let name = path.with_extension(format!("damaged-{number}"));
-        if !name.exists() {
-            return name;
+        if disk::length(disk, &name)?.is_none() {
+            return Ok(name);
         }
         number += 1;
     }
@@ -210,21 +209,4 @@ impl Recovery<'_> {
         }
         Ok(())
     }
-}
-
-/// The names in a directory; none when it is not there.
-fn names_in(directory: &Path) -> Result<Vec<String>, DiskFault> {
-    let fault = |e| DiskFault::new("list", directory, e);
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(fault(e)),
-    };
-    let mut names = Vec::new();
-    for entry in entries {
-        if let Ok(name) = entry.map_err(fault)?.file_name().into_string() {
-            names.push(name);
-        }
-    }
-    Ok(names)
 }

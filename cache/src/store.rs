@@ -4,7 +4,7 @@ mod admit;
 mod files;
 
 use crate::committer::Committer;
-use crate::disk::{self, Locked};
+use crate::disk::{self, Disk, Lock, RealDisk};
 use crate::entity::Shared;
 use crate::fault::{DiskFault, OpenError, StoreError};
 use crate::handle::EntityHandle;
@@ -15,9 +15,9 @@ use crate::room::{ClearOutcome, Quota, RemoveOutcome, Reserve, Usage};
 use crate::row::{self, EntityRecord, NewEntity, Privacy};
 use eddy_content::evict::EvictionPlan;
 use eddy_content::{Entity, EntityId, LookupKey, LookupSecret, ResourceUrl, Validator};
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
@@ -80,19 +80,24 @@ pub(crate) struct Core {
     secret: RwLock<Option<LookupSecret>>,
     /// Uses that are not written down yet.
     touched: Mutex<HashMap<EntityId, i64>>,
-    /// Held for its lock; let go last.
-    lock: File,
+    /// Let go last.
+    _lock: Box<dyn Any + Send + Sync>,
 }
 
 impl Store {
     /// Opens the store of a directory, alone (C-12), and cleans up after the last stop (C-20).
     pub fn open(config: StoreConfig) -> Result<Self, OpenError> {
-        disk::make_directory(&config.directory)?;
-        let lock = match disk::lock(&config.directory.join("lock"))? {
-            Locked::Ours(file) => file,
-            Locked::Theirs(holder) => return Err(OpenError::InUse { directory: config.directory, holder }),
+        Self::open_on(config, Arc::new(RealDisk))
+    }
+
+    /// Opens the store of a directory on another disk than this machine's: a simulated one, or one that fails to order.
+    pub fn open_on(config: StoreConfig, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+        disk::make_directory(&*disk, &config.directory)?;
+        let lock = match disk::lock(&*disk, &config.directory.join("lock"))? {
+            Lock::Ours(lock) => lock,
+            Lock::Theirs(holder) => return Err(OpenError::InUse { directory: config.directory, holder }),
         };
-        let files = Files::new(&config.directory)?;
+        let files = Files::new(disk, &config.directory)?;
         let recovered = recovery::recover(&files)?;
         let index = Arc::new(recovered.index);
         let committer = Committer::start(Arc::clone(&index), recovered.transaction)
@@ -110,7 +115,7 @@ impl Store {
             generation: AtomicU64::new(recovered.generation),
             secret: RwLock::default(),
             touched: Mutex::default(),
-            lock,
+            _lock: lock,
         };
         Ok(Self { core: Arc::new(core) })
     }
@@ -306,8 +311,6 @@ impl Drop for Core {
         if let Some(error) = marked.err().or(closed.err().map(StoreError::Index)) {
             tracing::warn!(%error, "the cache did not close cleanly; the next start looks after it");
         }
-        // Said, not left to closing the file: a child that is being forked just now holds a copy of it for a moment.
-        disk::unlock(&self.lock);
     }
 }
 

@@ -1,5 +1,6 @@
 //! A sync that really fails: the data file's descriptor is swapped for one that takes writes and cannot be synced.
 
+use crate::disk::RealFile;
 use crate::entity::Shared;
 use crate::ledger::{Account, LedgerRow, Source};
 use crate::{NewEntity, Privacy, Quota, Reserve, Store, StoreConfig};
@@ -14,6 +15,7 @@ impl Shared {
     /// Writes to `/dev/null` succeed and fdatasync of it is EINVAL: what a dying disk looks like from here.
     fn break_the_disk(&self) {
         let null = File::options().read(true).write(true).open("/dev/null").expect("/dev/null");
+        let null = RealFile::new(Arc::new(null), "/dev/null");
         *self.data.file.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(null);
     }
 }

@@ -1,12 +1,11 @@
 //! Files that no row speaks of: never acknowledged ones go at once, others wait a day in the quarantine (C-20).
 
-use super::{Expected, RecoveryReport, names_in};
-use crate::disk;
+use super::{Expected, RecoveryReport};
+use crate::disk::{self, Disk};
 use crate::fault::DiskFault;
 use crate::store::{Files, Name, wall_clock};
 use eddy_content::EntityId;
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 /// Seconds that an orphan is kept for whoever wants to rebuild the index from it (C-22).
@@ -22,41 +21,41 @@ pub(super) fn sweep(
     highest: u64,
     report: &mut RecoveryReport,
 ) -> Result<u64, DiskFault> {
-    let mut seen = empty_quarantine(&files.quarantine(), report)?;
-    for shard in names_in(&files.entities())? {
+    let disk = &**files.disk();
+    let mut seen = empty_quarantine(disk, &files.quarantine(), report)?;
+    for shard in disk::list(disk, &files.entities())? {
         let directory = files.entities().join(shard);
         let mut is_changed = false;
-        for name in names_in(&directory)? {
+        for name in disk::list(disk, &directory)? {
             let path = directory.join(&name);
             let parsed = Name::parse(&name);
             seen = seen.max(parsed.map_or(0, |name| name.generation));
             if let Some(row) = parsed.and_then(|name| rows.get_mut(&(name.id, name.generation))) {
-                tick(row, &path)?;
+                tick(disk, row, &path)?;
                 continue;
             }
             is_changed = true;
             if highest > 0 && parsed.is_some_and(|name| name.generation > highest) {
-                disk::unlink(&path)?;
+                disk::unlink(disk, &path)?;
                 report.deleted_files += 1;
             } else {
                 let aside = files.quarantine().join(format!("{}.{name}", wall_clock()));
-                fs::rename(&path, &aside).map_err(|e| DiskFault::new("quarantine", &path, e))?;
+                disk::rename(disk, &path, &aside)?;
                 report.quarantined_files += 1;
             }
         }
         if is_changed {
-            disk::sync_directory(&directory)?;
-            disk::sync_directory(&files.quarantine())?;
+            disk::sync_directory(disk, &directory)?;
+            disk::sync_directory(disk, &files.quarantine())?;
         }
     }
     Ok(seen)
 }
 
 /// Notes that a file of a row is there; a data file of another length is not the row's (C-07).
-fn tick(row: &mut Expected, path: &Path) -> Result<(), DiskFault> {
+fn tick(disk: &dyn Disk, row: &mut Expected, path: &Path) -> Result<(), DiskFault> {
     if path.extension().is_some_and(|kind| kind == "data") {
-        let meta = fs::metadata(path).map_err(|e| DiskFault::new("measure", path, e))?;
-        row.has_data = meta.len() == row.length;
+        row.has_data = disk::length(disk, path)? == Some(row.length);
     } else {
         row.has_outboard = true;
     }
@@ -64,13 +63,13 @@ fn tick(row: &mut Expected, path: &Path) -> Result<(), DiskFault> {
 }
 
 /// Deletes what lay in quarantine for a day, and gives the highest generation of what is there.
-fn empty_quarantine(directory: &Path, report: &mut RecoveryReport) -> Result<u64, DiskFault> {
+fn empty_quarantine(disk: &dyn Disk, directory: &Path, report: &mut RecoveryReport) -> Result<u64, DiskFault> {
     let mut seen = 0;
-    for name in names_in(directory)? {
+    for name in disk::list(disk, directory)? {
         let Some((since, original)) = name.split_once('.') else { continue };
         seen = seen.max(Name::parse(original).map_or(0, |name| name.generation));
         if since.parse::<i64>().is_ok_and(|since| wall_clock() - since >= QUARANTINE) {
-            disk::unlink(&directory.join(&name))?;
+            disk::unlink(disk, &directory.join(&name))?;
             report.deleted_files += 1;
         }
     }

@@ -75,7 +75,7 @@ impl Core {
     }
 
     pub(super) fn usage(&self) -> Result<Usage, StoreError> {
-        let volume = disk::volume(self.files.root())?;
+        let volume = disk::volume(&**self.files.disk(), self.files.root())?;
         let (quota, reserve) = (self.config.quota.bytes(&volume), self.config.reserve.bytes(&volume));
         let used = self.used.load(Relaxed);
         let available = quota.saturating_sub(used).min(volume.available.saturating_sub(reserve));

@@ -3,16 +3,17 @@
 //! `entities/<first two hex digits>/<id>-<generation>.data` and `.outboard`; `quarantine/` for what nobody claims.
 
 use crate::direct::BlockFile;
-use crate::disk;
+use crate::disk::{self, Disk};
 use crate::fault::DiskFault;
 use crate::outboard::{Header, Layout};
 use crate::row::EntityRecord;
 use eddy_content::{EntityId, Geometry};
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The directory tree of a store.
 pub(crate) struct Files {
+    disk: Arc<dyn Disk>,
     root: PathBuf,
 }
 
@@ -41,12 +42,17 @@ impl Name {
 }
 
 impl Files {
-    pub(crate) fn new(root: &Path) -> Result<Self, DiskFault> {
-        let files = Self { root: root.to_owned() };
-        disk::make_directory(&files.entities())?;
-        disk::make_directory(&files.quarantine())?;
-        disk::sync_directory(root)?;
+    pub(crate) fn new(disk: Arc<dyn Disk>, root: &Path) -> Result<Self, DiskFault> {
+        let files = Self { disk, root: root.to_owned() };
+        disk::make_directory(&*files.disk, &files.entities())?;
+        disk::make_directory(&*files.disk, &files.quarantine())?;
+        disk::sync_directory(&*files.disk, root)?;
         Ok(files)
+    }
+
+    /// The disk that they are on.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -97,22 +103,23 @@ impl Files {
         record: &EntityRecord,
         geometry: &Geometry,
     ) -> Result<(BlockFile, BlockFile, Layout), DiskFault> {
-        if !pair.directory.exists() {
-            disk::make_directory(&pair.directory)?;
-            disk::sync_directory(&self.entities())?;
+        let disk = &*self.disk;
+        if disk::length(disk, &pair.directory)?.is_none() {
+            disk::make_directory(disk, &pair.directory)?;
+            disk::sync_directory(disk, &self.entities())?;
         }
-        let data = disk::create(&pair.data)?;
-        disk::preallocate(&data, &pair.data, geometry.length())?;
-        disk::sync_all(&data, &pair.data)?;
-        let outboard = disk::create(&pair.outboard)?;
+        let data = disk::create(disk, &pair.data)?;
+        disk::preallocate(&*data, &pair.data, geometry.length())?;
+        disk::sync_all(&*data, &pair.data)?;
+        let outboard = disk::create(disk, &pair.outboard)?;
         let header = Header::of(record).encode();
         let layout = Layout::new(header.len() as u64, geometry);
-        disk::write_at(&outboard, &pair.outboard, &header, 0)?;
-        disk::preallocate(&outboard, &pair.outboard, layout.statements())?;
-        disk::sync_all(&outboard, &pair.outboard)?;
-        disk::sync_directory(&pair.directory)?;
-        let data = BlockFile::new(&pair.data, data, geometry.length());
-        Ok((data, BlockFile::new(&pair.outboard, outboard, 0), layout))
+        disk::write_at(&*outboard, &pair.outboard, &header, 0)?;
+        disk::preallocate(&*outboard, &pair.outboard, layout.statements())?;
+        disk::sync_all(&*outboard, &pair.outboard)?;
+        disk::sync_directory(disk, &pair.directory)?;
+        let data = BlockFile::new(&self.disk, &pair.data, data, geometry.length());
+        Ok((data, BlockFile::new(&self.disk, &pair.outboard, outboard, 0), layout))
     }
 
     /// Opens the files of an entity; `None` when they are not what its row says.
@@ -122,35 +129,40 @@ impl Files {
         geometry: &Geometry,
     ) -> Result<Option<(BlockFile, BlockFile, Layout)>, DiskFault> {
         let pair = self.pair(&record.id(), record.generation);
-        let (Some(data), Some(outboard)) = (disk::open(&pair.data)?, disk::open(&pair.outboard)?) else {
+        let (Some(data), Some(outboard)) =
+            (disk::open(&*self.disk, &pair.data)?, disk::open(&*self.disk, &pair.outboard)?)
+        else {
             return Ok(None);
         };
-        let length = data.metadata().map_err(|e| DiskFault::new("measure", &pair.data, e))?.len();
-        let header = Header::read(&outboard, &pair.outboard)?;
+        let length = data.length().map_err(|e| DiskFault::new("measure", &pair.data, e))?;
+        let header = Header::read(&*outboard, &pair.outboard)?;
         let Some((header, header_length)) = header else { return Ok(None) };
         if length != geometry.length() || header.generation != record.generation || header.entity != record.entity {
             return Ok(None);
         }
         let layout = Layout::new(header_length, geometry);
-        let data = BlockFile::new(&pair.data, data, length);
-        Ok(Some((data, BlockFile::new(&pair.outboard, outboard, 0), layout)))
+        let data = BlockFile::new(&self.disk, &pair.data, data, length);
+        Ok(Some((data, BlockFile::new(&self.disk, &pair.outboard, outboard, 0), layout)))
     }
 
     /// Deletes what lies in quarantine, whatever its age.
     pub(crate) fn empty_quarantine(&self) -> Result<(), DiskFault> {
         let directory = self.quarantine();
-        let fault = |e| DiskFault::new("list", &directory, e);
-        for entry in fs::read_dir(&directory).map_err(fault)? {
-            disk::unlink(&entry.map_err(fault)?.path())?;
+        for name in disk::list(&*self.disk, &directory)? {
+            disk::unlink(&*self.disk, &directory.join(name))?;
         }
         Ok(())
     }
 
     /// Removes the files of an entity, durably.
     pub(crate) fn unlink(&self, pair: &Pair) -> Result<(), DiskFault> {
-        disk::unlink(&pair.data)?;
-        disk::unlink(&pair.outboard)?;
-        if pair.directory.exists() { disk::sync_directory(&pair.directory) } else { Ok(()) }
+        let disk = &*self.disk;
+        disk::unlink(disk, &pair.data)?;
+        disk::unlink(disk, &pair.outboard)?;
+        match disk::length(disk, &pair.directory)? {
+            Some(_) => disk::sync_directory(disk, &pair.directory),
+            None => Ok(()),
+        }
     }
 }
 

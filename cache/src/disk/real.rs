@@ -1,0 +1,161 @@
+//! The disk of this machine, through the system's calls.
+
+use super::{Disk, DiskFile, Lock, OpenFile, Volume};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
+use rustix::io::Errno;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Mode of every file of the store: the node's user alone.
+const FILE_MODE: u32 = 0o600;
+/// Mode of every directory of the store.
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// The disk of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+/// A file of this machine, and the path under which it was opened.
+#[derive(Debug, Clone)]
+pub struct RealFile {
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+impl RealFile {
+    /// The file that is open as `file` and stands at `path`.
+    #[must_use]
+    pub fn new(file: Arc<File>, path: impl Into<PathBuf>) -> Self {
+        Self { file, path: path.into() }
+    }
+
+    fn open(options: &mut OpenOptions, path: &Path) -> io::Result<OpenFile> {
+        let file = options.read(true).write(true).mode(FILE_MODE).open(path)?;
+        Ok(Arc::new(Self::new(Arc::new(file), path)))
+    }
+}
+
+impl Disk for RealDisk {
+    fn make_directory(&self, path: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
+        // `create` keeps the mode of a directory that was there before.
+        fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY_MODE))
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn create(&self, path: &Path) -> io::Result<OpenFile> {
+        RealFile::open(OpenOptions::new().create_new(true), path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<OpenFile> {
+        RealFile::open(&mut OpenOptions::new(), path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(directory)? {
+            names.extend(entry?.file_name().into_string().ok());
+        }
+        Ok(names)
+    }
+
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
+    }
+
+    fn volume(&self, path: &Path) -> io::Result<Volume> {
+        let stat = rustix::fs::statvfs(path)?;
+        let unit = stat.f_frsize;
+        Ok(Volume { total: stat.f_blocks.saturating_mul(unit), available: stat.f_bavail.saturating_mul(unit) })
+    }
+
+    /// Takes the lock and writes this process's id into it.
+    fn lock(&self, path: &Path) -> io::Result<Lock> {
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                // The holder's id is a courtesy of the message; without it the refusal stands all the same.
+                let _ = file.take(32).read_to_string(&mut text);
+                return Ok(Lock::Theirs(text.trim().parse().ok()));
+            }
+            Err(e) => return Err(e.into()),
+        }
+        let lock = FileLock(file.try_clone()?);
+        file.set_len(0)?;
+        file.write_all(std::process::id().to_string().as_bytes())?;
+        Ok(Lock::Ours(Box::new(lock)))
+    }
+}
+
+/// A held lock.
+struct FileLock(File);
+
+impl Drop for FileLock {
+    /// Said, not left to closing the file: a child that is being forked just now holds a copy of it for a moment.
+    fn drop(&mut self) {
+        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
+            tracing::debug!(%error, "the lock goes with its file");
+        }
+    }
+}
+
+impl DiskFile for RealFile {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(into, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.file.set_len(length)
+    }
+
+    fn preallocate(&self, length: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, length) {
+            // Not every file system can; then the length is set and the blocks come with the writes.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.file.set_len(length),
+            other => Ok(other?),
+        }
+    }
+
+    fn sync_bytes(&self) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(&self.file)?)
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// `None` where the file system has no such way (tmpfs), or another file stands at the path.
+    fn past_cache(&self) -> Option<OpenFile> {
+        let flags = OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = flags.bits().cast_signed();
+        let direct = OpenOptions::new().read(true).write(true).custom_flags(flags).open(&self.path).ok()?;
+        let (ours, theirs) = (self.file.metadata().ok()?, direct.metadata().ok()?);
+        let is_same = ours.dev() == theirs.dev() && ours.ino() == theirs.ino();
+        is_same.then(|| Arc::new(Self::new(Arc::new(direct), &self.path)) as OpenFile)
+    }
+}
