@@ -1,0 +1,151 @@
+//! The node as its control API sees it: commands become the driver's, facts become views.
+//!
+//! | module | answers about |
+//! |---|---|
+//! | `status` | the node itself |
+//! | `jobs`, `wish` | jobs; what a caller wishes, parsed |
+//! | `cache` | what the store holds |
+//! | `peers` | who is there |
+//! | `report` | the account of bytes |
+
+mod cache;
+mod jobs;
+mod peers;
+mod report;
+mod status;
+mod wish;
+
+use crate::config::{Network, RunsAs};
+use crate::control::Face;
+use crate::driver::DriverHandle;
+use crate::driver::command::Refusal;
+use crate::neighbourhood::NeighbourhoodView;
+use eddy_cache::{Store, StoreError};
+use eddy_engine::engine::CommandError;
+use eddy_wire::api::{
+    CacheView, Cleared, EntityView, JobAction, JobSpec, JobView, Page, PageQuery, PeersView, Problem, Removed,
+    ReportView, StatusView,
+};
+use eddy_wire::catalogue::ErrorCode;
+use eddy_wire::node_id::NodeId;
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Digits of an id that are enough to name a job or an entity.
+const SHORTEST_ID: usize = 4;
+
+/// What the face looks at.
+pub struct NodeFace {
+    /// The way to the driver.
+    pub driver: DriverHandle,
+    /// The store.
+    pub store: Store,
+    /// Who this node is.
+    pub node: NodeId,
+    /// Where it lives.
+    pub home: PathBuf,
+    /// The group's name.
+    pub group: Option<String>,
+    /// The peers.
+    pub neighbours: Option<NeighbourhoodView>,
+    /// What kind of process this is.
+    pub runs_as: RunsAs,
+    /// Whether it talks to anybody.
+    pub network: Network,
+    /// When it started.
+    pub started: Instant,
+    /// Stops the node.
+    pub shutdown: CancellationToken,
+}
+
+impl Face for NodeFace {
+    async fn status(&self) -> Result<StatusView, Problem> {
+        self.view_status().await
+    }
+
+    async fn create_job(&self, spec: JobSpec) -> Result<JobView, Problem> {
+        self.make_job(spec).await
+    }
+
+    async fn job(&self, id: &str) -> Result<JobView, Problem> {
+        self.view_job(id).await
+    }
+
+    async fn jobs(&self, query: PageQuery) -> Result<Page<JobView>, Problem> {
+        self.list_jobs(query).await
+    }
+
+    async fn act(&self, id: &str, action: JobAction) -> Result<JobView, Problem> {
+        self.act_on(id, action).await
+    }
+
+    async fn watch(&self, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
+        self.follow(id).await
+    }
+
+    async fn cache(&self) -> Result<CacheView, Problem> {
+        self.view_cache().await
+    }
+
+    async fn entities(&self, query: PageQuery) -> Result<Page<EntityView>, Problem> {
+        self.list_entities(query).await
+    }
+
+    async fn entity(&self, id: &str) -> Result<EntityView, Problem> {
+        self.view_entity(id).await
+    }
+
+    async fn remove_entity(&self, id: &str) -> Result<Removed, Problem> {
+        self.remove(id).await
+    }
+
+    async fn clear_cache(&self) -> Result<Cleared, Problem> {
+        self.clear().await
+    }
+
+    async fn peers(&self) -> Result<PeersView, Problem> {
+        self.view_peers().await
+    }
+
+    async fn report(&self, query: PageQuery) -> Result<ReportView, Problem> {
+        self.view_report(query).await
+    }
+
+    async fn shutdown(&self) -> Result<(), Problem> {
+        self.shutdown.cancel();
+        Ok(())
+    }
+}
+
+impl NodeFace {
+    async fn with_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(done) => done.map_err(|error| Problem::new(ErrorCode::StoreUnusable, error.to_string())),
+            Err(_) => Err(Problem::new(ErrorCode::Internal, "looking at the store failed")),
+        }
+    }
+}
+
+fn of_refusal(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::NotDurable => Problem::new(ErrorCode::StoreUnusable, refusal.to_string()),
+        Refusal::Stopping => Problem::from(ErrorCode::ShuttingDown),
+        Refusal::Command(CommandError::NoSuchJob) => Problem::from(ErrorCode::JobNotFound),
+        Refusal::Command(CommandError::NoFiles) => Problem::from(ErrorCode::EmptyJob),
+        Refusal::Command(CommandError::WrongState(illegal)) => Problem::new(ErrorCode::WrongState, illegal.to_string()),
+    }
+}
+
+fn unix_ms(at: SystemTime) -> u64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_millis() as u64)
+}
+
+fn seconds_to_ms(seconds: i64) -> u64 {
+    u64::try_from(seconds).unwrap_or_default().saturating_mul(1000)
+}

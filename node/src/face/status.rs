@@ -1,0 +1,36 @@
+//! How the node is.
+
+use super::{NodeFace, of_refusal};
+use crate::config::{Network, RunsAs};
+use eddy_wire::api::{self, Mode, Problem, StatusView};
+
+impl NodeFace {
+    pub(super) async fn view_status(&self) -> Result<StatusView, Problem> {
+        let jobs = self.driver.list().await.map_err(of_refusal)?;
+        let open = jobs.iter().filter(|job| !job.state.is_final()).count();
+        let moving = jobs.iter().filter(|job| job.state == api::JobState::Transferring).count();
+        let peers = self.neighbours.as_ref().map_or(0, |n| n.connected().len());
+        let activity = match (self.network, moving, open) {
+            (Network::Off, ..) => "looks at the store and the jobs without touching the network".to_owned(),
+            (_, 0, 0) => "waits for jobs and serves what it holds".to_owned(),
+            (_, 0, open) => format!("has {open} jobs, none of which is moving"),
+            (_, moving, open) => format!("moves {moving} of {open} jobs"),
+        };
+        Ok(StatusView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            node: self.node.to_string(),
+            home: self.home.display().to_string(),
+            group: self.group.clone(),
+            listen: self.neighbours.iter().map(|n| format!("udp port {}", n.port())).collect(),
+            mode: match self.runs_as {
+                RunsAs::Daemon => Mode::Daemon,
+                RunsAs::Inside => Mode::Inside,
+            },
+            uptime_seconds: self.started.elapsed().as_secs(),
+            jobs: open as u64,
+            peers: peers as u64,
+            activity,
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! A caller's wish for a job, parsed: what is left is valid.
+
+use eddy_content::digest;
+use eddy_content::url::{TypedUrl, UrlError};
+use eddy_engine::job::spec::Credentials;
+use eddy_engine::{FileSpec, Finish, JobSpec, Patience, PeerUse, Priority};
+use eddy_wire::api::{self, Problem};
+use eddy_wire::catalogue::ErrorCode;
+use std::collections::HashSet;
+use std::path::Path;
+
+/// A caller's wish, parsed: what is left is valid.
+pub(super) fn parse_job(spec: api::JobSpec) -> Result<JobSpec, Problem> {
+    if spec.files.is_empty() {
+        return Err(Problem::from(ErrorCode::EmptyJob));
+    }
+    let mut destinations = HashSet::new();
+    let mut files = Vec::with_capacity(spec.files.len());
+    for file in &spec.files {
+        if !destinations.insert(&file.destination) {
+            return Err(Problem::new(ErrorCode::DestinationTwice, file.destination.clone()));
+        }
+        files.push(parse_file(file)?);
+    }
+    let first_name = || spec.files[0].destination.rsplit('/').next().unwrap_or_default().to_owned();
+    let priority = match spec.priority {
+        api::Priority::Foreground => Priority::Foreground,
+        api::Priority::High => Priority::High,
+        api::Priority::Normal => Priority::Normal,
+        api::Priority::Low => Priority::Low,
+    };
+    Ok(JobSpec {
+        name: spec.name.clone().unwrap_or_else(first_name),
+        priority,
+        finish: match spec.finish {
+            api::Finish::Auto => Finish::Auto,
+            api::Finish::Manual => Finish::Manual,
+        },
+        // Who asks for the foreground watches.
+        patience: if priority == Priority::Foreground { Patience::Watching } else { Patience::Background },
+        peers: PeerUse { fetch: spec.peers.fetch, share: spec.peers.share },
+        files,
+    })
+}
+
+fn parse_file(file: &api::FileSpec) -> Result<FileSpec, Problem> {
+    let typed = TypedUrl::parse(&file.url).map_err(|error| {
+        let row = if matches!(error, UrlError::Scheme(_)) { ErrorCode::UnknownScheme } else { ErrorCode::BadUrl };
+        Problem::new(row, error.to_string())
+    })?;
+    let path = Path::new(&file.destination);
+    if !path.is_absolute() || path.file_name().is_none() || file.destination.contains('\0') {
+        return Err(Problem::new(ErrorCode::BadDestination, file.destination.clone()));
+    }
+    let mut digests = Vec::new();
+    if let Some(text) = &file.digest {
+        digests.push(digest::parse(text).map_err(|e| Problem::new(ErrorCode::BadDigest, e.to_string()))?);
+    }
+    if let Some(fragment) = &typed.fragment {
+        // A fragment that is no digest is an anchor of a page; one that is a broken digest is the user's mistake.
+        digests.extend(digest::from_fragment(fragment).map_err(|e| Problem::new(ErrorCode::BadDigest, e.to_string()))?);
+    }
+    Ok(FileSpec {
+        url: typed.resource,
+        destination: file.destination.clone(),
+        digests,
+        overwrite: file.overwrite,
+        credentials: typed.userinfo.map(|info| Credentials { user: info.user, password: info.password }),
+    })
+}
