@@ -64,8 +64,19 @@ pub enum FailureClass {
     Transient,
     /// The origin could not be reached at all: may pass, but whoever watches wants to know at once.
     Unreachable,
-    /// The disk is full or failing: the job waits, the cache gives way first (C-08).
+    /// This node's own disk, or its open files, stand in the way: full, failing, read-only, without rights, too many. The job
+    /// waits and looks after it (C-08, T-50, T-51).
     Disk,
+    /// The same of the user's disk, where the file is to stand: the cache gives way first.
+    Destination,
+}
+
+impl FailureClass {
+    /// Whether a condition of this machine is to blame: it ends without the job, and the job notices that by itself.
+    #[must_use]
+    pub fn is_condition(self) -> bool {
+        matches!(self, Self::Disk | Self::Destination)
+    }
 }
 
 impl Failure {
@@ -98,7 +109,7 @@ pub enum ContactMethod {
 
 /// What the engine wants done. Carried out in order; [`Effect::Persist`] is durable before what follows it is begun.
 ///
-/// [`Effect::Open`], [`Effect::Stage`], [`Effect::Stream`] and [`Effect::Publish`] are answered exactly once, even when the
+/// [`Effect::Open`], [`Effect::Stage`], [`Effect::Stream`], [`Effect::Publish`] and [`Effect::Probe`] are answered exactly once, even when the
 /// file has been given up meanwhile: the engine asks the same of a file again only after the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
@@ -110,6 +121,13 @@ pub enum Effect {
     Prepare {
         /// The file.
         file: FileRef,
+    },
+    /// Look whether the condition that stopped the file's job still stands: cheap, and without the network.
+    Probe {
+        /// The file that met it.
+        file: FileRef,
+        /// Where it was met.
+        class: FailureClass,
     },
     /// Ask the origin; a body that comes with the answer is parked for [`Effect::Pump`] or [`Effect::Stream`].
     Contact {
@@ -375,6 +393,13 @@ pub enum Input {
         /// The file.
         file: FileRef,
         /// Whether it is visible.
+        result: Result<(), Failure>,
+    },
+    /// Answer to [`Effect::Probe`]: whether the condition has ended, or what it is.
+    Probed {
+        /// The job that waits.
+        job: JobId,
+        /// Whether the way is free.
         result: Result<(), Failure>,
     },
     /// A member of the group is connected.

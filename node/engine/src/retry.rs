@@ -18,6 +18,21 @@ const WATCHING_LONGEST: Duration = Duration::from_secs(15);
 /// Longest `Retry-After` that is obeyed.
 const RETRY_AFTER_LONGEST: Duration = Duration::from_secs(24 * 3600);
 
+/// First pause between two looks after a condition of this machine.
+const PROBE_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause between two looks while the condition stands.
+const PROBE_LONGEST: Duration = Duration::from_secs(5);
+/// Longest pause before the first look, when earlier looks were mistaken: the way was free and the next turn met the same.
+const PROBE_MISTAKEN_LONGEST: Duration = Duration::from_secs(60);
+/// Looks that may be under way at a time, of all jobs.
+pub const PROBES_AT_ONCE: usize = 16;
+/// The pause of a look that found no place.
+pub const PROBE_LATER: Duration = Duration::from_secs(1);
+/// How long a watched job waits for a condition of this node's disk to end before it goes past the cache.
+const WATCHING_PAST_CACHE: Duration = Duration::from_secs(30);
+/// The same for a job that nobody watches.
+const BACKGROUND_PAST_CACHE: Duration = Duration::from_secs(600);
+
 /// Without progress for this long a watched job becomes an error.
 pub const WATCHING_NO_PROGRESS: Duration = Duration::from_secs(60);
 /// Without progress for this long a background job becomes an error (F-26: 14 days).
@@ -32,6 +47,24 @@ pub fn job_delay(patience: Patience, attempt: u32, retry_after: Option<Duration>
     };
     let backoff = jittered(first, longest, attempt, rng);
     retry_after.map_or(backoff, |wish| wish.min(RETRY_AFTER_LONGEST).max(backoff))
+}
+
+/// The pause before a look whether a condition of this machine has ended: the first after `attempts` turns in a row that met it,
+/// or one after `looks` that found it standing.
+#[must_use]
+pub fn probe_delay(attempts: u32, looks: u32, rng: &mut SmallRng) -> Duration {
+    let first = jittered(PROBE_FIRST, PROBE_MISTAKEN_LONGEST, attempts, rng);
+    first.max(jittered(PROBE_FIRST, PROBE_LONGEST, looks.saturating_add(1), rng))
+}
+
+/// How long a condition of this machine is only looked at; then a turn is given though it stands, past the cache.
+#[must_use]
+pub fn condition_delay(patience: Patience, rng: &mut SmallRng) -> Duration {
+    let longest = match patience {
+        Patience::Watching => WATCHING_PAST_CACHE,
+        Patience::Background => BACKGROUND_PAST_CACHE,
+    };
+    jittered(longest, longest, 1, rng)
 }
 
 /// The pause before the origin is asked again inside one turn of a job, after `failures` failures in a row.
@@ -71,6 +104,19 @@ mod tests {
             assert!(wait >= BACKGROUND_FIRST / 2 && wait <= BACKGROUND_LONGEST, "{attempt}: {wait:?}");
         }
         assert!(job_delay(Patience::Background, 9, None, &mut rng) >= BACKGROUND_LONGEST / 2);
+    }
+
+    #[test]
+    fn a_condition_is_looked_at_within_seconds_and_seldom_when_looks_are_mistaken() {
+        let mut rng = SmallRng::seed_from_u64(1);
+        for looks in 0..100 {
+            let wait = probe_delay(1, looks, &mut rng);
+            assert!(wait >= PROBE_FIRST / 2 && wait <= PROBE_LONGEST, "{looks}: {wait:?}");
+        }
+        for attempts in 10..100 {
+            let wait = probe_delay(attempts, 0, &mut rng);
+            assert!(wait >= PROBE_MISTAKEN_LONGEST / 2 && wait <= PROBE_MISTAKEN_LONGEST, "{attempts}: {wait:?}");
+        }
     }
 
     #[test]

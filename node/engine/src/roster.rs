@@ -13,7 +13,7 @@ enum Place {
     Waiting(Priority, i64),
     /// Has the turn.
     Running,
-    /// Tries again then.
+    /// Tries again then, or looks whether it can.
     Sleeping(Duration),
     /// Its files are becoming visible.
     Completing,
@@ -23,7 +23,7 @@ enum Place {
 
 impl Place {
     fn of(job: &Job) -> Self {
-        match (job.state(), job.retry_at()) {
+        match (job.state(), job.wakes_at()) {
             _ if job.is_completing => Self::Completing,
             (JobState::Queued, _) => Self::Waiting(job.spec().priority, job.created()),
             (state, _) if state.is_active() => Self::Running,
@@ -124,7 +124,7 @@ impl Roster {
         self.running.iter().filter_map(|id| self.get(*id))
     }
 
-    /// The job that tries again first, and when.
+    /// The job that is to be woken first, and when.
     #[must_use]
     pub fn next_to_wake(&self) -> Option<(Duration, JobId)> {
         self.sleeping.first().copied()

@@ -14,7 +14,7 @@ use eddy_engine::{Failure, FileRef, Finish, Input, JobId, JobSpec, JobState, Pee
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use rig::world::{Manner, Neighbour, Origin, disk, unavailable, unreachable};
+use rig::world::{Manner, Neighbour, Origin, destination, disk, unavailable, unreachable};
 use rig::{Event, Rig, background, job, url};
 use std::ops::Range;
 use std::time::Duration;
@@ -102,6 +102,14 @@ fn run_world(seed: u64) {
     }
     if chance(&mut rng, 15) {
         rig.disk.failing_stagings = Some((rng.random_range(1..4), Failure::fatal("digest-mismatch", "sha-256")));
+    }
+    if chance(&mut rng, 30) {
+        let (store, place) = (chance(&mut rng, 50).then(disk), chance(&mut rng, 50));
+        let destination = place.then(|| destination("disk-full"));
+        let begin = Duration::from_millis(rng.random_range(0..8000));
+        let end = begin + Duration::from_millis(rng.random_range(0..200_000));
+        rig.later(begin, Event::Weather { store, destination });
+        rig.later(end, Event::Weather { store: None, destination: None });
     }
     for number in 0..rng.random_range(0..5) {
         let neighbour = neighbour(&mut rng);
@@ -220,5 +228,5 @@ fn every_world_comes_to_rest_with_a_reason() {
 #[test]
 fn one_world() {
     // A world that once failed, or that fails now.
-    run_world(546);
+    run_world(2179);
 }

@@ -24,6 +24,7 @@ impl Engine {
                 }
                 self.advance_all(now);
             }
+            Input::Probed { job, result } => self.on_probed(now, job, result),
             other => {
                 self.tell_companions(now, &other);
                 if let Some(id) = self.handle_for_file(now, other) {
@@ -75,8 +76,9 @@ impl Engine {
     fn hand_in(&mut self, now: Now, at: FileRef, input: Input) -> Option<JobId> {
         let job = self.roster.get_mut(at.job)?;
         let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
-        let settling_until = self.settling_until;
-        let mut s = Surroundings { now: now.mono, peers, settling_until, out: &mut self.out, rng: &mut self.rng };
+        let (settling_until, cache_use) = (self.settling_until, job.cache_use);
+        let (out, rng) = (&mut self.out, &mut self.rng);
+        let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, out, rng };
         let is_notable = !matches!(input, Input::Holds { .. } | Input::Committed { .. });
         let file = job.file_mut(at.file)?;
         let progress = file.progress();
@@ -95,7 +97,7 @@ impl Engine {
             Input::Damaged { blocks, .. } => file.on_damaged(&blocks, s.out),
             Input::Staged { result, .. } => file.on_staged(result, &mut s),
             Input::Published { result, .. } => is_published = file.on_published(result),
-            Input::PeerUp(_) | Input::PeerDown(_) => {}
+            Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } => {}
         }
         if file.progress() > progress {
             job.on_progress();
@@ -105,7 +107,7 @@ impl Engine {
         }
         if is_published && job.is_completing {
             job.publishing = job.publishing.saturating_sub(1);
-            self.settle_completion(at.job);
+            self.settle_completion(now, at.job);
         }
         let job = self.roster.get(at.job)?;
         if is_notable && !job.state().is_final() {
@@ -126,7 +128,7 @@ impl Engine {
             Input::Contacted { fetch, .. } | Input::Received { fetch, .. } | Input::Ended { fetch, .. } => {
                 self.out.owner(*fetch)
             }
-            Input::PeerUp(_) | Input::PeerDown(_) => None,
+            Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } => None,
         }
     }
 }

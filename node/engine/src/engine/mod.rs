@@ -1,8 +1,10 @@
 //! The engine: jobs, inputs, effects. See the crate's page for its four families of methods.
 
+mod conditions;
 mod inputs;
 mod turns;
 
+use crate::file::CacheUse;
 use crate::job::live::Job;
 use crate::job::record::{FileRecord, JobRecord};
 use crate::job::spec::{Finish, JobId, JobSpec};
@@ -12,7 +14,7 @@ use crate::port::{Effect, Notice, Now, Peer};
 use crate::roster::Roster;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Ended jobs that are still shown.
@@ -62,6 +64,8 @@ pub struct Engine {
     turns: Turns,
     out: Outbox,
     notices: VecDeque<Notice>,
+    /// Jobs for which a look is under way.
+    probing: BTreeSet<JobId>,
     rng: SmallRng,
     /// Jobs that were looked at.
     #[cfg(test)]
@@ -80,6 +84,7 @@ impl Engine {
             turns: config.turns,
             out: Outbox::default(),
             notices: VecDeque::new(),
+            probing: BTreeSet::new(),
             rng: SmallRng::seed_from_u64(config.seed),
             #[cfg(test)]
             looks: 0,
@@ -151,9 +156,15 @@ impl Engine {
         if job.apply(JobEvent::Resume)? {
             job.set_failure(None);
             job.attempts = 0;
-            job.retry_at = None;
+            job.wake();
+            job.cache_use = CacheUse::Allowed;
             job.no_progress_since = None;
-            self.persist(id);
+            job.hindered_since = None;
+            if job.is_delivery_owed {
+                self.begin_completion(id);
+            } else {
+                self.persist(id);
+            }
         }
         self.run(now);
         Ok(())
@@ -164,7 +175,8 @@ impl Engine {
         let job = self.roster.get_mut(id).ok_or(CommandError::NoSuchJob)?;
         if job.apply(JobEvent::Suspend)? {
             job.is_completing = false;
-            job.retry_at = None;
+            job.is_delivery_owed = false;
+            job.wake();
             job.pause_files(&mut self.out);
             self.persist(id);
         }
@@ -177,6 +189,7 @@ impl Engine {
         let job = self.roster.get_mut(id).ok_or(CommandError::NoSuchJob)?;
         job.apply(JobEvent::Cancel)?;
         job.is_completing = false;
+        job.is_delivery_owed = false;
         for file in job.files_mut() {
             file.discard(&mut self.out);
         }
@@ -193,8 +206,18 @@ impl Engine {
         if job.is_completing {
             return Ok(());
         }
+        self.begin_completion(id);
+        self.settle_completion(now, id);
+        self.run(now);
+        Ok(())
+    }
+
+    /// Makes visible what is staged, and drops the rest.
+    fn begin_completion(&mut self, id: JobId) {
+        let Some(job) = self.roster.get_mut(id) else { return };
         job.is_completing = true;
-        job.retry_at = None;
+        job.is_delivery_owed = false;
+        job.wake();
         job.set_failure(None);
         // Written down first: after a crash in the middle the rest is delivered too, and a file that is visible already is
         // known for what it is.
@@ -202,9 +225,6 @@ impl Engine {
         if let Some(job) = self.roster.get_mut(id) {
             job.publish_files(&mut self.out);
         }
-        self.settle_completion(id);
-        self.run(now);
-        Ok(())
     }
 
     // --- outputs

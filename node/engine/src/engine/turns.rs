@@ -1,7 +1,7 @@
 //! Turns: who runs, what ends a turn, and what becomes of a job then.
 
 use super::{ENDED_KEPT, Engine, Turns};
-use crate::file::Surroundings;
+use crate::file::{CacheUse, Surroundings};
 use crate::job::live::Job;
 use crate::job::spec::{Finish, JobId};
 use crate::job::state::{JobEvent, JobState};
@@ -33,10 +33,7 @@ impl Engine {
         while let Some((at, id)) = self.roster.next_to_wake()
             && at <= now.mono
         {
-            if let Some(job) = self.roster.get_mut(id) {
-                job.retry_at = None;
-            }
-            self.transit(id, JobEvent::Retry);
+            self.rouse(now, id);
         }
         loop {
             // Whoever waited for what another job was fetching looks again; every round ends some fetch or job.
@@ -78,11 +75,13 @@ impl Engine {
             self.looks += 1;
         }
         let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
-        let settling_until = self.settling_until;
-        let mut s = Surroundings { now: now.mono, peers, settling_until, out: &mut self.out, rng: &mut self.rng };
+        let (settling_until, cache_use) = (self.settling_until, job.cache_use);
+        let (out, rng) = (&mut self.out, &mut self.rng);
+        let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, out, rng };
         job.advance_files(&mut s);
-        if let Some(failure) = job.stopper().cloned() {
-            self.stop(now, id, failure);
+        if let Some((file, failure)) = job.stopper() {
+            let failure = failure.clone();
+            self.stop(now, id, file, failure);
             return;
         }
         let is_whole = job.is_whole();
@@ -100,11 +99,16 @@ impl Engine {
         }
     }
 
-    fn stop(&mut self, now: Now, id: JobId, failure: Failure) {
+    fn stop(&mut self, now: Now, id: JobId, file: u32, failure: Failure) {
         let Some(job) = self.roster.get_mut(id) else { return };
         let patience = job.spec().patience;
+        job.cache_use = CacheUse::Allowed;
         job.count_fault();
         job.pause_files(&mut self.out);
+        if failure.class.is_condition() {
+            self.hinder(now, id, file, failure, JobEvent::Falter);
+            return;
+        }
         let since = *job.no_progress_since.get_or_insert(now.mono);
         let is_given_up = now.mono.saturating_sub(since) >= retry::no_progress_timeout(patience);
         let event = if is_given_up || job.is_hopeless(failure.class) { JobEvent::Fail } else { JobEvent::Falter };
@@ -118,13 +122,20 @@ impl Engine {
     }
 
     /// Ends the job when its completion was asked for and every staged file is visible.
-    pub(super) fn settle_completion(&mut self, id: JobId) {
+    pub(super) fn settle_completion(&mut self, now: Now, id: JobId) {
         let Some(job) = self.roster.get_mut(id) else { return };
         if !job.is_completing || job.publishing > 0 {
             return;
         }
         job.is_completing = false;
-        if let Some(failure) = job.files().iter().find_map(|file| file.failure()).cloned() {
+        let failed = job.files().iter().zip(0..).find_map(|(file, at)| Some((at, file.failure()?.clone())));
+        if let Some((file, failure)) = failed {
+            if failure.class.is_condition() {
+                job.is_delivery_owed = true;
+                job.attempts = job.attempts.saturating_add(1);
+                self.hinder(now, id, file, failure, JobEvent::DeliveryFaltered);
+                return;
+            }
             // What is visible stays visible; the job stays until the destination is mended.
             job.set_failure(Some(failure));
             let event = if job.state() == JobState::Transferred { JobEvent::DeliveryFailed } else { JobEvent::Suspend };
@@ -148,7 +159,7 @@ impl Engine {
     }
 
     /// Events that the engine itself raises fit the state by construction; one that does not is dropped, not obeyed.
-    fn transit(&mut self, id: JobId, event: JobEvent) {
+    pub(super) fn transit(&mut self, id: JobId, event: JobEvent) {
         if let Some(job) = self.roster.get_mut(id)
             && job.apply(event).is_ok()
         {

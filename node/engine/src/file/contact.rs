@@ -1,14 +1,20 @@
 //! The first questions: what is held here, what the origin has, and under which version it is opened.
 
 use super::moving::bytes_of;
-use super::{FIRST_RANGE, File, PartUse, Phase, SourceBytes, Surroundings};
+use super::{CacheUse, FIRST_RANGE, File, PartUse, Phase, SourceBytes, Surroundings};
 use crate::planner::{Planner, Source};
 use crate::port::{ContactMethod, Contacted, Effect, Failure, FailureClass, FetchId, FetchOutcome};
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::{BlockSet, Entity, Geometry};
 
+/// Why a file goes past a cache that has room for it.
+const CACHE_FAILS: &str = "the disk of the cache stands in the way";
+
 impl File {
     pub(super) fn contact(&mut self, is_held: bool, s: &mut Surroundings<'_>) {
+        if s.cache_use == CacheUse::PassedBy {
+            self.pass_cache_by(CACHE_FAILS);
+        }
         let may_have_peers = self.peer_use.fetch && (!s.peers.is_empty() || s.now < s.settling_until);
         let method = if self.wants_whole {
             ContactMethod::Whole
@@ -28,7 +34,7 @@ impl File {
     pub(super) fn open(&mut self, fetch: FetchId, facts: Box<Contacted>, s: &mut Surroundings<'_>) -> bool {
         let is_holdable = facts.length.is_some_and(|length| Geometry::new(length).is_some())
             && facts.storable
-            && !self.is_uncacheable;
+            && self.uncacheable.is_none();
         let (Some(validator), Some(length), true) = (facts.validator.clone(), facts.length, is_holdable) else {
             if self.part_use.is_some() {
                 self.phase = Phase::Contacted { fetch, facts };
@@ -78,11 +84,8 @@ impl File {
         self.streamed = 0;
         self.furthest_before_stream = self.furthest;
         if is_whole_body {
-            self.origin_reason = Some(if self.is_uncacheable {
-                "the file does not fit into the cache"
-            } else {
-                "the origin names no version that can be shared or resumed"
-            });
+            let no_version = "the origin names no version that can be shared or resumed";
+            self.origin_reason = Some(self.uncacheable.unwrap_or(no_version));
             s.out.push(Effect::Stream { fetch, file: self.at, digests: self.digests.clone() });
             self.part_use = Some(PartUse::Stream(fetch));
             self.phase = Phase::Streaming { fetch };
@@ -157,14 +160,15 @@ impl File {
                     s.out.drop_fetch(fetch);
                 }
                 self.forget_entity();
-                if failure.code == "cache-too-small" {
-                    // The store has no place for it: past the store, as content without a version would go.
-                    self.is_uncacheable = true;
-                    self.wants_whole = true;
-                    self.phase = Phase::Prepared { is_held: false };
-                } else {
-                    self.fail(failure);
+                // The store has no place for it: past the store, as content without a version would go. Not for want of
+                // descriptors, which come back.
+                match (failure.code.as_str(), failure.class) {
+                    ("cache-too-small", _) => self.pass_cache_by("the file does not fit into the cache"),
+                    ("too-many-open-files", _) => return self.fail(failure),
+                    (_, FailureClass::Disk) => self.pass_cache_by(CACHE_FAILS),
+                    _ => return self.fail(failure),
                 }
+                self.phase = Phase::Prepared { is_held: false };
                 return;
             }
         };
@@ -201,6 +205,11 @@ impl File {
                 s.out.drop_fetch(fetch);
             }
         }
+    }
+
+    fn pass_cache_by(&mut self, reason: &'static str) {
+        self.uncacheable = Some(reason);
+        self.wants_whole = true;
     }
 
     /// The body that went straight beside the destination broke off.

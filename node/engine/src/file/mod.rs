@@ -32,6 +32,15 @@ const MISMATCHES_ALLOWED: u32 = 1;
 /// Stagings of one file in one turn that found stored blocks damaged before the disk is taken for failing.
 const DAMAGES_ALLOWED: u32 = 3;
 
+/// What a turn may do with the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheUse {
+    /// Bytes go through it.
+    Allowed,
+    /// Its disk has been in the way for too long: bytes go straight beside the destination.
+    PassedBy,
+}
+
 /// What surrounds a file when it is advanced.
 pub struct Surroundings<'a> {
     /// Monotonic now.
@@ -40,6 +49,8 @@ pub struct Surroundings<'a> {
     pub peers: &'a [Peer],
     /// Until when discovery may still bring the first peers.
     pub settling_until: Duration,
+    /// What this turn may do with the cache.
+    pub cache_use: CacheUse,
     /// Where effects go.
     pub out: &'a mut Outbox,
     /// Seeded randomness.
@@ -145,14 +156,15 @@ pub struct File {
     is_first_contact_done: bool,
     is_head_refused: bool,
     wants_whole: bool,
-    is_uncacheable: bool,
+    /// Why the file goes past the cache in this turn, if it does.
+    uncacheable: Option<&'static str>,
     changes: u32,
     mismatches: u32,
     damages: u32,
     origin_failures: u32,
     origin_wait: Duration,
-    /// Why the origin was given up in this turn while peers went on.
-    origin_fault: Option<Failure>,
+    /// Why the origin was given up in this turn while peers went on; then, how far the file was, and since when it is.
+    origin_fault: Option<(Failure, u64, Duration)>,
     failure: Option<Failure>,
 }
 
@@ -196,7 +208,7 @@ impl File {
             is_first_contact_done: false,
             is_head_refused: false,
             wants_whole: false,
-            is_uncacheable: false,
+            uncacheable: None,
             changes: 0,
             mismatches: 0,
             damages: 0,

@@ -2,7 +2,7 @@
 
 use super::{CHANGES_ALLOWED, File, Phase, SourceBytes, Surroundings};
 use crate::outbox::Outbox;
-use crate::planner::{Order, Source};
+use crate::planner::{Order, Planner, Source};
 use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, Peer, PeerFault};
 use crate::retry;
 use eddy_content::{BlockSet, EntityId, Geometry};
@@ -11,6 +11,9 @@ use std::time::Duration;
 
 /// Changes of version after which HEAD is no longer believed: where servers disagree, the one that gives the bytes is right.
 const CHANGES_BY_HEAD: u32 = 1;
+
+/// How long peers may bring no block, after the origin was given up, before the file waits for its next turn.
+const PEERS_WITHOUT_PROGRESS: Duration = Duration::from_secs(60);
 
 impl File {
     /// Lets the planner work; true when the phase has changed.
@@ -40,13 +43,22 @@ impl File {
         for order in planner.plan(s.now, peers, &elsewhere, s.rng) {
             self.carry_out(order, s);
         }
-        // The origin was given up and no peer brings anything any more.
-        if self.planner.as_ref().is_some_and(|planner| !planner.has_flights())
-            && let Some(failure) = self.origin_fault.take()
-        {
+        if let Some(failure) = self.lonely_fault(s.now) {
             self.fail(failure);
         }
         false
+    }
+
+    /// Why the origin was given up, when peers bring nothing any more: none is asked, or whoever is asked only trickles.
+    fn lonely_fault(&mut self, now: Duration) -> Option<Failure> {
+        let has_flights = self.planner.as_ref().is_none_or(Planner::has_flights);
+        let progress = self.progress;
+        let (_, furthest, since) = self.origin_fault.as_mut()?;
+        if progress > *furthest {
+            (*furthest, *since) = (progress, now);
+        }
+        let is_hopeless = now.saturating_sub(*since) >= PEERS_WITHOUT_PROGRESS;
+        if is_hopeless || !has_flights { self.origin_fault.take().map(|(failure, ..)| failure) } else { None }
     }
 
     fn carry_out(&mut self, order: Order, s: &mut Surroundings<'_>) {
@@ -194,9 +206,9 @@ impl File {
 
     pub(super) fn on_origin_failure(&mut self, now: Duration, failure: Failure, otherwise: Phase, rng: &mut SmallRng) {
         self.origin_failures += 1;
-        let is_fatal = matches!(failure.class, FailureClass::Fatal | FailureClass::Disk);
+        let is_fatal = failure.class == FailureClass::Fatal || failure.class.is_condition();
         let is_given_up = match failure.class {
-            FailureClass::Fatal | FailureClass::Disk => true,
+            FailureClass::Fatal | FailureClass::Disk | FailureClass::Destination => true,
             FailureClass::Unreachable => !self.is_first_contact_done && self.origin_failures >= 2,
             // An origin that names a pause is obeyed by the job's own timer.
             FailureClass::Transient => failure.retry_after.is_some(),
@@ -206,7 +218,7 @@ impl File {
             self.phase = otherwise;
         } else if !is_fatal && self.planner.as_ref().is_some_and(|planner| planner.has_peer_flights()) {
             // Peers go on without it; what they do not have decides later.
-            self.origin_fault = Some(failure);
+            self.origin_fault = Some((failure, self.progress, now));
             self.phase = otherwise;
         } else {
             self.fail(failure);

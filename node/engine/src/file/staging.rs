@@ -161,8 +161,7 @@ impl File {
             self.bytes = SourceBytes { cache: held, ..SourceBytes::default() };
             self.streamed = 0;
             // The next turn may find room in the cache.
-            self.wants_whole &= !self.is_uncacheable;
-            self.is_uncacheable = false;
+            self.wants_whole &= self.uncacheable.take().is_none();
         }
     }
 

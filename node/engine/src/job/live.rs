@@ -1,9 +1,10 @@
 //! A live job: its record, its files, and the timers that belong to it.
 
+use super::condition::Condition;
 use super::record::{FileRecord, JobRecord};
 use super::spec::{JobId, JobSpec, Patience, PeerUse};
 use super::state::{IllegalTransition, JobEvent, JobState};
-use crate::file::{File, SourceBytes, Surroundings};
+use crate::file::{CacheUse, File, SourceBytes, Surroundings};
 use crate::meter::Meter;
 use crate::outbox::Outbox;
 use crate::port::{Failure, FailureClass, FileRef};
@@ -38,12 +39,20 @@ pub struct Job {
     pub(crate) retry_at: Option<Duration>,
     /// Since when nothing has moved though it was tried.
     pub(crate) no_progress_since: Option<Duration>,
+    /// The condition of this machine that a job that falters waits for.
+    pub(crate) condition: Option<Condition>,
+    /// Since when such conditions have kept it from moving.
+    pub(crate) hindered_since: Option<Duration>,
+    /// What this turn may do with the cache.
+    pub(crate) cache_use: CacheUse,
     /// Steps forward so far: see [`Job::on_progress`].
     progress: u64,
     /// Steps that had been made when the turn began.
     progress_at_turn: u64,
     /// Whether the owner has asked for completion, which waits for the files to become visible.
     pub(crate) is_completing: bool,
+    /// Whether completion was asked for and waits for a condition to end.
+    pub(crate) is_delivery_owed: bool,
     /// Files of a completion whose answer is awaited.
     pub(crate) publishing: usize,
     /// Files that move now, in order.
@@ -74,9 +83,13 @@ impl Job {
             attempts: 0,
             retry_at: None,
             no_progress_since: None,
+            condition: None,
+            hindered_since: None,
+            cache_use: CacheUse::Allowed,
             progress: 0,
             progress_at_turn: 0,
             is_completing: false,
+            is_delivery_owed: false,
             publishing: 0,
             moving: Vec::new(),
             failed: Vec::new(),
@@ -94,7 +107,7 @@ impl Job {
             created: self.created,
             failure: self.failure.clone(),
             files: self.files.iter().map(File::record).collect(),
-            is_completing: self.is_completing,
+            is_completing: self.is_completing || self.is_delivery_owed,
         }
     }
 
@@ -140,10 +153,22 @@ impl Job {
         self.is_completing
     }
 
-    /// When it will try again by itself, monotonic.
+    /// When it will try again by itself at the latest, monotonic.
     #[must_use]
     pub fn retry_at(&self) -> Option<Duration> {
         self.retry_at
+    }
+
+    /// When it wants to be woken: to try again, or to look after what it waits for.
+    pub(crate) fn wakes_at(&self) -> Option<Duration> {
+        let look = self.condition.and_then(|condition| condition.look_at);
+        self.retry_at.into_iter().chain(look).min()
+    }
+
+    /// Forgets what it has waited for.
+    pub(crate) fn wake(&mut self) {
+        self.retry_at = None;
+        self.condition = None;
     }
 
     /// Bytes so far, by source.
@@ -183,6 +208,7 @@ impl Job {
     pub(crate) fn on_progress(&mut self) {
         self.progress += 1;
         self.no_progress_since = None;
+        self.hindered_since = None;
     }
 
     /// The turn begins.
@@ -260,12 +286,12 @@ impl Job {
     }
 
     /// What ends the turn now: a fault that no other file can pass by, or any when no file can move.
-    pub(crate) fn stopper(&self) -> Option<&Failure> {
-        let failures = self.failed.iter().filter_map(|index| self.files[*index as usize].failure());
-        let worst = failures.min_by_key(|failure| (failure.class != FailureClass::Fatal, failure.retry_after))?;
-        let is_whole_job = match worst.class {
-            FailureClass::Fatal | FailureClass::Disk => true,
-            FailureClass::Unreachable => self.is_hopeless(worst.class),
+    pub(crate) fn stopper(&self) -> Option<(u32, &Failure)> {
+        let failures = self.failed.iter().filter_map(|index| Some((*index, self.files[*index as usize].failure()?)));
+        let worst = failures.min_by_key(|(_, failure)| (failure.class != FailureClass::Fatal, failure.retry_after))?;
+        let is_whole_job = match worst.1.class {
+            FailureClass::Fatal | FailureClass::Disk | FailureClass::Destination => true,
+            FailureClass::Unreachable => self.is_hopeless(worst.1.class),
             FailureClass::Transient => false,
         };
         (is_whole_job || self.moving.is_empty()).then_some(worst)
@@ -277,7 +303,7 @@ impl Job {
             FailureClass::Fatal => true,
             // Whoever watches wants to know at once that nothing will come.
             FailureClass::Unreachable => self.spec.patience == Patience::Watching && self.progress == 0,
-            FailureClass::Transient | FailureClass::Disk => false,
+            FailureClass::Transient | FailureClass::Disk | FailureClass::Destination => false,
         }
     }
 

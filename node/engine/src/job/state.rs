@@ -58,6 +58,8 @@ pub enum JobEvent {
     FilesAdded,
     /// The delivery of some file failed; the job stays until that is mended.
     DeliveryFailed,
+    /// The delivery of some file failed for a reason that may pass; it is tried again.
+    DeliveryFaltered,
 }
 
 /// The event does not fit the state.
@@ -93,6 +95,8 @@ impl JobState {
             (_, E::Cancel) => Some(S::Cancelled),
             (_, E::Complete) => Some(S::Acknowledged),
             (S::Transferred, E::DeliveryFailed) => Some(S::Transferred),
+            // Whatever it was doing, its owner wanted it delivered.
+            (_, E::DeliveryFaltered) => Some(S::TransientError),
             (S::Suspended | S::TransientError | S::Error, E::Resume) => Some(S::Queued),
             // Resuming what already runs, or is done, changes nothing.
             (S::Queued | S::Connecting | S::Transferring | S::Transferred, E::Resume) => Some(self),
@@ -131,7 +135,7 @@ impl JobState {
 
 impl JobEvent {
     /// Every event, for the matrix.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Resume,
         Self::Suspend,
         Self::Complete,
@@ -145,6 +149,7 @@ impl JobEvent {
         Self::Retry,
         Self::FilesAdded,
         Self::DeliveryFailed,
+        Self::DeliveryFaltered,
     ];
 }
 
@@ -180,6 +185,7 @@ impl fmt::Display for JobEvent {
             Self::Retry => "be retried",
             Self::FilesAdded => "take more files",
             Self::DeliveryFailed => "fail its delivery",
+            Self::DeliveryFaltered => "falter in its delivery",
         })
     }
 }

@@ -177,7 +177,7 @@ impl Planner {
         if let Source::Peer(peer) = flight.source
             && let Some(neighbour) = self.neighbours.get_mut(&peer)
         {
-            neighbour.busy_since = None;
+            neighbour.on_bytes();
         }
     }
 

@@ -13,6 +13,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 const ASK_DOUBLINGS: u32 = 5;
 /// A peer that has too much to do is left alone for this long.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
+/// Doublings of that for one that stays busy: else a few busy peers, asked in turn, would keep a block from the origin for ever.
+const BUSY_DOUBLINGS: u32 = 7;
 /// What a busy peer holds is kept for it for this long; then the origin may be asked.
 pub(super) const BUSY_PATIENCE: Duration = Duration::from_secs(1);
 /// Stalls of one peer after which this file no longer uses it for a while.
@@ -29,6 +31,8 @@ pub(super) struct Neighbour {
     stalls: u32,
     barred_until: Option<Duration>,
     pub(super) busy_since: Option<Duration>,
+    /// Requests in a row that it was too busy for.
+    busy_answers: u32,
     /// Answers in a row that named no block.
     empty_answers: u32,
 }
@@ -74,7 +78,8 @@ impl Neighbour {
         match fault {
             PeerFault::Busy => {
                 self.busy_since.get_or_insert(now);
-                self.leave_alone_until(now + BUSY_PAUSE);
+                self.leave_alone_until(now + BUSY_PAUSE * (1 << self.busy_answers.min(BUSY_DOUBLINGS)));
+                self.busy_answers = self.busy_answers.saturating_add(1);
             }
             PeerFault::Lied => self.bar(now),
             // Says that it has the blocks and then does not give them: whatever the reason, not for ever.
@@ -86,6 +91,12 @@ impl Neighbour {
                 }
             }
         }
+    }
+
+    /// It gave bytes.
+    pub(super) fn on_bytes(&mut self) {
+        self.busy_since = None;
+        self.busy_answers = 0;
     }
 
     /// It said what it holds.

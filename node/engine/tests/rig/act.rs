@@ -6,7 +6,7 @@ use super::{Event, Origins, Rig};
 use eddy_content::{BlockSet, Entity, Geometry, Root};
 use eddy_engine::job::record::FileRecord;
 use eddy_engine::port::{FetchId, StagedFile};
-use eddy_engine::{Effect, Failure, FileRef, Input};
+use eddy_engine::{Effect, Failure, FailureClass, FileRef, Input};
 use std::time::Duration;
 
 impl Rig {
@@ -15,7 +15,8 @@ impl Rig {
             Effect::Persist(row) => drop(self.rows.insert(row.id, *row)),
             Effect::Erase(id) => drop(self.rows.remove(&id)),
             Effect::Prepare { file } => {
-                let result = match take(&mut self.disk.refusing) {
+                let standing = self.disk.standing.clone();
+                let result = match standing.or_else(|| take(&mut self.disk.refusing)) {
                     Some(failure) => Err(failure),
                     None => Ok(self
                         .store
@@ -24,6 +25,14 @@ impl Rig {
                         .any(|stored| stored.entity.url.as_str() == self.url_of(file) && !stored.held.is_empty())),
                 };
                 self.later(Duration::from_millis(1), Event::Input(Input::Prepared { file, result }));
+            }
+            Effect::Probe { file, class } => {
+                let (at, standing) = match class {
+                    FailureClass::Disk => (2, self.store.standing.clone()),
+                    _ => (1, self.disk.standing.clone()),
+                };
+                let result = standing.map_or(Ok(()), Err);
+                self.later(Duration::from_millis(at), Event::Input(Input::Probed { job: file.job, result }));
             }
             Effect::Contact { fetch, file, method, .. } => {
                 self.live.insert(fetch, live(file, Origins::Origin));
@@ -122,7 +131,8 @@ impl Rig {
             Event::Tick(fetch) => self.tick(fetch),
             Event::Open(file, id) => {
                 self.opening.remove(&file);
-                let result = match take(&mut self.store.refusing) {
+                let standing = self.store.standing.clone();
+                let result = match standing.or_else(|| take(&mut self.store.refusing)) {
                     Some(failure) => Err(failure),
                     None => {
                         self.open.insert(file, id);
@@ -133,7 +143,9 @@ impl Rig {
             }
             Event::Stage(file) => self.stage(file),
             Event::Publish(file) => {
-                let result = if self.disk.failing_publishings > 0 {
+                let result = if let Some(standing) = self.disk.standing.clone() {
+                    Err(standing)
+                } else if self.disk.failing_publishings > 0 {
                     self.disk.failing_publishings -= 1;
                     Err(Failure::fatal("destination-exists", "the file exists"))
                 } else if let Some(version) = self.disk.parts.remove(&file) {
@@ -146,6 +158,9 @@ impl Rig {
                 };
                 self.input(Input::Published { file, result });
             }
+            Event::Weather { store, destination } => {
+                (self.store.standing, self.disk.standing) = (store, destination);
+            }
             Event::Change(url) => self.origins.get_mut(&url).expect("an origin").change(),
             Event::Down(peer) => {
                 self.peers.remove(&peer);
@@ -156,7 +171,8 @@ impl Rig {
 
     fn stage(&mut self, file: FileRef) {
         self.part_users.remove(&file);
-        if let Some(failure) = take(&mut self.disk.failing_stagings) {
+        let standing = self.disk.standing.clone();
+        if let Some(failure) = standing.or_else(|| take(&mut self.disk.failing_stagings)) {
             return self.input(Input::Staged { file, result: Err(failure) });
         }
         let Some(id) = self.staged_entity(file) else {

@@ -165,7 +165,7 @@ impl Rig {
             return self.stream_on(fetch, &live, is_over, is_cut.is_some());
         }
         if is_commit_due && !self.commit(fetch, &mut live) {
-            return self.end(fetch, FetchOutcome::Failed(disk()));
+            return self.end(fetch, FetchOutcome::Failed(self.store.standing.clone().unwrap_or_else(disk)));
         }
         match is_cut {
             Some((_, true)) => self.end(fetch, FetchOutcome::Failed(Failure::transient("connection-lost", "broken"))),
@@ -193,6 +193,9 @@ impl Rig {
     pub(super) fn commit(&mut self, fetch: FetchId, live: &mut Live) -> bool {
         let Some(entity) = live.entity else { return true };
         let Some(stored) = self.store.entities.get_mut(&entity) else { return true };
+        if self.store.standing.is_some() {
+            return false;
+        }
         if self.store.failing_commits > 0 {
             self.store.failing_commits -= 1;
             return false;

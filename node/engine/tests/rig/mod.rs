@@ -14,8 +14,8 @@ use eddy_content::{EntityId, ResourceUrl};
 use eddy_engine::engine::{EngineConfig, Turns};
 use eddy_engine::port::{ContactMethod, FetchId};
 use eddy_engine::{
-    Effect, Engine, FileRef, FileSpec, Finish, Input, JobId, JobRecord, JobSpec, JobState, Notice, Now, Patience, Peer,
-    PeerUse, Priority,
+    Effect, Engine, Failure, FileRef, FileSpec, Finish, Input, JobId, JobRecord, JobSpec, JobState, Notice, Now,
+    Patience, Peer, PeerUse, Priority,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -38,6 +38,11 @@ pub enum Event {
     Stage(FileRef),
     Publish(FileRef),
     Change(String),
+    /// What stands in the way of the store, and of destinations.
+    Weather {
+        store: Option<Failure>,
+        destination: Option<Failure>,
+    },
     Down(Peer),
 }
 
@@ -160,7 +165,7 @@ impl Rig {
     /// Kills the node and starts it again from what is durable.
     pub fn crash(&mut self) {
         self.engine = engine(self.seed ^ self.sequence, Duration::ZERO);
-        self.queue.retain(|_, event| matches!(event, Event::Change(_)));
+        self.queue.retain(|_, event| matches!(event, Event::Change(_) | Event::Weather { .. }));
         self.live.clear();
         self.open.clear();
         self.opening.clear();
@@ -344,6 +349,7 @@ pub fn name(effect: &Effect) -> &'static str {
         Effect::Persist(_) => "persist",
         Effect::Erase(_) => "erase",
         Effect::Prepare { .. } => "prepare",
+        Effect::Probe { .. } => "probe",
         Effect::Contact { .. } => "contact",
         Effect::Open { .. } => "open",
         Effect::Ask { .. } => "ask",

@@ -86,6 +86,10 @@ pub fn disk() -> Failure {
     Failure { class: FailureClass::Disk, ..Failure::fatal("disk-full", "no space") }
 }
 
+pub fn destination(code: &str) -> Failure {
+    Failure { class: FailureClass::Destination, ..Failure::fatal(code, "at the destination") }
+}
+
 pub fn unavailable(retry_after: Option<Duration>) -> Failure {
     Failure { retry_after, ..Failure::transient("http-server", "503") }
 }
@@ -163,6 +167,8 @@ pub struct Store {
     pub entities: BTreeMap<EntityId, Stored>,
     /// So many of the next openings are refused so.
     pub refusing: Option<(u32, Failure)>,
+    /// What stands in the way for as long as it is set: of openings and commits.
+    pub standing: Option<Failure>,
     /// So many of the next commits fail.
     pub failing_commits: u32,
     /// So many of the next stagings find the first block damaged.
@@ -178,6 +184,8 @@ pub struct Disk {
     pub parts: BTreeMap<FileRef, u32>,
     /// The version of each visible file.
     pub visible: BTreeMap<FileRef, u32>,
+    /// What stands in the way for as long as it is set: of preparations, stagings and publishings.
+    pub standing: Option<Failure>,
     /// So many of the next preparations are refused so.
     pub refusing: Option<(u32, Failure)>,
     /// So many of the next stagings fail so.
