@@ -42,7 +42,7 @@ impl DiskFault {
     /// What the error means.
     #[must_use]
     pub fn kind(&self) -> FaultKind {
-        kind_of(&self.source)
+        FaultKind::of(&self.source)
     }
 
     /// Whether the condition may pass without anybody repairing anything, so that a retry is worth it.
@@ -52,17 +52,20 @@ impl DiskFault {
     }
 }
 
-/// The meaning of an I/O error.
-fn kind_of(error: &io::Error) -> FaultKind {
-    use rustix::io::Errno;
-    match Errno::from_io_error(error) {
-        // A file size limit (RLIMIT_FSIZE) is a kind of quota, too.
-        Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => FaultKind::Full,
-        Some(Errno::MFILE | Errno::NFILE) => FaultKind::TooManyFiles,
-        Some(Errno::ROFS) => FaultKind::ReadOnly,
-        Some(Errno::ACCESS | Errno::PERM) => FaultKind::Denied,
-        Some(Errno::IO | Errno::NXIO | Errno::NODEV) => FaultKind::Medium,
-        _ => FaultKind::Other,
+impl FaultKind {
+    /// The meaning of an I/O error.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Self {
+        use rustix::io::Errno;
+        match Errno::from_io_error(error) {
+            // A file size limit (RLIMIT_FSIZE) is a kind of quota, too.
+            Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => Self::Full,
+            Some(Errno::MFILE | Errno::NFILE) => Self::TooManyFiles,
+            Some(Errno::ROFS) => Self::ReadOnly,
+            Some(Errno::ACCESS | Errno::PERM) => Self::Denied,
+            Some(Errno::IO | Errno::NXIO | Errno::NODEV) => Self::Medium,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -85,7 +88,7 @@ impl IndexFault {
     #[must_use]
     pub fn kind(&self) -> FaultKind {
         match &*self.source {
-            redb::Error::Io(error) => kind_of(error),
+            redb::Error::Io(error) => FaultKind::of(error),
             redb::Error::Corrupted(_) => FaultKind::Medium,
             _ => FaultKind::Other,
         }

@@ -209,6 +209,11 @@ impl Store {
         self.core.plan_eviction(need)
     }
 
+    /// Commits a change that changes nothing: whether the index can be written, for whoever waits for the disk.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        self.core.committer.commit(vec![Change::Running(true)])
+    }
+
     /// Keeps a job's row; durable when this returns.
     pub fn put_job(&self, id: [u8; 16], row: &[u8]) -> Result<(), StoreError> {
         if row.len() > MAX_JOB_ROW {

@@ -42,16 +42,23 @@ fn is_end(job: &JobView, patience: Patience) -> bool {
         JobState::Acknowledged | JobState::Cancelled | JobState::Error | JobState::Suspended => true,
         // A job that finishes by itself is transferred for a moment only; with an error it waits for a mended destination.
         JobState::Transferred => job.finish == Finish::Manual || job.error.is_some(),
-        // Room is made by people: they are told at once.
-        JobState::TransientError => patience == Patience::OnceBegun && (job.done() == 0 || waits_for_room(job)),
+        // Room is made by people, and rights are given by them: they are told at once.
+        JobState::TransientError => patience == Patience::OnceBegun && (job.done() == 0 || waits_for_disk(job)),
         JobState::Queued | JobState::Connecting | JobState::Transferring => false,
     }
 }
 
-/// Whether only the disk stands in the way: then what was fetched lies in the cache, whatever the job counts as done.
+/// Whether only the disk stands in the way, at the destination or of the cache.
+fn waits_for_disk(job: &JobView) -> bool {
+    let code = job.error.as_ref().and_then(Problem::error_code);
+    let is_right = matches!(code, Some(ErrorCode::DestinationNotWritable | ErrorCode::StoreUnusable));
+    is_right || waits_for_room(job)
+}
+
+/// Whether only room stands in the way: then what was fetched lies in the cache, whatever the job counts as done.
 pub(crate) fn waits_for_room(job: &JobView) -> bool {
     let code = job.error.as_ref().and_then(Problem::error_code);
-    matches!(code, Some(ErrorCode::DiskFull | ErrorCode::DiskFailed))
+    matches!(code, Some(ErrorCode::DiskFull | ErrorCode::DiskFailed | ErrorCode::DiskReadOnly))
 }
 
 /// Writes the outcome of a job, and fails if it is none that was asked for.

@@ -3,12 +3,15 @@
 //! Nothing is visible under the destination's name before it is whole, verified and durable (N2, C-04, R-45). All functions
 //! block; they belong on a blocking thread.
 
-use eddy_cache::{EntityHandle, Mirror, ReadError};
+use crate::condition;
+use crate::transfer::room::{CacheRoom, free_bytes};
+use eddy_cache::{EntityHandle, FaultKind, Mirror, ReadError};
 use eddy_content::digest::{DigestCheck, ExpectedDigest};
 use eddy_content::{BlockSet, Root};
 use eddy_engine::{Failure, FailureClass, FileRef};
 use eddy_wire::catalogue::ErrorCode;
-use rustix::fs::{Access, CWD, RenameFlags};
+use rustix::fs::{Access, CWD, FallocateFlags, Mode, OFlags, RenameFlags, StatVfsMountFlags};
+use rustix::io::Errno;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -24,6 +27,9 @@ const RUN: u32 = 16;
 /// Bytes from which a file is begun before its blocks come; a shorter one is still in the cache when it is copied.
 const SHORTEST_MIRRORED: u64 = 1 << 20;
 
+/// Bytes that a look sets aside and gives back.
+const PROBED: u64 = 64 << 10;
+
 /// Where one file of a job is to stand, and where it stands until it is whole.
 #[derive(Debug, Clone)]
 pub struct Destination {
@@ -37,6 +43,17 @@ pub struct Part {
     destination: Destination,
     mirror: Arc<Mirror>,
     is_kept: bool,
+}
+
+/// What a staged file is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct StageOrder<'a> {
+    /// Digests that the bytes must have.
+    pub digests: &'a [ExpectedDigest],
+    /// The file's time.
+    pub last_modified: Option<i64>,
+    /// The cache, which gives way.
+    pub room: &'a CacheRoom,
 }
 
 /// Why a file could not be staged.
@@ -113,21 +130,66 @@ impl Destination {
             }
             _ => {}
         }
-        rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK).map_err(|e| {
-            refusal(ErrorCode::DestinationNotWritable, format!("cannot write in `{}`: {e}", parent.display()))
-        })
+        rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK)
+            .map_err(|e| self.disk_failure("write", &e.into()))
+    }
+
+    /// Looks whether a condition that stopped the delivery has ended: the room and the mount first, then what a delivery does,
+    /// with a file that never gets a name. `need` bytes are still to be written there.
+    pub fn probe(&self, need: u64, room: &CacheRoom) -> Result<(), Failure> {
+        let parent = self.parent();
+        let place = rustix::fs::statvfs(parent).map_err(|e| self.disk_failure("look at the place of", &e.into()))?;
+        if place.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Err(self.disk_failure("write", &Errno::ROFS.into()));
+        }
+        if place.f_bavail.saturating_mul(place.f_frsize) < need {
+            let _ = room.give_way(parent, need);
+            let free = free_bytes(parent).unwrap_or_default();
+            if free < need {
+                let detail = format!("`{}` needs {need} bytes, {free} are free", self.path.display());
+                return Err(Failure { class: FailureClass::Destination, ..refusal(ErrorCode::DiskFull, detail) });
+            }
+        }
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        match rustix::fs::open(parent, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) if need > 0 => match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, need.min(PROBED)) {
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) | Ok(()) => Ok(()),
+                Err(e) => Err(self.disk_failure("write", &e.into())),
+            },
+            Ok(_) => Ok(()),
+            // Not every file system makes files without a name; then the rights must do.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
+                rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK)
+                    .map_err(|e| self.disk_failure("write", &e.into()))
+            }
+            Err(e) => Err(self.disk_failure("create", &e.into())),
+        }
     }
 
     /// Begins the staged file before the blocks come, so that each is written there as well while it is hot.
     ///
     /// `None` when it is not worth it, or when the place refuses: [`Self::stage`] then copies, and says what the disk says.
-    #[must_use]
-    pub fn mirror(&self, entity: &EntityHandle) -> Option<Part> {
-        if entity.geometry().length() < SHORTEST_MIRRORED || entity.is_complete() {
-            return None;
+    /// An error when the disk has no room for the file and its copy in the cache, and the cache has nothing to lose yet.
+    pub fn mirror(&self, entity: &EntityHandle, room: &CacheRoom) -> Result<Option<Part>, Failure> {
+        let length = entity.geometry().length();
+        if length < SHORTEST_MIRRORED || entity.is_complete() {
+            return Ok(None);
         }
-        let part = self.begin(entity);
-        part.inspect_err(|failure| tracing::debug!(detail = %failure.detail, "no file beside the destination yet")).ok()
+        let is_full = |failure: &Failure| failure.code == code(ErrorCode::DiskFull);
+        let refused = match self.begin(entity) {
+            Err(failure) if is_full(&failure) && room.give_way(self.parent(), length) => self.begin(entity),
+            other => other,
+        };
+        match refused {
+            Ok(part) => Ok(Some(part)),
+            Err(failure) if is_full(&failure) && room.is_beside(self.parent()) && entity.held().is_empty() => {
+                Err(failure)
+            }
+            Err(failure) => {
+                tracing::debug!(detail = %failure.detail, "no file beside the destination yet");
+                Ok(None)
+            }
+        }
     }
 
     /// Begins the staged file: its room is set aside, nothing is in it.
@@ -146,16 +208,28 @@ impl Destination {
     /// digest is checked.
     ///
     /// What fails leaves nothing behind, as the part goes with it: the bytes are in the store, and a full disk needs the
-    /// room.
-    pub fn stage(
+    /// room. Before that the cache gives way.
+    pub fn stage(&self, entity: &EntityHandle, part: Option<Part>, order: &StageOrder<'_>) -> Result<Root, StageError> {
+        match self.stage_once(entity, part, order) {
+            Err(StageError::Failed(failure))
+                if failure.class == FailureClass::Destination
+                    && failure.code == code(ErrorCode::DiskFull)
+                    && order.room.give_way(self.parent(), entity.geometry().length()) =>
+            {
+                self.stage_once(entity, None, order)
+            }
+            other => other,
+        }
+    }
+
+    fn stage_once(
         &self,
         entity: &EntityHandle,
         part: Option<Part>,
-        digests: &[ExpectedDigest],
-        last_modified: Option<i64>,
+        &StageOrder { digests, last_modified, room }: &StageOrder<'_>,
     ) -> Result<Root, StageError> {
         let part = part.filter(Part::is_in_place).map_or_else(|| self.begin(entity), Ok)?;
-        let check = self.complete(entity, &part.mirror, DigestCheck::beside_root(digests))?;
+        let check = self.complete(entity, &part.mirror, DigestCheck::beside_root(digests), room)?;
         let root =
             entity.root().ok_or_else(|| Failure::transient(code(ErrorCode::BlockCorrupt), "the store lost a block"))?;
         check.verify_with_root(root).map_err(|e| refusal(ErrorCode::DigestMismatch, e.to_string()))?;
@@ -170,6 +244,7 @@ impl Destination {
         entity: &EntityHandle,
         mirror: &Mirror,
         mut check: DigestCheck,
+        room: &CacheRoom,
     ) -> Result<DigestCheck, StageError> {
         let (geometry, there) = (entity.geometry(), entity.mirrored(mirror));
         let mut reader = entity.reader();
@@ -180,7 +255,7 @@ impl Destination {
                 continue;
             }
             let place = geometry.bytes_of(blocks.clone());
-            let bytes = reader.read(blocks).map_err(|e| self.read_failure(e))?;
+            let bytes = reader.read(blocks).map_err(|e| read_failure(&e, room))?;
             check.update(bytes);
             for run in missing.runs() {
                 let run = geometry.bytes_of(run);
@@ -238,34 +313,31 @@ impl Destination {
         std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.is_file() && found.len() == length)
     }
 
-    fn parent(&self) -> &Path {
+    /// The directory of the destination.
+    #[must_use]
+    pub fn parent(&self) -> &Path {
         match self.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("/"),
         }
     }
 
-    fn read_failure(&self, error: ReadError) -> StageError {
-        match error {
-            ReadError::Corrupt { block } => StageError::Damaged(BlockSet::from_run(block..block + 1)),
-            other => StageError::Failed(Failure::transient(code(ErrorCode::DiskFailed), other.to_string())),
-        }
-    }
-
     /// What an I/O error at the destination means for the job.
     pub fn disk_failure(&self, verb: &str, error: &io::Error) -> Failure {
         let detail = format!("cannot {verb} the file for `{}`: {error}", self.path.display());
-        let (class, code) = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                (FailureClass::Disk, ErrorCode::DiskFull)
-            }
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                (FailureClass::Fatal, ErrorCode::DestinationNotWritable)
-            }
-            io::ErrorKind::NotFound => (FailureClass::Fatal, ErrorCode::DestinationNoParent),
-            _ => (FailureClass::Disk, ErrorCode::DiskFailed),
-        };
-        Failure { class, ..refusal(code, detail) }
+        if error.kind() == io::ErrorKind::NotFound {
+            return refusal(ErrorCode::DestinationNoParent, detail);
+        }
+        let row = condition::at_destination(FaultKind::of(error));
+        Failure { class: FailureClass::Destination, ..refusal(row, detail) }
+    }
+}
+
+fn read_failure(error: &ReadError, room: &CacheRoom) -> StageError {
+    match (error, condition::of_read(error)) {
+        (ReadError::Corrupt { block }, _) => StageError::Damaged(BlockSet::from_run(*block..*block + 1)),
+        (_, Some(kind)) => StageError::Failed(condition::of_cache(kind, &room.directory, error)),
+        (_, None) => StageError::Failed(Failure::transient(code(ErrorCode::BlockCorrupt), error.to_string())),
     }
 }
 

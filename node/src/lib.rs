@@ -9,6 +9,7 @@
 //! | [`group`] | who is a peer: the group secret and the certificates derived from it |
 //! | [`origin`] | HTTP to the origin |
 //! | [`peer`] | QUIC to the members of the group, serving and asking |
+//! | [`condition`] | which errors of the disk stop a job, and what the user is told |
 //! | [`transfer`] | a fetch: from a body, through the hash, into the store |
 //! | [`deliver`] | from the store to the user's destination |
 //! | [`neighbourhood`] | discovery and peers together |
@@ -17,6 +18,7 @@
 //! | [`face`] | the node as its API sees it |
 //! | [`node`] | starts and stops all of it |
 
+pub mod condition;
 pub mod config;
 pub mod control;
 pub mod deliver;

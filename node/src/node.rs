@@ -2,7 +2,7 @@
 
 use crate::config::{ConfigError, Network, NodeConfig, RunsAs};
 use crate::control::{self, BindError, ControlListener};
-use crate::driver::{self, DriverHandle, DriverParts};
+use crate::driver::{self, DriverHandle, DriverParts, Durability};
 use crate::face::NodeFace;
 use crate::group::{Group, GroupError};
 use crate::identity::{Identity, IdentityError};
@@ -112,6 +112,7 @@ impl Node {
         let listener = ControlListener::bind(&config.socket)?;
         let settings = config.settings.clone();
         let store_config = settings.store(&config.home)?;
+        let directory = store_config.directory.clone();
         let store = blocking(move || Store::open(store_config)).await?;
         let records = jobs(&store).await?;
         let origin = Origin::new(settings.origin())?;
@@ -136,6 +137,11 @@ impl Node {
                 Duration::ZERO
             },
             network: config.network,
+            directory,
+            durability: match config.runs_as {
+                RunsAs::Daemon => Durability::Required,
+                RunsAs::Inside => Durability::Wished,
+            },
         };
         let (driver, inputs, driving) = driver::start(parts, records, shutdown.clone());
         if let Some(neighbourhood) = &mut neighbourhood {

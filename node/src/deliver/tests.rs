@@ -5,6 +5,7 @@ use eddy_cache::{Account, NewEntity, Privacy, Quota, Reserve, Source, Store, Sto
 use eddy_content::digest::DigestAlgorithm;
 use eddy_content::{BLOCK_SIZE, Entity, ResourceUrl, Validator};
 use eddy_engine::JobId;
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use tempfile::TempDir;
@@ -17,6 +18,7 @@ const ORIGIN: Source = Source::Origin { https: true };
 struct Place {
     directory: TempDir,
     destination: Destination,
+    store: OnceCell<Store>,
 }
 
 impl Place {
@@ -24,7 +26,7 @@ impl Place {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("image");
         let file = FileRef { job: JobId([3; 16]), file: 0 };
-        Self { destination: Destination::new(file, &path.to_string_lossy()), directory }
+        Self { destination: Destination::new(file, &path.to_string_lossy()), directory, store: OnceCell::new() }
     }
 
     fn entity(&self) -> EntityHandle {
@@ -42,7 +44,28 @@ impl Place {
             last_modified: None,
             digests: Vec::new(),
         };
-        Store::open(config).expect("opens").begin(new).expect("admitted")
+        let store = self.store.get_or_init(|| Store::open(config).expect("opens"));
+        store.begin(new).expect("admitted")
+    }
+
+    fn room(&self) -> CacheRoom {
+        let store = self.store.get().expect("opened by an entity").clone();
+        CacheRoom { store, directory: self.directory.path().join("store") }
+    }
+
+    fn mirror(&self, entity: &EntityHandle) -> Option<Part> {
+        self.destination.mirror(entity, &self.room()).expect("no full disk")
+    }
+
+    fn stage(
+        &self,
+        destination: &Destination,
+        entity: &EntityHandle,
+        part: Option<Part>,
+        digests: &[ExpectedDigest],
+        last_modified: Option<i64>,
+    ) -> Result<Root, StageError> {
+        destination.stage(entity, part, &StageOrder { digests, last_modified, room: &self.room() })
     }
 
     fn staged(&self) -> Vec<u8> {
@@ -71,13 +94,13 @@ fn write(entity: &EntityHandle, part: Option<&Part>, blocks: Range<u32>) {
 fn a_file_that_was_mirrored_wholly_is_staged_without_being_read_again() {
     let place = Place::new();
     let entity = place.entity();
-    let part = place.destination.mirror(&entity).expect("a part");
+    let part = place.mirror(&entity).expect("a part");
     write(&entity, Some(&part), 0..BLOCKS);
     // Rot that a read would meet: proof that none happens.
     let data = find(&place.directory.path().join("store/entities"), ".data");
     let file = OpenOptions::new().write(true).open(data).expect("the data");
     file.write_all_at(b"rot", 5).expect("written");
-    let root = place.destination.stage(&entity, Some(part), &[], Some(86_400)).expect("staged");
+    let root = place.stage(&place.destination, &entity, Some(part), &[], Some(86_400)).expect("staged");
     assert!(place.staged() == content());
     assert_eq!(root, Root(*blake3::hash(&content()).as_bytes()));
     let modified = std::fs::metadata(place.destination.part()).expect("there").modified().expect("a time");
@@ -96,7 +119,7 @@ fn find(directory: &Path, suffix: &str) -> PathBuf {
 fn what_was_held_before_a_restart_is_copied_and_the_rest_is_not() {
     let place = Place::new();
     let before = place.entity();
-    let part = place.destination.mirror(&before).expect("a part");
+    let part = place.mirror(&before).expect("a part");
     write(&before, Some(&part), 0..13);
     // Killed: nobody cleans up, and what the part has is no longer known.
     std::mem::forget(part);
@@ -104,11 +127,11 @@ fn what_was_held_before_a_restart_is_copied_and_the_rest_is_not() {
     std::fs::write(place.destination.part(), b"whatever a power cut left").expect("written");
 
     let after = place.entity();
-    let part = place.destination.mirror(&after).expect("a part");
+    let part = place.mirror(&after).expect("a part");
     write(&after, Some(&part), 13..30);
     write(&after, None, 30..BLOCKS);
     assert_eq!(after.mirrored(&part.mirror), BlockSet::from_run(13..30));
-    place.destination.stage(&after, Some(part), &[], None).expect("staged");
+    place.stage(&place.destination, &after, Some(part), &[], None).expect("staged");
     assert!(place.staged() == content());
 }
 
@@ -116,10 +139,10 @@ fn what_was_held_before_a_restart_is_copied_and_the_rest_is_not() {
 fn every_digest_is_checked_over_a_mirrored_file_too() {
     let place = Place::new();
     let entity = place.entity();
-    let part = place.destination.mirror(&entity).expect("a part");
+    let part = place.mirror(&entity).expect("a part");
     write(&entity, Some(&part), 0..BLOCKS);
     let wrong = ExpectedDigest { algorithm: DigestAlgorithm::Sha256, value: vec![0; 32] };
-    let refused = place.destination.stage(&entity, Some(part), &[wrong], None).expect_err("another digest");
+    let refused = place.stage(&place.destination, &entity, Some(part), &[wrong], None).expect_err("another digest");
     let StageError::Failed(failure) = refused else { panic!("{refused:?}") };
     assert_eq!(failure.code, "digest-mismatch");
     assert!(!place.destination.part().exists(), "what is not as promised does not lie about");
@@ -129,11 +152,11 @@ fn every_digest_is_checked_over_a_mirrored_file_too() {
 fn a_part_that_somebody_replaced_is_made_anew() {
     let place = Place::new();
     let entity = place.entity();
-    let part = place.destination.mirror(&entity).expect("a part");
+    let part = place.mirror(&entity).expect("a part");
     write(&entity, Some(&part), 0..BLOCKS);
     std::fs::remove_file(place.destination.part()).expect("removed");
     std::fs::write(place.destination.part(), b"a stranger's").expect("written");
-    place.destination.stage(&entity, Some(part), &[], None).expect("staged");
+    place.stage(&place.destination, &entity, Some(part), &[], None).expect("staged");
     assert!(place.staged() == content());
 }
 
@@ -141,8 +164,8 @@ fn a_part_that_somebody_replaced_is_made_anew() {
 fn a_part_that_is_let_go_takes_its_own_file_away_and_no_other() {
     let place = Place::new();
     let entity = place.entity();
-    let first = place.destination.mirror(&entity).expect("a part");
-    let second = place.destination.mirror(&entity).expect("a part in place of the first");
+    let first = place.mirror(&entity).expect("a part");
+    let second = place.mirror(&entity).expect("a part in place of the first");
     drop(first);
     assert!(place.destination.part().exists(), "it is the second's now");
     drop(second);
@@ -154,14 +177,14 @@ fn without_a_part_everything_is_copied_and_the_place_says_what_is_wrong_with_it(
     let place = Place::new();
     let entity = place.entity();
     let nowhere = Destination::new(FileRef { job: JobId([3; 16]), file: 0 }, "/proc/nowhere/image");
-    assert!(nowhere.mirror(&entity).is_none());
+    assert!(nowhere.mirror(&entity, &place.room()).expect("no full disk").is_none());
     write(&entity, None, 0..BLOCKS);
-    assert!(place.destination.mirror(&entity).is_none(), "no block is still to come");
-    let refused = nowhere.stage(&entity, None, &[], None).expect_err("no such place");
+    assert!(place.mirror(&entity).is_none(), "no block is still to come");
+    let refused = place.stage(&nowhere, &entity, None, &[], None).expect_err("no such place");
     assert!(
         matches!(refused, StageError::Failed(ref failure) if failure.code == "destination-no-parent"),
         "{refused:?}"
     );
-    place.destination.stage(&entity, None, &[], None).expect("staged");
+    place.stage(&place.destination, &entity, None, &[], None).expect("staged");
     assert!(place.staged() == content());
 }

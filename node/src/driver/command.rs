@@ -1,7 +1,7 @@
 //! What others may ask of the driver.
 
 use eddy_engine::engine::CommandError;
-use eddy_engine::{JobId, JobSpec};
+use eddy_engine::{Failure, JobId, JobSpec};
 use eddy_wire::api::JobView;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -28,14 +28,14 @@ pub struct Start {
 }
 
 /// Why the driver did not do it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The engine refused.
     #[error(transparent)]
     Command(CommandError),
     /// The job could not be written down, so it was not made (promise 7).
-    #[error("the job cannot be written down")]
-    NotDurable,
+    #[error("the job cannot be written down: {}", .0.detail)]
+    NotDurable(Box<Failure>),
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,

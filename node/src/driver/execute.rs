@@ -1,23 +1,25 @@
 //! Carries the engine's effects out: in order, and the durable ones before anything that follows.
 
 use super::DriverParts;
-use crate::deliver::{Destination, StageError};
+use super::account::{Delivery, Owed, settle_account};
+use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::origin::{Opened, Origin, OriginBody, OriginError, OriginRequest, Span};
 use crate::peer::Peers;
 use crate::transfer::open::OpenEntity;
 use crate::transfer::origin::{OriginFetch, userinfo};
 use crate::transfer::peer::PeerFetch;
 use crate::transfer::progress::Progress;
+use crate::transfer::room::CacheRoom;
+use crate::transfer::stream::StreamOrder;
 use crate::transfer::{self, failure};
-use eddy_cache::{
-    Account, AdmitError, Balance, Delivered, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Source, Store,
-};
+use eddy_cache::{Account, Delivered, EntityHandle, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Store};
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::{Asked, Representation};
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::port::{ContactMethod, Contacted, FetchOutcome, StagedFile};
-use eddy_engine::{Effect, Engine, Failure, FetchId, FileRef, FileSpec, Input, JobId, JobRecord};
-use std::collections::{HashMap, HashSet};
+use eddy_engine::{Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Input, JobId};
+use eddy_wire::catalogue::ErrorCode;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -35,7 +37,7 @@ const DISTRUST_PAUSE: Duration = Duration::from_millis(50);
 /// What is to become of a parked body.
 enum Parked {
     Pump { open: OpenEntity, blocks: Range<u32> },
-    Stream { destination: Destination, digests: Vec<ExpectedDigest> },
+    Stream { destination: Destination, digests: Vec<ExpectedDigest>, room: CacheRoom },
 }
 
 /// A fetch into an open entity.
@@ -51,7 +53,8 @@ pub(super) struct OpenedFile {
 }
 
 pub(super) struct Executor {
-    store: Store,
+    pub(super) store: Store,
+    pub(super) room: CacheRoom,
     origin: Origin,
     peers: Option<Peers>,
     inputs: mpsc::Sender<Input>,
@@ -61,8 +64,10 @@ pub(super) struct Executor {
     open: HashMap<FileRef, OpenEntity>,
     fetches: HashMap<FetchId, CancellationToken>,
     parked: HashMap<FetchId, oneshot::Sender<Parked>>,
-    /// Jobs whose newest state is not on the disk.
-    unsaved: HashSet<JobId>,
+    /// Jobs whose newest state is not on the disk, and why.
+    pub(super) unsaved: HashMap<JobId, Failure>,
+    /// Deliveries that are not in the ledger.
+    pub(super) owed: Owed,
 }
 
 impl Executor {
@@ -73,15 +78,11 @@ impl Executor {
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
-        let DriverParts { store, origin, peers, .. } = parts;
+        let DriverParts { store, directory, origin, peers, .. } = parts;
+        let room = CacheRoom { store: store.clone(), directory };
         let (open, fetches, parked) = (HashMap::new(), HashMap::new(), HashMap::new());
-        let unsaved = HashSet::new();
-        Self { store, origin, peers, inputs, opened, tasks, shutdown, open, fetches, parked, unsaved }
-    }
-
-    /// Whether the job's newest state is not on the disk.
-    pub(super) fn is_unsaved(&self, job: JobId) -> bool {
-        self.unsaved.contains(&job)
+        let (unsaved, owed) = (HashMap::new(), Owed::default());
+        Self { store, room, origin, peers, inputs, opened, tasks, shutdown, open, fetches, parked, unsaved, owed }
     }
 
     /// Ends every fetch and lets every entity go.
@@ -105,12 +106,9 @@ impl Executor {
     pub(super) async fn execute(&mut self, engine: &Engine, effect: Effect) {
         match effect {
             Effect::Persist(record) => self.persist(*record).await,
-            Effect::Erase(job) => {
-                let store = self.store.clone();
-                self.durable(job, "forget", move || store.remove_job(job.0).map(|_| ()).map_err(|e| e.to_string()))
-                    .await;
-            }
+            Effect::Erase(job) => self.erase(job).await,
             Effect::Prepare { file } => self.prepare(engine, file),
+            Effect::Probe { file, class } => self.probe(engine, file, class),
             Effect::Contact { fetch, file, url, credentials, method } => {
                 let mut request = OriginRequest::new(url, asked(method));
                 request.credentials = userinfo(credentials);
@@ -130,7 +128,7 @@ impl Executor {
             }
             Effect::Stream { fetch, file, digests } => {
                 if let (Some(parked), Some(destination)) = (self.parked.remove(&fetch), destination(engine, file)) {
-                    let _ = parked.send(Parked::Stream { destination, digests });
+                    let _ = parked.send(Parked::Stream { destination, digests, room: self.room.clone() });
                 }
             }
             Effect::FetchOrigin { fetch, file, credentials, blocks, ranges } => {
@@ -163,32 +161,23 @@ impl Executor {
         }
     }
 
-    async fn persist(&mut self, record: JobRecord) {
-        let store = self.store.clone();
-        let job = record.id;
-        let row = match postcard::to_stdvec(&record) {
-            Ok(row) => row,
-            Err(error) => {
-                tracing::error!(%job, %error, "a job cannot be written down");
-                self.unsaved.insert(job);
-                return;
-            }
+    /// Looks whether what stopped a file's job still stands in its way.
+    fn probe(&self, engine: &Engine, file: FileRef, class: FailureClass) {
+        let job = file.job;
+        let Some(destination) = destination(engine, file) else {
+            self.answer(move || Input::Probed { job, result: Ok(()) });
+            return;
         };
-        self.durable(job, "write down", move || store.put_job(job.0, &row).map_err(|e| e.to_string())).await;
-    }
-
-    /// Does something durable before the next effect. A disk that fails is said loudly; the job goes on in memory, and the
-    /// next change tries again.
-    async fn durable(&mut self, job: JobId, what: &str, work: impl FnOnce() -> Result<(), String> + Send + 'static) {
-        match tokio::task::spawn_blocking(work).await {
-            Ok(Ok(())) => {
-                self.unsaved.remove(&job);
-                return;
-            }
-            Ok(Err(error)) => tracing::error!(%job, %error, "cannot {what} the job"),
-            Err(_) => tracing::error!(%job, "the thread that should {what} the job died"),
-        }
-        self.unsaved.insert(job);
+        let wanted = engine.job(job).and_then(|job| job.files().get(file.file as usize));
+        let need = wanted.filter(|file| !file.is_staged()).and_then(|file| file.length()).unwrap_or_default();
+        let room = self.room.clone();
+        self.answer(move || {
+            let result = match class {
+                FailureClass::Destination => destination.probe(need, &room),
+                _ => room.probe(),
+            };
+            Input::Probed { job, result }
+        });
     }
 
     /// What the account has used is of no use any more.
@@ -254,10 +243,9 @@ impl Executor {
                     let outcome = transfer::origin::pump(body, span, &open, blocks, &mut progress, &cancel).await;
                     let _ = inputs.send(Input::Ended { fetch, outcome }).await;
                 }
-                Parked::Stream { destination, digests } => {
-                    let stream =
-                        transfer::stream::stream(body, destination, digests, last_modified, &mut progress, &cancel);
-                    let input = match stream.await {
+                Parked::Stream { destination, digests, room } => {
+                    let order = StreamOrder { destination, digests, last_modified, room };
+                    let input = match transfer::stream::stream(body, order, &mut progress, &cancel).await {
                         Ok(staged) => Input::Staged { file, result: Ok(staged) },
                         Err(outcome) => Input::Ended { fetch, outcome },
                     };
@@ -268,19 +256,18 @@ impl Executor {
     }
 
     fn open_entity(&self, file: FileRef, new: NewEntity, destination: Option<Destination>) {
-        let (store, opened, inputs, tasks) =
-            (self.store.clone(), self.opened.clone(), self.inputs.clone(), self.tasks.clone());
+        let (room, opened, inputs, tasks) =
+            (self.room.clone(), self.opened.clone(), self.inputs.clone(), self.tasks.clone());
         let last_modified = new.last_modified;
         self.tasks.spawn(async move {
-            let begin = move || {
-                let entity = store.begin(new)?;
-                let part = destination.and_then(|destination| destination.mirror(&entity));
-                Ok::<_, AdmitError>((entity, part))
-            };
-            let begun = tokio::task::spawn_blocking(begin).await;
+            let admitting = room.clone();
+            let begun = tokio::task::spawn_blocking(move || admit(&admitting, new, destination.as_ref())).await;
             let result = match begun {
-                Ok(Ok(entity)) => Ok(OpenEntity::start(file, entity, last_modified, inputs, &tasks)),
-                Ok(Err(error)) => Err(failure::of_admission(&error)),
+                Ok(Ok(entity)) => Ok(OpenEntity::start((file, room), entity, last_modified, inputs, &tasks)),
+                Ok(Err(failure)) => {
+                    tracing::warn!(detail = %failure.detail, "the cache does not take the file in");
+                    Err(failure)
+                }
                 Err(_) => Err(Failure::fatal("internal", "opening the entity died")),
             };
             let _ = opened.send(OpenedFile { file, result }).await;
@@ -328,7 +315,8 @@ impl Executor {
         };
         let store = self.store.clone();
         self.answer(move || {
-            let staged = destination.stage(&open.entity, open.take_part(), &digests, open.last_modified);
+            let order = StageOrder { digests: &digests, last_modified: open.last_modified, room: &open.room };
+            let staged = destination.stage(&open.entity, open.take_part(), &order);
             match staged {
                 Ok(root) => {
                     let length = open.entity.geometry().length();
@@ -348,14 +336,18 @@ impl Executor {
         let (Some(spec), Some(destination)) = (spec(engine, file), destination(engine, file)) else { return };
         let Some(done) = job.files().get(file.file as usize) else { return };
         let (overwrite, length, bytes) = (spec.overwrite, done.length().unwrap_or_default(), done.bytes());
-        let delivered = Delivered { origin: bytes.origin, peers: bytes.peers, cache: bytes.cache };
-        let (https, name) = (spec.url.is_https(), spec.url.redacted());
-        let account = Account { job: file.job.0, file: file.file };
-        let store = self.store.clone();
+        let delivery = Delivery {
+            account: Account { job: file.job.0, file: file.file },
+            name: spec.url.redacted(),
+            https: spec.url.is_https(),
+            length,
+            bytes: Delivered { origin: bytes.origin, peers: bytes.peers, cache: bytes.cache },
+        };
+        let (store, owed) = (self.store.clone(), self.owed.clone());
         self.answer(move || {
             let result = destination.publish(overwrite, length);
             if result.is_ok() {
-                record_delivery(&store, account, &name, https, length, delivered);
+                owed.record(&store, delivery);
             }
             Input::Published { file, result }
         });
@@ -379,35 +371,23 @@ impl Executor {
     }
 }
 
-/// The account of a file that is whole. What it used beyond the file's length was of an older version, or rotted.
-fn settle_account(store: &Store, account: Account, length: u64) -> Balance {
-    let balance = store.balance(account).unwrap_or_default();
-    if balance.origin.used + balance.peers.used <= length {
-        return balance;
-    }
-    match store.record(&[LedgerEntry::Outdated { account, except: length }]) {
-        Ok(()) => store.balance(account).unwrap_or(balance),
-        Err(_) => balance,
-    }
-}
-
-/// Writes the delivery into the ledger, once: after a crash a file may be published a second time.
-fn record_delivery(store: &Store, account: Account, name: &str, https: bool, length: u64, delivered: Delivered) {
-    let balance = store.balance(account).unwrap_or_default();
-    if balance.delivered.total() > 0 || length == 0 {
-        return;
-    }
-    let mut entries = Vec::new();
-    // A streamed body never passed through the store; it is accounted for as a whole.
-    let has_streamed = balance.origin.used + balance.peers.used == 0 && delivered.origin > 0;
-    if has_streamed {
-        entries.push(LedgerEntry::Streamed { account, source: Source::Origin { https }, bytes: length });
-    }
-    entries.push(LedgerEntry::Delivered { account, bytes: delivered });
-    let recorded = store.name_account(account, name).and_then(|()| store.record(&entries));
-    if let Err(error) = recorded {
-        tracing::error!(%error, "a delivery is missing in the ledger");
-    }
+/// Lets an entity in, with the file that will be the user's beside it: where the disk has no room for both, the cache goes
+/// without.
+fn admit(
+    room: &CacheRoom,
+    new: NewEntity,
+    destination: Option<&Destination>,
+) -> Result<(EntityHandle, Option<Part>), Failure> {
+    let entity = room.store.begin(new).map_err(|error| failure::of_admission(&error, &room.directory))?;
+    let Some(destination) = destination else { return Ok((entity, None)) };
+    destination.mirror(&entity, room).map(|part| (entity.clone(), part)).map_err(|failure| {
+        let id = entity.id();
+        drop(entity);
+        // Another job may have it open; then it stays.
+        let _ = room.store.remove(&id);
+        let detail = format!("the disk has no room for the file and its copy in the cache: {}", failure.detail);
+        Failure { class: FailureClass::Disk, ..refusal(ErrorCode::CacheTooSmall, detail) }
+    })
 }
 
 /// Why something that needs the file's entity cannot be done.

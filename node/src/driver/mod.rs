@@ -8,9 +8,13 @@
 //! |---|---|
 //! | [`command`] | what others may ask of the driver |
 //! | [`execute`] | carries effects out |
+//! | [`durable`] | writes jobs down, again later when the disk refuses |
+//! | [`account`] | what the ledger knows of a file that is whole |
 //! | [`view`] | the engine's jobs as the API shows them |
 
+mod account;
 pub mod command;
+mod durable;
 mod execute;
 mod view;
 
@@ -25,6 +29,7 @@ use eddy_engine::{Engine, EngineConfig, Input, JobId, JobRecord, JobSpec, Notice
 use eddy_wire::api::JobView;
 use execute::Executor;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -41,10 +46,26 @@ const BATCH: usize = 64;
 /// How long tasks may take to end when the node stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// How often it is tried to write down again what could not be.
+const SAVE_AGAIN: Duration = Duration::from_secs(5);
+
+/// Whether a job that cannot be written down may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// No: whoever made it may go away and count on it (promise 7).
+    Required,
+    /// Yes: who made it waits for it, in this very process.
+    Wished,
+}
+
 /// What a driver drives with.
 pub struct DriverParts {
     /// The store.
     pub store: Store,
+    /// Where it lies.
+    pub directory: PathBuf,
+    /// Whether a job that cannot be written down may run.
+    pub durability: Durability,
     /// The way to origins.
     pub origin: Origin,
     /// The peers, in a group.
@@ -67,6 +88,7 @@ pub fn start(
     let (commands, command_queue) = mpsc::channel(COMMANDS);
     let (opened, opened_queue) = mpsc::channel(INPUTS);
     let tasks = TaskTracker::new();
+    let durability = parts.durability;
     let mut seed = [0; 8];
     rand::fill(&mut seed);
     let settling_until = if parts.peers.is_some() { parts.settling } else { Duration::ZERO };
@@ -81,6 +103,7 @@ pub fn start(
         opened: opened_queue,
         watchers: HashMap::new(),
         started: Instant::now(),
+        durability,
         tasks,
         shutdown,
     };
@@ -96,6 +119,7 @@ struct Driver {
     opened: mpsc::Receiver<execute::OpenedFile>,
     watchers: HashMap<JobId, watch::Sender<JobView>>,
     started: Instant,
+    durability: Durability,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -116,6 +140,7 @@ impl Driver {
     async fn step(&mut self) -> bool {
         let now = self.now();
         let timer = self.engine.poll_timeout(now).map(|at| at.saturating_sub(now.mono));
+        let save = self.executor.has_unsaved().then_some(SAVE_AGAIN);
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => return false,
@@ -126,6 +151,8 @@ impl Driver {
             Some(input) = self.inputs.recv() => self.on_inputs(input),
             Some(command) = self.commands.recv() => self.on_command(command).await,
             () = sleep(timer) => self.engine.handle_timeout(self.now()),
+            // While inputs come without a pause, jobs change, and each change tries as well.
+            () = sleep(save) => self.executor.save_again(&self.engine).await,
         }
         true
     }
@@ -187,10 +214,11 @@ impl Driver {
                 let id = JobId(rand::random());
                 self.engine.create(self.now(), id, spec);
                 self.settle().await;
-                if self.executor.is_unsaved(id) {
+                let unsaved = self.executor.unsaved(id).filter(|_| self.durability == Durability::Required).cloned();
+                if let Some(failure) = unsaved {
                     let _ = self.engine.cancel(self.now(), id);
                     self.settle().await;
-                    return Err(Refusal::NotDurable);
+                    return Err(Refusal::NotDurable(Box::new(failure)));
                 }
                 id
             }

@@ -134,7 +134,10 @@ impl NodeFace {
 
 fn of_refusal(refusal: Refusal) -> Problem {
     match refusal {
-        Refusal::NotDurable => Problem::new(ErrorCode::StoreUnusable, refusal.to_string()),
+        Refusal::NotDurable(failure) => {
+            let row = ErrorCode::parse(&failure.code).unwrap_or(ErrorCode::StoreUnusable);
+            Problem::new(row, format!("the job cannot be written down: {}", failure.detail))
+        }
         Refusal::Stopping => Problem::from(ErrorCode::ShuttingDown),
         Refusal::Command(CommandError::NoSuchJob) => Problem::from(ErrorCode::JobNotFound),
         Refusal::Command(CommandError::NoFiles) => Problem::from(ErrorCode::EmptyJob),

@@ -1,12 +1,14 @@
 //! What went wrong on the way, in the engine's terms: class, row of the catalogue, what happened.
 
 use super::sink::SinkFault;
+use crate::condition;
 use crate::deliver::{code, refusal};
 use crate::origin::{Cause, OriginError, Retry, TlsFault};
 use eddy_cache::{AdmitError, CommitError, WriteError};
 use eddy_engine::port::{FetchOutcome, PeerFault};
 use eddy_engine::{Failure, FailureClass};
 use eddy_wire::catalogue::ErrorCode;
+use std::path::Path;
 
 /// A failed question or body.
 #[must_use]
@@ -46,24 +48,18 @@ fn row_of(cause: &Cause) -> ErrorCode {
 
 /// An entity that the store does not take in.
 #[must_use]
-pub fn of_admission(error: &AdmitError) -> Failure {
-    let (class, row) = match error {
+pub fn of_admission(error: &AdmitError, directory: &Path) -> Failure {
+    match condition::of_admission(error) {
+        Some(kind) => condition::of_cache(kind, directory, error),
         // The engine streams such a file past the cache.
-        AdmitError::TooLarge { .. } | AdmitError::BeyondProtocol { .. } | AdmitError::NoRoom { .. } => {
-            (FailureClass::Disk, ErrorCode::CacheTooSmall)
-        }
-        AdmitError::Disk(disk) if disk.kind() == eddy_cache::FaultKind::Full => {
-            (FailureClass::Disk, ErrorCode::DiskFull)
-        }
-        _ => (FailureClass::Disk, ErrorCode::DiskFailed),
-    };
-    Failure { class, ..refusal(row, error.to_string()) }
+        None => Failure { class: FailureClass::Disk, ..refusal(ErrorCode::CacheTooSmall, error.to_string()) },
+    }
 }
 
 /// Blocks that could not be made durable: they are fetched again when the disk is well (C-08).
 #[must_use]
-pub fn of_commit(error: &CommitError) -> Failure {
-    Failure { class: FailureClass::Disk, ..refusal(ErrorCode::DiskFailed, error.to_string()) }
+pub fn of_commit(error: &CommitError, directory: &Path) -> Failure {
+    condition::of_cache(condition::of_commit(error), directory, error)
 }
 
 /// How a fetch whose writing thread failed has ended.
@@ -71,8 +67,7 @@ pub fn of_commit(error: &CommitError) -> Failure {
 pub fn of_sink(fault: &SinkFault, is_from_peer: bool) -> FetchOutcome {
     match fault {
         SinkFault::Write(WriteError::Disk(disk)) => {
-            let is_full = disk.kind() == eddy_cache::FaultKind::Full;
-            let row = if is_full { ErrorCode::DiskFull } else { ErrorCode::DiskFailed };
+            let row = condition::at_home(disk.kind());
             FetchOutcome::Failed(Failure { class: FailureClass::Disk, ..refusal(row, disk.to_string()) })
         }
         SinkFault::Write(_) if is_from_peer => FetchOutcome::PeerFailed(PeerFault::Lied),

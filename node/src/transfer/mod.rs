@@ -11,6 +11,7 @@
 //! | [`origin`] | the body of an origin into a sink |
 //! | [`peer`] | the verified runs of a peer into a sink |
 //! | [`stream`] | a body that cannot be kept, straight beside the destination |
+//! | [`room`] | the cache gives way to the user's files, and says whether its disk is well |
 //! | [`failure`] | what went wrong, in the engine's terms |
 
 pub mod failure;
@@ -18,5 +19,6 @@ pub mod open;
 pub mod origin;
 pub mod peer;
 pub mod progress;
+pub mod room;
 pub mod sink;
 pub mod stream;

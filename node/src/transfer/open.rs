@@ -3,6 +3,7 @@
 //! Commits of one entity are made by one task: fetches that end together share a commit, and the disk's flush never stalls
 //! a writer.
 
+use super::room::CacheRoom;
 use crate::deliver::Part;
 use eddy_cache::{Account, EntityHandle, Mirror};
 use eddy_content::BlockSet;
@@ -25,6 +26,8 @@ const WAITING: usize = 64;
 pub struct OpenEntity {
     /// The file.
     pub file: FileRef,
+    /// The cache that it lies in.
+    pub room: CacheRoom,
     /// The entity in the store.
     pub entity: EntityHandle,
     /// For the delivered file's time.
@@ -39,7 +42,7 @@ pub struct OpenEntity {
 impl OpenEntity {
     /// Opens a file's entity and starts its committing task, which ends when the last clone is dropped.
     pub fn start(
-        file: FileRef,
+        (file, room): (FileRef, CacheRoom),
         (entity, part): (EntityHandle, Option<Part>),
         last_modified: Option<i64>,
         inputs: mpsc::Sender<Input>,
@@ -50,6 +53,7 @@ impl OpenEntity {
         let written = Arc::new(AtomicU64::new(0));
         let open = Self {
             file,
+            room: room.clone(),
             entity: entity.clone(),
             last_modified,
             part: Arc::new(Mutex::new(part)),
@@ -57,7 +61,7 @@ impl OpenEntity {
             wake: wake.clone(),
             commits,
         };
-        tasks.spawn(commit_loop(file, entity, requests, inputs, written, wake));
+        tasks.spawn(commit_loop((file, room), entity, requests, inputs, written, wake));
         open
     }
 
@@ -97,7 +101,7 @@ impl OpenEntity {
 }
 
 async fn commit_loop(
-    file: FileRef,
+    (file, room): (FileRef, CacheRoom),
     entity: EntityHandle,
     mut requests: mpsc::Receiver<oneshot::Sender<Result<(), Failure>>>,
     inputs: mpsc::Sender<Input>,
@@ -120,22 +124,27 @@ async fn commit_loop(
         if written.swap(0, Ordering::Relaxed) == 0 && waiting.is_empty() {
             continue;
         }
-        let outcome = commit_once(file, &entity, &inputs).await;
+        let outcome = commit_once(file, &room, &entity, &inputs).await;
         for request in waiting.drain(..) {
             // A fetch that was aborted no longer waits.
             let _ = request.send(outcome.clone());
         }
     }
     // The last word: what was written is not thrown away because nobody asked.
-    let _ = commit_once(file, &entity, &inputs).await;
+    let _ = commit_once(file, &room, &entity, &inputs).await;
 }
 
-async fn commit_once(file: FileRef, entity: &EntityHandle, inputs: &mpsc::Sender<Input>) -> Result<(), Failure> {
+async fn commit_once(
+    file: FileRef,
+    room: &CacheRoom,
+    entity: &EntityHandle,
+    inputs: &mpsc::Sender<Input>,
+) -> Result<(), Failure> {
     let committing = entity.clone();
     let outcome = tokio::task::spawn_blocking(move || committing.commit().map(|_| committing.held())).await;
     let held: BlockSet = match outcome {
         Ok(Ok(held)) => held,
-        Ok(Err(error)) => return Err(super::failure::of_commit(&error)),
+        Ok(Err(error)) => return Err(super::failure::of_commit(&error, &room.directory)),
         Err(_) => return Err(Failure::fatal("internal", "the commit of a transfer died")),
     };
     // All held blocks, not only the new ones: another job may be filling the same entity.

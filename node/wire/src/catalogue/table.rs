@@ -197,9 +197,18 @@ catalogue! {
         destination.";
 
     // The destination.
-    DiskFull: "disk-full", Disk, Destination, Useless, 507, Some("0x80070070");
+    DiskFull: "disk-full", Disk, Destination, Helps, 507, Some("0x80070070");
         "the disk is full";
-        "Make room, then give the same command again, or `eddy job resume ID`: nothing is lost.";
+        "Make room: the daemon's job goes on by itself a few seconds later; without a daemon, give the same command again. \
+        Nothing is lost.";
+    DiskReadOnly: "disk-read-only", Disk, Destination, Helps, 507, Some("0x80070013");
+        "the file system is mounted read-only";
+        "If nobody meant it, look at the system's log: the kernel does this to a damaged file system. Mounted read-write \
+        again, the job goes on by itself.";
+    TooManyOpenFiles: "too-many-open-files", Disk, Internal, Helps, 503, Some("0x80070004");
+        "the node has no file descriptor left";
+        "Nothing has to be done: the job goes on by itself when others have ended. If it happens often, raise the limit of \
+        open files (ulimit -n, LimitNOFILE).";
     DestinationExists: "destination-exists", User, Destination, Useless, 409, Some("0x80070050");
         "a file already stands at the destination";
         "Choose another path with -o, or allow it to be replaced with --overwrite.";
@@ -209,15 +218,15 @@ catalogue! {
     DestinationNoParent: "destination-no-parent", User, Destination, Useless, 409, Some("0x80070003");
         "the directory of the destination does not exist";
         "Make it first, or choose another path with -o.";
-    DestinationNotWritable: "destination-not-writable", Disk, Destination, Useless, 403, Some("0x80070005");
+    DestinationNotWritable: "destination-not-writable", Disk, Destination, Helps, 403, Some("0x80070005");
         "the destination cannot be written";
-        "Check the rights on its directory, and that the file system is not read-only.";
+        "Give the node's user the right to write in its directory: the job goes on by itself a few seconds later.";
     DestinationUnsafe: "destination-unsafe", User, Destination, Useless, 403, None;
         "the destination leads through a symbolic link or a special file";
         "Name the real path.";
     DiskFailed: "disk-failed", Disk, Destination, Helps, 500, Some("0x8020000d");
         "the disk failed";
-        "Look at the system's log; if it names the disk, save what is on it.";
+        "Look at the system's log; if it names the disk, save what is on it. The job tries again by itself.";
 
     // The store.
     CacheTooSmall: "cache-too-small", User, Store, Useless, 507, None;
@@ -233,9 +242,9 @@ catalogue! {
     StoreNewer: "store-newer", User, Store, Useless, 409, None;
         "the store was written by a newer eddy";
         "Use that version or a newer one, or another --home.";
-    StoreUnusable: "store-unusable", Disk, Store, Useless, 500, None;
+    StoreUnusable: "store-unusable", Disk, Store, Helps, 500, None;
         "the store cannot be read or written";
-        "Check the rights and the room in its directory; the detail names the file.";
+        "Check the rights and the room in its directory; the detail names the file. Mended, all goes on by itself.";
     BlockCorrupt: "block-corrupt", Disk, Store, Helps, 500, None;
         "a stored block is not what was written";
         "Nothing has to be done: it was set aside and is fetched again. If it happens often, the disk fails.";

@@ -1,0 +1,85 @@
+//! What the ledger knows of a file that is whole, and of its delivery.
+
+use eddy_cache::{Account, Balance, Delivered, LedgerEntry, Source, Store, StoreError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Deliveries that may wait for the ledger.
+const MOST_OWED: usize = 1024;
+
+/// The account of a file that is whole. What it used beyond the file's length was of an older version, or rotted.
+pub(super) fn settle_account(store: &Store, account: Account, length: u64) -> Balance {
+    let balance = store.balance(account).unwrap_or_default();
+    if balance.origin.used + balance.peers.used <= length {
+        return balance;
+    }
+    match store.record(&[LedgerEntry::Outdated { account, except: length }]) {
+        Ok(()) => store.balance(account).unwrap_or(balance),
+        Err(_) => balance,
+    }
+}
+
+/// A file that stands at its destination, as the ledger has to know it.
+pub(super) struct Delivery {
+    pub(super) account: Account,
+    /// For people.
+    pub(super) name: String,
+    pub(super) https: bool,
+    pub(super) length: u64,
+    pub(super) bytes: Delivered,
+}
+
+impl Delivery {
+    /// Writes the delivery into the ledger, once: after a crash a file may be published a second time.
+    pub(super) fn record(&self, store: &Store) -> Result<(), StoreError> {
+        let &Self { account, ref name, https, length, bytes } = self;
+        let balance = store.balance(account)?;
+        if balance.delivered.total() > 0 || length == 0 {
+            return Ok(());
+        }
+        let mut entries = Vec::new();
+        // A streamed body never passed through the store; it is accounted for as a whole.
+        let has_streamed = balance.origin.used + balance.peers.used == 0 && bytes.origin > 0;
+        if has_streamed {
+            entries.push(LedgerEntry::Streamed { account, source: Source::Origin { https }, bytes: length });
+        }
+        entries.push(LedgerEntry::Delivered { account, bytes });
+        store.name_account(account, name).and_then(|()| store.record(&entries))
+    }
+}
+
+/// Deliveries that the ledger could not take, until its disk is well. Should the node end before, their jobs are still there
+/// for the same reason, and are delivered a second time.
+#[derive(Clone, Default)]
+pub(super) struct Owed(Arc<Mutex<Vec<Delivery>>>);
+
+impl Owed {
+    /// Records the delivery, now or later.
+    pub(super) fn record(&self, store: &Store, delivery: Delivery) {
+        if let Err(error) = delivery.record(store) {
+            tracing::error!(%error, url = %delivery.name, "a delivery is not in the ledger yet");
+            let mut owed = self.owed();
+            if owed.len() < MOST_OWED {
+                owed.push(delivery);
+            }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.owed().is_empty()
+    }
+
+    /// Tries again, the newest first; false when the ledger still takes none.
+    pub(super) fn settle(&self, store: &Store) -> bool {
+        loop {
+            let Some(delivery) = self.owed().pop() else { return true };
+            if delivery.record(store).is_err() {
+                self.owed().push(delivery);
+                return false;
+            }
+        }
+    }
+
+    fn owed(&self) -> MutexGuard<'_, Vec<Delivery>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

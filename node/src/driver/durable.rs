@@ -1,0 +1,81 @@
+//! Jobs are written down before anything that follows from them is done, and again later when the disk refused.
+
+use super::execute::Executor;
+use crate::condition;
+use crate::deliver::refusal;
+use eddy_cache::StoreError;
+use eddy_engine::{Engine, Failure, JobId, JobRecord};
+use eddy_wire::catalogue::ErrorCode;
+
+/// Jobs that are written down again in one go.
+const SAVED_AT_ONCE: usize = 16;
+
+impl Executor {
+    /// Why the job's newest state is not on the disk, if it is not.
+    pub(super) fn unsaved(&self, job: JobId) -> Option<&Failure> {
+        self.unsaved.get(&job)
+    }
+
+    /// Whether something waits to be written down again.
+    pub(super) fn has_unsaved(&self) -> bool {
+        !self.unsaved.is_empty() || !self.owed.is_empty()
+    }
+
+    /// Tries again to write down what could not be.
+    pub(super) async fn save_again(&mut self, engine: &Engine) {
+        let (store, owed) = (self.store.clone(), self.owed.clone());
+        if !tokio::task::spawn_blocking(move || owed.settle(&store)).await.unwrap_or(false) {
+            return;
+        }
+        let waiting: Vec<JobId> = self.unsaved.keys().copied().take(SAVED_AT_ONCE).collect();
+        for id in waiting {
+            match engine.job(id).filter(|job| !job.state().is_final()) {
+                Some(job) => self.persist(job.record()).await,
+                None => self.erase(id).await,
+            }
+            if self.unsaved.contains_key(&id) {
+                // The others would meet the same.
+                return;
+            }
+        }
+    }
+
+    pub(super) async fn persist(&mut self, record: JobRecord) {
+        let store = self.store.clone();
+        let job = record.id;
+        let row = match postcard::to_stdvec(&record) {
+            Ok(row) => row,
+            Err(error) => {
+                tracing::error!(%job, %error, "a job cannot be written down");
+                self.unsaved.insert(job, refusal(ErrorCode::Internal, error.to_string()));
+                return;
+            }
+        };
+        self.durable(job, "write down", move || store.put_job(job.0, &row)).await;
+    }
+
+    pub(super) async fn erase(&mut self, job: JobId) {
+        let store = self.store.clone();
+        self.durable(job, "forget", move || store.remove_job(job.0)).await;
+    }
+
+    /// Does something durable before the next effect. A disk that fails is said loudly; the job goes on in memory, and is
+    /// tried again with its next change, or a few seconds later.
+    async fn durable<T: Send + 'static>(
+        &mut self,
+        job: JobId,
+        what: &str,
+        work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    ) {
+        let failure = match tokio::task::spawn_blocking(work).await {
+            Ok(Ok(_)) => {
+                self.unsaved.remove(&job);
+                return;
+            }
+            Ok(Err(error)) => condition::of_cache(condition::of_store(&error), &self.room.directory, &error),
+            Err(_) => refusal(ErrorCode::Internal, "the thread that writes down died"),
+        };
+        tracing::error!(%job, error = %failure.detail, "cannot {what} the job");
+        self.unsaved.insert(job, failure);
+    }
+}
