@@ -1,4 +1,4 @@
-//! The `Cache-Control` directives that forbid storing or sharing (RFC 9111 section 5.2), read tolerantly but never laxly.
+//! The `Cache-Control` directives that forbid something (RFC 9111 section 5.2), read tolerantly but never laxly.
 //!
 //! Names compare in any case, several field lines count as one list, and quoted values hide what stands in them. Where a
 //! value is so malformed that it might have meant a prohibition, it is taken as one (T-35).
@@ -11,9 +11,22 @@ pub(super) struct CacheControl {
     pub(super) no_store: bool,
     pub(super) private: bool,
     pub(super) must_understand: bool,
+    pub(super) no_cache: bool,
+    pub(super) must_revalidate: bool,
+    pub(super) proxy_revalidate: bool,
 }
 
 impl CacheControl {
+    /// Everything forbidden, and nothing that lifts it.
+    const WORST: Self = Self {
+        no_store: true,
+        private: true,
+        must_understand: false,
+        no_cache: true,
+        must_revalidate: true,
+        proxy_revalidate: true,
+    };
+
     pub(super) fn of(headers: &HeaderMap) -> Self {
         let mut found = Self::default();
         for value in headers.get_all(CACHE_CONTROL) {
@@ -31,6 +44,10 @@ impl CacheControl {
                 // `private="field"` restricts one field only (RFC 9111 section 5.2.2.7); taken whole, it errs to the safe side.
                 (_, b"private") => self.private = true,
                 (_, b"must-understand") => self.must_understand = true,
+                // `no-cache="field"` likewise (RFC 9111 section 5.2.2.4).
+                (_, b"no-cache") => self.no_cache = true,
+                (_, b"must-revalidate") => self.must_revalidate = true,
+                (_, b"proxy-revalidate") => self.proxy_revalidate = true,
                 _ => {}
             }
             rest = match first {
@@ -38,7 +55,7 @@ impl CacheControl {
                     Some(after) => after,
                     // An unbalanced quote swallows the rest of the list: assume the worst.
                     None => {
-                        *self = Self { no_store: true, private: true, must_understand: false };
+                        *self = Self::WORST;
                         return;
                     }
                 },
@@ -114,11 +131,19 @@ mod tests {
 
     #[test]
     fn harmless_values_forbid_nothing() {
-        for text in
-            ["", "public", "max-age=60", "no-cache", "x-no-store", "no-storex", "x=\"no-store, private\"", "x=no-store"]
-        {
+        for text in [
+            "",
+            "public",
+            "max-age=60",
+            "x-no-store",
+            "no-storex",
+            "x=\"no-store, private\"",
+            "x=no-store",
+            "x=no-cache",
+        ] {
             assert_eq!(of(&[text]), CacheControl::default(), "{text}");
         }
+        assert_eq!(of(&["no-cache"]), CacheControl { no_cache: true, ..CacheControl::default() });
     }
 
     proptest! {

@@ -14,6 +14,7 @@
 //! | `body` | did it end there? |
 //! | `content_range`, `date`, `cache_control` | the fields' grammars |
 //! | `representation` | what the answer says about the version |
+//! | [`freshness`] | may a stored version be used without asking (RFC 9111 section 4)? |
 //! | `sharing`, `signed_url` | may it be stored, may it be shared (RFC 9111 section 3, T-31 to T-37)? |
 //! | `redirect`, `address` | may this hop be taken, may this address be connected (R-15, T-20)? |
 
@@ -26,6 +27,7 @@ mod fault;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod framing;
+pub mod freshness;
 mod judge;
 #[cfg(test)]
 mod judge_tests;
@@ -43,6 +45,7 @@ pub use body::{BodyEnd, BodyLimit, BodyMeter, Taken, Then};
 pub use content_range::ContentRange;
 pub use fault::{AfterFault, ChangeReason, ProtocolFault};
 pub use framing::{Framing, MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_INTERIM_ANSWERS, MAX_SECONDS_TO_HEAD};
+pub use freshness::Freshness;
 pub use judge::{MAX_CHANGES_PER_JOB, Simpler, Verdict, judge};
 pub use redirect::{Carry, Location, MAX_REDIRECTS, RedirectRefusal, may_carry_credentials, may_follow};
 pub use representation::{Coding, RangeSupport, Representation};
