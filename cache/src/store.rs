@@ -92,7 +92,7 @@ impl Store {
 
     /// Opens the store of a directory on another disk than this machine's: a simulated one, or one that fails to order.
     pub fn open_on(config: StoreConfig, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
-        disk::make_directory(&*disk, &config.directory)?;
+        Files::make_root(&*disk, &config.directory)?;
         let lock = match disk::lock(&*disk, &config.directory.join("lock"))? {
             Lock::Ours(lock) => lock,
             Lock::Theirs(holder) => return Err(OpenError::InUse { directory: config.directory, holder }),

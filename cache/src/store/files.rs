@@ -4,17 +4,20 @@
 
 use crate::direct::BlockFile;
 use crate::disk::{self, Disk};
-use crate::fault::DiskFault;
+use crate::fault::{DiskFault, FaultKind};
 use crate::outboard::{Header, Layout};
 use crate::row::EntityRecord;
 use eddy_content::{EntityId, Geometry};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The directory tree of a store.
 pub(crate) struct Files {
     disk: Arc<dyn Disk>,
     root: PathBuf,
+    /// Directories of files whose names this process has made durable; at most 256.
+    durable: Mutex<HashSet<PathBuf>>,
 }
 
 /// The two files of one entity.
@@ -43,11 +46,27 @@ impl Name {
 
 impl Files {
     pub(crate) fn new(disk: Arc<dyn Disk>, root: &Path) -> Result<Self, DiskFault> {
-        let files = Self { disk, root: root.to_owned() };
+        let files = Self { disk, root: root.to_owned(), durable: Mutex::default() };
         disk::make_directory(&*files.disk, &files.entities())?;
         disk::make_directory(&*files.disk, &files.quarantine())?;
         disk::sync_directory(&*files.disk, root)?;
         Ok(files)
+    }
+
+    /// Makes the directory of a store with its parents, so that a power cut cannot take it away with all that it holds.
+    ///
+    /// A parent that is there may have been made by a process that did not live to make it durable.
+    pub(crate) fn make_root(disk: &dyn Disk, root: &Path) -> Result<(), DiskFault> {
+        disk::make_directory(disk, root)?;
+        for parent in root.ancestors().skip(1) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            match disk::sync_directory(disk, parent) {
+                // What may be searched and not read, or cannot be synced, is not ours, and its owner's to keep.
+                Err(fault) if matches!(fault.kind(), FaultKind::Denied | FaultKind::Other) => {}
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
     /// The disk that they are on.
@@ -104,10 +123,7 @@ impl Files {
         geometry: &Geometry,
     ) -> Result<(BlockFile, BlockFile, Layout), DiskFault> {
         let disk = &*self.disk;
-        if disk::length(disk, &pair.directory)?.is_none() {
-            disk::make_directory(disk, &pair.directory)?;
-            disk::sync_directory(disk, &self.entities())?;
-        }
+        self.make_shard(pair)?;
         let data = disk::create(disk, &pair.data)?;
         disk::preallocate(&*data, &pair.data, geometry.length())?;
         disk::sync_all(&*data, &pair.data)?;
@@ -120,6 +136,22 @@ impl Files {
         disk::sync_directory(disk, &pair.directory)?;
         let data = BlockFile::new(&self.disk, &pair.data, data, geometry.length());
         Ok((data, BlockFile::new(&self.disk, &pair.outboard, outboard, 0), layout))
+    }
+
+    /// Makes the directory that a pair is in. One that is there may have been made by a process that did not live to make
+    /// it durable, so each is made durable once by every process that puts something into it.
+    fn make_shard(&self, pair: &Pair) -> Result<(), DiskFault> {
+        let disk = &*self.disk;
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if disk::length(disk, &pair.directory)?.is_none() {
+            durable.remove(&pair.directory);
+            disk::make_directory(disk, &pair.directory)?;
+        }
+        if !durable.contains(&pair.directory) {
+            disk::sync_directory(disk, &self.entities())?;
+            durable.insert(pair.directory.clone());
+        }
+        Ok(())
     }
 
     /// Opens the files of an entity; `None` when they are not what its row says.
