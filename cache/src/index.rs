@@ -180,6 +180,13 @@ impl Index {
     }
 }
 
+impl Drop for Index {
+    /// Closing is work, too, and on damaged pages redb panics in it.
+    fn drop(&mut self) {
+        self.shut();
+    }
+}
+
 /// Runs redb and turns a panic of its into what it means: it panics on some damaged pages, and damage is an answer
 /// here, not a reason to die (N6). The database is dropped afterwards, so no broken state is seen again.
 fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
