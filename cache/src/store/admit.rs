@@ -31,8 +31,11 @@ impl Core {
         let mut changes = vec![Change::Entity(Box::new(record.clone()), row::name_of(&new.requested_url))];
         changes.extend(self.lookup_change(&record));
         if let Err(error) = self.committer.commit(changes) {
-            // No row refers to the files.
-            let _ = self.files.unlink(&self.files.pair(&id, generation));
+            // Only where the index says that no row refers to the files: the outcome of a commit may be unknown (C-08), and
+            // what nobody claims is cleared away by the next start.
+            if let Ok(None) = self.index.record(&id) {
+                let _ = self.files.unlink(&self.files.pair(&id, generation));
+            }
             return Err(error.into());
         }
         self.used.fetch_add(room::footprint(new.entity.length), Relaxed);
@@ -149,8 +152,9 @@ impl Core {
         let key = self.secret_key(&record);
         self.committer.commit(vec![Change::Forget(Box::new(record), key)])?;
         self.leases().remove(&id);
-        self.used.fetch_sub(bytes, Relaxed);
-        self.entities.fetch_sub(1, Relaxed);
+        // An entity whose admission had an unknown outcome was not counted.
+        let _ = self.used.fetch_update(Relaxed, Relaxed, |used| Some(used.saturating_sub(bytes)));
+        let _ = self.entities.fetch_update(Relaxed, Relaxed, |entities| Some(entities.saturating_sub(1)));
         Ok(RemoveOutcome::Removed { bytes })
     }
 
@@ -199,10 +203,14 @@ impl Core {
         self.secret.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|s| record.entity.lookup_key(s))
     }
 
-    /// The row of the lookup table, for shareable entities of a node that has a group.
+    /// The row of the lookup table, for shareable entities. Where no secret is set (yet), the table is no longer complete
+    /// for the one of its mark.
     fn lookup_change(&self, record: &EntityRecord) -> Option<Change> {
-        let key = self.secret_key(record).filter(|_| record.privacy == Privacy::Shareable)?;
-        Some(Change::Lookup(key, record.id()))
+        match self.secret_key(record) {
+            _ if record.privacy == Privacy::Private => None,
+            Some(key) => Some(Change::Lookup(key, record.id())),
+            None => Some(Change::Fingerprint(None)),
+        }
     }
 
     fn admit(&self) -> MutexGuard<'_, ()> {
