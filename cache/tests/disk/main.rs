@@ -1,0 +1,30 @@
+//! The store on disks that fail: what it promises is held against every cut, refusal, lie and kill.
+//!
+//! | module | question that it answers |
+//! |---|---|
+//! | [`sim`] | what is left on a disk when the power goes? |
+//! | [`meter`] | at which operation does what happen? |
+//! | [`entities`], [`truth`] | what was acknowledged, and does the store still say so? |
+//! | [`world`] | what is done with a store? |
+//! | [`script`], [`sweep`] | what is swept over, and how? |
+//! | [`cuts`] | what if the power goes at the n-th change, and again in recovery? |
+//! | [`refusals`] | what if the n-th operation fails? |
+//! | [`deadly`], [`kills`] | what if the process dies at the n-th operation of a real disk, and again in recovery? |
+//! | [`seeds`] | does any mixture of work, faults and cuts break a promise? |
+
+mod cuts;
+mod deadly;
+mod entities;
+mod kills;
+mod meter;
+mod refusals;
+mod script;
+mod seeds;
+mod sim;
+mod sweep;
+mod truth;
+mod world;
+
+#[allow(dead_code, reason = "the other test program uses the rest of it")]
+#[path = "../store/support.rs"]
+mod support;

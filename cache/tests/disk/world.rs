@@ -1,0 +1,285 @@
+//! A store at work: carries out one step after another, and keeps the truth about it.
+
+use crate::entities::{TAGS, account, entity, geometry, key, length, right_bytes, right_hashes};
+use crate::support::{ORIGIN, PEER};
+use crate::truth::{Promise, Truth, row_of};
+use eddy_cache::disk::Disk;
+use eddy_cache::{
+    AdmitError, Delivered, EntityHandle, LedgerEntry, Quota, ReadError, RemoveOutcome, Reserve, Store, StoreConfig,
+    StoredStatement, Waste, WriteError,
+};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Where the bytes of a write come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    Origin,
+    Peer,
+    /// A peer that sends a wrong byte in the first block.
+    Liar,
+}
+
+/// One thing to do.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    Admit(u64),
+    Write { tag: u64, blocks: Range<u32>, from: From },
+    Statements { tag: u64, count: u32 },
+    Commit(u64),
+    Read { tag: u64, blocks: Range<u32> },
+    LetGo(u64),
+    Remove(u64),
+    Clear,
+    PutJob(u8, u64),
+    RemoveJob(u8),
+    Record(u64),
+    Secret,
+    Ask,
+    Reopen,
+}
+
+/// Why a step was refused.
+pub(crate) type Trouble = Box<dyn Error>;
+
+/// A store, those who use it, and what it has said.
+pub(crate) struct World {
+    disk: Arc<dyn Disk>,
+    config: StoreConfig,
+    store: Option<Store>,
+    handles: BTreeMap<u64, EntityHandle>,
+    pub(crate) truth: Truth,
+}
+
+/// A store in `directory` that may use `quota` bytes.
+pub(crate) fn config(directory: &Path, quota: u64) -> StoreConfig {
+    let directory = PathBuf::from(directory);
+    StoreConfig { directory, quota: Quota::Bytes(quota), reserve: Reserve::Bytes(0) }
+}
+
+impl World {
+    /// A world whose store is not open yet.
+    pub(crate) fn new(disk: Arc<dyn Disk>, config: StoreConfig, truth: Truth) -> Self {
+        Self { disk, config, store: None, handles: BTreeMap::new(), truth }
+    }
+
+    /// Opens the store.
+    pub(crate) fn open(&mut self) -> Result<&Store, Trouble> {
+        if self.store.is_none() {
+            self.store = Some(Store::open_on(self.config.clone(), Arc::clone(&self.disk))?);
+        }
+        self.store.as_ref().ok_or_else(|| "closed".into())
+    }
+
+    /// Opens the store and holds it against the truth.
+    pub(crate) fn open_and_hold(&mut self) {
+        if let Err(error) = self.open() {
+            panic!("the store does not open: {error}");
+        }
+        let Self { store: Some(store), truth, .. } = self else { return };
+        truth.hold(store);
+    }
+
+    /// Closes the store, whoever used it.
+    pub(crate) fn close(&mut self) {
+        self.handles.clear();
+        self.store = None;
+    }
+
+    /// Puts the store onto another disk; it must be closed.
+    pub(crate) fn move_to(&mut self, disk: Arc<dyn Disk>) {
+        assert!(self.store.is_none(), "an open store stays where it is");
+        self.disk = disk;
+    }
+
+    /// Says what may change from here on.
+    pub(crate) fn announce(&mut self, step: &Step) {
+        match step {
+            Step::Admit(tag) | Step::Write { tag, .. } | Step::Statements { tag, .. } | Step::Commit(tag) => {
+                if !self.truth.is_here(*tag) || !self.handles.contains_key(tag) {
+                    self.truth.may_become(*tag, true);
+                    self.announce_evictions(*tag);
+                }
+            }
+            Step::Remove(tag) => self.truth.may_become(*tag, false),
+            Step::Clear => {
+                for tag in 0..TAGS {
+                    self.truth.may_become(tag, false);
+                }
+            }
+            Step::PutJob(job, version) => self.truth.job_may_become(*job, Some(*version)),
+            Step::RemoveJob(job) => self.truth.job_may_become(*job, None),
+            Step::Read { .. } | Step::LetGo(_) | Step::Record(_) | Step::Secret | Step::Ask | Step::Reopen => {}
+        }
+    }
+
+    /// Whatever may have to go for this entity.
+    fn announce_evictions(&mut self, tag: u64) {
+        let need = length(tag) + 32 * 1024;
+        let plan = self.store.as_ref().and_then(|store| store.plan_eviction(need).ok());
+        let plan = plan.filter(|plan| plan.refused.is_none());
+        for other in 0..TAGS {
+            let id = entity(other).entity.id();
+            // Where no plan can be had, a smaller need may still be met by anything.
+            if plan.as_ref().is_none_or(|plan| plan.victims.iter().any(|victim| victim.id == id)) {
+                self.truth.may_become(other, false);
+            }
+        }
+    }
+
+    /// Announces a step and carries it out.
+    pub(crate) fn take(&mut self, step: &Step) -> Result<(), Trouble> {
+        self.announce(step);
+        self.carry_out(step)
+    }
+
+    /// Carries out a step that was announced.
+    pub(crate) fn carry_out(&mut self, step: &Step) -> Result<(), Trouble> {
+        if matches!(step, Step::Reopen) {
+            self.close();
+        }
+        self.open()?;
+        match step {
+            Step::Admit(tag) => self.admit(*tag).map(drop),
+            Step::Write { tag, blocks, from } => self.write(*tag, blocks.clone(), *from),
+            Step::Statements { tag, count } => self.put_statements(*tag, *count),
+            Step::Commit(tag) => self.commit(*tag),
+            Step::Read { tag, blocks } => self.read(*tag, blocks.clone()),
+            Step::LetGo(tag) => {
+                self.handles.remove(tag);
+                Ok(())
+            }
+            Step::Remove(tag) => self.remove(*tag),
+            Step::Clear => self.clear(),
+            Step::PutJob(job, version) => {
+                self.store()?.put_job([*job; 16], &row_of(*job, *version))?;
+                self.truth.job_became(*job, Some(*version));
+                Ok(())
+            }
+            Step::RemoveJob(job) => {
+                self.store()?.remove_job([*job; 16])?;
+                self.truth.job_became(*job, None);
+                Ok(())
+            }
+            Step::Record(tag) => self.record(*tag),
+            Step::Secret => Ok(self.store()?.set_lookup_secret(Some(key()))?),
+            Step::Ask | Step::Reopen => {
+                let Self { store: Some(store), truth, .. } = self else { return Err("closed".into()) };
+                truth.ask(store);
+                Ok(())
+            }
+        }
+    }
+
+    fn store(&self) -> Result<&Store, Trouble> {
+        self.store.as_ref().ok_or_else(|| "closed".into())
+    }
+
+    /// The handle on an entity, which is let in if it is not here.
+    fn admit(&mut self, tag: u64) -> Result<EntityHandle, Trouble> {
+        if let Some(handle) = self.handles.get(&tag) {
+            return Ok(handle.clone());
+        }
+        let handle = match self.store()?.begin(entity(tag)) {
+            Ok(handle) => handle,
+            // Everything else is in use, until it is let go.
+            Err(AdmitError::NoRoom { .. }) => {
+                self.handles.clear();
+                (0..TAGS).filter(|other| *other != tag).for_each(|other| self.truth.may_become(other, false));
+                self.store()?.begin(entity(tag))?
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.truth.came(tag);
+        self.handles.insert(tag, handle.clone());
+        let Self { store: Some(store), truth, .. } = self else { return Err("closed".into()) };
+        truth.ask(store);
+        Ok(handle)
+    }
+
+    fn write(&mut self, tag: u64, blocks: Range<u32>, from: From) -> Result<(), Trouble> {
+        let handle = self.admit(tag)?;
+        let blocks = blocks.start.min(geometry(tag).block_count())..blocks.end.min(geometry(tag).block_count());
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = right_bytes(tag, blocks.clone()).to_vec();
+        let writer = handle.writer(blocks.start, if from == From::Origin { ORIGIN } else { PEER }, account(tag));
+        let mut writer = match from {
+            From::Origin => writer,
+            From::Peer | From::Liar => writer.expect(right_hashes(tag, blocks.clone())),
+        };
+        if from == From::Liar {
+            bytes[0] ^= 1;
+        }
+        for part in bytes.chunks(50_000) {
+            match writer.push(part) {
+                Err(WriteError::WrongBlock { .. }) if from == From::Liar => return Ok(()),
+                other => other.map(|_| ())?,
+            }
+        }
+        assert!(from != From::Liar, "a wrong block was taken");
+        writer.finish()?;
+        Ok(())
+    }
+
+    fn put_statements(&mut self, tag: u64, count: u32) -> Result<(), Trouble> {
+        let statement = |first_block| StoredStatement { first_block, count: 1, bytes: vec![first_block as u8; 200] };
+        let statements: Vec<_> = (0..count).map(statement).collect();
+        self.admit(tag)?.put_statements(&statements);
+        Ok(())
+    }
+
+    fn commit(&mut self, tag: u64) -> Result<(), Trouble> {
+        let handle = self.admit(tag)?;
+        let blocks = handle.commit()?;
+        let bytes = blocks.runs().map(|run| right_bytes(tag, run).len() as u64).sum();
+        self.truth.holds(tag, &blocks, bytes);
+        Ok(())
+    }
+
+    fn read(&mut self, tag: u64, blocks: Range<u32>) -> Result<(), Trouble> {
+        let Some(handle) = self.handles.get(&tag) else { return Ok(()) };
+        let mut bytes = Vec::new();
+        for run in handle.held().intersection(&eddy_content::BlockSet::from_run(blocks)).runs() {
+            match handle.read_run(run.clone(), &mut bytes) {
+                Ok(()) => assert!(bytes == right_bytes(tag, run), "wrong bytes of {tag} are given out"),
+                Err(error @ ReadError::Corrupt { .. }) if self.truth.promise() == Promise::Full => {
+                    panic!("{tag}: {error}")
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, tag: u64) -> Result<(), Trouble> {
+        self.handles.remove(&tag);
+        match self.store()?.remove(&entity(tag).entity.id())? {
+            RemoveOutcome::Removed { .. } | RemoveOutcome::NotFound => self.truth.went(tag),
+            RemoveOutcome::InUse => panic!("nobody uses {tag}"),
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self) -> Result<(), Trouble> {
+        self.handles.clear();
+        let outcome = self.store()?.clear()?;
+        assert_eq!(outcome.in_use, 0);
+        (0..TAGS).for_each(|tag| self.truth.went(tag));
+        Ok(())
+    }
+
+    fn record(&mut self, tag: u64) -> Result<(), Trouble> {
+        let account = account(tag);
+        let bytes = Delivered { origin: length(tag), peers: 0, cache: 0 };
+        self.store()?.record(&[
+            LedgerEntry::Wasted { account, source: ORIGIN, reason: Waste::Stale, bytes: 77 },
+            LedgerEntry::Delivered { account, bytes },
+        ])?;
+        Ok(self.store()?.name_account(account, "https://origin.example/file")?)
+    }
+}
