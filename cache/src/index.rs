@@ -5,6 +5,7 @@
 //! the transaction is in it, by number. Nothing is retried and believed.
 
 mod apply;
+mod jobs;
 mod query;
 
 use crate::disk::{Disk, DiskBackend, OpenFile};
@@ -42,6 +43,7 @@ const KEY_TRANSACTION: &[u8] = b"transaction";
 const KEY_GENERATION: &[u8] = b"generation";
 const KEY_RUNNING: &[u8] = b"running";
 const KEY_FINGERPRINT: &[u8] = b"lookup_fingerprint";
+const KEY_JOBS: &[u8] = b"jobs_sequence";
 
 /// One change of the index.
 #[derive(Debug, Clone)]
@@ -60,6 +62,8 @@ pub(crate) enum Change {
     Used(EntityId, i64),
     /// Writes or removes a job's row.
     Job([u8; 16], Option<Vec<u8>>),
+    /// Number of the last change of a job's row, in the transaction that carries it.
+    JobsSequence(u64),
     /// Accounts for received bytes.
     Flow(FlowChange),
     /// Accounts for an event.

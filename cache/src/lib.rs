@@ -20,6 +20,7 @@
 //! | [`room`] | how much may the store use? |
 //! | [`recovery`] | what did the last stop leave behind, and what was done about it? |
 //! | [`disk`] | what does the store ask of a disk, and how is another one put under it? |
+//! | `journal` | where are jobs kept a second time? |
 //! | [`fault`] | what went wrong, whose fault is it, is a retry worth it? |
 //!
 //! The format on disk, the order of writes and the numbers are in `DESIGN.md` beside this crate.
@@ -39,6 +40,7 @@ mod committer;
 mod direct;
 mod entity;
 mod index;
+mod journal;
 mod outboard;
 mod packed;
 mod row;

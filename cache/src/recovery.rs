@@ -6,6 +6,7 @@
 use crate::disk::{self, Disk};
 use crate::fault::{DiskFault, IndexFault, OpenError};
 use crate::index::{Change, FORMAT, Index, IndexOpenError};
+use crate::journal::Reconciled;
 use crate::room;
 use crate::row::EntityRecord;
 use crate::store::{Files, wall_clock};
@@ -20,8 +21,16 @@ mod orphans;
 pub struct RecoveryReport {
     /// The last process stopped without closing the store.
     pub was_unclean: bool,
-    /// The index was damaged beyond repair and lies here now; a new one was begun, and jobs that it held are lost.
+    /// The index was damaged beyond repair and lies here now; a new one was begun. Jobs come back from the journal.
     pub index_moved_to: Option<PathBuf>,
+    /// Jobs that the index got back from the journal.
+    pub restored_jobs: u64,
+    /// Jobs of an older copy of the index that the journal knows to be removed: removed again.
+    pub withdrawn_jobs: u64,
+    /// The job journal was not there, behind or damaged, and was made anew from the index.
+    pub journal_made_anew: bool,
+    /// Where a job journal lies that made no sense.
+    pub journal_moved_to: Option<PathBuf>,
     /// Removals that were begun and are finished now.
     pub finished_removals: u64,
     /// Entities whose files were gone or had another size: forgotten.
@@ -34,6 +43,19 @@ pub struct RecoveryReport {
     pub deleted_files: u64,
     /// Entities that are here.
     pub entities: u64,
+}
+
+impl RecoveryReport {
+    /// Takes in what was settled between index and journal.
+    pub(crate) fn take_jobs(&mut self, jobs: Reconciled) {
+        if jobs.restored > 0 || jobs.withdrawn > 0 {
+            tracing::warn!(jobs.restored, jobs.withdrawn, "the cache index got its jobs from the journal");
+        }
+        self.restored_jobs = jobs.restored;
+        self.withdrawn_jobs = jobs.withdrawn;
+        self.journal_made_anew = jobs.made_anew;
+        self.journal_moved_to = jobs.moved_to;
+    }
 }
 
 /// The recovered store, before its threads start.
@@ -90,7 +112,7 @@ fn try_to_recover(files: &Files, report: RecoveryReport) -> Result<Recovered, Fa
 }
 
 /// A name beside the index that nothing has yet.
-fn unused_name(disk: &dyn Disk, path: &Path) -> Result<PathBuf, DiskFault> {
+pub(crate) fn unused_name(disk: &dyn Disk, path: &Path) -> Result<PathBuf, DiskFault> {
     let mut number = wall_clock();
     loop {
         let name = path.with_extension(format!("damaged-{number}"));

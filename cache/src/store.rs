@@ -9,6 +9,7 @@ use crate::entity::Shared;
 use crate::fault::{DiskFault, OpenError, StoreError};
 use crate::handle::EntityHandle;
 use crate::index::{Change, Index};
+use crate::journal;
 use crate::ledger::{Account, Balance, LedgerEntry, LedgerRow};
 use crate::recovery::{self, RecoveryReport};
 use crate::room::{ClearOutcome, Quota, RemoveOutcome, Reserve, Usage};
@@ -26,7 +27,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) use files::{Files, Name};
 
 /// Bytes of the longest job row (C-09: values below 1 MiB).
-const MAX_JOB_ROW: usize = 512 * 1024;
+pub(crate) const MAX_JOB_ROW: usize = 512 * 1024;
 /// Bytes of the longest name of an account.
 pub const MAX_ACCOUNT_NAME: usize = 1024;
 /// Uses that are remembered before they are written down.
@@ -98,9 +99,11 @@ impl Store {
             Lock::Theirs(holder) => return Err(OpenError::InUse { directory: config.directory, holder }),
         };
         let files = Files::new(disk, &config.directory)?;
-        let recovered = recovery::recover(&files)?;
+        let mut recovered = recovery::recover(&files)?;
+        let (journal, jobs) = journal::open(files.disk(), files.root(), &recovered.index, &mut recovered.transaction)?;
+        recovered.report.take_jobs(jobs);
         let index = Arc::new(recovered.index);
-        let committer = Committer::start(Arc::clone(&index), recovered.transaction)
+        let committer = Committer::start(Arc::clone(&index), journal, recovered.transaction)
             .map_err(|e| DiskFault::new("start a thread for", &config.directory, e))?;
         let core = Core {
             files,

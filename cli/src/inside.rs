@@ -18,6 +18,7 @@ impl Inside {
         let config = NodeConfig {
             home: setting.home.clone(),
             socket: setting.socket.clone(),
+            config: config::file_of(&setting.home, setting.config.as_deref()),
             network: if purpose == Purpose::Look { Network::Off } else { Network::Full },
             runs_as: if purpose == Purpose::Serve { RunsAs::Daemon } else { RunsAs::Inside },
             settings,

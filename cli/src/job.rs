@@ -73,7 +73,7 @@ async fn act(Ids { ids }: Ids, action: JobAction, setting: &Setting) -> Result<(
         for id in &ids {
             jobs.push(client.act(id, action).await?);
         }
-        Ok(jobs)
+        Ok::<_, Failure>(jobs)
     })
     .await?;
     setting.answer(&jobs, || {

@@ -4,7 +4,6 @@ use crate::failure::Failure;
 use crate::inside::Inside;
 use crate::setting::Setting;
 use eddy_node::control::Client;
-use eddy_wire::api::Problem;
 use eddy_wire::catalogue::ErrorCode;
 use std::future::Future;
 
@@ -49,14 +48,14 @@ impl Link {
     }
 
     /// Asks whichever node there is one question, and lets go of it again.
-    pub(crate) async fn ask<T, F: Future<Output = Result<T, Problem>>>(
+    pub(crate) async fn ask<T, E: Into<Failure>, F: Future<Output = Result<T, E>>>(
         setting: &Setting,
         question: impl FnOnce(Client) -> F,
     ) -> Result<T, Failure> {
         let link = Self::to_any(setting, Purpose::Look).await?;
         let answer = question(link.client.clone()).await;
         link.close().await;
-        Ok(answer?)
+        answer.map_err(Into::into)
     }
 
     /// Whether the node lives in this command.

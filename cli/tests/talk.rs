@@ -4,8 +4,9 @@
 
 use eddy_node::control::{ControlListener, Face, serve, socket_of};
 use eddy_wire::api::{
-    Account, CacheView, Cleared, DigestCheck, EntityView, FileState, FileView, JobAction, JobSpec, JobState, JobView,
-    Mode, Page, PageQuery, PeersView, Problem, Received, Removed, ReportRow, ReportView, Sources, StatusView, Wasted,
+    Account, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, FileState, FileView, JobAction, JobSpec,
+    JobState, JobView, Kept, KeptReason, LimitView, LimitsView, Mode, Page, PageQuery, PeersView, PinnedToo, Place,
+    PlanView, Planned, Problem, Received, RemovalOrder, Removed, ReportRow, ReportView, Sources, StatusView, Wasted,
 };
 use eddy_wire::catalogue::ErrorCode;
 use rustix::process::{Pid, Signal};
@@ -77,6 +78,31 @@ impl Scripted {
     }
 }
 
+/// What the node's cache holds.
+fn stored() -> Vec<EntityView> {
+    let entity = |id: &str, url: &str, length: u64, used_unix_ms: u64| EntityView {
+        id: id.repeat(16),
+        url: url.into(),
+        validator: "\"v1\"".into(),
+        length,
+        held: length,
+        shareable: true,
+        pinned: false,
+        created_unix_ms: 1_700_000_000_000,
+        used_unix_ms,
+        in_use: false,
+    };
+    vec![
+        entity("aaaa", "https://h/a.iso", 3 << 20, 1_700_000_100_000),
+        EntityView { pinned: true, ..entity("aabb", "https://h/b\u{1b}[2J.iso", 5 << 30, 1_700_000_300_000) },
+        EntityView {
+            shareable: false,
+            held: 1 << 20,
+            ..entity("bbbb", "https://p:81/c?...", 2 << 20, 1_700_000_200_000)
+        },
+    ]
+}
+
 impl Face for Scripted {
     async fn status(&self) -> Result<StatusView, Problem> {
         Ok(StatusView {
@@ -135,23 +161,70 @@ impl Face for Scripted {
     }
 
     async fn cache(&self) -> Result<CacheView, Problem> {
-        Ok(CacheView { directory: "/c".into(), entities: 1, used: 1 << 20, quota: 1 << 30, reserve: 0, free: 1 << 31 })
+        let limit = |value: &str| LimitView { value: value.into(), set_by: "default".into() };
+        Ok(CacheView {
+            directory: "/c".into(),
+            entities: 3,
+            used: 1 << 20,
+            quota: 1 << 30,
+            reserve: 0,
+            free: 1 << 31,
+            available: 1 << 29,
+            limits: LimitsView { quota: limit("1 GiB"), reserve: limit("0 B") },
+        })
     }
 
-    async fn entities(&self, _query: PageQuery) -> Result<Page<EntityView>, Problem> {
-        Ok(Page { items: Vec::new(), next: None })
+    async fn entities(&self, query: EntityQuery) -> Result<Page<EntityView>, Problem> {
+        self.note(format!("entities {}", serde_json::to_string(&query).unwrap()));
+        // Pages of one, to see that a command reads on.
+        let after = query.after.clone().unwrap_or_default();
+        let named = |entity: &EntityView| query.named.as_ref().is_none_or(|name| entity.id.starts_with(name));
+        let mut found = stored().into_iter().filter(|entity| named(entity) && query.admits(entity, u64::MAX));
+        let items: Vec<_> = found.find(|entity| entity.id > after).into_iter().collect();
+        let next = items.first().map(|entity| entity.id.clone());
+        Ok(Page { items, next })
     }
 
-    async fn entity(&self, id: &str) -> Result<EntityView, Problem> {
-        Err(Problem::new(ErrorCode::EntityNotFound, id))
+    async fn entity(&self, id: &str) -> Result<EntityDetail, Problem> {
+        let entity = stored().into_iter().find(|entity| entity.id == id).ok_or(ErrorCode::EntityNotFound)?;
+        Ok(EntityDetail {
+            requested_url: "https://h/latest".into(),
+            blake3: Some("cd".repeat(32)),
+            digests: vec![format!("sha256:{}", "ef".repeat(32))],
+            modified_unix_ms: Some(1_600_000_000_000),
+            from_origin: 1 << 20,
+            from_peers: entity.held - (1 << 20),
+            statements: 2,
+            place: Place::File("/c/entities/aa/x.data".into()),
+            entity,
+        })
     }
 
-    async fn remove_entity(&self, _id: &str) -> Result<Removed, Problem> {
-        Err(ErrorCode::EntityInUse.into())
+    async fn plan_removal(&self, order: RemovalOrder) -> Result<PlanView, Problem> {
+        let mut plan = PlanView::default();
+        for entity in stored().into_iter().filter(|entity| order.ids.contains(&entity.id)) {
+            if entity.pinned && order.pinned == PinnedToo::Keep {
+                plan.kept.push(Kept { id: entity.id, reason: KeptReason::Pinned });
+                continue;
+            }
+            plan.count += 1;
+            plan.bytes += entity.length;
+            plan.victims.push(Planned {
+                id: entity.id,
+                url: entity.url,
+                bytes: entity.length,
+                used_unix_ms: entity.used_unix_ms,
+                reason: "chosen".into(),
+            });
+        }
+        Ok(plan)
     }
 
-    async fn clear_cache(&self) -> Result<Cleared, Problem> {
-        Ok(Cleared { removed: 2, kept: 1, freed: 3 << 20 })
+    async fn remove(&self, order: RemovalOrder) -> Result<Removed, Problem> {
+        self.note(format!("remove {}", order.ids.len()));
+        let plan = self.plan_removal(order).await?;
+        let removed = plan.victims.into_iter().map(|victim| victim.id).collect();
+        Ok(Removed { removed, kept: plan.kept, freed: plan.bytes })
     }
 
     async fn peers(&self) -> Result<PeersView, Problem> {
@@ -406,7 +479,13 @@ async fn tables_are_as_reviewed() {
         ["job", "ls"].as_slice(),
         &["cache", "info"],
         &["cache", "ls"],
-        &["cache", "clear"],
+        &["cache", "ls", "--sort", "size", "--limit", "2", "--bytes"],
+        &["cache", "ls", "--private", "--url", "nowhere"],
+        &["cache", "show", "aaaa"],
+        &["cache", "clear", "--dry-run"],
+        &["cache", "clear", "--yes"],
+        &["cache", "clear", "--yes", "--also-pinned"],
+        &["cache", "rm", "bbbb", "aaaa", "aaaa"],
         &["peers", "ls"],
         &["report"],
         &["report", "--bytes"],
@@ -419,13 +498,50 @@ async fn tables_are_as_reviewed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_removed_by_condition_must_be_confirmed() {
+    let stage = Stage::new(half);
+    for args in [["cache", "clear"].as_slice(), &["cache", "rm", "--larger", "1MiB"], &["cache", "clear", "--json"]] {
+        let output = stage.run(args).await;
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(text(&output.stderr).contains("not-confirmed"), "{}", text(&output.stderr));
+    }
+    assert!(stage.asked().iter().all(|asked| !asked.starts_with("remove")), "{:?}", stage.asked());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_reach_the_node_as_they_were_meant() {
+    let stage = Stage::new(half);
+    let args =
+        "cache ls --url *.iso --host h --larger 1MiB --smaller 2GB --unused-for 30d --complete --pinned --private";
+    assert_eq!(stage.run(&args.split(' ').collect::<Vec<_>>()).await.status.code(), Some(0));
+    let expected = r#"entities {"url":"*.iso","host":"h","larger":1048576,"smaller":2000000000,"unused_seconds":2592000,"held":"complete","pinned":true,"shareable":false,"limit":1000}"#;
+    assert_eq!(stage.asked(), [expected]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_for_programs_is_one_array_in_any_order() {
+    let stage = Stage::new(half);
+    for (order, first) in [("id", "aaaa"), ("used", "aabb"), ("url", "aaaa"), ("size", "aabb")] {
+        let output = stage.run(&["cache", "ls", "--json", "--sort", order]).await;
+        let entities: Vec<EntityView> = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(entities.len(), 3);
+        assert!(entities[0].id.starts_with(first), "{order}");
+    }
+    let output = stage.run(&["cache", "ls", "--json", "--sort", "id", "--limit", "2"]).await;
+    assert_eq!(serde_json::from_slice::<Vec<EntityView>>(&output.stdout).unwrap().len(), 2);
+    assert_eq!(stage.run(&["cache", "ls", "--json", "--url", "nowhere"]).await.stdout, b"[]\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refusals_of_the_node_end_the_command() {
     let stage = Stage::new(half);
     for (args, exit) in [
         (["job", "show", "none"], 11),
         (["job", "pause", "none"], 11),
-        (["cache", "rm", "abc"], 12),
-        (["cache", "show", "abc"], 11),
+        (["cache", "rm", "aabb"], 12),
+        (["cache", "rm", "cccc"], 11),
+        (["cache", "show", "cccc"], 11),
+        (["cache", "show", "aa"], 2),
     ] {
         assert_eq!(stage.run(&args).await.status.code(), Some(exit), "{args:?}");
     }

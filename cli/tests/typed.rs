@@ -18,7 +18,19 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn help_is_as_reviewed() {
     let home = tempfile::tempdir().unwrap();
-    let nouns: [&[&str]; 8] = [&[], &["get"], &["job"], &["cache"], &["peers"], &["group"], &["report"], &["explain"]];
+    let nouns: [&[&str]; 11] = [
+        &[],
+        &["get"],
+        &["job"],
+        &["cache"],
+        &["cache", "ls"],
+        &["cache", "rm"],
+        &["cache", "clear"],
+        &["peers"],
+        &["group"],
+        &["report"],
+        &["explain"],
+    ];
     for noun in nouns {
         let output = eddy(home.path(), &[noun, &["--help"]].concat());
         assert_eq!(output.status.code(), Some(0), "{noun:?}");
@@ -56,6 +68,17 @@ fn what_cannot_be_done_is_refused_with_a_code_a_remedy_and_an_exit_status() {
         (&["status"], 10, "daemon-unreachable"),
         (&["peers", "ls"], 10, "daemon-unreachable"),
         (&["explain", "no-such-code"], 2, "bad-usage"),
+        (&["cache", "ls", "--larger", "5 parsecs"], 2, "bad-amount"),
+        (&["cache", "ls", "--unused-for", "30"], 2, "bad-amount"),
+        (&["cache", "ls", "--url", &"*".repeat(1025)], 2, "too-long"),
+        (&["cache", "show", "nonsense"], 11, "entity-not-found"),
+        (&["cache", "show", "abc"], 2, "ambiguous-name"),
+        (&["cache", "show", "https://h/a"], 11, "entity-not-found"),
+        (&["cache", "rm", "0123"], 11, "entity-not-found"),
+        (&["cache", "rm"], 2, "bad-usage"),
+        (&["cache", "rm", "0123", "--private"], 2, "bad-usage"),
+        (&["cache", "rm", "--private"], 2, "not-confirmed"),
+        (&["cache", "clear"], 2, "not-confirmed"),
     ];
     for (args, exit, code) in cases {
         let output = eddy(home.path(), args);
@@ -84,7 +107,7 @@ fn a_refusal_repeats_no_secret_of_a_url() {
 #[test]
 fn what_cannot_be_understood_ends_with_2_and_a_hint() {
     let home = tempfile::tempdir().unwrap();
-    for args in [["gett"].as_slice(), &["get"], &["job"], &["get", "--prioritty", "low", "u"], &["cache", "rm"]] {
+    for args in [["gett"].as_slice(), &["get"], &["job"], &["get", "--prioritty", "low", "u"], &["cache", "show"]] {
         let output = eddy(home.path(), args);
         assert_eq!(output.status.code(), Some(2), "{args:?}");
         assert!(text(&output.stderr).contains("--help"), "{args:?}");
@@ -175,7 +198,7 @@ fn completions_and_manual_pages_are_made() {
     let pages = home.path().join("pages");
     std::fs::create_dir(&pages).unwrap();
     assert_eq!(eddy(home.path(), &["man", "pages"]).status.code(), Some(0));
-    for page in ["eddy.1", "eddy-get.1", "eddy-cache-rm.1"] {
+    for page in ["eddy.1", "eddy-get.1", "eddy-cache-rm.1", "eddy-cache-ls.1"] {
         assert!(std::fs::read_to_string(pages.join(page)).unwrap().contains(".SH SYNOPSIS"), "{page}");
     }
     assert_eq!(eddy(home.path(), &["man", "missing/directory"]).status.code(), Some(7));

@@ -5,6 +5,7 @@
 
 use crate::origin::{OriginConfig, Proxies};
 use eddy_cache::{Quota, Reserve, StoreConfig};
+use eddy_wire::api::amount::{Amount, BadAmount, parse_amount, parse_size};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,8 @@ pub struct NodeConfig {
     pub network: Network,
     /// What kind of process it runs in.
     pub runs_as: RunsAs,
+    /// The configuration file, whether it is there or not.
+    pub config: PathBuf,
     /// What the administrator set.
     pub settings: Settings,
 }
@@ -107,20 +110,33 @@ pub enum ConfigError {
         message: String,
     },
     /// A value does not fit its key.
-    #[error("{key}: `{value}` is not {expected}")]
+    #[error("{key}: {source}")]
     Value {
         /// The key.
         key: &'static str,
-        /// The value.
-        value: String,
-        /// What would be.
-        expected: &'static str,
+        /// What is wrong with the value.
+        source: BadAmount,
     },
+}
+
+/// Who set a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitSource {
+    /// Nobody.
+    Default,
+    /// The configuration file.
+    File,
+}
+
+/// The configuration file: the one that was named, or `eddy.toml` in the home.
+#[must_use]
+pub fn file_of(home: &Path, named: Option<&Path>) -> PathBuf {
+    named.map_or_else(|| home.join("eddy.toml"), Path::to_path_buf)
 }
 
 /// Reads the settings: those of `file`, or of `eddy.toml` in the home if it is there, or the defaults.
 pub fn load(home: &Path, file: Option<&Path>) -> Result<Settings, ConfigError> {
-    let path = file.map_or_else(|| home.join("eddy.toml"), Path::to_path_buf);
+    let path = file_of(home, file);
     let read = |source| ConfigError::Read { path: path.clone(), source };
     let text = match std::fs::metadata(&path) {
         Ok(found) if found.len() > MAX_FILE => {
@@ -137,7 +153,7 @@ pub fn load(home: &Path, file: Option<&Path>) -> Result<Settings, ConfigError> {
 }
 
 impl Settings {
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.quota()?;
         self.reserve()?;
         Ok(())
@@ -146,12 +162,7 @@ impl Settings {
     /// The cache's quota.
     pub fn quota(&self) -> Result<Quota, ConfigError> {
         let Some(text) = &self.cache.quota else { return Ok(Quota::Percent(20)) };
-        let wrong = || ConfigError::Value {
-            key: "cache.quota",
-            value: text.clone(),
-            expected: "a size (\"50 GiB\") or a share (\"20 %\")",
-        };
-        match parse_amount(text).ok_or_else(wrong)? {
+        match parse_amount(text).map_err(|source| ConfigError::Value { key: "cache.quota", source })? {
             Amount::Bytes(bytes) => Ok(Quota::Bytes(bytes)),
             Amount::Percent(percent) => Ok(Quota::Percent(percent)),
         }
@@ -160,11 +171,20 @@ impl Settings {
     /// What the cache leaves free.
     pub fn reserve(&self) -> Result<Reserve, ConfigError> {
         let Some(text) = &self.cache.reserve else { return Ok(Reserve::default()) };
-        let wrong = || ConfigError::Value { key: "cache.reserve", value: text.clone(), expected: "a size (\"2 GiB\")" };
-        match parse_amount(text).ok_or_else(wrong)? {
-            Amount::Bytes(bytes) => Ok(Reserve::Bytes(bytes)),
-            Amount::Percent(_) => Err(wrong()),
-        }
+        let bytes = parse_size(text).map_err(|source| ConfigError::Value { key: "cache.reserve", source })?;
+        Ok(Reserve::Bytes(bytes))
+    }
+
+    /// The quota as it was written, and by whom.
+    #[must_use]
+    pub fn quota_text(&self) -> (String, LimitSource) {
+        written(self.cache.quota.as_ref(), "20 %")
+    }
+
+    /// The reserve as it was written, and by whom.
+    #[must_use]
+    pub fn reserve_text(&self) -> (String, LimitSource) {
+        written(self.cache.reserve.as_ref(), "5 %, at least 2 GiB")
     }
 
     /// The store's configuration for a node that lives in `home`.
@@ -186,51 +206,13 @@ impl Settings {
     }
 }
 
-/// A size or a share.
-#[derive(Debug, PartialEq, Eq)]
-enum Amount {
-    Bytes(u64),
-    Percent(u8),
-}
-
-/// Parses "64 MiB", "1.5 GB", "4096" or "20 %".
-fn parse_amount(text: &str) -> Option<Amount> {
-    let text = text.trim();
-    if let Some(share) = text.strip_suffix('%') {
-        let percent: u8 = share.trim().parse().ok()?;
-        return (1..=100).contains(&percent).then_some(Amount::Percent(percent));
-    }
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "kib" => 1 << 10,
-        "mib" => 1 << 20,
-        "gib" => 1 << 30,
-        "tib" => 1 << 40,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        "tb" => 1_000_000_000_000,
-        _ => return None,
-    };
-    let bytes = number.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0)? * factor as f64;
-    (bytes <= u64::MAX as f64).then_some(Amount::Bytes(bytes as u64))
+fn written(text: Option<&String>, default: &str) -> (String, LimitSource) {
+    text.map_or_else(|| (default.to_owned(), LimitSource::Default), |text| (text.clone(), LimitSource::File))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn amounts_carry_their_unit() {
-        assert_eq!(parse_amount("64 MiB"), Some(Amount::Bytes(64 << 20)));
-        assert_eq!(parse_amount("1.5GB"), Some(Amount::Bytes(1_500_000_000)));
-        assert_eq!(parse_amount("20 %"), Some(Amount::Percent(20)));
-        for wrong in ["", "x", "0 %", "101 %", "5 parsecs", "-1 GiB", "1e99 TiB"] {
-            assert_eq!(parse_amount(wrong), None, "{wrong}");
-        }
-    }
 
     #[test]
     fn an_unknown_key_is_named_with_the_known_ones() {

@@ -152,6 +152,8 @@ impl Node {
             store: store.clone(),
             node: identity.node_id(),
             home: config.home.clone(),
+            settings,
+            config: config.config.clone(),
             group: group.map(|group| group.name()),
             neighbours: neighbourhood.as_ref().map(Neighbourhood::view),
             runs_as: config.runs_as,

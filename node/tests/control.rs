@@ -4,8 +4,9 @@
 
 use eddy_node::control::{Client, ControlListener, Face, serve};
 use eddy_wire::api::{
-    CacheView, Cleared, EntityView, FileSpec, Finish, JobAction, JobSpec, JobState, JobView, Mode, Page, PageQuery,
-    PeerUse, PeersView, Priority, Problem, Removed, ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, FileSpec, Finish, JobAction, JobSpec, JobState, JobView,
+    LimitView, LimitsView, Mode, Page, PageQuery, PeerUse, PeersView, PlanView, Priority, Problem, RemovalOrder,
+    Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use serde_json::Value;
@@ -47,6 +48,10 @@ fn view(id: usize, spec: &JobSpec) -> JobView {
         error: None,
         next_attempt_unix_ms: None,
     }
+}
+
+fn limit(value: &str) -> LimitView {
+    LimitView { value: value.into(), set_by: "default".into() }
 }
 
 impl Face for Plain {
@@ -103,23 +108,32 @@ impl Face for Plain {
     }
 
     async fn cache(&self) -> Result<CacheView, Problem> {
-        Ok(CacheView { directory: "/c".into(), entities: 1, used: 2, quota: 3, reserve: 4, free: 5 })
+        Ok(CacheView {
+            directory: "/c".into(),
+            entities: 1,
+            used: 2,
+            quota: 3,
+            reserve: 4,
+            free: 5,
+            available: 1,
+            limits: LimitsView { quota: limit("3 B"), reserve: limit("4 B") },
+        })
     }
 
-    async fn entities(&self, _query: PageQuery) -> Result<Page<EntityView>, Problem> {
+    async fn entities(&self, _query: EntityQuery) -> Result<Page<EntityView>, Problem> {
         Ok(Page { items: Vec::new(), next: None })
     }
 
-    async fn entity(&self, id: &str) -> Result<EntityView, Problem> {
+    async fn entity(&self, id: &str) -> Result<EntityDetail, Problem> {
         Err(Problem::new(ErrorCode::EntityNotFound, id))
     }
 
-    async fn remove_entity(&self, _id: &str) -> Result<Removed, Problem> {
-        Ok(Removed { freed: 7 })
+    async fn plan_removal(&self, order: RemovalOrder) -> Result<PlanView, Problem> {
+        Ok(PlanView { count: order.ids.len() as u64, ..PlanView::default() })
     }
 
-    async fn clear_cache(&self) -> Result<Cleared, Problem> {
-        Ok(Cleared { removed: 1, kept: 2, freed: 3 })
+    async fn remove(&self, order: RemovalOrder) -> Result<Removed, Problem> {
+        Ok(Removed { removed: order.ids, kept: Vec::new(), freed: 7 })
     }
 
     async fn peers(&self) -> Result<PeersView, Problem> {
@@ -207,10 +221,11 @@ async fn every_other_question_has_its_answer() {
     let api = start();
     assert_eq!(api.client.status().await.unwrap().pid, std::process::id());
     assert_eq!(api.client.cache().await.unwrap().quota, 3);
-    assert!(api.client.entities(&PageQuery::default()).await.unwrap().items.is_empty());
+    assert!(api.client.entities(&EntityQuery::default()).await.unwrap().items.is_empty());
     assert_eq!(api.client.entity("ab/c").await.unwrap_err().detail.as_deref(), Some("ab/c"));
-    assert_eq!(api.client.remove_entity("abc").await.unwrap().freed, 7);
-    assert_eq!(api.client.clear_cache().await.unwrap().kept, 2);
+    let order = RemovalOrder { ids: vec!["abc".into()], ..RemovalOrder::default() };
+    assert_eq!(api.client.plan_removal(&order).await.unwrap().count, 1);
+    assert_eq!(api.client.remove(&order).await.unwrap().freed, 7);
     assert!(api.client.peers().await.unwrap().reason.is_some());
     assert_eq!(api.client.report(&PageQuery::default()).await.unwrap().totals.delivered, 0);
     let (status, document) = raw_call(&api.socket, "GET", "/v1/openapi.json", "").await;
@@ -261,6 +276,13 @@ async fn bad_input_is_refused_with_a_problem_of_the_catalogue() {
         ("POST", "/v1/jobs", &many, 400, "too-many-files"),
         ("GET", "/v1/jobs?limit=-1", "", 400, "bad-request"),
         ("GET", "/v1/jobs?colour=red", "", 400, "bad-request"),
+        ("GET", "/v1/cache/entities?colour=red", "", 400, "bad-request"),
+        ("GET", "/v1/cache/entities?larger=big", "", 400, "bad-request"),
+        ("GET", "/v1/cache/entities?held=half", "", 400, "bad-request"),
+        ("GET", &format!("/v1/cache/entities?url={}", "*".repeat(1025)), "", 400, "too-long"),
+        ("POST", "/v1/cache/plan", "{}", 400, "bad-request"),
+        ("POST", "/v1/cache/remove", r#"{"ids":[],"pinned":"perhaps"}"#, 400, "bad-request"),
+        ("DELETE", "/v1/cache/entities", "", 405, "method-not-allowed"),
         ("GET", "/v1/jobs/%ff", "", 400, "bad-request"),
         ("GET", &format!("/v1/jobs/{}", "7".repeat(129)), "", 400, "too-long"),
         ("GET", "/v1/jobs/none/watch", "", 404, "job-not-found"),

@@ -246,6 +246,7 @@ async fn start(home: &Path) -> Node {
     settings.peers.mdns = Some(false);
     let config = NodeConfig {
         home: home.to_path_buf(),
+        config: home.join("eddy.toml"),
         socket: socket_of(home),
         network: Network::Full,
         runs_as: RunsAs::Inside,

@@ -2,7 +2,7 @@
 
 use super::{
     ACCOUNT_NAMES, Change, ENTITIES, FILES, FORMAT, HELD, Index, JOBS, KEY_FINGERPRINT, KEY_FORMAT, KEY_GENERATION,
-    KEY_RUNNING, KEY_TRANSACTION, LOOKUP, META, NAMES, PEERS, Table, USED, account_key, chunk_key, name_key,
+    KEY_JOBS, KEY_RUNNING, KEY_TRANSACTION, LOOKUP, META, NAMES, PEERS, Table, USED, account_key, chunk_key, name_key,
 };
 use crate::fault::IndexFault;
 use crate::ledger::{Account, Balance, Flow, FlowChange, LedgerEntry, Source, Waste};
@@ -88,6 +88,7 @@ fn apply_one(transaction: &WriteTransaction, change: &Change) -> Result<(), redb
             Ok(())
         }
         Change::Job(id, None) => delete(transaction, JOBS, id),
+        Change::JobsSequence(sequence) => put(transaction, META, KEY_JOBS, sequence),
         Change::Flow(change) => flow(transaction, change),
         Change::Entry(entry) => ledger_entry(transaction, entry),
         Change::AccountName(account, name) => put(transaction, ACCOUNT_NAMES, &account_key(account), name),

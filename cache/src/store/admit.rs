@@ -7,11 +7,16 @@ use crate::fault::{AdmitError, StoreError};
 use crate::index::Change;
 use crate::room::{self, ClearOutcome, RemoveOutcome, Usage};
 use crate::row::{self, EntityRecord, NewEntity, Privacy};
-use eddy_content::evict::{self, Candidate, EvictionPlan, Hold};
+use eddy_content::evict::{self, Aim, Candidate, Candidates, EvictionPlan, Hold, Standing};
 use eddy_content::{EntityId, Geometry};
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
+
+/// Candidates of which nothing but the last use is known.
+fn unsegmented(first: Vec<Candidate>) -> Candidates<Vec<Candidate>, [Candidate; 0]> {
+    Candidates { first, protected: [], overhang: 0 }
+}
 
 impl Core {
     pub(super) fn begin(self: &Arc<Self>, new: &NewEntity) -> Result<Arc<Shared>, AdmitError> {
@@ -87,7 +92,7 @@ impl Core {
 
     pub(super) fn plan_eviction(&self, need: u64) -> Result<EvictionPlan, StoreError> {
         let available = self.usage()?.available;
-        Ok(evict::plan(self.candidates()?, need.saturating_sub(available)))
+        Ok(evict::plan(unsegmented(self.candidates()?), Aim::Free(need.saturating_sub(available))))
     }
 
     /// Every entity as the eviction plan sees it; a live handle is a use.
@@ -99,9 +104,11 @@ impl Core {
                 let id = record.id();
                 let last_use = touched.get(&id).copied().unwrap_or(record.last_used);
                 let bytes = room::footprint(record.entity.length);
-                candidates.push(Candidate { id, bytes, last_use, hold: Hold::Free });
+                let standing = Standing::admitted(last_use);
+                candidates.push(Candidate { id, bytes, standing, hold: Hold::Free });
             }
         })?;
+        candidates.sort_by_key(|candidate| (candidate.standing.key(), candidate.id));
         let open = self.leases();
         for candidate in &mut candidates {
             if open.get(&candidate.id).is_some_and(|lease| lease.strong_count() > 0) {
@@ -125,7 +132,7 @@ impl Core {
         if need <= usage.available {
             return Ok(());
         }
-        let plan = evict::plan(self.candidates()?, need - usage.available);
+        let plan = evict::plan(unsegmented(self.candidates()?), Aim::Free(need - usage.available));
         if let Some(refused) = plan.refused {
             return Err(AdmitError::NoRoom { need, available: usage.available, evictable: refused.evictable });
         }

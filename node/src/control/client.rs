@@ -1,12 +1,14 @@
 //! The other end of the control API, typed: for the command line, and for any program in Rust.
 
 use eddy_wire::api::{
-    CacheView, Cleared, EntityView, JobAction, JobSpec, JobView, Page, PageQuery, PeersView, Problem, Removed,
-    ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, Page, PageQuery, PeersView,
+    PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use reqwest::{Method, RequestBuilder, Response, Url};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,8 +57,7 @@ impl Client {
 
     /// Makes a job.
     pub async fn create_job(&self, spec: &JobSpec) -> Result<JobView, Problem> {
-        let request = self.request(Method::POST, &["jobs"])?.json(spec);
-        read(self.send(request).await?).await
+        self.tell(Method::POST, &["jobs"], spec).await
     }
 
     /// One job.
@@ -86,24 +87,24 @@ impl Client {
         self.ask(Method::GET, &["cache"]).await
     }
 
-    /// A page of what the store holds.
-    pub async fn entities(&self, query: &PageQuery) -> Result<Page<EntityView>, Problem> {
+    /// A page of what the store holds and the query admits; it may be short and yet have a cursor.
+    pub async fn entities(&self, query: &EntityQuery) -> Result<Page<EntityView>, Problem> {
         self.page(&["cache", "entities"], query).await
     }
 
-    /// One entity.
-    pub async fn entity(&self, id: &str) -> Result<EntityView, Problem> {
+    /// One entity in full, by its whole id.
+    pub async fn entity(&self, id: &str) -> Result<EntityDetail, Problem> {
         self.ask(Method::GET, &["cache", "entities", id]).await
     }
 
-    /// Removes one entity.
-    pub async fn remove_entity(&self, id: &str) -> Result<Removed, Problem> {
-        self.ask(Method::DELETE, &["cache", "entities", id]).await
+    /// What an order to remove would do.
+    pub async fn plan_removal(&self, order: &RemovalOrder) -> Result<PlanView, Problem> {
+        self.tell(Method::POST, &["cache", "plan"], order).await
     }
 
-    /// Removes every entity that nothing uses.
-    pub async fn clear_cache(&self) -> Result<Cleared, Problem> {
-        self.ask(Method::DELETE, &["cache", "entities"]).await
+    /// Removes what an order names.
+    pub async fn remove(&self, order: &RemovalOrder) -> Result<Removed, Problem> {
+        self.tell(Method::POST, &["cache", "remove"], order).await
     }
 
     /// The peers.
@@ -120,13 +121,27 @@ impl Client {
         read(self.send(self.request(method, path)?).await?).await
     }
 
-    async fn page<T: DeserializeOwned>(&self, path: &[&str], query: &PageQuery) -> Result<T, Problem> {
+    /// Asks with a body.
+    async fn tell<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, Problem> {
+        read(self.send(self.request(method, path)?.json(body)).await?).await
+    }
+
+    /// Asks with a query string: the fields of `query` that are there.
+    async fn page<T: DeserializeOwned>(&self, path: &[&str], query: &impl Serialize) -> Result<T, Problem> {
         let mut url = address(path)?;
-        if let Some(after) = &query.after {
-            url.query_pairs_mut().append_pair("after", after);
-        }
-        if let Some(limit) = query.limit {
-            url.query_pairs_mut().append_pair("limit", &limit.to_string());
+        let fields =
+            serde_json::to_value(query).map_err(|error| Problem::new(ErrorCode::Internal, error.to_string()))?;
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            match value {
+                Value::Null => {}
+                Value::String(text) => drop(url.query_pairs_mut().append_pair(name, text)),
+                other => drop(url.query_pairs_mut().append_pair(name, &other.to_string())),
+            }
         }
         read(self.send(self.http.get(url).timeout(TIMEOUT)).await?).await
     }

@@ -8,8 +8,8 @@
 //! is dropped at its next `.await`: what must happen whole belongs into the driver, not into the future.
 
 use eddy_wire::api::{
-    CacheView, Cleared, EntityView, JobAction, JobSpec, JobView, Page, PageQuery, PeersView, Problem, Removed,
-    ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, Page, PageQuery, PeersView,
+    PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
 };
 use std::future::Future;
 use tokio::sync::watch;
@@ -40,17 +40,18 @@ pub trait Face: Send + Sync + 'static {
     /// The store as a whole.
     fn cache(&self) -> impl Future<Output = Result<CacheView, Problem>> + Send;
 
-    /// What the store holds, in the order of the ids.
-    fn entities(&self, query: PageQuery) -> impl Future<Output = Result<Page<EntityView>, Problem>> + Send;
+    /// What the store holds and the query admits, in the order of the ids. A page may have few or no entities and yet
+    /// a cursor: a call looks at so many rows only.
+    fn entities(&self, query: EntityQuery) -> impl Future<Output = Result<Page<EntityView>, Problem>> + Send;
 
-    /// One entity. `id` may be any unambiguous beginning of an id.
-    fn entity(&self, id: &str) -> impl Future<Output = Result<EntityView, Problem>> + Send;
+    /// One entity, by its whole id.
+    fn entity(&self, id: &str) -> impl Future<Output = Result<EntityDetail, Problem>> + Send;
 
-    /// Removes one entity from the store.
-    fn remove_entity(&self, id: &str) -> impl Future<Output = Result<Removed, Problem>> + Send;
+    /// What an order to remove would do; nothing is done.
+    fn plan_removal(&self, order: RemovalOrder) -> impl Future<Output = Result<PlanView, Problem>> + Send;
 
-    /// Removes every entity that nothing uses.
-    fn clear_cache(&self) -> impl Future<Output = Result<Cleared, Problem>> + Send;
+    /// Removes what the order names and nothing keeps.
+    fn remove(&self, order: RemovalOrder) -> impl Future<Output = Result<Removed, Problem>> + Send;
 
     /// The peers, and why there are none if there are none.
     fn peers(&self) -> impl Future<Output = Result<PeersView, Problem>> + Send;

@@ -16,7 +16,7 @@ use utoipa::openapi::path::{HttpMethod, PathItem};
     ),
     paths(
         routes::status, routes::shutdown, routes::jobs, routes::create_job, routes::job, routes::watch_job, routes::cache,
-        routes::entities, routes::clear_cache, routes::entity, routes::remove_entity, routes::peers, routes::report,
+        routes::entities, routes::entity, routes::plan_removal, routes::remove, routes::peers, routes::report,
     ),
     tags(
         (name = "node", description = "The node itself."),
@@ -82,7 +82,7 @@ mod tests {
         let document = serde_json::to_value(super::document()).expect("JSON");
         assert_eq!(document["openapi"], "3.1.0");
         let paths = document["paths"].as_object().expect("paths");
-        assert_eq!(paths.len(), 14, "{:?}", paths.keys().collect::<Vec<_>>());
+        assert_eq!(paths.len(), 16, "{:?}", paths.keys().collect::<Vec<_>>());
         for (path, item) in paths {
             for (_, operation) in item.as_object().expect("methods") {
                 let refusal = &operation["responses"]["default"]["content"]["application/problem+json"];

@@ -12,8 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use eddy_wire::api::{
-    CacheView, Cleared, EntityView, JobAction, JobSpec, JobView, MAX_BODY, Page, PageQuery, PeersView, Problem,
-    Removed, ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, MAX_BODY, Page, PageQuery,
+    PeersView, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::sync::Arc;
@@ -47,8 +47,10 @@ pub(super) fn router<F: Face>(face: Arc<F>, stop: CancellationToken) -> Router {
         .route("/v1/jobs/{id}", get(job::<F>))
         .route("/v1/jobs/{id}/watch", get(watch_job::<F>))
         .route("/v1/cache", get(cache::<F>))
-        .route("/v1/cache/entities", get(entities::<F>).delete(clear_cache::<F>))
-        .route("/v1/cache/entities/{id}", get(entity::<F>).delete(remove_entity::<F>))
+        .route("/v1/cache/entities", get(entities::<F>))
+        .route("/v1/cache/entities/{id}", get(entity::<F>))
+        .route("/v1/cache/plan", post(plan_removal::<F>))
+        .route("/v1/cache/remove", post(remove::<F>))
         .route("/v1/peers", get(peers::<F>))
         .route("/v1/report", get(report::<F>))
         .route("/v1/openapi.json", get(document));
@@ -150,37 +152,39 @@ async fn cache<F: Face>(State(room): State<Room<F>>) -> Answer<CacheView> {
     Ok(Json(room.face.cache().await?))
 }
 
-/// What the store holds.
-#[utoipa::path(get, path = "/v1/cache/entities", tag = "cache", operation_id = "entities", params(PageQuery), responses(
+/// What the store holds and the query admits, in the order of the ids. A page may be short and yet have a cursor, because
+/// a call looks at so many rows only.
+#[utoipa::path(get, path = "/v1/cache/entities", tag = "cache", operation_id = "entities", params(EntityQuery), responses(
     (status = 200, body = Page<EntityView>),
     (status = "default", body = Problem, content_type = "application/problem+json")
 ))]
-async fn entities<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<PageQuery>) -> Answer<Page<EntityView>> {
+async fn entities<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<EntityQuery>) -> Answer<Page<EntityView>> {
+    query.check()?;
     Ok(Json(room.face.entities(query).await?))
 }
 
-/// Removes every entity that nothing uses.
-#[utoipa::path(delete, path = "/v1/cache/entities", tag = "cache", operation_id = "clear_cache", responses(
-    (status = 200, body = Cleared), (status = "default", body = Problem, content_type = "application/problem+json")
-))]
-async fn clear_cache<F: Face>(State(room): State<Room<F>>) -> Answer<Cleared> {
-    Ok(Json(room.face.clear_cache().await?))
-}
-
-/// One entity, by its id or an unambiguous beginning of it.
+/// One entity in full, by its whole id.
 #[utoipa::path(get, path = "/v1/cache/entities/{id}", tag = "cache", operation_id = "entity", params(("id" = String, Path, description = "The entity's id.")), responses(
-    (status = 200, body = EntityView), (status = "default", body = Problem, content_type = "application/problem+json")
+    (status = 200, body = EntityDetail), (status = "default", body = Problem, content_type = "application/problem+json")
 ))]
-async fn entity<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Answer<EntityView> {
+async fn entity<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Answer<EntityDetail> {
     Ok(Json(room.face.entity(&id).await?))
 }
 
-/// Removes one entity.
-#[utoipa::path(delete, path = "/v1/cache/entities/{id}", tag = "cache", operation_id = "remove_entity", params(("id" = String, Path, description = "The entity's id.")), responses(
+/// Says what an order to remove would do. Nothing is done.
+#[utoipa::path(post, path = "/v1/cache/plan", tag = "cache", operation_id = "plan_removal", request_body = RemovalOrder, responses(
+    (status = 200, body = PlanView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn plan_removal<F: Face>(State(room): State<Room<F>>, Body(order): Body<RemovalOrder>) -> Answer<PlanView> {
+    Ok(Json(room.face.plan_removal(order).await?))
+}
+
+/// Removes what an order names, but for what is in use, or pinned if the order says so.
+#[utoipa::path(post, path = "/v1/cache/remove", tag = "cache", operation_id = "remove", request_body = RemovalOrder, responses(
     (status = 200, body = Removed), (status = "default", body = Problem, content_type = "application/problem+json")
 ))]
-async fn remove_entity<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Answer<Removed> {
-    Ok(Json(room.face.remove_entity(&id).await?))
+async fn remove<F: Face>(State(room): State<Room<F>>, Body(order): Body<RemovalOrder>) -> Answer<Removed> {
+    Ok(Json(room.face.remove(order).await?))
 }
 
 /// The peers, and why there are none if there are none.

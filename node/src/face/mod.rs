@@ -15,7 +15,7 @@ mod report;
 mod status;
 mod wish;
 
-use crate::config::{Network, RunsAs};
+use crate::config::{Network, RunsAs, Settings};
 use crate::control::Face;
 use crate::driver::DriverHandle;
 use crate::driver::command::Refusal;
@@ -23,8 +23,8 @@ use crate::neighbourhood::NeighbourhoodView;
 use eddy_cache::{Store, StoreError};
 use eddy_engine::engine::CommandError;
 use eddy_wire::api::{
-    CacheView, Cleared, EntityView, JobAction, JobSpec, JobView, Page, PageQuery, PeersView, Problem, Removed,
-    ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, Page, PageQuery, PeersView,
+    PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use eddy_wire::node_id::NodeId;
@@ -46,6 +46,10 @@ pub struct NodeFace {
     pub node: NodeId,
     /// Where it lives.
     pub home: PathBuf,
+    /// What the administrator set.
+    pub settings: Settings,
+    /// The configuration file, whether it is there or not.
+    pub config: PathBuf,
     /// The group's name.
     pub group: Option<String>,
     /// The peers.
@@ -89,20 +93,20 @@ impl Face for NodeFace {
         self.view_cache().await
     }
 
-    async fn entities(&self, query: PageQuery) -> Result<Page<EntityView>, Problem> {
+    async fn entities(&self, query: EntityQuery) -> Result<Page<EntityView>, Problem> {
         self.list_entities(query).await
     }
 
-    async fn entity(&self, id: &str) -> Result<EntityView, Problem> {
+    async fn entity(&self, id: &str) -> Result<EntityDetail, Problem> {
         self.view_entity(id).await
     }
 
-    async fn remove_entity(&self, id: &str) -> Result<Removed, Problem> {
-        self.remove(id).await
+    async fn plan_removal(&self, order: RemovalOrder) -> Result<PlanView, Problem> {
+        self.plan_order(order).await
     }
 
-    async fn clear_cache(&self) -> Result<Cleared, Problem> {
-        self.clear().await
+    async fn remove(&self, order: RemovalOrder) -> Result<Removed, Problem> {
+        self.carry_out(order).await
     }
 
     async fn peers(&self) -> Result<PeersView, Problem> {

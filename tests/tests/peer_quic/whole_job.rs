@@ -103,7 +103,14 @@ async fn start(home: &Path, liars: &[Liar]) -> Node {
     settings.peers.listen = Some("127.0.0.1:0".parse().expect("an address"));
     settings.peers.known = liars.iter().map(|liar| liar.address.to_string()).collect();
     let (home, socket) = (home.to_path_buf(), socket_of(home));
-    let config = NodeConfig { home, socket, network: Network::Full, runs_as: RunsAs::Inside, settings };
+    let config = NodeConfig {
+        config: home.join("eddy.toml"),
+        home,
+        socket,
+        network: Network::Full,
+        runs_as: RunsAs::Inside,
+        settings,
+    };
     Node::start(config).await.expect("starts")
 }
 

@@ -2,9 +2,10 @@
 //!
 //! | module | nouns |
 //! |---|---|
+//! | [`amount`] | sizes, shares and ages as people write them |
 //! | [`job`] | what a job is made of, how it stands |
 //! | [`check`] | what is refused before anybody tries it |
-//! | [`cache`] | what the store holds |
+//! | [`cache`] | what the store holds, and what may be done about it |
 //! | [`peers`] | who is in the group, and whom this node talks to |
 //! | [`report`] | the account of bytes |
 //! | [`status`] | the node itself |
@@ -15,6 +16,7 @@
 //! epoch; URLs that the node shows are redacted (T-36). A reader ignores fields that it does not know, a writer never
 //! changes the meaning of one that exists; what cannot be kept that way moves to another path prefix than [`PREFIX`].
 
+pub mod amount;
 pub mod cache;
 pub mod check;
 pub mod job;
@@ -24,7 +26,10 @@ pub mod problem;
 pub mod report;
 pub mod status;
 
-pub use cache::{CacheView, Cleared, EntityView, Removed};
+pub use cache::{
+    CacheView, EntityDetail, EntityQuery, EntityView, Held, Kept, KeptReason, LimitView, LimitsChange, LimitsOutcome,
+    LimitsView, MAX_ORDER, PinChange, PinnedToo, Place, PlanView, Planned, RemovalOrder, Removed,
+};
 pub use job::{
     DigestCheck, FileSpec, FileState, FileView, Finish, JobAction, JobSpec, JobState, JobView, PeerUse, Priority,
     Sources,

@@ -63,6 +63,15 @@ catalogue! {
     TooLong: "too-long", User, Usage, Useless, 400, Some("0x80200021");
         "a text is longer than its limit";
         "Shorten it; the detail names the limit.";
+    BadAmount: "bad-amount", User, Usage, Useless, 400, None;
+        "the size or the age cannot be read";
+        "Write the unit behind the number: 500MiB, 2GB, 20%; 12h, 30d.";
+    UnknownSetting: "unknown-setting", User, Usage, Useless, 400, None;
+        "there is no such setting";
+        "Write KEY=VALUE; the detail names the keys.";
+    NotConfirmed: "not-confirmed", User, Usage, Useless, 400, None;
+        "nothing was removed, because nobody confirmed it";
+        "Look at what would go with --dry-run, then give the same command with --yes.";
     BadUsage: "bad-usage", User, Usage, Useless, 400, None;
         "the command cannot be understood";
         "See `eddy help`.";
@@ -113,6 +122,12 @@ catalogue! {
     EntityNotFound: "entity-not-found", User, NotFound, Useless, 404, Some("0x80200042");
         "the cache has no such entity";
         "List what it holds with `eddy cache ls`.";
+    AmbiguousName: "ambiguous-name", User, Usage, Useless, 409, None;
+        "the name fits more than one";
+        "Write more of its digits; the detail lists what it fits.";
+    EntityPinned: "entity-pinned", User, State, Useless, 409, None;
+        "this entity is pinned";
+        "Unpin it with `eddy cache unpin ID`, or say --also-pinned.";
     EntityInUse: "entity-in-use", User, State, Helps, 409, Some("0x80200048");
         "a job or a peer uses this entity";
         "Wait until the job has ended, or cancel it.";
@@ -271,6 +286,9 @@ catalogue! {
         "Nothing has to be done: they were thrown away and another source is used. `eddy peers ls` names the peer.";
 
     // eddy.
+    ConfigNotWritable: "config-not-writable", Disk, Config, Useless, 500, None;
+        "the configuration cannot be written";
+        "Check the rights on the file and its directory; nothing was changed.";
     BadConfig: "bad-config", User, Config, Useless, 400, None;
         "the configuration cannot be used";
         "The detail names the key or the line.";

@@ -1,0 +1,32 @@
+//! What the index knows of jobs, for the journal that keeps them a second time.
+
+use super::{Index, JOBS, KEY_JOBS};
+use crate::fault::IndexFault;
+use crate::row;
+use redb::{ReadableTable, TableHandle};
+
+impl Index {
+    /// Visits every job's row by key, `None` for a damaged one.
+    pub(crate) fn visit_jobs(&self, mut each: impl FnMut(&[u8], Option<&[u8]>)) -> Result<(), IndexFault> {
+        self.read(|transaction| {
+            for row in transaction.open_table(JOBS)?.iter()? {
+                let (key, value) = row?;
+                each(key.value(), row::unseal(JOBS.name(), key.value(), value.value()));
+            }
+            Ok(())
+        })
+    }
+
+    /// The row of one job.
+    pub(crate) fn job(&self, id: &[u8; 16]) -> Result<Option<Vec<u8>>, IndexFault> {
+        self.read(|transaction| {
+            let row = transaction.open_table(JOBS)?.get(id.as_slice())?;
+            Ok(row.and_then(|row| row::unseal(JOBS.name(), id, row.value()).map(<[u8]>::to_vec)))
+        })
+    }
+
+    /// Number of the last change of a job's row that is in the index.
+    pub(crate) fn jobs_sequence(&self) -> Result<u64, IndexFault> {
+        Ok(self.meta(KEY_JOBS)?.unwrap_or(0))
+    }
+}

@@ -1,0 +1,28 @@
+//! `eddy cache info`: how large the cache is and may be.
+
+use crate::failure::Failure;
+use crate::link::Link;
+use crate::setting::Setting;
+use crate::text::table::facts;
+use crate::text::units;
+use eddy_wire::api::{CacheView, LimitView};
+
+pub(super) async fn run(setting: &Setting) -> Result<(), Failure> {
+    let cache = Link::ask(setting, async |client| client.cache().await).await?;
+    setting.answer(&cache, || info(&cache, setting))
+}
+
+fn info(cache: &CacheView, setting: &Setting) -> String {
+    let size = |bytes| setting.sizes.size(bytes);
+    let limit = |limit: &LimitView, now: String| format!("{} ({now}), set by {}", limit.value, limit.set_by);
+    let used = format!("{} of {} ({} %)", size(cache.used), size(cache.quota), units::percent(cache.used, cache.quota));
+    facts(&[
+        ("directory", cache.directory.clone()),
+        ("entries", cache.entities.to_string()),
+        ("used", used),
+        ("room", format!("{} before anything has to go", size(cache.available))),
+        ("free on the disk", format!("{}, of which {} are left free", size(cache.free), size(cache.reserve))),
+        ("quota", limit(&cache.limits.quota, size(cache.quota))),
+        ("reserve", limit(&cache.limits.reserve, size(cache.reserve))),
+    ])
+}

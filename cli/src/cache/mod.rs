@@ -1,0 +1,52 @@
+//! `eddy cache`: what is stored here.
+//!
+//! | module | does |
+//! |---|---|
+//! | `choice` | which entries a command means: names, conditions |
+//! | `walk` | reads lists of any length page by page |
+//! | `info`, `ls`, `show` | look |
+//! | `removal` | `rm` and `clear`: the plan first, then its execution |
+
+mod choice;
+mod info;
+mod ls;
+mod removal;
+mod show;
+mod walk;
+
+use crate::failure::Failure;
+use crate::setting::Setting;
+use clap::Subcommand;
+
+/// Characters of an id that a list shows; a beginning of an id is enough to name an entry.
+const SHORT_ID: usize = 12;
+
+/// `eddy cache ...`.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Show how large it is and may be
+    Info,
+    /// List what it holds
+    Ls(ls::LsArgs),
+    /// Show entries in full
+    Show(show::ShowArgs),
+    /// Remove entries
+    Rm(removal::RmArgs),
+    /// Remove everything that nothing uses and nobody pinned
+    Clear(removal::ClearArgs),
+}
+
+pub(crate) async fn run(command: CacheCommand, setting: &Setting) -> Result<(), Failure> {
+    match command {
+        CacheCommand::Info => info::run(setting).await,
+        CacheCommand::Ls(args) => ls::run(args, setting).await,
+        CacheCommand::Show(args) => show::run(args, setting).await,
+        CacheCommand::Rm(args) => removal::rm(args, setting).await,
+        CacheCommand::Clear(args) => removal::clear(args, setting).await,
+    }
+}
+
+/// The digits of an id that a list shows.
+fn short(id: &str) -> String {
+    id.chars().take(SHORT_ID).collect()
+}

@@ -1,0 +1,58 @@
+//! One entity in full.
+
+use super::{entity_view, whole_id};
+use crate::face::{NodeFace, seconds_to_ms};
+use eddy_cache::{EntityHandle, Store};
+use eddy_content::{BlockSet, EntityId, Geometry};
+use eddy_wire::api::{EntityDetail, Place, Problem};
+use eddy_wire::catalogue::ErrorCode;
+use std::path::Path;
+
+impl NodeFace {
+    pub(in crate::face) async fn view_entity(&self, id: &str) -> Result<EntityDetail, Problem> {
+        let id = whole_id(id)?;
+        let directory = self.home.join("cache");
+        let found = self
+            .with_store(move |store| {
+                // Before it is opened here, which would count as a use.
+                let is_in_use = store.is_in_use(&id);
+                let Some(handle) = store.find(&id)? else { return Ok(None) };
+                let mut detail = detail(store, &directory, &handle);
+                detail.entity.in_use = is_in_use;
+                Ok(Some(detail))
+            })
+            .await?;
+        found.ok_or_else(|| Problem::new(ErrorCode::EntityNotFound, id.to_string()))
+    }
+}
+
+fn detail(store: &Store, directory: &Path, handle: &EntityHandle) -> EntityDetail {
+    let id = handle.id();
+    // The index knows the last use better than the handle does.
+    let mut record = super::record_of(store, &id).ok().flatten().unwrap_or_else(|| handle.record().clone());
+    let (held, geometry) = (handle.held(), handle.geometry());
+    record.held_blocks = held.len();
+    let from_origin = bytes(&handle.fetched_here(), &geometry);
+    EntityDetail {
+        entity: entity_view(store, &record),
+        requested_url: record.requested_url.redacted(),
+        blake3: handle.root().map(|root| root.to_hex()),
+        digests: record.digests.iter().map(ToString::to_string).collect(),
+        modified_unix_ms: record.last_modified.map(seconds_to_ms),
+        from_origin,
+        from_peers: bytes(&held, &geometry).saturating_sub(from_origin),
+        statements: handle.statements(geometry.all_blocks()).len() as u64,
+        place: Place::File(data_file(directory, &id, record.generation)),
+    }
+}
+
+/// Bytes of a set of blocks; only the last block may be short.
+fn bytes(blocks: &BlockSet, geometry: &Geometry) -> u64 {
+    blocks.runs().map(|run| geometry.bytes_of(run)).map(|range| range.end - range.start).sum()
+}
+
+/// The data file, as the store names it (`cache/DESIGN.md`, "On disk").
+fn data_file(directory: &Path, id: &EntityId, generation: u64) -> String {
+    let shard = format!("{:02x}", id.0[0]);
+    directory.join("entities").join(shard).join(format!("{id}-{generation}.data")).display().to_string()
+}
