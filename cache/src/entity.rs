@@ -14,7 +14,7 @@ use crate::index::Change;
 use crate::ledger::{Account, Flow, FlowChange, Source, Waste};
 use crate::outboard::{self, Layout};
 use crate::row::EntityRecord;
-use crate::store::{Core, wall_clock};
+use crate::store::Core;
 use eddy_content::{BlockHash, BlockSet, EntityId, Geometry};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -253,7 +253,6 @@ impl Shared {
                 fetched_here: batch.fetched_here(),
                 remove: BlockSet::new(),
             });
-            changes.push(Change::Used(self.id, wall_clock()));
         }
         self.core.committer.commit(changes)
     }
@@ -367,5 +366,6 @@ impl Drop for Shared {
         if let Err(error) = self.core.committer.commit(changes) {
             tracing::warn!(%error, "uncommitted bytes are lost from the ledger");
         }
+        self.core.on_released();
     }
 }

@@ -6,31 +6,41 @@
 
 mod apply;
 mod jobs;
+mod line;
 mod query;
+mod rebuild;
 
 use crate::disk::{Disk, DiskBackend, OpenFile};
 use crate::fault::IndexFault;
 use crate::ledger::{Account, FlowChange, LedgerEntry};
+use crate::room::Pin;
 use crate::row::EntityRecord;
-use eddy_content::{BlockSet, EntityId, LookupKey};
+use eddy_content::{BlockHash, BlockSet, EntityId, LookupKey};
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, TableDefinition};
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+pub(crate) use line::{Counters, Line, LineHold};
+pub(crate) use query::InLine;
 
 /// A table: every key and every value is bytes, every value is sealed (see [`crate::row`]).
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
 /// Format of the whole store; raised when an older program must not touch it (C-24).
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 /// Bytes of redb's page cache; its own default is 1 GiB.
 const PAGE_CACHE: usize = 32 << 20;
 
 const META: Table = TableDefinition::new("meta");
 const ENTITIES: Table = TableDefinition::new("entities");
 const HELD: Table = TableDefinition::new("held");
-const USED: Table = TableDefinition::new("used");
+const LINES: Table = TableDefinition::new("lines");
+const ORDER: Table = TableDefinition::new("order");
+const DOOMED: Table = TableDefinition::new("doomed");
+const INLINE: Table = TableDefinition::new("inline");
+const INLINE_STATEMENTS: Table = TableDefinition::new("inline_statements");
 const NAMES: Table = TableDefinition::new("names");
 const LOOKUP: Table = TableDefinition::new("lookup");
 const JOBS: Table = TableDefinition::new("jobs");
@@ -38,17 +48,41 @@ const FILES: Table = TableDefinition::new("ledger_files");
 const ACCOUNT_NAMES: Table = TableDefinition::new("ledger_names");
 const PEERS: Table = TableDefinition::new("ledger_peers");
 
+/// All of them.
+const ALL_TABLES: [Table; 14] = [
+    META,
+    ENTITIES,
+    HELD,
+    LINES,
+    ORDER,
+    DOOMED,
+    INLINE,
+    INLINE_STATEMENTS,
+    NAMES,
+    LOOKUP,
+    JOBS,
+    FILES,
+    ACCOUNT_NAMES,
+    PEERS,
+];
+
 const KEY_FORMAT: &[u8] = b"format";
 const KEY_TRANSACTION: &[u8] = b"transaction";
+/// The highest generation that a row ever had.
 const KEY_GENERATION: &[u8] = b"generation";
+/// The highest generation that may have been used.
+const KEY_RESERVED: &[u8] = b"reserved";
 const KEY_RUNNING: &[u8] = b"running";
 const KEY_FINGERPRINT: &[u8] = b"lookup_fingerprint";
 const KEY_JOBS: &[u8] = b"jobs_sequence";
+const KEY_COUNTERS: &[u8] = b"counters";
+/// The last entity of which lines, order and sums were made anew; there while that is not finished.
+const KEY_REBUILD: &[u8] = b"rebuild";
 
 /// One change of the index.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
-    /// Writes an entity's row and makes it the newest version under its last name.
+    /// Writes an entity's row and makes it the newest version under its last name; void when a later generation is here.
     Entity(Box<EntityRecord>, [u8; 32]),
     /// Marks an entity as being removed (C-05).
     Doom(EntityId),
@@ -58,8 +92,18 @@ pub(crate) enum Change {
     Strike(Vec<u8>),
     /// Adds and removes held blocks of one generation of an entity; void when that is no longer here.
     Blocks { id: EntityId, generation: u64, add: BlockSet, fetched_here: BlockSet, remove: BlockSet },
+    #[allow(dead_code, reason = "entities in the index come with their writer")]
+    /// The bytes of an entity that lies in the index, with their hash; void when another generation is here.
+    Inline { id: EntityId, generation: u64, hash: BlockHash, bytes: Vec<u8> },
+    #[allow(dead_code, reason = "entities in the index come with their writer")]
+    /// The statements of an entity that lies in the index, encoded; void when another generation is here.
+    InlineStatements { id: EntityId, generation: u64, bytes: Vec<u8> },
     /// Notes a use, in seconds since 1970.
     Used(EntityId, i64),
+    /// The origin has named another version under a URL of the entity.
+    Superseded(EntityId),
+    /// Pins an entity, or lets it go.
+    Pin(EntityId, Pin),
     /// Writes or removes a job's row.
     Job([u8; 16], Option<Vec<u8>>),
     /// Number of the last change of a job's row, in the transaction that carries it.
@@ -78,8 +122,8 @@ pub(crate) enum Change {
     ClearLookup,
     /// Says for which secret the lookup table is complete.
     Fingerprint(Option<[u8; 32]>),
-    /// Raises the highest generation ever used (C-06).
-    Generation(u64),
+    /// Says up to which number generations may have been used (C-06).
+    Reserved(u64),
     /// Says whether a process has the store open: still true at the next start after an unclean stop.
     Running(bool),
 }
@@ -101,24 +145,47 @@ pub(crate) struct Index {
     path: PathBuf,
     /// `None` after a failure that could not be got over yet; the next use tries again.
     database: RwLock<Option<Database>>,
+    /// The sums as of the last transaction.
+    counters: Mutex<Counters>,
 }
 
 impl Index {
     /// Opens or makes the index; redb repairs what an unclean stop left.
     pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self, IndexOpenError> {
         let database = RwLock::new(Some(open_database(&**disk, path)?));
-        let index = Self { disk: Arc::clone(disk), path: path.to_owned(), database };
-        index.check_format()?;
+        let index = Self { disk: Arc::clone(disk), path: path.to_owned(), database, counters: Mutex::default() };
+        index.bring_up_to_date()?;
         Ok(index)
     }
 
-    /// Stamps a new index and refuses one of a later format.
-    fn check_format(&self) -> Result<(), IndexOpenError> {
-        match self.meta::<u32>(KEY_FORMAT).map_err(IndexOpenError::Fault)? {
-            Some(found) if found > FORMAT => Err(IndexOpenError::TooNew(found)),
-            Some(_) => Ok(()),
-            None => self.stamp().map_err(IndexOpenError::Fault),
+    /// The format of an index that was closed cleanly, without touching it; `None` when it cannot be told that way.
+    pub(crate) fn format_of(disk: &dyn Disk, path: &Path) -> Option<u32> {
+        let file = disk.open(path).ok().filter(|file| file.length().is_ok_and(|length| length > 0))?;
+        let format = guarded(|| {
+            let database = builder().open_read_only_with_backend(DiskBackend(file))?;
+            query::format(&database.begin_read()?)
+        });
+        match format {
+            Err(redb::Error::UpgradeRequired(version)) => Some(u32::from(version)),
+            other => other.ok().flatten(),
         }
+    }
+
+    /// Stamps a new index, refuses one of a later format, and upgrades one of an earlier format (C-24).
+    fn bring_up_to_date(&self) -> Result<(), IndexOpenError> {
+        match self.meta::<u32>(KEY_FORMAT).map_err(IndexOpenError::Fault)? {
+            Some(found) if found > FORMAT => return Err(IndexOpenError::TooNew(found)),
+            Some(_) => self.rebuild_lines().map_err(IndexOpenError::Fault)?,
+            None => self.stamp().map_err(IndexOpenError::Fault)?,
+        }
+        let counters = self.meta(KEY_COUNTERS).map_err(IndexOpenError::Fault)?.unwrap_or_default();
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = counters;
+        Ok(())
+    }
+
+    /// The sums over all entities.
+    pub(crate) fn counters(&self) -> Counters {
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs a question in a read transaction of its own.

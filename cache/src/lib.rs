@@ -45,7 +45,7 @@ mod outboard;
 mod packed;
 mod row;
 
-pub use eddy_content::evict::{EvictionPlan, Victim};
+pub use eddy_content::evict::{EvictionPlan, EvictionReason, Victim};
 pub use fault::{
     AdmitError, CommitError, DiskFault, FaultKind, IndexFault, OpenError, ReadError, StoreError, WriteError,
 };
@@ -53,8 +53,8 @@ pub use handle::{EntityHandle, StoredStatement};
 pub use ledger::{Account, Balance, Delivered, Flow, LedgerEntry, LedgerRow, Source, Waste, Wasted};
 pub use mirror::Mirror;
 pub use read::RunReader;
-pub use recovery::RecoveryReport;
-pub use room::{ClearOutcome, Quota, RemoveOutcome, Reserve, Usage};
+pub use recovery::{RecoveryReport, SweepReport};
+pub use room::{ClearOutcome, Goal, Limits, Pin, Quota, RemoveOutcome, Reserve, Usage};
 pub use row::{EntityRecord, NewEntity, Privacy};
 pub use store::{JobRow, Store, StoreConfig};
 pub use writer::{Finished, Pushed, RunWriter};

@@ -1,20 +1,26 @@
 //! What the last stop left behind, and what is done about it before anything is served (C-20).
 //!
+//! Before serving, only that is looked at which can have been under way: rows that are being removed, an upgrade that was
+//! cut short. It does not grow with the store. The rest is the sweep's ([`sweep`]).
+//!
 //! Idempotent: every step may be cut short and is done again by the next start (C-23). Nothing is hashed here: blocks
 //! are hashed whenever they are read, after a clean stop as well as after a crash (C-21).
 
+mod sweep;
+
 use crate::disk::{self, Disk};
-use crate::fault::{DiskFault, IndexFault, OpenError};
+use crate::fault::{DiskFault, IndexFault, OpenError, StoreError};
 use crate::index::{Change, FORMAT, Index, IndexOpenError};
-use crate::journal::Reconciled;
-use crate::room;
-use crate::row::EntityRecord;
-use crate::store::{Files, wall_clock};
-use eddy_content::EntityId;
-use std::collections::HashMap;
+use crate::journal::{self, Reconciled};
+use crate::room::Limits;
+use crate::store::{Files, Stock, wall_clock};
 use std::path::{Path, PathBuf};
 
-mod orphans;
+pub use sweep::SweepReport;
+pub(crate) use sweep::{Progress, Sweep};
+
+/// Rows and files that are looked at before a store is served; one that has more is swept beside the work.
+const LOOKS: usize = 8192;
 
 /// What opening a store found and did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -58,20 +64,26 @@ impl RecoveryReport {
     }
 }
 
-/// The recovered store, before its threads start.
+/// The recovered store.
 pub(crate) struct Recovered {
-    pub(crate) index: Index,
+    pub(crate) stock: Stock,
     pub(crate) report: RecoveryReport,
-    pub(crate) transaction: u64,
-    pub(crate) generation: u64,
-    pub(crate) used: u64,
-    pub(crate) entities: u64,
+    /// The sweep, when it is not finished.
+    pub(crate) sweep: Option<Sweep>,
 }
 
-/// Opens the index and brings rows and files together; an index that is damaged beyond repair is moved aside and a new
+/// Refuses a store that a later version wrote, before anything in it is touched (C-24).
+pub(crate) fn refuse_newer(disk: &dyn Disk, index: &Path) -> Result<(), OpenError> {
+    match Index::format_of(disk, index) {
+        Some(found) if found > FORMAT => Err(OpenError::TooNew { found, supported: FORMAT }),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the index and finishes what was under way; an index that is damaged beyond repair is moved aside and a new
 /// one begun, so that the store always opens (N6).
-pub(crate) fn recover(files: &Files) -> Result<Recovered, OpenError> {
-    let damage = match try_to_recover(files, RecoveryReport::default()) {
+pub(crate) fn recover(files: &Files, limits: Limits) -> Result<Recovered, OpenError> {
+    let damage = match try_to_recover(files, limits, RecoveryReport::default()) {
         Ok(recovered) => return Ok(recovered),
         Err(Failure::Damaged(damage)) => damage,
         Err(Failure::Open(error)) => return Err(error),
@@ -82,33 +94,67 @@ pub(crate) fn recover(files: &Files) -> Result<Recovered, OpenError> {
     disk::rename(disk, &path, &aside)?;
     disk::sync_directory(disk, files.root())?;
     let report = RecoveryReport { index_moved_to: Some(aside), ..RecoveryReport::default() };
-    try_to_recover(files, report).map_err(|failure| match failure {
+    try_to_recover(files, limits, report).map_err(|failure| match failure {
         Failure::Open(error) => error,
         Failure::Damaged(text) => DiskFault::new("make", &path, std::io::Error::other(text)).into(),
     })
 }
 
-fn try_to_recover(files: &Files, report: RecoveryReport) -> Result<Recovered, Failure> {
+fn try_to_recover(files: &Files, limits: Limits, mut report: RecoveryReport) -> Result<Recovered, Failure> {
     let index = Index::open(files.disk(), &files.index())?;
-    let mut recovery = Recovery { files, transaction: index.last_transaction()?, index, report };
-    recovery.report.was_unclean = recovery.index.was_running()?;
-    let highest = recovery.index.generation()?;
-    recovery.apply(vec![Change::Running(true)])?;
+    let mut transaction = index.last_transaction()?;
+    let (journal, jobs) = journal::open(files.disk(), files.root(), &index, &mut transaction)?;
+    report.take_jobs(jobs);
+    let stock = Stock::new(files.clone(), index, journal, transaction, limits)?;
+    match finish(&stock, report) {
+        Ok((report, sweep)) => Ok(Recovered { stock, report, sweep }),
+        Err(failure) => {
+            stock.abandon();
+            Err(failure)
+        }
+    }
+}
 
-    let mut rows = recovery.read_rows()?;
-    let found = orphans::sweep(files, &mut rows.live, highest, &mut recovery.report)?;
-    let dangling = rows.live.values().filter(|row| !row.is_whole()).map(|row| row.id).collect();
-    recovery.forget_dangling(dangling, &mut rows.used)?;
-    let generation = found.max(highest);
-    recovery.apply(vec![Change::Generation(generation)])?;
+/// Brings the opened store to the point from which it serves.
+fn finish(stock: &Stock, mut report: RecoveryReport) -> Result<(RecoveryReport, Option<Sweep>), Failure> {
+    report.was_unclean = stock.index.was_running()?;
+    let (highest, reserved) = stock.index.generations()?;
+    let first = if highest == 0 && reserved == 0 { first_generation(stock)? } else { reserved };
+    stock.begin_numbering(first, vec![Change::Running(true)])?;
+    report.finished_removals = finish_removals(stock)?;
 
-    let entities = rows.live.values().filter(|row| row.is_whole()).count() as u64;
-    recovery.report.entities = entities;
-    let Recovery { index, report, transaction, .. } = recovery;
+    let mut sweep = Some(Sweep::new(highest, reserved.max(first)));
+    let is_small = stock.index.counters().entities.saturating_mul(2) <= LOOKS as u64;
+    if is_small && let Some(begun) = &mut sweep {
+        stock.index.look_through()?;
+        let progress = begun.step(stock, LOOKS)?;
+        let found = begun.report();
+        (report.dangling, report.damaged_rows) = (found.dangling, found.damaged_rows);
+        (report.quarantined_files, report.deleted_files) = (found.quarantined_files, found.deleted_files);
+        if progress == Progress::Done {
+            sweep = None;
+        }
+    }
+    report.entities = stock.index.counters().entities;
     if report.was_unclean || report.index_moved_to.is_some() {
         tracing::info!(?report, "the cache was recovered");
     }
-    Ok(Recovered { index, report, transaction, generation, used: rows.used, entities })
+    Ok((report, sweep))
+}
+
+/// Finishes the removals that were begun.
+fn finish_removals(stock: &Stock) -> Result<u64, Failure> {
+    let mut records = Vec::new();
+    for id in stock.index.doomed()? {
+        records.extend(stock.index.record(&id)?.filter(|record| record.doomed));
+    }
+    Ok(stock.destroy(records)?.0)
+}
+
+/// Where a new index begins to number: with 1, or, where files lie that it knows nothing of, far beyond their numbers.
+fn first_generation(stock: &Stock) -> Result<u64, Failure> {
+    let is_empty = disk::list(&**stock.files.disk(), &stock.files.entities())?.is_empty();
+    Ok(if is_empty { 0 } else { wall_clock().max(0).cast_unsigned() << 16 })
 }
 
 /// A name beside the index that nothing has yet.
@@ -156,79 +202,24 @@ impl From<DiskFault> for Failure {
     }
 }
 
-/// A row of which the files are being looked for.
-pub(crate) struct Expected {
-    id: EntityId,
-    pub(crate) length: u64,
-    pub(crate) has_data: bool,
-    pub(crate) has_outboard: bool,
-}
-
-impl Expected {
-    fn is_whole(&self) -> bool {
-        self.has_data && self.has_outboard
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Index(fault) => fault.into(),
+            other => Self::Open(other),
+        }
     }
 }
 
-/// The rows of the index, by the names of their files.
-struct Rows {
-    live: HashMap<(EntityId, u64), Expected>,
-    used: u64,
-}
-
-struct Recovery<'f> {
-    files: &'f Files,
-    index: Index,
-    report: RecoveryReport,
-    transaction: u64,
-}
-
-impl Recovery<'_> {
-    fn apply(&mut self, changes: Vec<Change>) -> Result<(), Failure> {
-        self.transaction += 1;
-        Ok(self.index.apply(self.transaction, &changes)?)
-    }
-
-    /// Reads every row, finishes removals that were begun and drops rows that are damaged.
-    fn read_rows(&mut self) -> Result<Rows, Failure> {
-        let mut rows = Rows { live: HashMap::new(), used: 0 };
-        let (mut doomed, mut damaged) = (Vec::new(), Vec::new());
-        self.index.visit(|key, record| match record {
-            Some(record) if record.doomed => doomed.push(record),
-            Some(record) => {
-                let (id, length) = (record.id(), record.entity.length);
-                rows.used += room::footprint(length);
-                let expected = Expected { id, length, has_data: false, has_outboard: false };
-                rows.live.insert((id, record.generation), expected);
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Index(fault) => fault.into(),
+            StoreError::Disk(fault) => fault.into(),
+            // Neither happens while a store is being opened.
+            StoreError::Closing | StoreError::RowTooLarge { .. } => {
+                Self::Open(DiskFault::new("open", Path::new("the cache"), std::io::Error::other(error)).into())
             }
-            None => damaged.push(key.to_vec()),
-        })?;
-        for record in doomed {
-            self.report.finished_removals += 1;
-            self.finish_removal(record)?;
         }
-        for key in damaged {
-            self.report.damaged_rows += 1;
-            self.apply(vec![Change::Strike(key)])?;
-        }
-        Ok(rows)
-    }
-
-    fn finish_removal(&mut self, record: EntityRecord) -> Result<(), Failure> {
-        self.files.unlink(&self.files.pair(&record.id(), record.generation))?;
-        // A row of the lookup table may stay: it leads to nothing, and the next rebuild drops it.
-        self.apply(vec![Change::Forget(Box::new(record), None)])
-    }
-
-    fn forget_dangling(&mut self, dangling: Vec<EntityId>, used: &mut u64) -> Result<(), Failure> {
-        for id in dangling {
-            let Some(record) = self.index.record(&id)? else { continue };
-            tracing::error!(entity = %record.entity.url, "the files of a cached entity are gone or cut short: forgotten");
-            self.report.dangling += 1;
-            *used -= room::footprint(record.entity.length);
-            self.apply(vec![Change::Doom(id)])?;
-            self.finish_removal(record)?;
-        }
-        Ok(())
     }
 }

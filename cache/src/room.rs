@@ -3,6 +3,8 @@
 //! Who goes first is decided in [`eddy_content::evict`]; what somebody has a handle on counts there as in use.
 
 use crate::disk::Volume;
+use eddy_content::EntityId;
+use std::time::Duration;
 
 /// The largest share of the disk, or number of bytes, that the store may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,32 @@ impl Reserve {
     }
 }
 
+/// How much may be here, and for how long; may change while the store is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How much the store may use.
+    pub quota: Quota,
+    /// How much it leaves to others.
+    pub reserve: Reserve,
+    /// What nobody used for so long goes; `None` for no such limit.
+    pub max_age: Option<Duration>,
+}
+
+/// What a plan is to reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Goal {
+    /// So many bytes go, or none at all when not enough may.
+    Free(u64),
+    /// Everything keeps to these limits, as far as it may go.
+    Fit(Limits),
+    /// What was last used before that moment goes, in seconds since 1970.
+    UnusedSince(i64),
+    /// These go.
+    These(Vec<EntityId>),
+    /// Everything goes.
+    Everything,
+}
+
 /// What the store uses and may use, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
@@ -59,12 +87,23 @@ pub struct Usage {
     pub available: u64,
     /// Number of entities.
     pub entities: u64,
+    /// Of what is used: what is pinned.
+    pub pinned: u64,
 }
 
 /// Bytes that an entity of `length` bytes takes on disk: data, block hashes, header, a page of statements.
 pub(crate) fn footprint(length: u64) -> u64 {
     let hashes = length.div_ceil(eddy_content::BLOCK_SIZE) * crate::outboard::HASH_LENGTH;
     length.next_multiple_of(PAGE) + hashes.next_multiple_of(PAGE) + 2 * PAGE
+}
+
+/// Whether an entity may be evicted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pin {
+    /// It stays, whatever room is needed.
+    Pinned,
+    /// It goes when its turn comes.
+    Free,
 }
 
 /// What became of an order to remove an entity.
@@ -90,6 +129,8 @@ pub struct ClearOutcome {
     pub bytes: u64,
     /// Entities that somebody uses and that stayed.
     pub in_use: u64,
+    /// Entities that are pinned and that stayed.
+    pub pinned: u64,
 }
 
 #[cfg(test)]

@@ -1,15 +1,19 @@
 //! Rows of the index: what is kept of an entity, and the seal that every row carries.
 //!
 //! A row is `version byte, payload, 16 bytes of BLAKE3` over the table's name, the key, the version and the payload
-//! (C-10). So a flipped bit, a row under a foreign key and a row of a foreign table are all noticed.
+//! (C-10). So a flipped bit, a row under a foreign key and a row of a foreign table are all noticed. Entities' rows are of
+//! version 2; those of format 1 are understood for the upgrade (C-24).
 
+use crate::room;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::{Entity, EntityId, ResourceUrl};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Version of the row formats.
+/// Version of all rows but those of entities.
 const ROW_VERSION: u8 = 1;
+/// Version of the rows of entities.
+const RECORD_VERSION: u8 = 2;
 /// Bytes of a row's checksum.
 const SEAL_LENGTH: usize = 16;
 /// Digests kept of one entity; more add nothing.
@@ -24,6 +28,15 @@ pub enum Privacy {
     Shareable,
     /// Stays on this node, and is never in the lookup table.
     Private,
+}
+
+/// Where the bytes of an entity are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(crate) enum Place {
+    /// In two files of its own.
+    Files,
+    /// In the index.
+    Index,
 }
 
 /// An entity that is to be let in.
@@ -68,6 +81,44 @@ pub struct EntityRecord {
     pub(crate) doomed: bool,
     /// Hashes of the URLs under which it was asked for, for [`crate::Store::latest`]; bounded by [`MAX_NAMES`].
     pub(crate) names: Vec<[u8; 32]>,
+    /// Whether somebody wants it to stay: it is never evicted.
+    pub pinned: bool,
+    /// Where its bytes are.
+    pub(crate) place: Place,
+}
+
+/// An entity's row as format 1 wrote it.
+#[derive(Serialize, Deserialize)]
+struct RecordV1 {
+    entity: Entity,
+    requested_url: ResourceUrl,
+    privacy: Privacy,
+    last_modified: Option<i64>,
+    digests: Vec<ExpectedDigest>,
+    generation: u64,
+    admitted: i64,
+    doomed: bool,
+    names: Vec<[u8; 32]>,
+}
+
+impl From<RecordV1> for EntityRecord {
+    fn from(row: RecordV1) -> Self {
+        Self {
+            entity: row.entity,
+            requested_url: row.requested_url,
+            privacy: row.privacy,
+            last_modified: row.last_modified,
+            digests: row.digests,
+            generation: row.generation,
+            admitted: row.admitted,
+            last_used: row.admitted,
+            held_blocks: 0,
+            doomed: row.doomed,
+            names: row.names,
+            pinned: false,
+            place: Place::Files,
+        }
+    }
 }
 
 /// The hash under which a requested URL is indexed: URLs may be long, and secret.
@@ -90,6 +141,31 @@ impl EntityRecord {
             held_blocks: 0,
             doomed: false,
             names: vec![name_of(&new.requested_url)],
+            pinned: false,
+            place: Place::Files,
+        }
+    }
+
+    /// Bytes that it takes on disk.
+    pub(crate) fn footprint(&self) -> u64 {
+        room::footprint(self.entity.length)
+    }
+
+    /// The row as it stands in the table `table` under `key`.
+    pub(crate) fn seal(&self, table: &str, key: &[u8]) -> Vec<u8> {
+        seal_version(RECORD_VERSION, table, key, &postcard::to_stdvec(self).unwrap_or_default())
+    }
+
+    /// The record of a sealed row, of this format or an earlier one.
+    pub(crate) fn unseal(table: &str, key: &[u8], row: &[u8]) -> Option<Self> {
+        match unseal_version(table, key, row)? {
+            (ROW_VERSION, payload) => postcard::from_bytes::<RecordV1>(payload).ok().map(Self::from),
+            (RECORD_VERSION, payload) => {
+                let mut record: Self = postcard::from_bytes(payload).ok()?;
+                record.last_used = record.admitted;
+                Some(record)
+            }
+            _ => None,
         }
     }
 
@@ -121,8 +197,12 @@ impl EntityRecord {
 
 /// Seals a payload for its place in the index.
 pub(crate) fn seal(table: &str, key: &[u8], payload: &[u8]) -> Vec<u8> {
+    seal_version(ROW_VERSION, table, key, payload)
+}
+
+fn seal_version(version: u8, table: &str, key: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut row = Vec::with_capacity(1 + payload.len() + SEAL_LENGTH);
-    row.push(ROW_VERSION);
+    row.push(version);
     row.extend_from_slice(payload);
     let mark = mark(table, key, &row);
     row.extend_from_slice(&mark);
@@ -131,9 +211,13 @@ pub(crate) fn seal(table: &str, key: &[u8], payload: &[u8]) -> Vec<u8> {
 
 /// The payload of a sealed row, or `None` when the row is damaged, misplaced or of an unknown version.
 pub(crate) fn unseal<'r>(table: &str, key: &[u8], row: &'r [u8]) -> Option<&'r [u8]> {
+    unseal_version(table, key, row).filter(|(version, _)| *version == ROW_VERSION).map(|(_, payload)| payload)
+}
+
+fn unseal_version<'r>(table: &str, key: &[u8], row: &'r [u8]) -> Option<(u8, &'r [u8])> {
     let (body, found) = row.split_last_chunk::<SEAL_LENGTH>()?;
     let (version, payload) = body.split_first()?;
-    (*version == ROW_VERSION && mark(table, key, body) == *found).then_some(payload)
+    (mark(table, key, body) == *found).then_some((*version, payload))
 }
 
 /// Seals a value.

@@ -1,37 +1,36 @@
 //! The front door of the store: open, let in, find, list, remove, and the rows of others that it keeps safe.
 
 mod admit;
+mod evict;
 mod files;
+mod stock;
+mod upkeep;
 
-use crate::committer::Committer;
 use crate::disk::{self, Disk, Lock, RealDisk};
-use crate::entity::Shared;
 use crate::fault::{DiskFault, OpenError, StoreError};
 use crate::handle::EntityHandle;
-use crate::index::{Change, Index};
-use crate::journal;
+use crate::index::Change;
 use crate::ledger::{Account, Balance, LedgerEntry, LedgerRow};
-use crate::recovery::{self, RecoveryReport};
-use crate::room::{ClearOutcome, Quota, RemoveOutcome, Reserve, Usage};
+use crate::recovery::{self, RecoveryReport, SweepReport};
+use crate::room::{ClearOutcome, Goal, Limits, Pin, Quota, RemoveOutcome, Reserve, Usage};
 use crate::row::{self, EntityRecord, NewEntity, Privacy};
 use eddy_content::evict::EvictionPlan;
 use eddy_content::{Entity, EntityId, LookupKey, LookupSecret, ResourceUrl, Validator};
+use evict::Shrunk;
 use std::any::Any;
-use std::collections::HashMap;
 use std::fmt;
+use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, PoisonError};
+use upkeep::Upkeep;
 
 pub(crate) use files::{Files, Name};
+pub(crate) use stock::{Stock, wall_clock};
 
 /// Bytes of the longest job row (C-09: values below 1 MiB).
 pub(crate) const MAX_JOB_ROW: usize = 512 * 1024;
 /// Bytes of the longest name of an account.
 pub const MAX_ACCOUNT_NAME: usize = 1024;
-/// Uses that are remembered before they are written down.
-const MAX_TOUCHED: usize = 1024;
 /// Rows of the lookup table that are rebuilt in one transaction.
 const LOOKUP_BATCH: usize = 2048;
 
@@ -55,6 +54,10 @@ impl StoreConfig {
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into(), quota: Quota::Percent(50), reserve: Reserve::Standard }
     }
+
+    fn limits(&self) -> Limits {
+        Limits { quota: self.quota, reserve: self.reserve, max_age: None }
+    }
 }
 
 /// The store. Clones share it; the last one to go closes it.
@@ -63,26 +66,21 @@ pub struct Store {
     core: Arc<Core>,
 }
 
-/// What all handles share.
+/// What all handles share: the stock, and the thread that looks after it.
 pub(crate) struct Core {
-    pub(crate) files: Files,
-    pub(crate) index: Arc<Index>,
-    pub(crate) committer: Committer,
-    config: StoreConfig,
+    stock: Arc<Stock>,
     report: RecoveryReport,
-    /// Open entities; also the leases: what can be upgraded here does not go.
-    open: Mutex<HashMap<EntityId, Weak<Shared>>>,
-    /// One admission, removal or opening of files at a time; writers and readers never take it.
-    admission: Mutex<()>,
-    /// Bytes and number of all entities, and the highest generation.
-    used: AtomicU64,
-    entities: AtomicU64,
-    generation: AtomicU64,
-    secret: RwLock<Option<LookupSecret>>,
-    /// Uses that are not written down yet.
-    touched: Mutex<HashMap<EntityId, i64>>,
+    upkeep: Upkeep,
     /// Let go last.
     _lock: Box<dyn Any + Send + Sync>,
+}
+
+impl Deref for Core {
+    type Target = Stock;
+
+    fn deref(&self) -> &Stock {
+        &self.stock
+    }
 }
 
 impl Store {
@@ -98,29 +96,13 @@ impl Store {
             Lock::Ours(lock) => lock,
             Lock::Theirs(holder) => return Err(OpenError::InUse { directory: config.directory, holder }),
         };
+        recovery::refuse_newer(&*disk, &config.directory.join(files::INDEX))?;
         let files = Files::new(disk, &config.directory)?;
-        let mut recovered = recovery::recover(&files)?;
-        let (journal, jobs) = journal::open(files.disk(), files.root(), &recovered.index, &mut recovered.transaction)?;
-        recovered.report.take_jobs(jobs);
-        let index = Arc::new(recovered.index);
-        let committer = Committer::start(Arc::clone(&index), journal, recovered.transaction)
+        let recovered = recovery::recover(&files, config.limits())?;
+        let stock = Arc::new(recovered.stock);
+        let upkeep = Upkeep::start(Arc::clone(&stock), recovered.sweep)
             .map_err(|e| DiskFault::new("start a thread for", &config.directory, e))?;
-        let core = Core {
-            files,
-            index,
-            committer,
-            config,
-            report: recovered.report,
-            open: Mutex::default(),
-            admission: Mutex::default(),
-            used: AtomicU64::new(recovered.used),
-            entities: AtomicU64::new(recovered.entities),
-            generation: AtomicU64::new(recovered.generation),
-            secret: RwLock::default(),
-            touched: Mutex::default(),
-            _lock: lock,
-        };
-        Ok(Self { core: Arc::new(core) })
+        Ok(Self { core: Arc::new(Core { stock, report: recovered.report, upkeep, _lock: lock }) })
     }
 
     /// What opening found and did.
@@ -185,21 +167,26 @@ impl Store {
     pub fn list(&self, after: Option<EntityId>, limit: usize) -> Result<Vec<EntityRecord>, StoreError> {
         let mut records = self.core.index.page(after, limit)?;
         records.retain(|record| !record.doomed);
-        let touched = self.core.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        let touched = self.core.touched();
         for record in &mut records {
             record.last_used = touched.get(&record.id()).copied().unwrap_or(record.last_used);
         }
         Ok(records)
     }
 
-    /// Removes an entity that nobody uses (C-05).
+    /// Removes an entity that nobody uses (C-05), also when it is pinned.
     pub fn remove(&self, id: &EntityId) -> Result<RemoveOutcome, StoreError> {
         self.core.remove(id)
     }
 
-    /// Removes every entity that nobody uses.
+    /// Removes every entity that nobody uses and that is not pinned.
     pub fn clear(&self) -> Result<ClearOutcome, StoreError> {
         self.core.clear()
+    }
+
+    /// Pins an entity, so that it never is evicted, or lets it go; says whether it is here.
+    pub fn pin(&self, id: &EntityId, pin: Pin) -> Result<bool, StoreError> {
+        self.core.pin(id, pin)
     }
 
     /// What is used and may be used.
@@ -207,9 +194,36 @@ impl Store {
         self.core.usage()
     }
 
+    /// How much may be here, and for how long.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.core.limits()
+    }
+
+    /// Sets other limits and lets go at once of what is beyond them; gives what that was. What is in use goes when its lease
+    /// ends. Not kept over a restart: whoever opens the store says how much it may use.
+    pub fn set_limits(&self, limits: Limits) -> Result<EvictionPlan, StoreError> {
+        self.core.set_limits(limits)
+    }
+
+    /// What would go for a goal, without doing it.
+    pub fn plan(&self, goal: &Goal) -> Result<EvictionPlan, StoreError> {
+        self.core.plan(goal)
+    }
+
+    /// Removes what a plan names; what somebody uses or pinned meanwhile stays and is counted.
+    pub fn carry_out(&self, plan: &EvictionPlan) -> Result<ClearOutcome, StoreError> {
+        self.core.carry_out(plan)
+    }
+
     /// What would go if `need` bytes had to come in.
     pub fn plan_eviction(&self, need: u64) -> Result<EvictionPlan, StoreError> {
-        self.core.plan_eviction(need)
+        self.core.plan_admission(need)
+    }
+
+    /// Holds all rows and files against each other, now and to the end; else a thread does so once a day, slowly.
+    pub fn sweep(&self) -> Result<SweepReport, StoreError> {
+        self.core.sweep()
     }
 
     /// Commits a change that changes nothing: whether the index can be written, for whoever waits for the disk.
@@ -272,7 +286,7 @@ impl Store {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("directory", &self.core.config.directory).finish_non_exhaustive()
+        f.debug_struct("Store").field("directory", &self.core.files.root()).finish_non_exhaustive()
     }
 }
 
@@ -288,42 +302,19 @@ fn fingerprint(secret: &LookupSecret) -> [u8; 32] {
 }
 
 impl Core {
-    /// Notes a use, to be written down with the next that are many enough.
-    pub(crate) fn touch(&self, id: EntityId) {
-        let full = {
-            let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
-            touched.insert(id, wall_clock());
-            touched.len() >= MAX_TOUCHED
-        };
-        if full {
-            self.write_touched();
-        }
-    }
-
-    /// Writes the uses down. They may be lost: then the order of eviction is a little older.
-    fn write_touched(&self) {
-        let touched = std::mem::take(&mut *self.touched.lock().unwrap_or_else(PoisonError::into_inner));
-        let changes = touched.into_iter().map(|(id, at)| Change::Used(id, at)).collect();
-        if let Err(error) = self.committer.commit(changes) {
-            tracing::debug!(%error, "uses of cached entities were not written down");
+    /// After a handle went: what waited for its lease goes.
+    pub(crate) fn on_released(&self) {
+        if self.stock.shrink_if_free() == Shrunk::Later {
+            self.upkeep.wake();
         }
     }
 }
 
 impl Drop for Core {
     fn drop(&mut self) {
-        self.write_touched();
-        let marked = self.committer.commit(vec![Change::Running(false)]);
-        self.committer.stop();
-        let closed = self.index.close();
-        if let Some(error) = marked.err().or(closed.err().map(StoreError::Index)) {
+        self.upkeep.stop();
+        if let Err(error) = self.stock.close() {
             tracing::warn!(%error, "the cache did not close cleanly; the next start looks after it");
         }
     }
-}
-
-/// The wall clock in seconds since 1970: for display and the order of eviction only (C-13).
-pub(crate) fn wall_clock() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

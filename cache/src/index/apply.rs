@@ -1,42 +1,55 @@
 //! Carries changes out: one durable transaction for a whole list.
 
+use super::line::Lines;
 use super::{
-    ACCOUNT_NAMES, Change, ENTITIES, FILES, FORMAT, HELD, Index, JOBS, KEY_FINGERPRINT, KEY_FORMAT, KEY_GENERATION,
-    KEY_JOBS, KEY_RUNNING, KEY_TRANSACTION, LOOKUP, META, NAMES, PEERS, Table, USED, account_key, chunk_key, name_key,
+    ACCOUNT_NAMES, ALL_TABLES, Change, Counters, DOOMED, ENTITIES, FILES, FORMAT, HELD, INLINE, INLINE_STATEMENTS,
+    Index, JOBS, KEY_COUNTERS, KEY_FINGERPRINT, KEY_FORMAT, KEY_GENERATION, KEY_JOBS, KEY_RESERVED, KEY_RUNNING,
+    KEY_TRANSACTION, LOOKUP, META, NAMES, PEERS, Table, account_key, chunk_key, name_key,
 };
 use crate::fault::IndexFault;
 use crate::ledger::{Account, Balance, Flow, FlowChange, LedgerEntry, Source, Waste};
 use crate::packed;
+use crate::room::Pin;
 use crate::row::{self, EntityRecord};
+use eddy_content::evict::Standing;
 use eddy_content::{BlockSet, EntityId};
-use redb::{Durability, ReadableTable, TableHandle, WriteTransaction};
+use redb::{Database, Durability, ReadableTable, TableHandle, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::sync::PoisonError;
 
 impl Index {
     /// Applies all changes or none; durable when it returns. `Err` means that none of them is in the index.
     pub(crate) fn apply(&self, number: u64, changes: &[Change]) -> Result<(), IndexFault> {
-        let Err(error) = self.with(|database| {
-            let mut transaction = database.begin_write()?;
-            transaction.set_durability(Durability::Immediate)?;
-            transaction.set_two_phase_commit(true);
-            // Saves the allocator's state too, so that an unclean stop costs no scan at the next start.
-            transaction.set_quick_repair(true);
+        let outcome = self.with(|database| {
+            let transaction = begin(database)?;
             put(&transaction, META, KEY_TRANSACTION, &number)?;
+            let mut lines = Lines::new(&transaction)?;
             for change in changes {
-                apply_one(&transaction, change)?;
+                apply_one(&transaction, &mut lines, change)?;
             }
+            let counters = lines.finish()?;
             transaction.commit()?;
-            Ok(())
-        }) else {
-            return Ok(());
+            Ok(counters)
+        });
+        let error = match outcome {
+            Ok(counters) => {
+                self.set_counters(counters);
+                return Ok(());
+            }
+            Err(error) => error,
         };
         tracing::warn!(%error, "an index commit failed: opening the index again to see what is in it");
         self.reopen().map_err(|e| IndexFault::new("be opened again", e))?;
         if self.meta::<u64>(KEY_TRANSACTION)? == Some(number) {
+            self.set_counters(self.meta(KEY_COUNTERS)?.unwrap_or_default());
             return Ok(());
         }
         Err(IndexFault::new("be written", error))
+    }
+
+    pub(super) fn set_counters(&self, counters: Counters) {
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = counters;
     }
 
     /// Number of the last transaction, the base of the next.
@@ -49,10 +62,9 @@ impl Index {
         self.with(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_two_phase_commit(true);
-            for table in [META, ENTITIES, HELD, USED, NAMES, LOOKUP, JOBS, FILES, ACCOUNT_NAMES, PEERS] {
-                transaction.open_table(table)?;
-            }
+            make_tables(&transaction)?;
             put(&transaction, META, KEY_FORMAT, &FORMAT)?;
+            put(&transaction, META, KEY_COUNTERS, &Counters::default())?;
             transaction.commit()?;
             Ok(())
         })
@@ -60,28 +72,64 @@ impl Index {
     }
 }
 
-fn apply_one(transaction: &WriteTransaction, change: &Change) -> Result<(), redb::Error> {
+/// A transaction as all of this index are (C-09).
+pub(super) fn begin(database: &Database) -> Result<WriteTransaction, redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    transaction.set_two_phase_commit(true);
+    // Saves the allocator's state too, so that an unclean stop costs no scan at the next start.
+    transaction.set_quick_repair(true);
+    Ok(transaction)
+}
+
+/// Makes the tables that are not there.
+pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    for table in ALL_TABLES {
+        transaction.open_table(table)?;
+    }
+    Ok(())
+}
+
+fn apply_one(transaction: &WriteTransaction, lines: &mut Lines<'_>, change: &Change) -> Result<(), redb::Error> {
     match change {
-        Change::Entity(record, name) => entity(transaction, record, name),
-        Change::Doom(id) => doom(transaction, id),
+        Change::Entity(record, name) => entity(transaction, lines, record, name),
+        Change::Doom(id) => doom(transaction, lines, id),
         Change::Forget(record, lookup) => {
             if let Some(key) = lookup {
                 delete(transaction, LOOKUP, &key.0)?;
             }
-            forget(transaction, record)
+            forget(transaction, lines, record)
         }
-        Change::Strike(key) => {
-            delete(transaction, ENTITIES, key)?;
-            let Ok(id) = <[u8; 32]>::try_from(key.as_slice()) else { return Ok(()) };
-            forget_blocks(transaction, &EntityId(id))
-        }
+        Change::Strike(key) => strike(transaction, lines, key),
         Change::Blocks { id, generation, add, fetched_here, remove } => {
-            if get::<EntityRecord>(transaction, ENTITIES, &id.0)?.is_some_and(|row| row.generation == *generation) {
+            if is_here(transaction, id, *generation)? {
                 blocks(transaction, id, add, fetched_here, remove)?;
             }
             Ok(())
         }
-        Change::Used(id, at) => put(transaction, USED, &id.0, at),
+        Change::Inline { id, generation, hash, bytes } => {
+            if is_here(transaction, id, *generation)? {
+                let payload = [generation.to_le_bytes().as_slice(), &hash.0, bytes].concat();
+                let sealed = row::seal(INLINE.name(), &id.0, &payload);
+                transaction.open_table(INLINE)?.insert(id.0.as_slice(), sealed.as_slice())?;
+            }
+            Ok(())
+        }
+        Change::InlineStatements { id, generation, bytes } => {
+            if is_here(transaction, id, *generation)? {
+                let sealed = row::seal(INLINE_STATEMENTS.name(), &id.0, bytes);
+                transaction.open_table(INLINE_STATEMENTS)?.insert(id.0.as_slice(), sealed.as_slice())?;
+            }
+            Ok(())
+        }
+        Change::Used(id, at) => lines.stand(id, |standing| standing.used(*at)),
+        Change::Superseded(id) => lines.stand(id, Standing::superseded),
+        Change::Pin(id, pin) => {
+            let Some(mut record) = record(transaction, id)? else { return Ok(()) };
+            record.pinned = *pin == Pin::Pinned;
+            put_record(transaction, &record)?;
+            lines.follow(&record)
+        }
         Change::Job(id, Some(row)) => {
             let sealed = row::seal(JOBS.name(), id, row);
             transaction.open_table(JOBS)?.insert(id.as_slice(), sealed.as_slice())?;
@@ -100,48 +148,90 @@ fn apply_one(transaction: &WriteTransaction, change: &Change) -> Result<(), redb
             Ok(())
         }
         Change::Fingerprint(mark) => put(transaction, META, KEY_FINGERPRINT, mark),
-        Change::Generation(highest) => put(transaction, META, KEY_GENERATION, highest),
+        Change::Reserved(highest) => put(transaction, META, KEY_RESERVED, highest),
         Change::Running(is_running) => put(transaction, META, KEY_RUNNING, is_running),
     }
 }
 
 /// Writes the entity's row; `name` becomes its newest name, ahead of every other version under that URL.
-fn entity(transaction: &WriteTransaction, record: &EntityRecord, name: &[u8; 32]) -> Result<(), redb::Error> {
-    let id = record.id();
-    put(transaction, ENTITIES, &id.0, record)?;
-    if record.names.contains(name) {
+fn entity(
+    transaction: &WriteTransaction,
+    lines: &mut Lines<'_>,
+    new: &EntityRecord,
+    name: &[u8; 32],
+) -> Result<(), redb::Error> {
+    let id = new.id();
+    let old = record(transaction, &id)?.map(|old| old.generation);
+    if old.is_some_and(|old| old > new.generation) {
+        return Ok(());
+    }
+    if old != Some(new.generation) {
+        // What an earlier generation held, or one whose row was damaged, is not held by this one.
+        forget_content(transaction, &id)?;
+    }
+    put_record(transaction, new)?;
+    lines.follow(new)?;
+    if new.names.contains(name) {
         // The transaction's number is the order in which versions were named.
         let order: u64 = get(transaction, META, KEY_TRANSACTION)?.unwrap_or(0);
         put(transaction, NAMES, &name_key(name, &id), &order)?;
     }
-    put(transaction, META, KEY_GENERATION, &highest_generation(transaction, record.generation)?)
+    let highest = get::<u64>(transaction, META, KEY_GENERATION)?.unwrap_or(0);
+    if new.generation > highest { put(transaction, META, KEY_GENERATION, &new.generation) } else { Ok(()) }
 }
 
-fn highest_generation(transaction: &WriteTransaction, seen: u64) -> Result<u64, redb::Error> {
-    Ok(get::<u64>(transaction, META, KEY_GENERATION)?.unwrap_or(0).max(seen))
+fn doom(transaction: &WriteTransaction, lines: &mut Lines<'_>, id: &EntityId) -> Result<(), redb::Error> {
+    let Some(mut record) = record(transaction, id)? else { return Ok(()) };
+    record.doomed = true;
+    put_record(transaction, &record)?;
+    put(transaction, DOOMED, &id.0, &record.generation)?;
+    lines.follow(&record)
 }
 
-fn doom(transaction: &WriteTransaction, id: &EntityId) -> Result<(), redb::Error> {
-    if let Some(mut record) = get::<EntityRecord>(transaction, ENTITIES, &id.0)? {
-        record.doomed = true;
-        put(transaction, ENTITIES, &id.0, &record)?;
-    }
-    Ok(())
-}
-
-fn forget(transaction: &WriteTransaction, record: &EntityRecord) -> Result<(), redb::Error> {
+fn forget(transaction: &WriteTransaction, lines: &mut Lines<'_>, record: &EntityRecord) -> Result<(), redb::Error> {
     let id = record.id();
     delete(transaction, ENTITIES, &id.0)?;
+    delete(transaction, DOOMED, &id.0)?;
     for name in &record.names {
         delete(transaction, NAMES, &name_key(name, &id))?;
     }
-    forget_blocks(transaction, &id)
+    lines.set(&id, None)?;
+    forget_content(transaction, &id)
 }
 
-fn forget_blocks(transaction: &WriteTransaction, id: &EntityId) -> Result<(), redb::Error> {
-    delete(transaction, USED, &id.0)?;
+/// Removes a row that cannot be read. Its names stay: they lead to nothing.
+pub(super) fn strike(transaction: &WriteTransaction, lines: &mut Lines<'_>, key: &[u8]) -> Result<(), redb::Error> {
+    delete(transaction, ENTITIES, key)?;
+    let Ok(id) = <[u8; 32]>::try_from(key).map(EntityId) else { return Ok(()) };
+    delete(transaction, DOOMED, &id.0)?;
+    lines.set(&id, None)?;
+    forget_content(transaction, &id)
+}
+
+/// Removes what an entity holds: its blocks, and its bytes when they are in the index.
+fn forget_content(transaction: &WriteTransaction, id: &EntityId) -> Result<(), redb::Error> {
+    delete(transaction, INLINE, &id.0)?;
+    delete(transaction, INLINE_STATEMENTS, &id.0)?;
     let (first, last) = (chunk_key(id, 0), chunk_key(id, u32::MAX));
     transaction.open_table(HELD)?.retain_in(first.as_slice()..=last.as_slice(), |_, _| false)?;
+    Ok(())
+}
+
+/// Whether the entity's row is of this generation.
+fn is_here(transaction: &WriteTransaction, id: &EntityId, generation: u64) -> Result<bool, redb::Error> {
+    Ok(record(transaction, id)?.is_some_and(|row| row.generation == generation))
+}
+
+fn record(transaction: &WriteTransaction, id: &EntityId) -> Result<Option<EntityRecord>, redb::Error> {
+    let table = transaction.open_table(ENTITIES)?;
+    let found = table.get(id.0.as_slice())?;
+    Ok(found.and_then(|row| EntityRecord::unseal(ENTITIES.name(), &id.0, row.value())))
+}
+
+pub(super) fn put_record(transaction: &WriteTransaction, record: &EntityRecord) -> Result<(), redb::Error> {
+    let id = record.id();
+    let sealed = record.seal(ENTITIES.name(), &id.0);
+    transaction.open_table(ENTITIES)?.insert(id.0.as_slice(), sealed.as_slice())?;
     Ok(())
 }
 
@@ -239,13 +329,18 @@ fn balance(transaction: &WriteTransaction, account: &Account) -> Result<Balance,
     Ok(get(transaction, FILES, &account_key(account))?.unwrap_or_default())
 }
 
-fn put<T: Serialize>(transaction: &WriteTransaction, table: Table, key: &[u8], value: &T) -> Result<(), redb::Error> {
+pub(super) fn put<T: Serialize>(
+    transaction: &WriteTransaction,
+    table: Table,
+    key: &[u8],
+    value: &T,
+) -> Result<(), redb::Error> {
     let sealed = row::seal_value(table.name(), key, value);
     transaction.open_table(table)?.insert(key, sealed.as_slice())?;
     Ok(())
 }
 
-fn get<T: DeserializeOwned>(
+pub(super) fn get<T: DeserializeOwned>(
     transaction: &WriteTransaction,
     table: Table,
     key: &[u8],
@@ -255,7 +350,7 @@ fn get<T: DeserializeOwned>(
     Ok(found.and_then(|row| row::unseal_value(table.name(), key, row.value())))
 }
 
-fn delete(transaction: &WriteTransaction, table: Table, key: &[u8]) -> Result<(), redb::Error> {
+pub(super) fn delete(transaction: &WriteTransaction, table: Table, key: &[u8]) -> Result<(), redb::Error> {
     transaction.open_table(table)?.remove(key)?;
     Ok(())
 }

@@ -1,26 +1,103 @@
 //! Answers questions from the index. A damaged row is logged and reads as absent: what it said is fetched or made again.
 
 use super::{
-    ACCOUNT_NAMES, ENTITIES, FILES, HELD, Index, JOBS, KEY_FINGERPRINT, KEY_GENERATION, KEY_RUNNING, LOOKUP, META,
-    NAMES, PEERS, Table, USED, account_key, chunk_key, name_key,
+    ACCOUNT_NAMES, DOOMED, ENTITIES, FILES, HELD, INLINE, INLINE_STATEMENTS, Index, JOBS, KEY_FINGERPRINT, KEY_FORMAT,
+    KEY_GENERATION, KEY_RESERVED, KEY_RUNNING, LINES, LOOKUP, Line, META, NAMES, ORDER, PEERS, Table, account_key,
+    chunk_key, name_key,
 };
 use crate::fault::IndexFault;
 use crate::ledger::{Account, Balance, LedgerRow};
 use crate::packed;
 use crate::row::{self, EntityRecord};
 use crate::store::JobRow;
-use eddy_content::{BlockSet, EntityId, LookupKey};
+use eddy_content::evict::Standing;
+use eddy_content::{BlockHash, BlockSet, EntityId, LookupKey};
 use redb::{ReadTransaction, ReadableTable, TableHandle};
 use serde::de::DeserializeOwned;
+use std::cell::Cell;
 use std::ops::Bound;
 
 impl Index {
     /// The record of an entity, doomed or not.
     pub(crate) fn record(&self, id: &EntityId) -> Result<Option<EntityRecord>, IndexFault> {
         self.read(|transaction| {
-            let Some(mut record) = get::<EntityRecord>(transaction, ENTITIES, &id.0)? else { return Ok(None) };
-            record.last_used = get(transaction, USED, &id.0)?.unwrap_or(record.admitted);
+            let open = transaction.open_table(ENTITIES)?;
+            let found = open.get(id.0.as_slice())?;
+            let Some(mut record) = found.and_then(|row| open_record(&id.0, row.value())) else { return Ok(None) };
+            record.last_used = last_use(transaction, &record)?;
             Ok(Some(record))
+        })
+    }
+
+    /// How an entity stands with eviction.
+    pub(crate) fn line(&self, id: &EntityId) -> Result<Option<Line>, IndexFault> {
+        self.read(|transaction| get(transaction, LINES, &id.0))
+    }
+
+    /// Asks about the entities that may go, in the order in which they would: those before [`Standing::PROTECTED_FROM`],
+    /// and those from there on. Whoever asks reads as far as he likes.
+    pub(crate) fn in_line<T>(&self, ask: impl FnOnce(InOrder<'_>, InOrder<'_>) -> T) -> Result<T, IndexFault> {
+        self.read(|transaction| {
+            let table = transaction.open_table(ORDER)?;
+            let border = Standing::PROTECTED_FROM.as_slice();
+            let fault = Cell::new(None);
+            let first = readable(table.range::<&[u8]>(..border)?, &fault);
+            let protected = readable(table.range::<&[u8]>(border..)?, &fault);
+            let answer = ask(Box::new(first), Box::new(protected));
+            fault.take().map_or(Ok(answer), |error: redb::StorageError| Err(error.into()))
+        })
+    }
+
+    /// The entities that were being removed.
+    pub(crate) fn doomed(&self) -> Result<Vec<EntityId>, IndexFault> {
+        self.read(|transaction| {
+            let table = transaction.open_table(DOOMED)?;
+            let mut ids = Vec::new();
+            for row in table.iter()? {
+                // What the row says is not believed, the entity's own row is.
+                ids.extend(<[u8; 32]>::try_from(row?.0.value()).map(EntityId).ok());
+            }
+            Ok(ids)
+        })
+    }
+
+    /// Up to `limit` rows of entities after `after`: their keys, and their records unless they are damaged.
+    pub(crate) fn rows(&self, after: Option<&[u8]>, limit: usize) -> Result<Vec<EntityRow>, IndexFault> {
+        self.read(|transaction| {
+            let table = transaction.open_table(ENTITIES)?;
+            let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let mut rows = Vec::new();
+            for row in table.range::<&[u8]>((start, Bound::Unbounded))?.take(limit) {
+                let (key, value) = row?;
+                rows.push((key.value().to_vec(), open_record(key.value(), value.value())));
+            }
+            Ok(rows)
+        })
+    }
+
+    #[allow(dead_code, reason = "entities in the index come with their reader")]
+    /// The bytes of an entity that lies in the index, with their hash; of this generation alone.
+    pub(crate) fn inline(&self, id: &EntityId, generation: u64) -> Result<Option<(BlockHash, Vec<u8>)>, IndexFault> {
+        self.read(|transaction| {
+            let table = transaction.open_table(INLINE)?;
+            let Some(row) = table.get(id.0.as_slice())? else { return Ok(None) };
+            let Some(payload) = row::unseal(INLINE.name(), &id.0, row.value()) else { return Ok(None) };
+            let Some((found, payload)) = payload.split_first_chunk::<8>() else { return Ok(None) };
+            let Some((hash, bytes)) = payload.split_first_chunk::<32>() else { return Ok(None) };
+            let is_this = u64::from_le_bytes(*found) == generation;
+            Ok(is_this.then(|| (BlockHash(*hash), bytes.to_vec())))
+        })
+    }
+
+    #[allow(dead_code, reason = "entities in the index come with their reader")]
+    /// The statements of an entity that lies in the index, encoded.
+    pub(crate) fn inline_statements(&self, id: &EntityId) -> Result<Vec<u8>, IndexFault> {
+        self.read(|transaction| {
+            let table = transaction.open_table(INLINE_STATEMENTS)?;
+            let found = table.get(id.0.as_slice())?;
+            let payload =
+                found.and_then(|row| row::unseal(INLINE_STATEMENTS.name(), &id.0, row.value()).map(<[u8]>::to_vec));
+            Ok(payload.unwrap_or_default())
         })
     }
 
@@ -40,38 +117,19 @@ impl Index {
                     break;
                 }
                 let (key, value) = row?;
-                let Some(mut record) = open_row::<EntityRecord>(ENTITIES, key.value(), value.value()) else { continue };
-                let id = record.id();
-                record.last_used = get(transaction, USED, &id.0)?.unwrap_or(record.admitted);
-                record.held_blocks = held(transaction, &id)?.0.len();
+                let Some(mut record) = open_record(key.value(), value.value()) else { continue };
+                record.last_used = last_use(transaction, &record)?;
+                record.held_blocks = held(transaction, &record.id())?.0.len();
                 records.push(record);
             }
             Ok(records)
         })
     }
 
-    /// Visits every entity row, `None` for a damaged one, with the time of its last use.
-    pub(crate) fn visit(&self, mut each: impl FnMut(&[u8], Option<EntityRecord>)) -> Result<(), IndexFault> {
-        self.read(|transaction| {
-            let table = transaction.open_table(ENTITIES)?;
-            let used = transaction.open_table(USED)?;
-            for row in table.iter()? {
-                let (key, value) = row?;
-                let mut record = open_row::<EntityRecord>(ENTITIES, key.value(), value.value());
-                if let Some(record) = &mut record {
-                    let at = used.get(key.value())?.and_then(|row| open_row(USED, key.value(), row.value()));
-                    record.last_used = at.unwrap_or(record.admitted);
-                }
-                each(key.value(), record);
-            }
-            Ok(())
-        })
-    }
-
     /// The version that was named last under a requested URL.
     pub(crate) fn latest(&self, name: &[u8; 32]) -> Result<Option<EntityRecord>, IndexFault> {
         let found = self.read(|transaction| {
-            let table = transaction.open_table(NAMES)?;
+            let (table, entities) = (transaction.open_table(NAMES)?, transaction.open_table(ENTITIES)?);
             let (first, last) = (name_key(name, &EntityId([0; 32])), name_key(name, &EntityId([0xff; 32])));
             let mut newest: Option<(u64, EntityId)> = None;
             for row in table.range::<&[u8]>(first.as_slice()..=last.as_slice())? {
@@ -80,7 +138,10 @@ impl Index {
                 let id = key.value().last_chunk::<32>().copied().map(EntityId);
                 if let (Some(order), Some(id)) = (order, id)
                     && newest.is_none_or(|(best, _)| order >= best)
-                    && get::<EntityRecord>(transaction, ENTITIES, &id.0)?.is_some_and(|record| !record.doomed)
+                    && entities
+                        .get(id.0.as_slice())?
+                        .and_then(|row| open_record(&id.0, row.value()))
+                        .is_some_and(|record| !record.doomed)
                 {
                     newest = Some((order, id));
                 }
@@ -103,9 +164,10 @@ impl Index {
         Ok(self.meta::<Option<[u8; 32]>>(KEY_FINGERPRINT)?.flatten())
     }
 
-    /// The highest generation ever used.
-    pub(crate) fn generation(&self) -> Result<u64, IndexFault> {
-        Ok(self.meta(KEY_GENERATION)?.unwrap_or(0))
+    /// The highest generation that a row ever had, and the highest that may have been used.
+    pub(crate) fn generations(&self) -> Result<(u64, u64), IndexFault> {
+        let highest = self.meta(KEY_GENERATION)?.unwrap_or(0);
+        Ok((highest, self.meta(KEY_RESERVED)?.unwrap_or(0).max(highest)))
     }
 
     /// Whether the last process stopped without closing the store.
@@ -174,6 +236,51 @@ impl Index {
     }
 }
 
+/// The format that an index says it has.
+pub(super) fn format(transaction: &ReadTransaction) -> Result<Option<u32>, redb::Error> {
+    get(transaction, META, KEY_FORMAT)
+}
+
+/// The key of an entity's row, and its record unless that is damaged.
+pub(crate) type EntityRow = (Vec<u8>, Option<EntityRecord>);
+
+/// An entity in the line of those that may go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct InLine {
+    pub(crate) id: EntityId,
+    pub(crate) line: Line,
+}
+
+/// Entities in line, in order.
+pub(crate) type InOrder<'a> = Box<dyn Iterator<Item = InLine> + 'a>;
+
+/// The rows that can be read; a fault ends them and is kept.
+fn readable<'a>(
+    rows: redb::Range<'a, &'static [u8], &'static [u8]>,
+    fault: &'a Cell<Option<redb::StorageError>>,
+) -> impl Iterator<Item = InLine> + 'a {
+    rows.map_while(|row| match row {
+        Ok((key, value)) => Some(InLine::read(key.value(), value.value())),
+        Err(error) => {
+            fault.set(Some(error));
+            None
+        }
+    })
+    .flatten()
+}
+
+impl InLine {
+    fn read(key: &[u8], value: &[u8]) -> Option<Self> {
+        let id = EntityId(*key.last_chunk::<32>()?);
+        Some(Self { id, line: open_row(ORDER, key, value)? })
+    }
+}
+
+fn last_use(transaction: &ReadTransaction, record: &EntityRecord) -> Result<i64, redb::Error> {
+    let line: Option<Line> = get(transaction, LINES, &record.id().0)?;
+    Ok(line.map_or(record.admitted, |line| line.standing.last_use()))
+}
+
 fn held(transaction: &ReadTransaction, id: &EntityId) -> Result<(BlockSet, BlockSet), redb::Error> {
     let table = transaction.open_table(HELD)?;
     let (first, last) = (chunk_key(id, 0), chunk_key(id, u32::MAX));
@@ -198,6 +305,14 @@ fn get<T: DeserializeOwned>(transaction: &ReadTransaction, table: Table, key: &[
     let open = transaction.open_table(table)?;
     let found = open.get(key)?;
     Ok(found.and_then(|row| open_row(table, key, row.value())))
+}
+
+fn open_record(key: &[u8], row: &[u8]) -> Option<EntityRecord> {
+    let record = EntityRecord::unseal(ENTITIES.name(), key, row);
+    if record.is_none() {
+        tracing::warn!(table = ENTITIES.name(), "a damaged row of the cache index is ignored");
+    }
+    record
 }
 
 fn open_row<T: DeserializeOwned>(table: Table, key: &[u8], row: &[u8]) -> Option<T> {

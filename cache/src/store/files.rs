@@ -8,16 +8,21 @@ use crate::fault::{DiskFault, FaultKind};
 use crate::outboard::{Header, Layout};
 use crate::row::EntityRecord;
 use eddy_content::{EntityId, Geometry};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The name of the index.
+pub(super) const INDEX: &str = "index.redb";
+
 /// The directory tree of a store.
+#[derive(Clone)]
 pub(crate) struct Files {
     disk: Arc<dyn Disk>,
     root: PathBuf,
     /// Directories of files whose names this process has made durable; at most 256.
-    durable: Mutex<HashSet<PathBuf>>,
+    durable: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 /// The two files of one entity.
@@ -26,6 +31,9 @@ pub(crate) struct Pair {
     pub(crate) outboard: PathBuf,
     pub(crate) directory: PathBuf,
 }
+
+/// The open files of an entity: data, outboard, and where things stand in that.
+pub(crate) type OpenFiles = (BlockFile, BlockFile, Layout);
 
 /// What a file name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +54,7 @@ impl Name {
 
 impl Files {
     pub(crate) fn new(disk: Arc<dyn Disk>, root: &Path) -> Result<Self, DiskFault> {
-        let files = Self { disk, root: root.to_owned(), durable: Mutex::default() };
+        let files = Self { disk, root: root.to_owned(), durable: Arc::default() };
         disk::make_directory(&*files.disk, &files.entities())?;
         disk::make_directory(&*files.disk, &files.quarantine())?;
         disk::sync_directory(&*files.disk, root)?;
@@ -79,7 +87,7 @@ impl Files {
     }
 
     pub(crate) fn index(&self) -> PathBuf {
-        self.root.join("index.redb")
+        self.root.join(INDEX)
     }
 
     pub(crate) fn entities(&self) -> PathBuf {
@@ -102,26 +110,19 @@ impl Files {
     }
 
     /// Makes the files of a new entity, durable with their names before anything refers to them (C-02).
-    pub(crate) fn make(
-        &self,
-        record: &EntityRecord,
-        geometry: &Geometry,
-    ) -> Result<(BlockFile, BlockFile, Layout), DiskFault> {
+    pub(crate) fn make(&self, record: &EntityRecord, geometry: &Geometry) -> Result<OpenFiles, DiskFault> {
         let pair = self.pair(&record.id(), record.generation);
         let made = self.make_pair(&pair, record, geometry);
-        if made.is_err() {
-            // Nothing refers to them yet; what cannot be removed either is an orphan of the next start.
-            let _ = self.unlink(&pair);
+        if let Err(fault) = &made
+            && fault.source.kind() != ErrorKind::AlreadyExists
+        {
+            // Nothing refers to them yet; what cannot be removed either is an orphan of the next sweep.
+            let _ = self.unlink(&[pair]);
         }
         made
     }
 
-    fn make_pair(
-        &self,
-        pair: &Pair,
-        record: &EntityRecord,
-        geometry: &Geometry,
-    ) -> Result<(BlockFile, BlockFile, Layout), DiskFault> {
+    fn make_pair(&self, pair: &Pair, record: &EntityRecord, geometry: &Geometry) -> Result<OpenFiles, DiskFault> {
         let disk = &*self.disk;
         self.make_shard(pair)?;
         let data = disk::create(disk, &pair.data)?;
@@ -155,11 +156,7 @@ impl Files {
     }
 
     /// Opens the files of an entity; `None` when they are not what its row says.
-    pub(crate) fn open(
-        &self,
-        record: &EntityRecord,
-        geometry: &Geometry,
-    ) -> Result<Option<(BlockFile, BlockFile, Layout)>, DiskFault> {
+    pub(crate) fn open(&self, record: &EntityRecord, geometry: &Geometry) -> Result<Option<OpenFiles>, DiskFault> {
         let pair = self.pair(&record.id(), record.generation);
         let (Some(data), Some(outboard)) =
             (disk::open(&*self.disk, &pair.data)?, disk::open(&*self.disk, &pair.outboard)?)
@@ -186,15 +183,27 @@ impl Files {
         Ok(())
     }
 
-    /// Removes the files of an entity, durably.
-    pub(crate) fn unlink(&self, pair: &Pair) -> Result<(), DiskFault> {
+    /// Removes the files of entities, durably: one sync for each directory that they lay in.
+    pub(crate) fn unlink(&self, pairs: &[Pair]) -> Result<(), DiskFault> {
         let disk = &*self.disk;
-        disk::unlink(disk, &pair.data)?;
-        disk::unlink(disk, &pair.outboard)?;
-        match disk::length(disk, &pair.directory)? {
-            Some(_) => disk::sync_directory(disk, &pair.directory),
-            None => Ok(()),
+        for pair in pairs {
+            disk::unlink(disk, &pair.data)?;
+            disk::unlink(disk, &pair.outboard)?;
         }
+        let directories: BTreeSet<&PathBuf> = pairs.iter().map(|pair| &pair.directory).collect();
+        for directory in directories {
+            if disk::length(disk, directory)?.is_some() {
+                disk::sync_directory(disk, directory)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether both files of an entity are there, and the data file has its length (C-07).
+    pub(crate) fn are_whole(&self, record: &EntityRecord) -> Result<bool, DiskFault> {
+        let pair = self.pair(&record.id(), record.generation);
+        let is_long_enough = disk::length(&*self.disk, &pair.data)? == Some(record.entity.length);
+        Ok(is_long_enough && disk::length(&*self.disk, &pair.outboard)?.is_some())
     }
 }
 

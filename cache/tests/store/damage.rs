@@ -1,7 +1,7 @@
 //! Rot, cuts and foreign hands: what is wrong on disk is noticed, dropped and never leaves.
 
 use crate::support::*;
-use eddy_cache::{OpenError, ReadError};
+use eddy_cache::{OpenError, ReadError, SweepReport};
 use eddy_content::{BlockSet, EntityId};
 use std::fs;
 use std::path::Path;
@@ -236,6 +236,27 @@ fn files_that_nobody_claims_wait_a_day_in_quarantine() {
 
     let handle = open(directory.path()).begin(new_entity(5, 1)).expect("admitted");
     assert!(handle.record().generation > 99, "no generation is used twice");
+}
+
+#[test]
+fn a_sweep_of_an_open_store_finds_what_went_wrong_meanwhile_and_touches_nothing_else() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let kept: Vec<_> = (0..5).map(|tag| store.begin(new_entity(tag, LENGTH)).expect("admitted")).collect();
+    write(&kept[0], 0, 0..BLOCKS);
+    kept[0].commit().expect("committed");
+    let lost = store.begin(new_entity(7, LENGTH)).expect("admitted").id();
+    assert_eq!(store.sweep().expect("swept"), SweepReport::default());
+    let file = file_of(directory.path(), &format!("{lost}-6.outboard"));
+    fs::remove_file(&file).expect("removed");
+    fs::write(file.with_extension("tmp"), b"foreign").expect("written");
+    let found = store.sweep().expect("swept");
+    // The data file of what was lost goes with its row, the foreign file waits for a day.
+    assert_eq!(found, SweepReport { dangling: 1, quarantined_files: 1, ..SweepReport::default() });
+    assert!(store.find(&lost).expect("asked").is_none());
+    assert_eq!(store.usage().expect("the usage").entities, 5);
+    assert_all_held_are_right(&kept[0], 0);
+    assert_eq!(store.sweep().expect("swept"), SweepReport::default());
 }
 
 #[test]

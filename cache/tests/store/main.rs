@@ -9,3 +9,4 @@ mod mirror;
 mod model;
 mod room;
 mod support;
+mod upgrade;

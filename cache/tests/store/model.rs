@@ -1,7 +1,7 @@
 //! Random work on the store against a model of it in memory: never a wrong byte, never a lost acknowledged block.
 
 use crate::support::*;
-use eddy_cache::{EntityHandle, LedgerRow, ReadError, RemoveOutcome, Store, WriteError};
+use eddy_cache::{EntityHandle, Goal, LedgerRow, Limits, Pin, Quota, ReadError, RemoveOutcome, Store, WriteError};
 use eddy_content::BlockSet;
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -20,6 +20,9 @@ enum Step {
     Rot { tag: u64, offset: u64 },
     Read { tag: u64, first: u32, count: u32 },
     Remove { tag: u64 },
+    Pin { tag: u64, pin: Pin },
+    Clear,
+    Squeeze,
     Reopen,
 }
 
@@ -34,6 +37,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..TAGS, 0..LENGTH).prop_map(|(tag, offset)| Step::Rot { tag, offset }),
         4 => (0..TAGS, 0..BLOCKS, 1..6u32).prop_map(|(tag, first, count)| Step::Read { tag, first, count }),
         1 => (0..TAGS).prop_map(|tag| Step::Remove { tag }),
+        2 => (0..TAGS, prop::sample::select(vec![Pin::Pinned, Pin::Free])).prop_map(|(tag, pin)| Step::Pin { tag, pin }),
+        1 => Just(Step::Clear),
+        1 => Just(Step::Squeeze),
         1 => Just(Step::Reopen),
     ]
 }
@@ -47,6 +53,7 @@ struct Model {
     here: BlockSet,
     pending_here: BlockSet,
     rotten: BlockSet,
+    pinned: bool,
 }
 
 struct Pair<'d> {
@@ -78,6 +85,23 @@ impl Pair<'_> {
         let model = self.models.entry(tag).or_default();
         model.pending = BlockSet::new();
         model.pending_here = BlockSet::new();
+    }
+
+    /// Forgets what nobody uses and nobody pinned: how many those are, how many are in use and not pinned, and how many are
+    /// pinned.
+    fn forget_what_may_go(&mut self) -> (u64, u64, u64) {
+        let (mut gone, mut in_use, mut pinned) = (0, 0, 0);
+        for (tag, model) in self.models.iter_mut().filter(|(_, model)| model.exists) {
+            if model.pinned {
+                pinned += 1;
+            } else if self.handles.contains_key(tag) {
+                in_use += 1;
+            } else {
+                gone += 1;
+                *model = Model::default();
+            }
+        }
+        (gone, in_use, pinned)
     }
 
     fn take(&mut self, step: Step) {
@@ -162,6 +186,23 @@ impl Pair<'_> {
                 let outcome = self.store().remove(&id).expect("asked");
                 assert_eq!(matches!(outcome, RemoveOutcome::Removed { .. }), exists);
             }
+            Step::Pin { tag, pin } => {
+                let found = self.store().pin(&new_entity(tag, LENGTH).entity.id(), pin).expect("asked");
+                let model = self.models.entry(tag).or_default();
+                assert_eq!(found, model.exists);
+                model.pinned = model.exists && pin == Pin::Pinned;
+            }
+            Step::Clear => {
+                let expected = self.forget_what_may_go();
+                let cleared = self.store().clear().expect("cleared");
+                assert_eq!((cleared.removed, cleared.in_use, cleared.pinned), expected);
+            }
+            Step::Squeeze => {
+                let (limits, expected) = (self.store().limits(), self.forget_what_may_go());
+                let plan = self.store().set_limits(Limits { quota: Quota::Bytes(0), ..limits }).expect("set");
+                assert_eq!((plan.victims.len() as u64, plan.kept.in_use.entities), (expected.0, expected.1));
+                self.store().set_limits(limits).expect("set");
+            }
             Step::Reopen => {
                 for tag in 0..TAGS {
                     self.let_go(tag);
@@ -182,6 +223,21 @@ impl Pair<'_> {
             assert_eq!((handle.held(), handle.fetched_here()), (model.held.clone(), model.here.clone()));
         }
         assert!(self.store().ledger().expect("the ledger").iter().all(LedgerRow::closes));
+        self.sums_agree();
+    }
+
+    /// What the list, the sums and the order of eviction say of the store is the same.
+    fn sums_agree(&self) {
+        let (usage, list) = (self.store().usage().expect("the usage"), self.store().list(None, 100).expect("the list"));
+        let existing = self.models.values().filter(|model| model.exists).count();
+        assert_eq!((usage.entities, list.len()), (existing as u64, existing));
+        assert_eq!(
+            list.iter().filter(|record| record.pinned).count(),
+            self.models.values().filter(|m| m.pinned).count()
+        );
+        let all = self.store().plan(&Goal::Everything).expect("a plan");
+        assert_eq!(all.freed + all.kept.in_use.bytes + all.kept.pinned.bytes, usage.used);
+        assert_eq!(usage.pinned, all.kept.pinned.bytes);
     }
 }
 

@@ -1,8 +1,10 @@
 //! Quota, reserve, eviction and leases.
 
 use crate::support::*;
-use eddy_cache::{AdmitError, Quota, RemoveOutcome, Reserve, Store, StoreConfig};
+use eddy_cache::{AdmitError, EvictionReason, Goal, Limits, Pin, Quota, RemoveOutcome, Reserve, Store, StoreConfig};
+use eddy_content::EntityId;
 use std::path::Path;
+use std::time::Duration;
 
 const LENGTH: u64 = 4 * BLOCK as u64;
 
@@ -56,6 +58,110 @@ fn room_is_made_by_what_nobody_uses_and_was_used_longest_ago() {
     assert!(matches!(error, AdmitError::NoRoom { evictable: 0, .. }) && error.is_transient(), "{error}");
     drop((in_use, new, rest));
     store.begin(new_entity(4, LENGTH)).expect("room is made again");
+}
+
+/// Lets an entity in, so that nobody uses it.
+fn keep(store: &Store, tag: u64) -> EntityId {
+    store.begin(new_entity(tag, LENGTH)).expect("admitted").id()
+}
+
+#[test]
+fn what_is_pinned_stays_whatever_room_is_needed_and_goes_when_it_is_let_go() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pinned = {
+        let store = small(directory.path(), 3);
+        let pinned = keep(&store, 0);
+        assert!(store.pin(&pinned, Pin::Pinned).expect("asked"));
+        assert!(!store.pin(&new_entity(9, 1).entity.id(), Pin::Pinned).expect("asked"), "it is not here");
+        for tag in 1..8 {
+            keep(&store, tag);
+        }
+        pinned
+    };
+    let store = small(directory.path(), 3);
+    assert!(store.find(&pinned).expect("asked").expect("here").record().pinned);
+    assert_eq!(store.usage().expect("the usage").entities, 3);
+    let refused = store.plan(&Goal::Free(3 * LENGTH)).expect("a plan").refused.expect("two may go, and not three");
+    assert!(refused.pinned > LENGTH && refused.evictable > 2 * LENGTH && refused.evictable < 3 * LENGTH + LENGTH);
+    let plan = store.plan(&Goal::These(vec![pinned])).expect("a plan");
+    assert_eq!((plan.victims.len(), plan.kept.pinned.entities), (0, 1));
+    let cleared = store.clear().expect("cleared");
+    assert_eq!((cleared.removed, cleared.pinned), (2, 1));
+    assert!(store.pin(&pinned, Pin::Free).expect("asked"));
+    assert_eq!(store.clear().expect("cleared").removed, 1);
+}
+
+#[test]
+fn what_was_pinned_after_the_plan_was_shown_stays() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = small(directory.path(), 3);
+    let (first, second, third) = (keep(&store, 0), keep(&store, 1), keep(&store, 2));
+    let plan = store.plan(&Goal::Everything).expect("a plan");
+    assert_eq!(plan.victims.len(), 3);
+    store.pin(&first, Pin::Pinned).expect("pinned");
+    let handle = store.find(&second).expect("asked").expect("here");
+    let done = store.carry_out(&plan).expect("carried out");
+    assert_eq!((done.removed, done.pinned, done.in_use), (1, 1, 1));
+    assert!(store.find(&third).expect("asked").is_none());
+    drop(handle);
+    let again = store.carry_out(&plan).expect("carried out");
+    assert_eq!((again.removed, again.pinned, again.in_use), (1, 1, 0), "who is gone is no victim");
+}
+
+#[test]
+fn smaller_limits_take_at_once_what_may_go_and_the_rest_when_its_lease_ends() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = small(directory.path(), 6);
+    let ids: Vec<_> = (0..6).map(|tag| keep(&store, tag)).collect();
+    let one = store.usage().expect("the usage").used / 6;
+    let held: Vec<_> = ids[..4].iter().map(|id| store.find(id).expect("asked").expect("here")).collect();
+    let limits = Limits { quota: Quota::Bytes(one), ..store.limits() };
+    let wanted = store.plan(&Goal::Fit(limits)).expect("a plan");
+    assert_eq!(store.usage().expect("the usage").entities, 6, "a plan does nothing");
+    let plan = store.set_limits(limits).expect("set");
+    assert_eq!((&plan.victims, plan.victims.len(), plan.kept.in_use.entities), (&wanted.victims, 2, 4));
+    assert_eq!((store.limits(), store.usage().expect("the usage").quota), (limits, one));
+    for (left, handle) in (1..=4).rev().zip(held) {
+        assert_eq!(store.usage().expect("the usage").entities, left);
+        drop(handle);
+    }
+    assert_eq!(store.usage().expect("the usage").entities, 1, "what fits stays");
+    let error = store.begin(new_entity(7, 2 * LENGTH)).expect_err("too large under these limits");
+    assert!(matches!(error, AdmitError::TooLarge { quota, .. } if quota == one));
+}
+
+#[test]
+fn what_nobody_used_for_long_goes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = small(directory.path(), 3);
+    let ids = [keep(&store, 0), keep(&store, 1)];
+    let last_used = store.list(None, 9).expect("the list").iter().map(|record| record.last_used).max().expect("two");
+    assert_eq!(store.plan(&Goal::UnusedSince(last_used - 60)).expect("a plan").victims.len(), 0);
+    let plan = store.plan(&Goal::UnusedSince(last_used + 1)).expect("a plan");
+    assert_eq!(plan.victims.len(), 2);
+    store.carry_out(&plan).expect("carried out");
+    assert!(ids.iter().all(|id| store.find(id).expect("asked").is_none()));
+    keep(&store, 2);
+    let aged = Limits { max_age: Some(Duration::from_secs(3600)), ..store.limits() };
+    assert_eq!(store.set_limits(aged).expect("set").victims.len(), 0);
+}
+
+#[test]
+fn a_version_that_the_origin_has_replaced_goes_first() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = small(directory.path(), 3);
+    keep(&store, 0);
+    let (mut old, mut new) = (new_entity(1, LENGTH), new_entity(2, LENGTH));
+    for version in [&mut old, &mut new] {
+        version.requested_url = new_entity(3, 0).requested_url;
+    }
+    store.begin(old.clone()).expect("admitted");
+    store.begin(new.clone()).expect("admitted");
+    let victims = |need| store.plan(&Goal::Free(need)).expect("a plan").victims;
+    assert_eq!((victims(1)[0].id, victims(1)[0].reason), (old.entity.id(), EvictionReason::Superseded));
+    // Back to the old version: then the other one is the superseded.
+    store.begin(old.clone()).expect("here");
+    assert_eq!(victims(1)[0].id, new.entity.id());
 }
 
 #[test]

@@ -1,0 +1,302 @@
+//! Rows and files held against each other, a little at a time (C-20, C-31).
+//!
+//! A row whose files are gone or cut short is forgotten, a row that cannot be read is struck, a file that no row speaks of is
+//! cleared away: one that was never acknowledged at once, others after a day in the quarantine. Two million files cannot be
+//! looked at before anything is served, and need not be: who opens an entity meets what is missing by himself. So a
+//! small store is looked over when it is opened, a large one goes on beside the work.
+//!
+//! Whatever is changed is looked at a second time under the lock of admissions, so that nothing is taken for lost that is
+//! being let in or removed just then. All steps may be cut short and come again (C-23).
+
+use crate::disk;
+use crate::fault::StoreError;
+use crate::index::Change;
+use crate::row::{EntityRecord, Place};
+use crate::store::{Name, Stock, wall_clock};
+use eddy_content::EntityId;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// Seconds that an orphan is kept for whoever wants to rebuild the index from it (C-22).
+const QUARANTINE: i64 = 24 * 3600;
+/// Rows that are read at once.
+const ROWS: usize = 256;
+
+/// What a sweep found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SweepReport {
+    /// Entities whose files were gone or had another size: forgotten.
+    pub dangling: u64,
+    /// Rows that were damaged: forgotten.
+    pub damaged_rows: u64,
+    /// Files that no row speaks of, moved to the quarantine.
+    pub quarantined_files: u64,
+    /// Files that were never acknowledged, or lay in quarantine for a day: deleted.
+    pub deleted_files: u64,
+}
+
+/// How far a sweep came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// There is more to look at.
+    More,
+    /// Everything was looked at.
+    Done,
+}
+
+/// One pass over rows and files.
+pub(crate) struct Sweep {
+    stage: Stage,
+    unacknowledged: Range<u64>,
+    report: SweepReport,
+}
+
+/// What is looked at next.
+enum Stage {
+    Quarantine,
+    /// Rows after this key.
+    Rows(Option<Vec<u8>>),
+    /// Directories that wait, and the one that is looked at with its names that wait.
+    Files {
+        directories: Vec<String>,
+        directory: PathBuf,
+        names: Vec<String>,
+    },
+    Done,
+}
+
+impl Sweep {
+    /// A pass for a store in which no row was ever of a generation beyond `highest`, and no file is beyond `reserved` but
+    /// those that come in from here on: what lies between was never acknowledged.
+    pub(crate) fn new(highest: u64, reserved: u64) -> Self {
+        // An index that never had a row knows nothing of what lies there.
+        let unacknowledged = if highest > 0 { highest + 1..reserved.saturating_add(1) } else { 0..0 };
+        Self { stage: Stage::Quarantine, unacknowledged, report: SweepReport::default() }
+    }
+
+    /// What was found and done so far.
+    pub(crate) fn report(&self) -> SweepReport {
+        self.report
+    }
+
+    /// Looks at some `looks` rows and files.
+    pub(crate) fn step(&mut self, stock: &Stock, looks: usize) -> Result<Progress, StoreError> {
+        let mut left = looks;
+        while left > 0 {
+            let done = match &mut self.stage {
+                Stage::Quarantine => {
+                    self.empty_quarantine(stock)?;
+                    self.stage = Stage::Rows(None);
+                    1
+                }
+                Stage::Rows(after) => {
+                    let after = after.take();
+                    self.look_at_rows(stock, after, left.min(ROWS))?
+                }
+                Stage::Files { .. } => self.look_at_files(stock, left)?,
+                Stage::Done => return Ok(Progress::Done),
+            };
+            left = left.saturating_sub(done.max(1));
+        }
+        Ok(if matches!(self.stage, Stage::Done) { Progress::Done } else { Progress::More })
+    }
+
+    /// Deletes what lay in quarantine for a day.
+    fn empty_quarantine(&mut self, stock: &Stock) -> Result<(), StoreError> {
+        let (disk, directory) = (&**stock.files.disk(), stock.files.quarantine());
+        for name in disk::list(disk, &directory)? {
+            let Some((since, original)) = name.split_once('.') else { continue };
+            stock.saw_generation(Name::parse(original).map_or(0, |name| name.generation));
+            if since.parse::<i64>().is_ok_and(|since| wall_clock() - since >= QUARANTINE) {
+                disk::unlink(disk, &directory.join(&name))?;
+                self.report.deleted_files += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_rows(&mut self, stock: &Stock, after: Option<Vec<u8>>, limit: usize) -> Result<usize, StoreError> {
+        let rows = stock.index.rows(after.as_deref(), limit)?;
+        let mut looks = rows.len();
+        for (key, record) in &rows {
+            match record {
+                Some(record) if record.place == Place::Files && !record.doomed => {
+                    looks += 1;
+                    if !stock.files.are_whole(record)? {
+                        self.forget(stock, &record.id())?;
+                    }
+                }
+                Some(_) => {}
+                None => self.strike(stock, key)?,
+            }
+        }
+        self.stage = match rows.into_iter().next_back().filter(|_| looks >= limit) {
+            Some((key, _)) => Stage::Rows(Some(key)),
+            None => {
+                let directories = disk::list(&**stock.files.disk(), &stock.files.entities())?;
+                Stage::Files { directories, directory: PathBuf::new(), names: Vec::new() }
+            }
+        };
+        Ok(looks)
+    }
+
+    /// Forgets an entity whose files are not whole, if that is so.
+    fn forget(&mut self, stock: &Stock, id: &EntityId) -> Result<(), StoreError> {
+        let _one = stock.admit();
+        let Some(record) = stock.index.record(id)? else { return Ok(()) };
+        if stock.is_in_use(id) || record.place != Place::Files || stock.files.are_whole(&record)? {
+            return Ok(());
+        }
+        tracing::error!(entity = %record.entity.url, "the files of a cached entity are gone or cut short: forgotten");
+        stock.destroy(vec![record])?;
+        self.report.dangling += 1;
+        Ok(())
+    }
+
+    /// Strikes a row that cannot be read, if that is so.
+    fn strike(&mut self, stock: &Stock, key: &[u8]) -> Result<(), StoreError> {
+        let _one = stock.admit();
+        if let Ok(id) = <[u8; 32]>::try_from(key)
+            && stock.index.record(&EntityId(id))?.is_some()
+        {
+            return Ok(());
+        }
+        stock.committer.commit(vec![Change::Strike(key.to_vec())])?;
+        self.report.damaged_rows += 1;
+        Ok(())
+    }
+
+    fn look_at_files(&mut self, stock: &Stock, limit: usize) -> Result<usize, StoreError> {
+        let Stage::Files { directories, directory, names } = &mut self.stage else { return Ok(0) };
+        if names.is_empty() {
+            let Some(next) = directories.pop() else {
+                self.stage = Stage::Done;
+                return Ok(1);
+            };
+            *directory = stock.files.entities().join(next);
+            *names = disk::list(&**stock.files.disk(), directory)?;
+            return Ok(1);
+        }
+        let some = names.split_off(names.len().saturating_sub(limit));
+        let directory = directory.clone();
+        let looks = some.len();
+        let mut orphans = Vec::new();
+        for name in some {
+            if !has_row(stock, &name)? {
+                orphans.push(name);
+            }
+        }
+        self.clear_away(stock, &directory, orphans)?;
+        Ok(looks)
+    }
+
+    /// Removes or sets aside the files that no row speaks of.
+    fn clear_away(&mut self, stock: &Stock, directory: &Path, orphans: Vec<String>) -> Result<(), StoreError> {
+        let disk = &**stock.files.disk();
+        let mut changed = BTreeSet::new();
+        for name in orphans {
+            let _one = stock.admit();
+            let parsed = Name::parse(&name);
+            // Under the lock: what was being let in has its row by now, and who is removing something is done.
+            if has_row(stock, &name)? || parsed.is_some_and(|name| stock.is_in_use(&name.id)) {
+                continue;
+            }
+            let path = directory.join(&name);
+            if parsed.is_some_and(|name| self.unacknowledged.contains(&name.generation)) {
+                disk::unlink(disk, &path)?;
+                self.report.deleted_files += 1;
+            } else {
+                let aside = stock.files.quarantine().join(format!("{}.{name}", wall_clock()));
+                disk::rename(disk, &path, &aside)?;
+                self.report.quarantined_files += 1;
+                changed.insert(stock.files.quarantine());
+            }
+            stock.saw_generation(parsed.map_or(0, |name| name.generation));
+            changed.insert(directory.to_owned());
+        }
+        for directory in changed {
+            disk::sync_directory(disk, &directory)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a row speaks of the file of this name.
+fn has_row(stock: &Stock, name: &str) -> Result<bool, StoreError> {
+    let Some(name) = Name::parse(name) else { return Ok(false) };
+    let is_its = |record: EntityRecord| record.place == Place::Files && record.generation == name.generation;
+    Ok(stock.index.record(&name.id)?.is_some_and(is_its))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Privacy;
+    use crate::disk::RealDisk;
+    use crate::index::Index;
+    use crate::journal;
+    use crate::room::{Limits, Quota, Reserve};
+    use crate::row::NewEntity;
+    use crate::store::Files;
+    use eddy_content::{Entity, Geometry, ResourceUrl, Validator};
+    use std::sync::Arc;
+
+    /// A stock of `count` entities with files; nobody sweeps it but the test.
+    fn filled(directory: &Path, count: u64) -> Stock {
+        let files = Files::new(Arc::new(RealDisk), directory).expect("a directory tree");
+        let index = Index::open(files.disk(), &files.index()).expect("an index");
+        let limits = Limits { quota: Quota::Bytes(1 << 30), reserve: Reserve::Bytes(0), max_age: None };
+        let mut transaction = 0;
+        let (journal, _) = journal::open(files.disk(), files.root(), &index, &mut transaction).expect("a journal");
+        let stock = Stock::new(files, index, journal, transaction, limits).expect("a stock");
+        stock.begin_numbering(0, Vec::new()).expect("numbered");
+        for tag in 1..=count {
+            let url = ResourceUrl::parse(&format!("https://origin.example/{tag}")).expect("a URL");
+            let entity =
+                Entity { url: url.clone(), validator: Validator::StrongEtag(format!("\"{tag}\"")), length: 70_000 };
+            let new = NewEntity {
+                entity,
+                requested_url: url,
+                privacy: Privacy::Shareable,
+                last_modified: None,
+                digests: Vec::new(),
+            };
+            let record = EntityRecord::admit(&new, tag, wall_clock());
+            let geometry = Geometry::new(70_000).expect("a geometry");
+            stock.files.make(&record, &geometry).expect("made");
+            stock.committer.commit(vec![Change::Entity(Box::new(record), [0; 32])]).expect("committed");
+        }
+        stock
+    }
+
+    #[test]
+    fn a_sweep_in_slices_of_one_look_finds_what_a_sweep_at_once_finds() {
+        for slice in [1, 7, usize::MAX] {
+            let directory = tempfile::tempdir().expect("a directory");
+            let stock = filled(directory.path(), 20);
+            let rows = stock.index.rows(None, 100).expect("the rows");
+            let pair = |at: usize| {
+                let record = rows[at].1.as_ref().expect("whole");
+                stock.files.pair(&record.id(), record.generation)
+            };
+            std::fs::remove_file(pair(3).data).expect("removed");
+            std::fs::remove_file(pair(19).outboard).expect("removed");
+            std::fs::rename(pair(5).data, pair(5).directory.join("elsewhere")).expect("renamed");
+            std::fs::write(pair(7).directory.join(format!("{}-500.data", EntityId([7; 32]))), b"new").expect("written");
+            let mut sweep = Sweep::new(20, 1000);
+            let mut steps = 0;
+            while sweep.step(&stock, slice).expect("a step") == Progress::More {
+                steps += 1;
+                assert!(steps < 1000, "it ends");
+            }
+            let expected = SweepReport { dangling: 3, damaged_rows: 0, quarantined_files: 1, deleted_files: 1 };
+            assert_eq!(sweep.report(), expected, "slices of {slice}");
+            assert_eq!(stock.index.counters().entities, 17);
+            assert!(slice > 1 || steps > 40);
+            let mut again = Sweep::new(20, 1000);
+            while again.step(&stock, slice).expect("a step") == Progress::More {}
+            assert_eq!(again.report(), SweepReport::default());
+        }
+    }
+}

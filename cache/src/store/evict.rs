@@ -1,0 +1,316 @@
+//! Letting entities go: what a goal costs, shown before it is done, and the removal itself (C-05).
+
+use super::stock::{Stock, wall_clock};
+use crate::fault::{AdmitError, StoreError};
+use crate::index::{Change, InLine, LineHold};
+use crate::recovery::{Progress, Sweep, SweepReport};
+use crate::room::{ClearOutcome, Goal, Limits, Pin, RemoveOutcome, Usage};
+use crate::row::{EntityRecord, Place};
+use eddy_content::EntityId;
+use eddy_content::evict::{self, Aim, Candidate, Candidates, EvictionPlan, Hold, Tally, Victim};
+use std::collections::HashSet;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Entities that are removed in one go: two transactions and a sync for each directory that they lay in.
+const BATCH: usize = 256;
+
+/// Which bytes are short, and so what helps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shortage {
+    /// Those of the quota: everything counts.
+    Quota,
+    /// Those of the disk: what lies in the index leaves its room to the index, not to the disk.
+    Disk,
+}
+
+/// Whether what waited for a lease was looked after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shrunk {
+    /// It was.
+    Done,
+    /// Somebody has the lock.
+    Later,
+}
+
+impl Stock {
+    /// What would go for `goal`.
+    pub(super) fn plan(&self, goal: &Goal) -> Result<EvictionPlan, StoreError> {
+        self.write_touched();
+        match goal {
+            Goal::Free(bytes) => self.plan_in_line(Aim::Free(*bytes), Shortage::Quota),
+            Goal::Fit(limits) => self.plan_to_fit(limits),
+            Goal::UnusedSince(since) => {
+                self.plan_in_line(Aim::Fit { excess: 0, unused_since: Some(*since) }, Shortage::Quota)
+            }
+            Goal::Everything => self.plan_in_line(Aim::Everything, Shortage::Quota),
+            Goal::These(ids) => self.plan_these(ids),
+        }
+    }
+
+    /// What would go if `need` bytes had to come in.
+    pub(super) fn plan_admission(&self, need: u64) -> Result<EvictionPlan, StoreError> {
+        let usage = self.usage()?;
+        self.write_touched();
+        let of_quota = need.saturating_sub(usage.quota.saturating_sub(usage.used));
+        let of_either = need.saturating_sub(usage.available);
+        if of_either > of_quota {
+            self.plan_in_line(Aim::Free(of_either), Shortage::Disk)
+        } else {
+            self.plan_in_line(Aim::Free(of_quota), Shortage::Quota)
+        }
+    }
+
+    /// Reads the line as far as the aim reaches.
+    fn plan_in_line(&self, aim: Aim, shortage: Shortage) -> Result<EvictionPlan, StoreError> {
+        let in_use = self.in_use();
+        let (counters, usage) = (self.index.counters(), self.usage()?);
+        let overhang =
+            evict::Candidates::<(), ()>::overhang(counters.protected_bytes, usage.used.saturating_add(usage.available));
+        let helps = |row: &InLine| shortage == Shortage::Quota || row.line.place == Place::Files;
+        let candidate = |row: InLine| candidate(&row, &in_use);
+        let mut plan = self.index.in_line(|first, protected| {
+            let (first, protected) = (first.filter(helps).map(candidate), protected.filter(helps).map(candidate));
+            evict::plan(Candidates { first, protected, overhang }, aim)
+        })?;
+        // The pinned do not stand in line: a plan need not read past them.
+        plan.kept.pinned = Tally { entities: counters.pinned, bytes: counters.pinned_bytes };
+        if let Some(refused) = &mut plan.refused {
+            refused.pinned = counters.pinned_bytes;
+        }
+        Ok(plan)
+    }
+
+    /// The named ones that are here and may go.
+    fn plan_these(&self, ids: &[EntityId]) -> Result<EvictionPlan, StoreError> {
+        let in_use = self.in_use();
+        let mut named = Vec::new();
+        let mut seen = HashSet::new();
+        for id in ids.iter().filter(|id| seen.insert(**id)) {
+            let line = self.index.line(id)?.filter(|line| line.hold != LineHold::Leaving);
+            named.extend(line.map(|line| candidate(&InLine { id: *id, line }, &in_use)));
+        }
+        named.sort_by_key(|candidate| (candidate.standing.key(), candidate.id));
+        Ok(evict::plan(Candidates { first: named, protected: [], overhang: 0 }, Aim::Named))
+    }
+
+    /// What has to go under other limits: what is too old, and of the rest what is too much, as far as it may go.
+    fn plan_to_fit(&self, limits: &Limits) -> Result<EvictionPlan, StoreError> {
+        let unused_since = limits.max_age.map(|age| {
+            let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+            wall_clock().saturating_sub(age)
+        });
+        let (of_quota, of_disk) = self.excess(limits)?;
+        if of_disk <= of_quota {
+            return self.plan_in_line(Aim::Fit { excess: of_quota, unused_since }, Shortage::Quota);
+        }
+        let mut plan = self.plan_in_line(Aim::Fit { excess: of_disk, unused_since: None }, Shortage::Disk)?;
+        if unused_since.is_some() {
+            let old = self.plan_in_line(Aim::Fit { excess: 0, unused_since }, Shortage::Quota)?;
+            let taken: HashSet<EntityId> = plan.victims.iter().map(|victim| victim.id).collect();
+            for victim in old.victims.into_iter().filter(|victim| !taken.contains(&victim.id)) {
+                plan.freed = plan.freed.saturating_add(victim.bytes);
+                plan.victims.push(victim);
+            }
+            plan.is_cut |= old.is_cut;
+        }
+        Ok(plan)
+    }
+
+    /// Bytes above the quota, and bytes that the disk lacks for the reserve.
+    fn excess(&self, limits: &Limits) -> Result<(u64, u64), StoreError> {
+        let volume = self.volume()?;
+        let (quota, reserve) = (limits.quota.bytes(&volume), limits.reserve.bytes(&volume));
+        Ok((self.index.counters().bytes.saturating_sub(quota), reserve.saturating_sub(volume.available)))
+    }
+
+    /// Removes the victims of a plan; those that somebody uses or pinned meanwhile stay and are counted.
+    pub(super) fn carry_out(&self, plan: &EvictionPlan) -> Result<ClearOutcome, StoreError> {
+        let mut outcome = ClearOutcome::default();
+        for victims in plan.victims.chunks(BATCH) {
+            let _one = self.admit();
+            self.evict_locked(victims, &mut outcome)?;
+        }
+        Ok(outcome)
+    }
+
+    /// Removes some victims of a plan; the caller has the admission lock.
+    fn evict_locked(&self, victims: &[Victim], outcome: &mut ClearOutcome) -> Result<(), StoreError> {
+        let mut ids = Vec::with_capacity(victims.len());
+        for victim in victims {
+            match self.index.line(&victim.id)?.map(|line| line.hold) {
+                Some(LineHold::Pinned) => outcome.pinned += 1,
+                _ => ids.push(victim.id),
+            }
+        }
+        self.remove_locked(&ids, outcome)
+    }
+
+    pub(super) fn remove(&self, id: &EntityId) -> Result<RemoveOutcome, StoreError> {
+        let _one = self.admit();
+        let mut outcome = ClearOutcome::default();
+        self.remove_locked(&[*id], &mut outcome)?;
+        Ok(match outcome {
+            ClearOutcome { removed: 1.., bytes, .. } => RemoveOutcome::Removed { bytes },
+            ClearOutcome { in_use: 1.., .. } => RemoveOutcome::InUse,
+            _ => RemoveOutcome::NotFound,
+        })
+    }
+
+    /// Removes everything that may go, and counts what may not.
+    pub(super) fn clear(&self) -> Result<ClearOutcome, StoreError> {
+        let mut outcome = ClearOutcome::default();
+        loop {
+            let plan = self.plan(&Goal::Everything)?;
+            let done = self.carry_out(&plan)?;
+            outcome.removed += done.removed;
+            outcome.bytes += done.bytes;
+            if !plan.is_cut || done.removed == 0 {
+                outcome.in_use = done.in_use + plan.kept.in_use.entities;
+                outcome.pinned = done.pinned + plan.kept.pinned.entities;
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// Makes room for `need` bytes under quota and reserve, or says why there is none. The caller has the admission lock.
+    pub(super) fn make_room(&self, need: u64) -> Result<(), AdmitError> {
+        let mut usage = self.usage()?;
+        if need > usage.quota {
+            return Err(AdmitError::TooLarge { need, quota: usage.quota });
+        }
+        if need > usage.available {
+            // What nobody claims goes before what somebody may ask for.
+            self.files.empty_quarantine()?;
+            usage = self.usage()?;
+        }
+        if need <= usage.available {
+            return Ok(());
+        }
+        let plan = self.plan_admission(need)?;
+        if let Some(refused) = plan.refused {
+            return Err(no_room(need, &usage, refused.evictable));
+        }
+        let mut outcome = ClearOutcome::default();
+        for victims in plan.victims.chunks(BATCH) {
+            self.evict_locked(victims, &mut outcome)?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of what is beyond the limits, as far as leases and pins let it.
+    pub(super) fn keep_to_limits(&self) -> Result<EvictionPlan, StoreError> {
+        let plan = self.plan(&Goal::Fit(self.limits()))?;
+        let outcome = self.carry_out(&plan)?;
+        self.note_what_waits(&plan, &outcome);
+        Ok(plan)
+    }
+
+    /// The same for who has the admission lock.
+    fn keep_to_limits_locked(&self) -> Result<(), StoreError> {
+        let plan = self.plan(&Goal::Fit(self.limits()))?;
+        let mut outcome = ClearOutcome::default();
+        for victims in plan.victims.chunks(BATCH) {
+            self.evict_locked(victims, &mut outcome)?;
+        }
+        self.note_what_waits(&plan, &outcome);
+        Ok(())
+    }
+
+    fn note_what_waits(&self, plan: &EvictionPlan, outcome: &ClearOutcome) {
+        let waits = plan.is_cut || plan.kept.in_use.entities + outcome.in_use > 0;
+        self.is_overfull.store(waits, Relaxed);
+    }
+
+    /// Sets other limits; gives what went at once.
+    pub(super) fn set_limits(&self, limits: Limits) -> Result<EvictionPlan, StoreError> {
+        self.replace_limits(limits);
+        self.keep_to_limits()
+    }
+
+    /// After a handle went: what waited for it goes now. Who finds the lock taken does not wait for it.
+    pub(super) fn shrink_if_free(&self) -> Shrunk {
+        if !self.is_overfull.load(Relaxed) {
+            return Shrunk::Done;
+        }
+        let Some(_one) = self.try_admit() else { return Shrunk::Later };
+        if let Err(error) = self.keep_to_limits_locked() {
+            tracing::debug!(%error, "what is beyond the limits stays for now");
+        }
+        Shrunk::Done
+    }
+
+    /// Pins an entity or lets it go; says whether it is here.
+    pub(super) fn pin(&self, id: &EntityId, pin: Pin) -> Result<bool, StoreError> {
+        let _one = self.admit();
+        let Some(record) = self.index.record(id)?.filter(|record| !record.doomed) else { return Ok(false) };
+        if record.pinned != (pin == Pin::Pinned) {
+            self.committer.commit(vec![Change::Pin(*id, pin)])?;
+        }
+        Ok(true)
+    }
+
+    /// A sweep of what is here.
+    pub(super) fn new_sweep(&self) -> Option<Sweep> {
+        // Files of this run are in nobody's way: only what an earlier one left can be of no use.
+        let (highest, _) = self.index.generations().ok()?;
+        Some(Sweep::new(highest, highest))
+    }
+
+    /// Sweeps to the end.
+    pub(super) fn sweep(&self) -> Result<SweepReport, StoreError> {
+        let (highest, _) = self.index.generations()?;
+        let mut sweep = Sweep::new(highest, highest);
+        while sweep.step(self, usize::MAX)? == Progress::More {}
+        Ok(sweep.report())
+    }
+
+    /// Removes entities that nobody uses; the caller has the admission lock, so no handle can come up meanwhile.
+    pub(super) fn remove_locked(&self, ids: &[EntityId], outcome: &mut ClearOutcome) -> Result<(), StoreError> {
+        let mut leaving = Vec::new();
+        for id in ids {
+            if self.is_in_use(id) {
+                outcome.in_use += 1;
+            } else {
+                leaving.extend(self.index.record(id)?);
+            }
+        }
+        let (removed, bytes) = self.destroy(leaving)?;
+        outcome.removed += removed;
+        outcome.bytes += bytes;
+        Ok(())
+    }
+
+    /// Rows doomed, files unlinked, directories synced, rows removed: in this order (C-05). What lies in the index alone
+    /// goes with its rows.
+    pub(crate) fn destroy(&self, records: Vec<EntityRecord>) -> Result<(u64, u64), StoreError> {
+        let in_files = || records.iter().filter(|record| record.place == Place::Files);
+        self.committer.commit(in_files().filter(|record| !record.doomed).map(|r| Change::Doom(r.id())).collect())?;
+        let pairs: Vec<_> = in_files().map(|record| self.files.pair(&record.id(), record.generation)).collect();
+        self.files.unlink(&pairs)?;
+        let (count, bytes) = (records.len() as u64, records.iter().map(EntityRecord::footprint).sum());
+        let ids: Vec<EntityId> = records.iter().map(EntityRecord::id).collect();
+        let forget = |record: EntityRecord| {
+            let key = self.secret_key(&record);
+            Change::Forget(Box::new(record), key)
+        };
+        self.committer.commit(records.into_iter().map(forget).collect())?;
+        for id in &ids {
+            self.leave(id);
+        }
+        Ok((count, bytes))
+    }
+}
+
+fn no_room(need: u64, usage: &Usage, evictable: u64) -> AdmitError {
+    AdmitError::NoRoom { need, available: usage.available, evictable }
+}
+
+/// A row of the line as the policy sees it; a live handle is a use.
+fn candidate(row: &InLine, in_use: &HashSet<EntityId>) -> Candidate {
+    let hold = match row.line.hold {
+        LineHold::Pinned => Hold::Pinned,
+        _ if in_use.contains(&row.id) => Hold::InUse,
+        _ => Hold::Free,
+    };
+    Candidate { id: row.id, bytes: row.line.bytes, standing: row.line.standing, hold }
+}

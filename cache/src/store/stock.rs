@@ -1,0 +1,222 @@
+//! The stock: files, index and leases, and what all work on them shares.
+//!
+//! Handles hold the [`super::Core`] around it; the thread of [`super::upkeep`] holds the stock alone, so that it never is
+//! the last to let the store go.
+
+use super::Files;
+use crate::committer::Committer;
+use crate::disk::{self, Volume};
+use crate::entity::Shared;
+use crate::fault::{DiskFault, StoreError};
+use crate::index::{Change, Index};
+use crate::journal::Journal;
+use crate::room::{Limits, Usage};
+use eddy_content::{EntityId, LookupSecret};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Uses that are remembered before they are written down.
+const MAX_TOUCHED: usize = 1024;
+/// Generations that are set aside at once, so that not each admission writes that down.
+const RESERVED: u64 = 1024;
+
+/// What is here.
+pub(crate) struct Stock {
+    pub(crate) files: Files,
+    pub(crate) index: Arc<Index>,
+    pub(crate) committer: Committer,
+    limits: RwLock<Limits>,
+    /// Open entities; also the leases: what can be upgraded here does not go.
+    open: Mutex<HashMap<EntityId, Weak<Shared>>>,
+    /// One admission, removal or opening of files at a time; writers and readers never take it.
+    admission: Mutex<()>,
+    generations: Mutex<Generations>,
+    pub(super) secret: RwLock<Option<LookupSecret>>,
+    /// Uses that are not written down yet.
+    touched: Mutex<HashMap<EntityId, i64>>,
+    /// More is here than the limits allow: what goes, goes when its lease ends.
+    pub(super) is_overfull: AtomicBool,
+}
+
+/// The numbers that name files, each used once (C-06).
+#[derive(Debug, Clone, Copy, Default)]
+struct Generations {
+    last: u64,
+    /// What the index says may have been used: no number beyond it was.
+    reserved: u64,
+}
+
+impl Stock {
+    /// The stock of an index that was opened, and the journal beside it; `transaction` is the last one in the index.
+    pub(crate) fn new(
+        files: Files,
+        index: Index,
+        journal: Journal,
+        transaction: u64,
+        limits: Limits,
+    ) -> Result<Self, DiskFault> {
+        let index = Arc::new(index);
+        let committer = Committer::start(Arc::clone(&index), journal, transaction)
+            .map_err(|e| DiskFault::new("start a thread for", files.root(), e))?;
+        Ok(Self {
+            files,
+            index,
+            committer,
+            limits: RwLock::new(limits),
+            open: Mutex::default(),
+            admission: Mutex::default(),
+            generations: Mutex::default(),
+            secret: RwLock::default(),
+            touched: Mutex::default(),
+            is_overfull: AtomicBool::new(false),
+        })
+    }
+
+    /// Begins the numbering after `last`, and says so in the index, together with `more`.
+    pub(crate) fn begin_numbering(&self, last: u64, mut more: Vec<Change>) -> Result<(), StoreError> {
+        let reserved = last + RESERVED;
+        more.push(Change::Reserved(reserved));
+        self.committer.commit(more)?;
+        *self.generations.lock().unwrap_or_else(PoisonError::into_inner) = Generations { last, reserved };
+        Ok(())
+    }
+
+    /// A number that no file had and none will have.
+    pub(super) fn next_generation(&self) -> Result<u64, StoreError> {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        if generations.last >= generations.reserved {
+            let reserved = generations.last + RESERVED;
+            self.committer.commit(vec![Change::Reserved(reserved)])?;
+            generations.reserved = reserved;
+        }
+        generations.last += 1;
+        Ok(generations.last)
+    }
+
+    /// A file with this number was met: later ones are higher.
+    pub(crate) fn saw_generation(&self, seen: u64) {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.last = generations.last.max(seen);
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn replace_limits(&self, limits: Limits) {
+        *self.limits.write().unwrap_or_else(PoisonError::into_inner) = limits;
+    }
+
+    pub(crate) fn volume(&self) -> Result<Volume, DiskFault> {
+        disk::volume(&**self.files.disk(), self.files.root())
+    }
+
+    pub(crate) fn usage(&self) -> Result<Usage, StoreError> {
+        let (volume, limits, counters) = (self.volume()?, self.limits(), self.index.counters());
+        let (quota, reserve) = (limits.quota.bytes(&volume), limits.reserve.bytes(&volume));
+        let available = quota.saturating_sub(counters.bytes).min(volume.available.saturating_sub(reserve));
+        Ok(Usage {
+            used: counters.bytes,
+            quota,
+            reserve,
+            available,
+            entities: counters.entities,
+            pinned: counters.pinned_bytes,
+        })
+    }
+
+    /// Takes the lock of whoever lets in, removes or opens files.
+    pub(crate) fn admit(&self) -> MutexGuard<'_, ()> {
+        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same if nobody has it.
+    pub(super) fn try_admit(&self) -> Option<MutexGuard<'_, ()>> {
+        self.admission.try_lock().ok()
+    }
+
+    fn leases(&self) -> MutexGuard<'_, HashMap<EntityId, Weak<Shared>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody has a handle on the entity.
+    pub(crate) fn is_in_use(&self, id: &EntityId) -> bool {
+        self.leases().get(id).is_some_and(|lease| lease.strong_count() > 0)
+    }
+
+    /// The entities that somebody has a handle on.
+    pub(super) fn in_use(&self) -> HashSet<EntityId> {
+        self.leases().iter().filter(|(_, lease)| lease.strong_count() > 0).map(|(id, _)| *id).collect()
+    }
+
+    pub(super) fn leased(&self, id: &EntityId) -> Option<Arc<Shared>> {
+        self.leases().get(id).and_then(Weak::upgrade)
+    }
+
+    /// Notes that somebody has the entity open.
+    pub(super) fn enter(&self, shared: Arc<Shared>) -> Arc<Shared> {
+        let mut open = self.leases();
+        // Dead leases are swept when they could be half of the table, so that it stays as small as what is in use.
+        if open.len() >= 64 && open.len() == open.capacity() {
+            open.retain(|_, lease| lease.strong_count() > 0);
+        }
+        open.insert(shared.id, Arc::downgrade(&shared));
+        shared
+    }
+
+    /// Forgets the lease of an entity that is gone.
+    pub(super) fn leave(&self, id: &EntityId) {
+        self.leases().remove(id);
+    }
+
+    /// Notes a use, to be written down with the next that are many enough.
+    pub(crate) fn touch(&self, id: EntityId) {
+        let is_full = {
+            let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+            touched.insert(id, wall_clock());
+            touched.len() >= MAX_TOUCHED
+        };
+        if is_full {
+            self.write_touched();
+        }
+    }
+
+    /// The uses that are not written down yet.
+    pub(super) fn touched(&self) -> MutexGuard<'_, HashMap<EntityId, i64>> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the uses down, in one transaction. They may be lost: then the order of eviction is a little older.
+    pub(super) fn write_touched(&self) {
+        let touched = std::mem::take(&mut *self.touched());
+        let changes = touched.into_iter().map(|(id, at)| Change::Used(id, at)).collect();
+        if let Err(error) = self.committer.commit(changes) {
+            tracing::debug!(%error, "uses of cached entities were not written down");
+        }
+    }
+
+    /// Closes the index. `Err` says that the last state may not be marked as clean.
+    pub(super) fn close(&self) -> Result<(), StoreError> {
+        self.write_touched();
+        let marked = self.committer.commit(vec![Change::Running(false)]);
+        self.committer.stop();
+        let closed = self.index.close();
+        marked.and(closed.map_err(StoreError::Index))
+    }
+
+    /// Lets go of an index that turned out to be damaged while the store was being opened.
+    pub(crate) fn abandon(&self) {
+        self.committer.stop();
+        if let Err(error) = self.index.close() {
+            tracing::debug!(%error, "the damaged index did not close");
+        }
+    }
+}
+
+/// The wall clock in seconds since 1970: for display and the order of eviction only (C-13).
+pub(crate) fn wall_clock() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,131 @@
+//! The thread that looks after the store when nobody asks: the sweep, ages, and what is beyond the limits.
+//!
+//! It works in slices and rests four times as long as it worked, so that it takes no more than a fifth of a core and of the
+//! disk. It holds the stock and never a handle, and it is gone before the store lets its directory go.
+
+use super::stock::Stock;
+use crate::recovery::{Progress, Sweep};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Rows and files that are looked at in one slice.
+const SLICE: usize = 256;
+/// How often limits and ages are looked at, and uses written down.
+const ROUND: Duration = Duration::from_secs(60);
+/// The sweep comes again after so long (C-31).
+const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// How long the thread rests after a slice, in times of the slice.
+const REST: u32 = 4;
+
+/// The handle on the thread.
+pub(super) struct Upkeep {
+    bell: Arc<Bell>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Ends the thread's rest.
+#[derive(Default)]
+struct Bell {
+    has_rung: Mutex<bool>,
+    rings: Condvar,
+    is_ending: AtomicBool,
+}
+
+impl Bell {
+    fn ring(&self) {
+        *self.has_rung.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.rings.notify_all();
+    }
+
+    /// Rests until the bell rings, at most for `rest`.
+    fn wait(&self, rest: Duration) {
+        let has_rung = self.has_rung.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.rings.wait_timeout_while(has_rung, rest, |has_rung| !*has_rung);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+    }
+}
+
+impl Upkeep {
+    /// Starts the thread; `sweep` is one that opening did not finish.
+    pub(super) fn start(stock: Arc<Stock>, sweep: Option<Sweep>) -> std::io::Result<Self> {
+        let bell = Arc::new(Bell::default());
+        let heard = Arc::clone(&bell);
+        let thread = std::thread::Builder::new()
+            .name("store upkeep".to_owned())
+            .spawn(move || Rounds::new(stock, sweep).run(&heard))?;
+        Ok(Self { bell, thread: Some(thread) })
+    }
+
+    /// Asks for a look at the limits.
+    pub(super) fn wake(&self) {
+        self.bell.ring();
+    }
+
+    /// Ends the thread after its slice.
+    pub(super) fn stop(&mut self) {
+        self.bell.is_ending.store(true, Relaxed);
+        self.bell.ring();
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that looks after the cache died");
+        }
+    }
+}
+
+/// What the thread does.
+struct Rounds {
+    stock: Arc<Stock>,
+    sweep: Option<Sweep>,
+    last_sweep: Instant,
+    last_round: Instant,
+}
+
+impl Rounds {
+    fn new(stock: Arc<Stock>, sweep: Option<Sweep>) -> Self {
+        let now = Instant::now();
+        Self { stock, sweep, last_sweep: now, last_round: now }
+    }
+
+    fn run(mut self, bell: &Bell) {
+        let mut rest = if self.sweep.is_some() { Duration::ZERO } else { ROUND };
+        loop {
+            bell.wait(rest);
+            if bell.is_ending.load(Relaxed) {
+                return;
+            }
+            let start = Instant::now();
+            self.look_at_limits();
+            self.go_on_sweeping();
+            rest = if self.sweep.is_some() { start.elapsed() * REST } else { ROUND };
+        }
+    }
+
+    fn look_at_limits(&mut self) {
+        let is_due = self.last_round.elapsed() >= ROUND;
+        if !is_due && !self.stock.is_overfull.load(Relaxed) {
+            return;
+        }
+        if is_due {
+            self.last_round = Instant::now();
+            self.stock.write_touched();
+        }
+        if let Err(error) = self.stock.keep_to_limits() {
+            tracing::debug!(%error, "what is beyond the limits stays for now");
+        }
+    }
+
+    fn go_on_sweeping(&mut self) {
+        if self.sweep.is_none() && self.last_sweep.elapsed() >= SWEEP_EVERY {
+            self.sweep = self.stock.new_sweep();
+        }
+        let Some(sweep) = &mut self.sweep else { return };
+        match sweep.step(&self.stock, SLICE) {
+            Ok(Progress::More) => return,
+            Ok(Progress::Done) => tracing::info!(report = ?sweep.report(), "rows and files of the cache agree"),
+            Err(error) => tracing::warn!(%error, "the cache could not be looked over; another time"),
+        }
+        self.sweep = None;
+        self.last_sweep = Instant::now();
+    }
+}
