@@ -1,12 +1,12 @@
 //! The one thread that writes the index: it gathers what waits and commits it in one transaction (group commit).
 //!
 //! A durable commit costs two or three fsyncs however many changes it carries, so entities that commit at the same time
-//! share one. The queue is bounded; who finds it full waits. Changes of jobs are in the journal before the transaction
-//! begins (C-22).
+//! share one. The queue is bounded; who finds it full waits. Changes of jobs are in the journal, too, before they are
+//! acknowledged (C-22).
 
 use crate::fault::StoreError;
 use crate::index::{Change, Index};
-use crate::journal::{Appended, JobChange, Journal};
+use crate::journal::{JobChange, Journal};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -19,6 +19,7 @@ const GROUP: usize = 128;
 /// Changes that want to be durable, and who waits for the answer.
 struct Request {
     changes: Vec<Change>,
+    has_job: bool,
     answer: SyncSender<Result<(), StoreError>>,
 }
 
@@ -45,7 +46,10 @@ impl Committer {
         }
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (answer, answered) = sync_channel(1);
-        queue.ok_or(StoreError::Closing)?.send(Request { changes, answer }).map_err(|_| StoreError::Closing)?;
+        queue
+            .ok_or(StoreError::Closing)?
+            .send(Request { changes, has_job: false, answer })
+            .map_err(|_| StoreError::Closing)?;
         answered.recv().map_err(|_| StoreError::Closing)?
     }
 
@@ -64,46 +68,40 @@ fn run(index: &Index, journal: &mut Journal, mut number: u64, requests: &Receive
     while let Ok(first) = requests.recv() {
         let mut group = vec![first];
         group.extend(requests.try_iter().take(GROUP - 1));
-        let appended = write_down(journal, index, &mut group);
-        let (mut changes, mut waiting) = (Vec::new(), Vec::new());
-        for request in group {
-            changes.extend(request.changes);
-            waiting.push(request.answer);
-        }
-        changes.extend(appended.as_ref().map(|appended| Change::JobsSequence(appended.sequence)));
-        if changes.is_empty() {
-            continue;
-        }
         number += 1;
-        let outcome = index.apply(number, &changes).map_err(StoreError::Index);
-        if let (Err(_), Some(appended)) = (&outcome, appended) {
-            journal.take_back(appended);
-        }
-        for answer in waiting {
+        let outcome = commit(index, journal, number, &mut group);
+        for request in group {
             // Who no longer waits does not want to know.
-            let _ = answer.send(outcome.clone());
+            let _ = request.answer.send(outcome.clone());
         }
     }
 }
 
-/// Brings the group's changes of jobs into the journal; requests whose changes it refuses leave the group with the reason.
-fn write_down(journal: &mut Journal, index: &Index, group: &mut Vec<Request>) -> Option<Appended> {
-    let jobs: Vec<JobChange<'_>> = group.iter().flat_map(|request| &request.changes).filter_map(job_change).collect();
-    if jobs.is_empty() {
-        return None;
+/// Commits the group's changes, then brings those of jobs into the journal; requests whose changes it refuses leave the
+/// group with the reason.
+fn commit(index: &Index, journal: &mut Journal, number: u64, group: &mut Vec<Request>) -> Result<(), StoreError> {
+    let mut changes = Vec::new();
+    for request in group.iter_mut() {
+        request.has_job = request.changes.iter().any(|change| job_change(change).is_some());
+        changes.append(&mut request.changes);
     }
-    let fault = match journal.append(&jobs, index) {
-        Ok(appended) => return Some(appended),
-        Err(fault) => fault,
-    };
-    group.retain(|request| {
-        let has_job = request.changes.iter().any(|change| job_change(change).is_some());
-        if has_job {
-            let _ = request.answer.send(Err(fault.clone().into()));
-        }
-        !has_job
-    });
-    None
+    let count = changes.iter().filter_map(job_change).count();
+    if count == 0 {
+        return Ok(index.apply(number, &changes)?);
+    }
+    let (first, last) = journal.number(count);
+    changes.push(Change::JobsSequence(last));
+    index.apply(number, &changes)?;
+    let jobs: Vec<JobChange<'_>> = changes.iter().filter_map(job_change).collect();
+    if let Err(fault) = journal.append(first, &jobs, index) {
+        group.retain(|request| {
+            if request.has_job {
+                let _ = request.answer.send(Err(fault.clone().into()));
+            }
+            !request.has_job
+        });
+    }
+    Ok(())
 }
 
 fn job_change(change: &Change) -> Option<JobChange<'_>> {

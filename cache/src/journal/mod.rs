@@ -1,10 +1,11 @@
 //! The journal: every change of a job's row a second time, in a file of its own beside the index (C-22).
 //!
 //! No loss of one file loses a job: an index that is lost, damaged or an older copy gets its jobs back from the journal,
-//! a journal that is lost or damaged is made again from the index ([`reconcile`]). A change is appended and synced before
-//! the index transaction that carries it begins, and acknowledged after that; so the journal is ahead of the index by
-//! changes that nobody was told of, or level with it. Every change has a sequence number, and the index notes the last one
-//! that it has: the higher number wins.
+//! a journal that is lost or damaged is made again from the index ([`reconcile`]). A change is appended and synced after
+//! the index transaction that carries it, and acknowledged after that. So while the index is well, it alone says what is
+//! so, and the journal is level with it or behind by changes that nobody was told of; what a failed append leaves in the
+//! file can never come back. Every change has a sequence number, and the index notes the last one that it has: a journal
+//! with a higher number tells of an index that is lost or an older copy.
 //!
 //! | module | question that it answers |
 //! |---|---|
@@ -57,21 +58,12 @@ pub(crate) struct Journal {
     end: u64,
     /// Where the room ends that is set aside.
     room: u64,
-    /// Number of the last change; those of changes that failed are not used again.
+    /// Number of the last change; those of changes that the index refused are not used again.
     sequence: u64,
     live: BTreeMap<JobId, Place>,
     live_bytes: u64,
-    /// A sync failed: what is in the file is unknown, and it is made anew before anything is appended (C-08).
+    /// Changes may be missing or unknown (C-08): the file is made anew before anything is appended.
     is_doubtful: bool,
-}
-
-/// What an append did, to be taken back if the index does not follow.
-#[derive(Debug)]
-pub(crate) struct Appended {
-    /// Number of the last change of it.
-    pub(crate) sequence: u64,
-    start: u64,
-    before: Vec<(JobId, Option<Place>)>,
 }
 
 impl Journal {
@@ -102,64 +94,63 @@ impl Journal {
         Ok(())
     }
 
-    /// Appends changes, durable when this returns. After an error none of them is in the journal as far as can be known.
+    /// The number of the first of `count` changes that the index is to take in, and of the last.
+    pub(crate) fn number(&mut self, count: usize) -> (u64, u64) {
+        let first = self.sequence + 1;
+        self.sequence += count as u64;
+        (first, self.sequence)
+    }
+
+    /// Appends changes that are in the index, numbered from `first` on; durable when this returns.
     ///
-    /// `index` is asked for rows that cannot be read here when the file must be made anew.
-    pub(crate) fn append(&mut self, changes: &[JobChange<'_>], index: &Index) -> Result<Appended, DiskFault> {
-        let file = self.ready(index)?;
+    /// After an error the file is made anew, with them, before the next append or by the next start.
+    pub(crate) fn append(&mut self, first: u64, changes: &[JobChange<'_>], index: &Index) -> Result<(), DiskFault> {
+        let appended = self.ready(index, first - 1).and_then(|file| self.write(&file, first, changes));
+        if appended.is_err() {
+            self.is_doubtful = true;
+            // Where they stand is nowhere: they come from the index when the file is made anew.
+            for (sequence, &(job, row)) in (first..).zip(changes) {
+                self.note(job, row.map(|row| Place { offset: 0, length: 0, sequence, hash: row_hash(row) }));
+            }
+        }
+        appended
+    }
+
+    fn write(&mut self, file: &OpenFile, first: u64, changes: &[JobChange<'_>]) -> Result<(), DiskFault> {
         let start = self.end;
-        let mut bytes = Vec::new();
-        let mut places = Vec::new();
-        for &(job, row) in changes {
-            self.sequence += 1;
-            let record = Record { sequence: self.sequence, job, row };
-            let place = row.map(|row| Place {
-                offset: start + bytes.len() as u64,
-                length: record.length() as u32,
-                sequence: self.sequence,
-                hash: row_hash(row),
-            });
-            places.push((job, place));
+        let (mut bytes, mut places) = (Vec::new(), Vec::new());
+        for (sequence, &(job, row)) in (first..).zip(changes) {
+            let record = Record { sequence, job, row };
+            let (offset, length) = (start + bytes.len() as u64, record.length() as u32);
+            places.push((job, row.map(|row| Place { offset, length, sequence, hash: row_hash(row) })));
             record.encode(&self.key, &mut bytes);
         }
         let end = start + bytes.len() as u64;
-        let room = if end > self.room { end.next_multiple_of(ROOM) } else { self.room };
-        if room > self.room {
+        if end > self.room {
+            let room = end.next_multiple_of(ROOM);
             bytes.resize((room - start) as usize, 0);
+            disk::write_at(&**file, &self.path, &bytes, start)?;
+            self.room = room;
+        } else {
+            disk::write_at(&**file, &self.path, &bytes, start)?;
         }
-        if let Err(fault) = disk::write_at(&*file, &self.path, &bytes, start) {
-            self.blank(&file, start..end);
-            return Err(fault);
-        }
-        disk::sync_bytes(&*file, &self.path).inspect_err(|_| self.is_doubtful = true)?;
-        (self.end, self.room) = (end, room);
-        let before = places.into_iter().map(|(job, place)| (job, self.note(job, place))).collect();
-        Ok(Appended { sequence: self.sequence, start, before })
-    }
-
-    /// Takes changes back that the index refused, so that the next start does not bring them.
-    pub(crate) fn take_back(&mut self, appended: Appended) {
-        for (job, place) in appended.before.into_iter().rev() {
+        disk::sync_bytes(&**file, &self.path)?;
+        self.end = end;
+        for (job, place) in places {
             self.note(job, place);
         }
-        let taken = appended.start..self.end;
-        self.end = appended.start;
-        let Some(file) = self.file.clone() else { return };
-        self.blank(&file, taken);
-        if let Err(error) = disk::sync_bytes(&*file, &self.path) {
-            tracing::warn!(%error, "changes of jobs that failed may come back with the next start");
-            self.is_doubtful = true;
-        }
+        Ok(())
     }
 
-    /// The file, fit to be appended to; made anew when it must be, or when most of it is dead.
-    fn ready(&mut self, index: &Index) -> Result<OpenFile, DiskFault> {
+    /// The file, fit to be appended to; made anew when it must be, or when most of it is dead. `known` is the number of the
+    /// last change that is in `live`.
+    fn ready(&mut self, index: &Index, known: u64) -> Result<OpenFile, DiskFault> {
         let dead = self.end.saturating_sub(FIRST_RECORD + self.live_bytes);
         if self.is_doubtful || self.file.is_none() {
-            self.make_anew(index)?;
+            self.make_anew(index, known)?;
         } else if dead > LEAST_DEAD && dead > self.live_bytes {
             // A journal that stays long is no reason to refuse a job.
-            if let Err(error) = self.make_anew(index) {
+            if let Err(error) = self.make_anew(index, known) {
                 tracing::warn!(%error, "the job journal could not be made shorter");
             }
         }
@@ -169,15 +160,14 @@ impl Journal {
         }
     }
 
-    /// Writes the jobs that are there into a new file and puts it in the place of the old one (C-04).
-    fn make_anew(&mut self, index: &Index) -> Result<(), DiskFault> {
+    /// Writes the jobs that are there, as of change `known`, into a new file and puts it in the place of the old one (C-04).
+    fn make_anew(&mut self, index: &Index, known: u64) -> Result<(), DiskFault> {
         let disk = Arc::clone(&self.disk);
         let made_at = self.root.join(NEW_NAME);
         disk::unlink(&*disk, &made_at)?;
         let file = disk::create(&*disk, &made_at)?;
-        self.sequence = self.sequence.max(self.live.len() as u64);
         let key: SealKey = rand::random();
-        let (live, end) = self.write_snapshot(&*file, &made_at, &key, index)?;
+        let (live, end) = self.write_snapshot(&*file, &made_at, Header { key, sequence: known, snapshot: 0 }, index)?;
         disk::sync_all(&*file, &made_at)?;
         disk::rename(&*disk, &made_at, &self.path)?;
         // From here on the new file is the journal; only its name may not be durable yet.
@@ -195,12 +185,12 @@ impl Journal {
         &self,
         file: &dyn disk::DiskFile,
         path: &Path,
-        key: &SealKey,
+        header: Header,
         index: &Index,
     ) -> Result<(BTreeMap<JobId, Place>, u64), DiskFault> {
         let mut live = BTreeMap::new();
         let (mut buffer, mut written) = (Vec::new(), FIRST_RECORD);
-        let mut sequence = self.sequence - self.live.len() as u64;
+        let mut sequence = header.sequence.saturating_sub(self.live.len() as u64);
         for (&job, place) in &self.live {
             let Some(row) = self.row(&job, place, index)? else {
                 tracing::error!("a job's row can be read neither in the journal nor in the index: lost");
@@ -210,7 +200,7 @@ impl Journal {
             let record = Record { sequence, job, row: Some(&row) };
             let offset = written + buffer.len() as u64;
             live.insert(job, Place { offset, length: record.length() as u32, sequence, hash: row_hash(&row) });
-            record.encode(key, &mut buffer);
+            record.encode(&header.key, &mut buffer);
             if buffer.len() >= PIECE {
                 disk::write_at(file, path, &buffer, written)?;
                 written += buffer.len() as u64;
@@ -221,41 +211,29 @@ impl Journal {
         buffer.resize(buffer.len() + (end.next_multiple_of(ROOM) - end) as usize, 0);
         disk::write_at(file, path, &buffer, written)?;
         let snapshot = if live.is_empty() { 0 } else { sequence };
-        let header = Header { key: *key, sequence: self.sequence, snapshot };
+        let header = Header { snapshot, ..header };
         disk::write_at(file, path, &header.encode(), 0)?;
         Ok((live, end))
     }
 
-    /// A row from the file as it is, or from the index.
+    /// A row from the index, or from the file as it is when the index cannot say.
     fn row(&self, job: &JobId, place: &Place, index: &Index) -> Result<Option<Vec<u8>>, DiskFault> {
-        if let Some(file) = &self.file {
-            let header = Header { key: self.key, sequence: 0, snapshot: 0 };
-            if let Some(row) = scan::read_row(&**file, &self.path, &header, job, place)? {
-                return Ok(Some(row));
-            }
+        match index.job(job) {
+            Ok(Some(row)) => return Ok(Some(row)),
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "a job's row cannot be read"),
         }
-        Ok(index.job(job).unwrap_or_else(|error| {
-            tracing::error!(%error, "a job's row cannot be read");
-            None
-        }))
+        let Some(file) = &self.file else { return Ok(None) };
+        scan::read_row(&**file, &self.path, &self.key, job, place)
     }
 
-    /// Notes where a job's newest row is; gives where it was.
-    fn note(&mut self, job: JobId, place: Option<Place>) -> Option<Place> {
+    /// Notes where a job's newest row is.
+    fn note(&mut self, job: JobId, place: Option<Place>) {
         let before = match place {
             Some(place) => self.live.insert(job, place),
             None => self.live.remove(&job),
         };
         self.live_bytes += place.map_or(0, |place| u64::from(place.length));
         self.live_bytes -= before.map_or(0, |place| u64::from(place.length));
-        before
-    }
-
-    /// Overwrites what must not be read as records, as well as the disk lets it.
-    fn blank(&self, file: &OpenFile, place: std::ops::Range<u64>) {
-        let zeros = vec![0; (place.end - place.start) as usize];
-        if let Err(error) = disk::write_at(&**file, &self.path, &zeros, place.start) {
-            tracing::debug!(%error, "the remains of a failed change stay in the job journal");
-        }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! | the journal is | then |
 //! |---|---|
-//! | ahead of the index (a crash between the two syncs; a new index; an older copy of it) | its jobs are the jobs |
+//! | ahead of the index (that is a new one, or an older copy) | its jobs are the jobs |
 //! | ahead and damaged | what it changed after the index is taken over, what else it has is added, nothing is removed |
 //! | level | they say the same; a row that cannot be read, or is gone, comes back from the journal |
-//! | behind, damaged, foreign or not there | it is made anew from the index |
+//! | behind (a crash between the two syncs), damaged, foreign or not there | it is made anew from the index |
 //!
 //! Every step may be cut short and is done again by the next start (C-23): the index notes the journal's number only with
 //! the last of the changes, and a new journal gets its name when it is whole.
@@ -77,7 +77,7 @@ pub(crate) fn open(
         let mut bytes = 0;
         for job in &plan.put {
             let Some(place) = contents.live.get(job) else { continue };
-            let row = scan::read_row(&*file, &root.join(NAME), &contents.header, job, place)?;
+            let row = scan::read_row(&*file, &root.join(NAME), &contents.header.key, job, place)?;
             let Some(row) = row else { continue };
             bytes += row.len();
             changes.push(Change::Job(*job, Some(row)));
@@ -96,9 +96,10 @@ pub(crate) fn open(
         journal.adopt(file, contents)?;
     }
     if !is_current {
-        journal.sequence = journal.sequence.max(jobs.sequence);
         journal.live = places(&journal.live, &jobs);
-        match journal.make_anew(index) {
+        // Every job of the snapshot has a number of its own.
+        journal.sequence = journal.sequence.max(jobs.sequence).max(journal.live.len() as u64);
+        match journal.make_anew(index, journal.sequence) {
             Ok(()) => reconciled.made_anew = true,
             // The store opens on a full disk, too; the first change of a job tries again.
             Err(error) => {

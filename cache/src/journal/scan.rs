@@ -1,6 +1,6 @@
 //! Reads a journal from end to end, through a window of bounded size.
 
-use super::record::{FIRST_RECORD, Header, JobId, MAX_RECORD, Record, RowHash, next_mark, row_hash};
+use super::record::{FIRST_RECORD, Header, JobId, MAX_RECORD, Record, RowHash, SealKey, next_mark, row_hash};
 use crate::disk::{self, DiskFile};
 use crate::fault::DiskFault;
 use std::collections::BTreeMap;
@@ -99,12 +99,12 @@ impl Contents {
 pub(super) fn read_row(
     file: &dyn DiskFile,
     path: &Path,
-    header: &Header,
+    key: &SealKey,
     job: &JobId,
     place: &Place,
 ) -> Result<Option<Vec<u8>>, DiskFault> {
     let mut bytes = vec![0; place.length as usize];
     let count = disk::read_some_at(file, path, &mut bytes, place.offset)?;
-    let record = Record::decode(&header.key, &bytes[..count]).filter(|record| record.job == *job);
+    let record = Record::decode(key, &bytes[..count]).filter(|record| record.job == *job);
     Ok(record.and_then(|record| record.row).filter(|row| row_hash(row) == place.hash).map(<[u8]>::to_vec))
 }
