@@ -13,11 +13,19 @@ pub struct DaemonArgs {}
 
 pub(crate) async fn run(_args: DaemonArgs, setting: &Setting) -> Result<(), Failure> {
     let mut stop = StopSignal::listen()?;
-    let node = Inside::start(setting, Purpose::Serve).await?;
+    let mut node = Inside::start(setting, Purpose::Serve).await?;
     setting.note(&format!("the node runs; it listens on {}", setting.socket.display()));
-    tokio::select! {
-        () = stop.next() => {}
-        () = node.stopping() => {}
+    loop {
+        tokio::select! {
+            () = stop.next() => break,
+            () = node.stopping() => break,
+            () = node.mended() => {}
+        }
+        // Started on a disk that refused; the same again, on one that does not.
+        setting.note("the cache can be used again: starting anew with it");
+        node.stop().await;
+        node = Inside::start(setting, Purpose::Serve).await?;
+        setting.note("the node runs with its cache");
     }
     setting.note("stopping; what runs is made durable first");
     tokio::select! {

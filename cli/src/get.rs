@@ -121,6 +121,7 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
         finish: Finish::Auto,
         // An interrupted or killed command left its job behind; the same command goes on with it.
         adopt: true,
+        followed: !args.background,
     };
     spec.check()?;
     Ok(spec)

@@ -6,6 +6,7 @@ use crate::setting::Setting;
 use eddy_node::config::{self, Network, NodeConfig, RunsAs};
 use eddy_node::node::Node;
 use eddy_wire::catalogue::ErrorCode;
+use std::path::Path;
 
 /// A running node.
 pub(crate) struct Inside(Node);
@@ -23,10 +24,26 @@ impl Inside {
             runs_as: if purpose == Purpose::Serve { RunsAs::Daemon } else { RunsAs::Inside },
             settings,
         };
+        raise_file_limit();
         match Node::start(config).await {
-            Ok(node) => Ok(Self(node)),
+            Ok(node) => {
+                if let Some(trouble) = node.trouble() {
+                    setting.note(&format!("this node works without its cache, files go past it: {trouble}"));
+                }
+                Ok(Self(node))
+            }
             Err(error) => Err(error.problem().into()),
         }
+    }
+
+    /// Where it answers: elsewhere than asked for when its home takes no socket.
+    pub(crate) fn socket(&self) -> &Path {
+        self.0.socket()
+    }
+
+    /// Waits until a new start would give it its store back. Cancel safe.
+    pub(crate) async fn mended(&self) {
+        self.0.mended().await;
     }
 
     /// Waits until somebody asks it to stop. Cancel safe.
@@ -38,6 +55,15 @@ impl Inside {
     pub(crate) async fn stop(self) {
         self.0.shutdown().await;
     }
+}
+
+/// Takes as many descriptors as the administrator allows: the ordinary limit is for programs that use `select` (T-51).
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // With fewer it works as well: jobs wait for each other.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// An error with its causes.

@@ -41,6 +41,7 @@ impl Link {
                 if purpose == Purpose::Transfer {
                     setting.note("no daemon runs here: this command is a node itself for as long as it lasts");
                 }
+                let client = Client::new(inside.socket())?;
                 Ok(Self { client, inside: Some(inside) })
             }
             Err(problem) => Err(problem.into()),

@@ -16,6 +16,7 @@
 //! | [`driver`] | the one task that owns the engine |
 //! | [`control`] | the local API |
 //! | [`face`] | the node as its API sees it |
+//! | `refuge` | where a node works whose own disk refuses |
 //! | [`node`] | starts and stops all of it |
 
 pub mod condition;
@@ -30,6 +31,7 @@ pub mod neighbourhood;
 pub mod node;
 pub mod origin;
 pub mod peer;
+mod refuge;
 mod secret_file;
 mod secret_text;
 pub mod transfer;

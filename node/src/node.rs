@@ -1,5 +1,6 @@
 //! One node, from start to stop: the store, the origin, the peers, the driver, the control socket.
 
+use crate::condition;
 use crate::config::{ConfigError, Network, NodeConfig, RunsAs};
 use crate::control::{self, BindError, ControlListener};
 use crate::driver::{self, DriverHandle, DriverParts, Durability};
@@ -8,8 +9,10 @@ use crate::group::{Group, GroupError};
 use crate::identity::{Identity, IdentityError};
 use crate::neighbourhood::{self, Neighbourhood, NeighbourhoodError};
 use crate::origin::Origin;
-use eddy_cache::{OpenError, Store};
-use eddy_engine::JobRecord;
+use crate::refuge::Shelter;
+use crate::secret_file::SecretFileError;
+use eddy_cache::{FaultKind, OpenError, Quota, Store, StoreConfig};
+use eddy_engine::{Failure, JobRecord};
 use eddy_wire::api::Problem;
 use eddy_wire::catalogue::ErrorCode;
 use std::path::{Path, PathBuf};
@@ -23,6 +26,11 @@ use tokio_util::sync::CancellationToken;
 /// Neighbours answer a multicast question within milliseconds and a handshake takes a few more; a node that is alone in its
 /// group pays this once, at its start (promise 5: a bounded delay).
 const SETTLING: Duration = Duration::from_millis(700);
+
+/// The first pause before a store that could not be opened is looked at again.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// The longest.
+const LONGEST_LOOK: Duration = Duration::from_secs(30);
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -101,22 +109,28 @@ pub struct Node {
     serving: JoinHandle<std::io::Result<()>>,
     neighbourhood: Option<Neighbourhood>,
     store: Store,
+    /// Why the node's own store is not used.
+    trouble: Option<Failure>,
+    /// The store that could not be opened.
+    lost: Option<StoreConfig>,
+    /// Goes last: the store in use may stand there.
+    _shelter: Shelter,
 }
 
 impl Node {
     /// Starts a node; when this returns its control socket answers.
     pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
         let started = Instant::now();
-        make_home(&config.home)?;
+        let mut shelter = Shelter::default();
         // The socket first: it tells two nodes of one home apart before either touches the store.
-        let listener = ControlListener::bind(&config.socket)?;
+        let listener = listen(&config, &mut shelter)?;
+        let socket = listener.path().to_owned();
         let settings = config.settings.clone();
         let store_config = settings.store(&config.home)?;
-        let directory = store_config.directory.clone();
-        let store = blocking(move || Store::open(store_config)).await?;
+        let Ground { store, directory, trouble } = Ground::open(&config, store_config.clone(), &mut shelter).await?;
         let records = jobs(&store).await?;
         let origin = Origin::new(settings.origin())?;
-        let identity = Identity::load_or_create(&config.home)?;
+        let identity = identify(&config.home, &mut shelter)?;
         let group = Group::load(&config.home)?;
         let shutdown = CancellationToken::new();
         let mut neighbourhood = match (&group, config.network) {
@@ -138,9 +152,10 @@ impl Node {
             },
             network: config.network,
             directory,
-            durability: match config.runs_as {
-                RunsAs::Daemon => Durability::Required,
-                RunsAs::Inside => Durability::Wished,
+            durability: match (config.runs_as, &trouble) {
+                (RunsAs::Inside, _) => Durability::Wished,
+                (RunsAs::Daemon, None) => Durability::Required,
+                (RunsAs::Daemon, Some(failure)) => Durability::Lacking(Box::new(failure.clone())),
             },
         };
         let (driver, inputs, driving) = driver::start(parts, records, shutdown.clone());
@@ -159,11 +174,13 @@ impl Node {
             runs_as: config.runs_as,
             network: config.network,
             started,
+            trouble: trouble.clone(),
             shutdown: shutdown.clone(),
         };
         let serving = tokio::spawn(control::serve(listener, Arc::new(face), shutdown.clone()));
         tracing::info!(node = %identity.node_id(), mode = mode(config.runs_as), "the node runs");
-        Ok(Self { driver, socket: config.socket, shutdown, driving, serving, neighbourhood, store })
+        let lost = trouble.is_some().then_some(store_config);
+        Ok(Self { driver, socket, shutdown, driving, serving, neighbourhood, store, trouble, lost, _shelter: shelter })
     }
 
     /// The control socket.
@@ -176,6 +193,33 @@ impl Node {
     #[must_use]
     pub fn driver(&self) -> &DriverHandle {
         &self.driver
+    }
+
+    /// Why the node works without its own store, if it does: files go past the cache, nothing is served, and only jobs are
+    /// taken whose maker follows them.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Problem> {
+        let failure = self.trouble.as_ref()?;
+        Some(Problem::new(ErrorCode::parse(&failure.code).unwrap_or(ErrorCode::StoreUnusable), failure.detail.clone()))
+    }
+
+    /// Waits until the store that could not be opened can be, and no job is under way: then a new start brings everything
+    /// back. Never, for a node that has its store. Cancel safe.
+    pub async fn mended(&self) {
+        let Some(lost) = &self.lost else { return std::future::pending().await };
+        let mut pause = FIRST_LOOK;
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_LOOK);
+            let config = lost.clone();
+            if blocking(move || Store::open(config)).await.is_err() {
+                continue;
+            }
+            while self.driver.is_busy().await.unwrap_or(false) {
+                tokio::time::sleep(FIRST_LOOK).await;
+            }
+            return;
+        }
     }
 
     /// Waits until somebody asked the node to stop. Cancel safe.
@@ -194,6 +238,68 @@ impl Node {
         let store = self.store;
         let _ = tokio::task::spawn_blocking(move || drop(store)).await;
         tracing::info!("the node has stopped");
+    }
+}
+
+/// The store that a node works with.
+struct Ground {
+    store: Store,
+    directory: PathBuf,
+    /// Why it is not the node's own.
+    trouble: Option<Failure>,
+}
+
+impl Ground {
+    /// Opens the node's own store, or an empty one elsewhere when its disk refuses and the node is there to fetch. Nothing is
+    /// kept in that: its quota is nothing.
+    async fn open(config: &NodeConfig, own: StoreConfig, shelter: &mut Shelter) -> Result<Self, StartError> {
+        let directory = own.directory.clone();
+        let opening = own.clone();
+        let error = match blocking(move || Store::open(opening)).await {
+            Ok(store) => return Ok(Self { store, directory, trouble: None }),
+            Err(error) => error,
+        };
+        let kind = condition::of_opening(&error).filter(|_| config.network == Network::Full);
+        let Some((kind, place)) = kind.and_then(|kind| Some((kind, shelter.after(kind)?))) else {
+            return Err(error.into());
+        };
+        let failure = condition::of_cache(kind, &directory, &error);
+        tracing::error!(error = %failure.detail, "the node works without its store: files go past the cache");
+        let directory = place.join("cache");
+        let empty = StoreConfig { directory: directory.clone(), quota: Quota::Bytes(0), ..own };
+        let store = blocking(move || Store::open(empty)).await?;
+        Ok(Self { store, directory, trouble: Some(failure) })
+    }
+}
+
+/// Makes home and socket; a command that is a node itself can do with another place, because it is told where.
+fn listen(config: &NodeConfig, shelter: &mut Shelter) -> Result<ControlListener, StartError> {
+    let made = make_home(&config.home).and_then(|()| Ok(ControlListener::bind(&config.socket)?));
+    let is_alone = config.runs_as == RunsAs::Inside && config.network == Network::Full;
+    let refused = match &made {
+        Err(StartError::Home { source, .. } | StartError::Socket(BindError::System { source, .. })) if is_alone => {
+            FaultKind::of(source)
+        }
+        _ => return made,
+    };
+    match shelter.after(refused) {
+        Some(place) => Ok(ControlListener::bind(&place.join("control.sock"))?),
+        None => made,
+    }
+}
+
+/// The node's key; one for the day when the home takes none.
+fn identify(home: &Path, shelter: &mut Shelter) -> Result<Identity, StartError> {
+    match Identity::load_or_create(home) {
+        Err(IdentityError::File(SecretFileError::Io { source, .. })) if shelter.is_used() => {
+            match shelter.after(FaultKind::of(&source)) {
+                Some(place) => Ok(Identity::load_or_create(place)?),
+                None => {
+                    Err(IdentityError::File(SecretFileError::Io { step: "use", path: home.to_owned(), source }).into())
+                }
+            }
+        }
+        other => Ok(other?),
     }
 }
 

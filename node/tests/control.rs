@@ -177,6 +177,7 @@ fn spec() -> JobSpec {
         start: false,
         finish: Finish::Manual,
         adopt: false,
+        followed: false,
     }
 }
 

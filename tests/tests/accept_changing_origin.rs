@@ -235,6 +235,7 @@ fn spec(url: &str, destination: &Path) -> JobSpec {
         start: true,
         finish: Finish::Auto,
         adopt: false,
+        followed: false,
     }
 }
 

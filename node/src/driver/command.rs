@@ -25,6 +25,8 @@ pub struct Start {
     pub is_running: bool,
     /// Whether a job with the same files that has not ended is taken instead.
     pub is_adopting: bool,
+    /// Whether its maker follows it to its end, so that it may run without being written down.
+    pub is_followed: bool,
 }
 
 /// Why the driver did not do it.

@@ -25,7 +25,7 @@ use command::{Command, Refusal, Start};
 use eddy_cache::Store;
 use eddy_engine::engine::Turns;
 use eddy_engine::job::live::Job;
-use eddy_engine::{Engine, EngineConfig, Input, JobId, JobRecord, JobSpec, Notice, Now};
+use eddy_engine::{Engine, EngineConfig, Failure, Input, JobId, JobRecord, JobSpec, Notice, Now};
 use eddy_wire::api::JobView;
 use execute::Executor;
 use std::collections::HashMap;
@@ -50,12 +50,14 @@ const DRAIN: Duration = Duration::from_secs(5);
 const SAVE_AGAIN: Duration = Duration::from_secs(5);
 
 /// Whether a job that cannot be written down may run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Durability {
     /// No: whoever made it may go away and count on it (promise 7).
     Required,
     /// Yes: who made it waits for it, in this very process.
     Wished,
+    /// Nothing here outlives the node, for this reason: a job runs only while its maker follows it.
+    Lacking(Box<Failure>),
 }
 
 /// What a driver drives with.
@@ -88,7 +90,7 @@ pub fn start(
     let (commands, command_queue) = mpsc::channel(COMMANDS);
     let (opened, opened_queue) = mpsc::channel(INPUTS);
     let tasks = TaskTracker::new();
-    let durability = parts.durability;
+    let durability = parts.durability.clone();
     let mut seed = [0; 8];
     rand::fill(&mut seed);
     let settling_until = if parts.peers.is_some() { parts.settling } else { Duration::ZERO };
@@ -214,8 +216,13 @@ impl Driver {
                 let id = JobId(rand::random());
                 self.engine.create(self.now(), id, spec);
                 self.settle().await;
-                let unsaved = self.executor.unsaved(id).filter(|_| self.durability == Durability::Required).cloned();
-                if let Some(failure) = unsaved {
+                let lacking = match &self.durability {
+                    _ if start.is_followed => None,
+                    Durability::Wished => None,
+                    Durability::Required => self.executor.unsaved(id).cloned(),
+                    Durability::Lacking(failure) => Some(Failure::clone(failure)),
+                };
+                if let Some(failure) = lacking {
                     let _ = self.engine.cancel(self.now(), id);
                     self.settle().await;
                     return Err(Refusal::NotDurable(Box::new(failure)));

@@ -16,7 +16,7 @@ impl NodeFace {
         if self.network == Network::Off {
             return Err(Problem::new(ErrorCode::WrongState, "this node only looks at the store"));
         }
-        let start = Start { is_running: spec.start, is_adopting: spec.adopt };
+        let start = Start { is_running: spec.start, is_adopting: spec.adopt, is_followed: spec.followed };
         let spec = wish::parse_job(spec)?;
         let size = postcard::to_stdvec(&spec).map_or(usize::MAX, |row| row.len() * 2);
         if size > MAX_JOB_ROW {

@@ -21,6 +21,7 @@ use crate::driver::DriverHandle;
 use crate::driver::command::Refusal;
 use crate::neighbourhood::NeighbourhoodView;
 use eddy_cache::{Store, StoreError};
+use eddy_engine::Failure;
 use eddy_engine::engine::CommandError;
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, Page, PageQuery, PeersView,
@@ -60,6 +61,8 @@ pub struct NodeFace {
     pub network: Network,
     /// When it started.
     pub started: Instant,
+    /// Why the node works without its own store, if it does.
+    pub trouble: Option<Failure>,
     /// Stops the node.
     pub shutdown: CancellationToken,
 }

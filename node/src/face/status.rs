@@ -10,6 +10,7 @@ impl NodeFace {
         let open = jobs.iter().filter(|job| !job.state.is_final()).count();
         let moving = jobs.iter().filter(|job| job.state == api::JobState::Transferring).count();
         let peers = self.neighbours.as_ref().map_or(0, |n| n.connected().len());
+        let without = self.trouble.as_ref().map(|failure| format!("works without its store ({}): ", failure.detail));
         let activity = match (self.network, moving, open) {
             (Network::Off, ..) => "looks at the store and the jobs without touching the network".to_owned(),
             (_, 0, 0) => "waits for jobs and serves what it holds".to_owned(),
@@ -30,7 +31,7 @@ impl NodeFace {
             uptime_seconds: self.started.elapsed().as_secs(),
             jobs: open as u64,
             peers: peers as u64,
-            activity,
+            activity: without.unwrap_or_default() + &activity,
         })
     }
 }

@@ -44,6 +44,10 @@ fn dns(error: &ResolveError) -> Cause {
         ResolveError::Refused { host, refusal } => Cause::Address { host: host.clone(), refusal: *refusal },
         ResolveError::Lookup(source) => {
             let text = source.to_string();
+            // A resolver that could not open its own socket.
+            if text.contains("Too many open files") {
+                return Cause::NoDescriptor;
+            }
             // The platform tells EAI_AGAIN from EAI_NONAME only in its words (glibc's and musl's, never translated).
             let resolver_failed = ["Temporary failure", "Try again", "System error"].iter().any(|t| text.contains(t));
             let reason = text.rsplit(": ").next().unwrap_or_default().to_owned();
@@ -70,6 +74,10 @@ fn tls_fault(error: &rustls::Error) -> TlsFault {
 /// What an error of the socket means, if it is one of those that say something.
 fn socket(error: &io::Error, connecting: bool, phase: Phase, received: u64) -> Option<Cause> {
     use io::ErrorKind as K;
+    use rustix::io::Errno;
+    if let Some(Errno::MFILE | Errno::NFILE) = Errno::from_io_error(error) {
+        return Some(Cause::NoDescriptor);
+    }
     Some(match error.kind() {
         K::ConnectionRefused => Cause::Refused,
         K::NetworkUnreachable | K::HostUnreachable | K::NetworkDown | K::AddrNotAvailable => Cause::Unreachable,

@@ -40,6 +40,9 @@ pub enum Cause {
     /// No route to the host or the network.
     #[error("the network or host is unreachable")]
     Unreachable,
+    /// This process or this machine has too many files open for one more connection (T-51).
+    #[error("no file descriptor is left for a connection")]
+    NoDescriptor,
     /// The connection could not be made for another reason.
     #[error("cannot connect ({0})")]
     Connect(String),
@@ -198,6 +201,7 @@ impl Cause {
             Self::Address { .. } => "origin-address-refused",
             Self::Refused => "origin-connection-refused",
             Self::Unreachable => "origin-unreachable",
+            Self::NoDescriptor => "origin-no-descriptor",
             Self::Connect(_) => "origin-connect",
             Self::Tls(fault) => fault.code(),
             Self::Timeout(_) => "origin-timeout",
@@ -221,7 +225,7 @@ impl Cause {
             }
             Self::Dns { .. } | Self::BadHeader(_) => Fault::Job,
             Self::Status { status: 400..=407 | 410 | 414, .. } => Fault::Job,
-            Self::Tls(TlsFault::NotYetValid) | Self::Setup(_) => Fault::Node,
+            Self::Tls(TlsFault::NotYetValid) | Self::Setup(_) | Self::NoDescriptor => Fault::Node,
             _ => Fault::Origin,
         }
     }
@@ -235,6 +239,7 @@ impl Cause {
             Self::Dns { resolver_failed: true, .. }
             | Self::Refused
             | Self::Unreachable
+            | Self::NoDescriptor
             | Self::Connect(_)
             | Self::Timeout(_)
             | Self::Reset

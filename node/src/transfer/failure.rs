@@ -19,6 +19,7 @@ pub fn of_origin(error: &OriginError) -> Failure {
         Retry::Permanent => None,
     };
     let class = match (&error.cause, error.retry()) {
+        (Cause::NoDescriptor, _) => FailureClass::Disk,
         (Cause::Dns { .. } | Cause::Refused | Cause::Unreachable | Cause::Connect(_), _) => FailureClass::Unreachable,
         (_, Retry::Transient { .. }) => FailureClass::Transient,
         (_, Retry::Permanent) => FailureClass::Fatal,
@@ -42,6 +43,7 @@ fn row_of(cause: &Cause) -> ErrorCode {
         Cause::TooManyRedirects { .. } | Cause::Downgrade | Cause::BadRedirect(_) => ErrorCode::HttpRedirect,
         Cause::TooLong => ErrorCode::LengthMismatch,
         Cause::BadHeader(_) => ErrorCode::BadRequest,
+        Cause::NoDescriptor => ErrorCode::TooManyOpenFiles,
         Cause::Setup(_) => ErrorCode::Internal,
     }
 }

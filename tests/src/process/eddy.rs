@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use super::Running;
+use super::{Mounts, Running};
 use crate::lab::Host;
 
 /// Environment that must not leak from the person's shell into a test.
@@ -19,6 +19,10 @@ const LEAKS: [&str; 8] =
 pub struct Eddy<'lab> {
     home: TempDir,
     host: Option<&'lab Host>,
+    mounts: Option<&'lab Mounts>,
+    /// The user that it runs as, where that is not the test's.
+    user: Option<u32>,
+    program: PathBuf,
 }
 
 impl Eddy<'static> {
@@ -27,7 +31,7 @@ impl Eddy<'static> {
     /// # Errors
     /// When no home directory can be made.
     pub fn here() -> Result<Self> {
-        Ok(Self { home: home()?, host: None })
+        Ok(Self { home: home()?, host: None, mounts: None, user: None, program: program() })
     }
 
     /// An eddy on this machine whose home is made in `folder`: for benches that choose their disk.
@@ -36,7 +40,7 @@ impl Eddy<'static> {
     /// When no home directory can be made.
     pub fn inside(folder: &Path) -> Result<Self> {
         let home = tempfile::Builder::new().prefix("eddy-").tempdir_in(folder).context("a home for eddy")?;
-        Ok(Self { home, host: None })
+        Ok(Self { home, host: None, mounts: None, user: None, program: program() })
     }
 }
 
@@ -46,7 +50,29 @@ impl<'lab> Eddy<'lab> {
     /// # Errors
     /// When no home directory can be made.
     pub fn on(host: &'lab Host) -> Result<Self> {
-        Ok(Self { home: home()?, host: Some(host) })
+        Ok(Self { home: home()?, host: Some(host), mounts: None, user: None, program: program() })
+    }
+
+    /// An eddy on this machine that sees a test's own file systems.
+    ///
+    /// # Errors
+    /// When no home directory can be made.
+    pub fn among(mounts: &'lab Mounts) -> Result<Self> {
+        Ok(Self { home: home()?, host: None, mounts: Some(mounts), user: None, program: program() })
+    }
+
+    /// The same, run by a user without privileges, to whom its home belongs.
+    ///
+    /// # Errors
+    /// When the home cannot be given to the user, or the program cannot be put where the user reaches it.
+    pub fn run_by(mut self, user: u32) -> Result<Self> {
+        // The target folder may lie where only its owner goes.
+        let copy = self.home().join("eddy");
+        std::fs::copy(&self.program, &copy)?;
+        std::os::unix::fs::chown(self.home(), Some(user), Some(user))?;
+        self.program = copy;
+        self.user = Some(user);
+        Ok(self)
     }
 
     /// Its home directory (`EDDY_HOME`): configuration, store, socket, group. Kept over restarts, removed on drop.
@@ -57,8 +83,20 @@ impl<'lab> Eddy<'lab> {
 
     /// `eddy` with these arguments, to be changed further.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let program = program();
-        let mut command = self.host.map_or_else(|| Command::new(&program), |host| host.command(&program));
+        let inner = |program: &OsStr| match (self.host, self.mounts) {
+            (Some(host), _) => host.command(program),
+            (None, Some(mounts)) => mounts.command(program),
+            (None, None) => Command::new(program),
+        };
+        let mut command = match self.user {
+            None => inner(self.program.as_os_str()),
+            Some(user) => {
+                let mut command = inner(OsStr::new("setpriv"));
+                let id = user.to_string();
+                command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--"]).arg(&self.program);
+                command
+            }
+        };
         command.args(arguments).env("EDDY_HOME", self.home()).env("NO_COLOR", "1").env_remove("RUST_LOG");
         for name in LEAKS {
             command.env_remove(name);

@@ -125,6 +125,7 @@ async fn fetch(client: &Client, url: &str, destination: &Path) -> JobView {
         start: true,
         finish: Finish::Auto,
         adopt: false,
+        followed: false,
     };
     let job = client.create_job(&spec).await.expect("a job");
     let mut watch = client.watch(&job.id).await.expect("watches");

@@ -36,6 +36,10 @@ pub struct JobSpec {
     /// Go on with a job that has not ended and has exactly these files, if there is one, instead of making a second.
     #[serde(default)]
     pub adopt: bool,
+    /// Whether the caller follows the job to its end: then it runs also when the node's disk takes no record of it, and is
+    /// gone with the node. Otherwise such a job is refused.
+    #[serde(default)]
+    pub followed: bool,
 }
 
 /// One file of a job: where from, where to.
