@@ -1,7 +1,7 @@
 //! What two members say to each other over QUIC.
 //!
-//! One bidirectional stream is one question. The asker sends a [`StreamKind`] byte, then one [`Request`]; the other side
-//! answers [`Request::Ask`] with one [`Answers`], and [`Request::Read`] with [`ReadReply`] frames until `End` or `Refused`.
+//! One bidirectional stream is one question. The asker sends a [`StreamKind`] byte, then one [`Request`] (or a question of
+//! [`crate::membership`], which has its own frames in this envelope); the other side answers [`Request::Ask`] with one [`Answers`], and [`Request::Read`] with [`ReadReply`] frames until `End` or `Refused`.
 //! After a `ReadReply::Run` the raw bytes of its `send` blocks follow at once, outside of any frame: their number is
 //! known from the geometry, so nothing about them can be lied about but the bytes themselves.
 //!
@@ -106,12 +106,12 @@ pub enum Unsendable {
     },
 }
 
-/// A value that travels in a frame of its own. Implemented in this module only.
+/// A value that travels in a frame of its own. Implemented in this crate only.
 pub trait Frame: Sized + sealed::Layout {}
 
 impl<T: sealed::Layout> Frame for T {}
 
-mod sealed {
+pub(crate) mod sealed {
     use super::{Cursor, FrameError, Unsendable};
 
     pub trait Layout: Sized {
@@ -169,13 +169,20 @@ impl From<Short> for FrameError {
 }
 
 /// The kind byte of each frame: one number space, so that no frame can be read as another.
-mod kind {
+pub(crate) mod kind {
     pub(super) const ASK: u8 = 1;
     pub(super) const READ: u8 = 2;
     pub(super) const ANSWERS: u8 = 3;
     pub(super) const RUN: u8 = 4;
     pub(super) const END: u8 = 5;
     pub(super) const REFUSED: u8 = 6;
+    // Of `crate::membership`.
+    pub(crate) const ENROL: u8 = 7;
+    pub(crate) const RENEW: u8 = 8;
+    pub(crate) const DENIED_SINCE: u8 = 9;
+    pub(crate) const DENIED: u8 = 10;
+    pub(crate) const ADMITTED: u8 = 11;
+    pub(crate) const NOT_ADMITTED: u8 = 12;
 }
 
 #[cfg(test)]

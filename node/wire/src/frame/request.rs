@@ -9,8 +9,10 @@ use std::ops::Range;
 /// What a bidirectional stream is for: its first byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StreamKind {
-    /// One [`Request`] and its answer. The numbers from 2 on are kept for streams that stay open.
+    /// One [`Request`] and its answer.
     Request,
+    /// One question about membership and its answer: only in groups with an authority of their own.
+    Membership,
 }
 
 /// A question to a member.
@@ -36,6 +38,7 @@ impl StreamKind {
     pub const fn byte(self) -> u8 {
         match self {
             Self::Request => 1,
+            Self::Membership => 2,
         }
     }
 
@@ -44,6 +47,7 @@ impl StreamKind {
     pub const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             1 => Some(Self::Request),
+            2 => Some(Self::Membership),
             _ => None,
         }
     }

@@ -241,8 +241,10 @@ fn what_is_too_much_for_a_frame_is_not_sent() {
 
 #[test]
 fn stream_kinds_are_their_bytes() {
-    assert_eq!(StreamKind::from_byte(StreamKind::Request.byte()), Some(StreamKind::Request));
-    assert_eq!((0..=u8::MAX).filter(|byte| StreamKind::from_byte(*byte).is_some()).collect::<Vec<_>>(), [1]);
+    for kind in [StreamKind::Request, StreamKind::Membership] {
+        assert_eq!(StreamKind::from_byte(kind.byte()), Some(kind));
+    }
+    assert_eq!((0..=u8::MAX).filter(|byte| StreamKind::from_byte(*byte).is_some()).collect::<Vec<_>>(), [1, 2]);
 }
 
 fn any_run() -> impl Strategy<Value = Range<u32>> {
