@@ -3,6 +3,7 @@
 //! The file is `eddy.toml` in the node's home; unknown keys are errors with a suggestion. Every key has its unit in its value
 //! ("64 GiB", "30 %"), so that nobody has to guess.
 
+use crate::group::PkiFiles;
 use crate::origin::{OriginConfig, Proxies};
 use eddy_cache::{Quota, Reserve, StoreConfig};
 use eddy_wire::api::amount::{Amount, BadAmount, parse_amount, parse_size};
@@ -58,6 +59,30 @@ pub struct Settings {
     pub peers: PeerSettings,
     /// The way to origins.
     pub origin: OriginSettings,
+    /// The group, where its certificates come from files.
+    pub group: GroupSettings,
+}
+
+/// `[group]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct GroupSettings {
+    /// Certificates of one's own PKI instead of a group of eddy's.
+    pub pki: Option<PkiSettings>,
+}
+
+/// `[group.pki]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PkiSettings {
+    /// PEM: this node's certificate, then those between it and an authority.
+    pub cert: PathBuf,
+    /// PEM: the certificate's key, PKCS #8, Ed25519; mode 0600.
+    pub key: PathBuf,
+    /// PEM: the authorities. Whoever they certify is a member.
+    pub ca: PathBuf,
+    /// At least 32 random bytes that all members have; mode 0600.
+    pub lookup: PathBuf,
 }
 
 /// `[cache]`
@@ -157,6 +182,13 @@ impl Settings {
         self.quota()?;
         self.reserve()?;
         Ok(())
+    }
+
+    /// The files of one's own PKI, when the group is one of those.
+    #[must_use]
+    pub fn pki(&self) -> Option<PkiFiles> {
+        let PkiSettings { cert, key, ca, lookup } = self.group.pki.clone()?;
+        Some(PkiFiles { cert, key, ca, lookup })
     }
 
     /// The cache's quota.

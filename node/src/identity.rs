@@ -65,10 +65,39 @@ impl Identity {
         Self::load(&path)?.ok_or_else(|| IdentityError::Content { path, source: absent() })
     }
 
+    /// Reads the key in `home`, or makes one that is kept nowhere yet.
+    pub fn load_or_draft(home: &Path) -> Result<Self, IdentityError> {
+        if let Some(identity) = Self::load(&home.join(FILE))? {
+            return Ok(identity);
+        }
+        let secret = random_secret().map_err(|error| IdentityError::Random(error.to_string()))?;
+        Ok(Self { key: SigningKey::from_bytes(&secret) })
+    }
+
+    /// Keeps the key in `home`; false when another one is there, which stays.
+    pub fn keep(&self, home: &Path) -> Result<bool, IdentityError> {
+        let path = home.join(FILE);
+        let mut line = KIND.text(self.key.as_bytes());
+        line.push('\n');
+        secret_file::write(&path, line.as_bytes(), Overwrite::Refuse)?;
+        Ok(Self::load(&path)?.is_some_and(|kept| kept.node_id() == self.node_id()))
+    }
+
     /// The identity of a key that is held elsewhere, or of a test.
     #[must_use]
     pub fn from_key(key: SigningKey) -> Self {
         Self { key }
+    }
+
+    /// The identity of a key in PKCS #8, with or without its public half (RFC 8410 section 7); `None` unless it is Ed25519.
+    pub(crate) fn from_pkcs8(key: &PrivateKeyDer<'_>) -> Option<Self> {
+        let bytes = key.secret_der();
+        // Length and version differ between the two forms, all else up to the key does not.
+        let (head, rest) = bytes.split_at_checked(PKCS8_PREFIX.len())?;
+        let is_ed25519 =
+            head[0] == PKCS8_PREFIX[0] && head[2..4] == PKCS8_PREFIX[2..4] && head[5..] == PKCS8_PREFIX[5..];
+        let seed = rest.first_chunk::<32>().filter(|_| is_ed25519)?;
+        Some(Self { key: SigningKey::from_bytes(seed) })
     }
 
     /// The node's name: the public key.

@@ -1,7 +1,7 @@
 //! Discovery and peers together: hints become dials, dials become peers, peers become inputs of the engine.
 
 use crate::config::PeerSettings;
-use crate::group::Group;
+use crate::group::{EXPIRED, Group, REMOVED, Standing};
 use crate::identity::Identity;
 use crate::peer::{PeerEvent, PeerSummary, Peers, PeersConfig, PeersError};
 use eddy_cache::Store;
@@ -148,6 +148,11 @@ impl NeighbourhoodView {
     pub fn reason(&self) -> Option<String> {
         if !self.connected().is_empty() {
             return None;
+        }
+        match self.peers.standing() {
+            Standing::Expired(_) => return Some(EXPIRED.to_owned()),
+            Standing::Removed => return Some(REMOVED.to_owned()),
+            Standing::Unlimited | Standing::Until(_) => {}
         }
         let counts = self.discovery().neighbours;
         let found = counts.lost + counts.dialling + counts.waiting;

@@ -5,7 +5,7 @@ use crate::config::{ConfigError, Network, NodeConfig, RunsAs};
 use crate::control::{self, BindError, ControlListener};
 use crate::driver::{self, DriverHandle, DriverParts, Durability};
 use crate::face::NodeFace;
-use crate::group::{Group, GroupError};
+use crate::group::{EXPIRED, Group, GroupError, REMOVED, Standing};
 use crate::identity::{Identity, IdentityError};
 use crate::neighbourhood::{self, Neighbourhood, NeighbourhoodError};
 use crate::origin::Origin;
@@ -130,8 +130,13 @@ impl Node {
         let Ground { store, directory, trouble } = Ground::open(&config, store_config.clone(), &mut shelter).await?;
         let records = jobs(&store).await?;
         let origin = Origin::new(settings.origin())?;
-        let identity = identify(&config.home, &mut shelter)?;
-        let group = Group::load(&config.home)?;
+        let (identity, group) = who(&config, &mut shelter)?;
+        let standing = group.as_ref().map(|group| group.standing(&identity.node_id()));
+        match standing {
+            Some(Standing::Expired(_)) => tracing::error!("{EXPIRED}"),
+            Some(Standing::Removed) => tracing::error!("{REMOVED}"),
+            _ => {}
+        }
         let shutdown = CancellationToken::new();
         let mut neighbourhood = match (&group, config.network) {
             (Some(group), Network::Full) => {
@@ -239,6 +244,19 @@ impl Node {
         let _ = tokio::task::spawn_blocking(move || drop(store)).await;
         tracing::info!("the node has stopped");
     }
+}
+
+/// The node's key and its group: kept in its home, or somebody's own PKI.
+fn who(config: &NodeConfig, shelter: &mut Shelter) -> Result<(Identity, Option<Group>), StartError> {
+    let Some(files) = config.settings.pki() else {
+        return Ok((identify(&config.home, shelter)?, Group::load(&config.home)?));
+    };
+    let group = Group::from_files(&files)?;
+    let identity = match group.own_identity() {
+        Some(identity) => identity,
+        None => identify(&config.home, shelter)?,
+    };
+    Ok((identity, Some(group)))
 }
 
 /// The store that a node works with.

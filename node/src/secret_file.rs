@@ -66,6 +66,11 @@ const MAX_LENGTH: u64 = 4096;
 
 /// Reads the file; `None` when there is none.
 pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, SecretFileError> {
+    read_up_to(path, MAX_LENGTH)
+}
+
+/// Reads a file that may be larger than a secret's, up to `most` bytes.
+pub(crate) fn read_up_to(path: &Path, most: u64) -> Result<Option<Zeroizing<Vec<u8>>>, SecretFileError> {
     let failed = |source| SecretFileError::Io { step: "read", path: path.into(), source };
     // Not through a link, and without waiting for somebody to write into a pipe.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -76,7 +81,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, SecretFile
         Err(error) => return Err(failed(error.into())),
     };
     let metadata = file.metadata().map_err(failed)?;
-    if !metadata.is_file() || metadata.len() > MAX_LENGTH {
+    if !metadata.is_file() || metadata.len() > most {
         return Err(SecretFileError::NotAFile { path: path.into() });
     }
     let mode = metadata.permissions().mode() & 0o7777;
@@ -84,8 +89,8 @@ pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, SecretFile
         return Err(SecretFileError::Exposed { path: path.into(), mode });
     }
     // Room for all of it at once: a growing buffer would leave copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LENGTH as usize));
-    file.take(MAX_LENGTH).read_to_end(&mut bytes).map_err(failed)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(metadata.len().max(MAX_LENGTH) as usize));
+    file.take(most).read_to_end(&mut bytes).map_err(failed)?;
     Ok(Some(bytes))
 }
 

@@ -45,7 +45,7 @@ impl GroupSecret {
 }
 
 /// The group's fingerprint: a hash of its authority's public key, so that it follows from any member's chain, too.
-pub(super) fn group_id(ca: &VerifyingKey) -> GroupId {
+pub(crate) fn group_id(ca: &VerifyingKey) -> GroupId {
     GroupId(blake3::derive_key("eddy v1 2026-11 group id", ca.as_bytes()))
 }
 

@@ -7,7 +7,7 @@ use super::stream::{Input, InputError};
 use bytes::Bytes;
 use eddy_content::{BlockSet, LookupKey};
 use eddy_wire::NodeId;
-use eddy_wire::frame::{Answer, Answers, Request, StreamKind, encode_frame};
+use eddy_wire::frame::{Answer, Answers, Frame, Request, StreamKind, encode_frame};
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::time::timeout;
 
@@ -29,7 +29,7 @@ pub enum AskError {
 pub(crate) async fn ask(core: &Core, node: NodeId, key: LookupKey) -> Result<Option<(u64, BlockSet)>, AskError> {
     let connection = core.used(node).ok_or_else(|| AskError::Gone("not connected".to_owned()))?;
     let answers = timeout(core.config.patience.answer, async {
-        let mut question = Question::put(&connection, &Request::Ask { keys: vec![key] }).await?;
+        let mut question = Question::put(&connection, StreamKind::Request, &Request::Ask { keys: vec![key] }).await?;
         question.input.frame::<Answers>().await
     });
     let mut answers = answers.await.map_err(|_| AskError::Stalled)??.0;
@@ -47,12 +47,16 @@ pub(crate) struct Question {
 
 impl Question {
     /// Opens a stream and puts the question.
-    pub(crate) async fn put(connection: &Connection, request: &Request) -> Result<Self, InputError> {
+    pub(crate) async fn put<T: Frame>(
+        connection: &Connection,
+        kind: StreamKind,
+        request: &T,
+    ) -> Result<Self, InputError> {
         let frame = encode_frame(request).map_err(|error| InputError::Lost(error.to_string()))?;
         let (send, receive) = connection.open_bi().await.map_err(|error| InputError::Lost(error.to_string()))?;
         let mut stream = Unasked { send, receive: Some(receive) };
         let mut bytes = Vec::with_capacity(1 + frame.len());
-        bytes.push(StreamKind::Request.byte());
+        bytes.push(kind.byte());
         bytes.extend_from_slice(&frame);
         let written = stream.send.write_chunk(Bytes::from(bytes)).await;
         written.map_err(|error| InputError::Lost(error.to_string()))?;

@@ -4,19 +4,18 @@
 //! statement is about this very entity, the hashes are those that were signed, and the blocks that follow are covered.
 
 use super::bounded::Bounded;
-use crate::group::{Group, NotAMember};
+use crate::group::{Group, Member, NotAMember, chain};
 use eddy_cache::StoredStatement;
 use eddy_content::{BlockHash, BlockSet};
 use eddy_wire::NodeId;
 use eddy_wire::frame::RunHeader;
 use eddy_wire::statement::{Disbelief, EndorsedStatement, Expected};
-use rustls_pki_types::CertificateDer;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Certificates that are remembered as good; each costs a chain check of about 0.1 ms otherwise.
 const REMEMBERED: usize = 1024;
-/// Seconds after which a certificate is looked at again: it may have expired meanwhile.
+/// Seconds for which a certificate that was good is so: then it may have expired.
 const GOOD_FOR: i64 = 10 * 60;
 
 /// What a member said that cannot be true, or that no honest member says.
@@ -58,6 +57,12 @@ pub enum Lie {
         /// Why.
         why: String,
     },
+    /// The signer was removed from the group. No fault of the member that passes it on: it may not have heard of it yet.
+    #[error("the signer of block {block} and on was removed from the group")]
+    Removed {
+        /// The statement's first block.
+        block: u32,
+    },
     /// Bytes that are no frame, or a frame that is no answer to the question.
     #[error("not eddy's protocol: {0}")]
     Protocol(String),
@@ -86,24 +91,38 @@ const MOST_STATEMENTS: usize = 32;
 /// Checks headers for one group.
 pub(crate) struct Believer {
     group: Arc<Group>,
-    good: Mutex<Bounded<[u8; 32], (NodeId, i64)>>,
+    good: Mutex<Bounded<Seen, Member>>,
 }
+
+/// A chain, and the ten minutes at which it was looked at: at another time it may have expired.
+type Seen = ([u8; 32], i64);
 
 impl Believer {
     pub(crate) fn new(group: Arc<Group>) -> Self {
         Self { group, good: Mutex::new(Bounded::new(REMEMBERED)) }
     }
 
-    /// The member that a certificate belongs to.
-    pub(crate) fn member(&self, certificate: &[u8], now: i64) -> Result<NodeId, NotAMember> {
-        let hash = *blake3::hash(certificate).as_bytes();
-        let known = self.good.lock().unwrap_or_else(PoisonError::into_inner).at(&hash).copied();
-        if let Some((node, _)) = known.filter(|(_, at)| (0..GOOD_FOR).contains(&now.saturating_sub(*at))) {
-            return Ok(node);
+    /// The member that a chain belongs to at a time, unless it was removed meanwhile.
+    pub(crate) fn member(&self, chain: &[u8], at: i64) -> Result<Member, NotAMember> {
+        let seen = (*blake3::hash(chain).as_bytes(), at.div_euclid(GOOD_FOR));
+        let known = self.good.lock().unwrap_or_else(PoisonError::into_inner).at(&seen).copied();
+        if let Some(member) = known {
+            return self.group.removed(&member).map_or(Ok(member), |node| Err(NotAMember::Removed { node }));
         }
-        let node = self.group.verify_member(&CertificateDer::from(certificate), now)?;
-        self.good.lock().unwrap_or_else(PoisonError::into_inner).put(hash, (node, now));
-        Ok(node)
+        let parts = chain::split(chain).ok_or(NotAMember::Malformed(webpki::Error::BadDer))?;
+        let member = self.group.verify_chain(&parts, at)?;
+        self.good.lock().unwrap_or_else(PoisonError::into_inner).put(seen, member);
+        Ok(member)
+    }
+
+    /// Whether what this signer says counts for nothing any more, whoever certified it.
+    pub(crate) fn is_removed(&self, signer: &NodeId) -> bool {
+        self.group.denied().is_some_and(|denied| denied.known().is_removed(signer))
+    }
+
+    /// Whether anybody was ever removed.
+    pub(crate) fn is_anybody_removed(&self) -> bool {
+        self.group.denied().is_some_and(|denied| denied.known().signed.is_some())
     }
 
     /// Believes one statement about `hashes`, the hashes of exactly its blocks.
@@ -117,8 +136,13 @@ impl Believer {
         let statement = &endorsed.signed.statement;
         let block = statement.first_block;
         let not_a_member = |why: String| Lie::Signer { block, why };
-        let member = self.member(&endorsed.certificate, now).map_err(|why| not_a_member(why.to_string()))?;
-        if member != statement.signer {
+        // A certificate lives for days, what it was good for at the time stays said. The time is the signer's own word, so
+        // of a removed one nothing counts, whatever date it bears.
+        let member = self.member(&endorsed.certificate, statement.time.min(now)).map_err(|why| match why {
+            NotAMember::Removed { .. } => Lie::Removed { block },
+            why => not_a_member(why.to_string()),
+        })?;
+        if member.node != statement.signer {
             return Err(not_a_member("the certificate is another member's".to_owned()));
         }
         endorsed.signed.believe(expected, hashes).map_err(|why| Lie::Statement { block, why })
@@ -157,8 +181,4 @@ impl Believer {
     }
 }
 
-/// Seconds since 1970, for the life of certificates.
-pub(crate) fn unix_now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
+pub(crate) use crate::group::clock::unix_now;

@@ -14,6 +14,10 @@ pub(crate) mod code {
     pub(crate) const FULL: VarInt = VarInt::from_u32(2);
     /// Blocked for wrong blocks.
     pub(crate) const BLOCKED: VarInt = VarInt::from_u32(3);
+    /// Removed from the group.
+    pub(crate) const REMOVED: VarInt = VarInt::from_u32(4);
+    /// The membership has ended.
+    pub(crate) const EXPIRED: VarInt = VarInt::from_u32(5);
     /// Of a stream: not understood.
     pub(crate) const MALFORMED: VarInt = VarInt::from_u32(16);
     /// Of a stream: given up here, for no fault of the other end.
@@ -34,6 +38,12 @@ pub enum Parting {
     /// The peer blocks this node.
     #[error("it blocks this node")]
     BlocksUs,
+    /// The peer knows this node as removed from the group.
+    #[error("it says that this node was removed from the group")]
+    Removed,
+    /// The peer knows this node's membership as ended.
+    #[error("it says that this node's membership has ended")]
+    Expired,
     /// Nothing was heard for the idle timeout.
     #[error("it fell silent")]
     Silent,
@@ -50,6 +60,8 @@ impl Parting {
         match error {
             ConnectionError::ApplicationClosed(close) if close.error_code == code::BYE => Self::Left,
             ConnectionError::ApplicationClosed(close) if close.error_code == code::BLOCKED => Self::BlocksUs,
+            ConnectionError::ApplicationClosed(close) if close.error_code == code::REMOVED => Self::Removed,
+            ConnectionError::ApplicationClosed(close) if close.error_code == code::EXPIRED => Self::Expired,
             ConnectionError::ApplicationClosed(_) => Self::Unwanted,
             // How a goodbye looks that comes before the handshake is done (RFC 9000 section 10.2.3).
             ConnectionError::ConnectionClosed(close) if close.error_code == TransportErrorCode::APPLICATION_ERROR => {

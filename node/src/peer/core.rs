@@ -4,12 +4,14 @@ use super::belief::Believer;
 use super::close::{self, Parting};
 use super::conduct::Conduct;
 use super::config::PeersConfig;
+use super::enrol::Porch;
+use super::membership::Keeper;
 use super::serve::Server;
 use super::table::{Admission, Initiator, Link, Table};
 use super::tls::Tls;
+use crate::group::Group;
 use eddy_content::LookupSecret;
 use eddy_wire::NodeId;
-use eddy_wire::statement::GroupId;
 use quinn::Connection;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,13 +65,15 @@ pub enum Refusal {
 
 pub(crate) struct Core {
     pub(crate) me: NodeId,
-    pub(crate) group: GroupId,
+    pub(crate) group: Arc<Group>,
     pub(crate) secret: LookupSecret,
     pub(crate) config: PeersConfig,
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) tls: Tls,
     pub(crate) believer: Arc<Believer>,
     pub(crate) server: Server,
+    pub(crate) keeper: Arc<Keeper>,
+    pub(crate) porch: Porch,
     pub(crate) table: Mutex<Table<Live>>,
     pub(crate) conduct: Arc<Mutex<Conduct>>,
     /// Locked while the table changes and the driver is told, so that it hears of changes in their order.

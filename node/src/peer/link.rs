@@ -2,7 +2,10 @@
 
 use super::close::{self, Parting, code};
 use super::core::{Core, Live, Refusal};
+use super::enrol;
+use super::membership;
 use super::table::Initiator;
+use crate::group::chain;
 use eddy_wire::NodeId;
 use quinn::Connection;
 use rustls_pki_types::CertificateDer;
@@ -21,6 +24,10 @@ pub(crate) async fn live(
     initiator: Initiator,
     kept: Option<oneshot::Sender<Result<NodeId, Refusal>>>,
 ) {
+    if enrol::is_enrolment(&connection) {
+        enrol::hear(&core, connection).await;
+        return;
+    }
     let outcome = enter(&core, &connection, initiator).await;
     let answer = outcome.as_ref().map(|(node, _)| *node).map_err(|refusal| *refusal);
     if let Some(kept) = kept {
@@ -35,6 +42,7 @@ pub(crate) async fn live(
             return;
         }
     };
+    membership::compare(&core, &connection);
     let error = loop {
         match connection.accept_bi().await {
             Ok(stream) => {
@@ -68,7 +76,7 @@ async fn enter(
 /// The member at the other end, as the handshake proved it.
 fn member(core: &Core, connection: &Connection) -> Option<NodeId> {
     let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    core.believer.member(chain.first()?, super::belief::unix_now()).ok()
+    core.believer.member(&chain::join(chain.iter()), core.group.now()).ok().map(|member| member.node)
 }
 
 /// Closes a retired connection after its time, unless it is needed again.

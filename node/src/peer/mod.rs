@@ -15,6 +15,7 @@
 //! | [`serve`] | what do members get from here? |
 //! | [`ask`], [`read`] | what do we get from members? |
 //! | [`belief`] | why may it be believed? |
+//! | `membership`, [`enrol`] | who is let in, renewed and removed? |
 //! | [`tls`], [`badge`], [`transport`], [`socket`] | how is the endpoint set up? |
 //! | [`close`] | why did something end? |
 
@@ -24,6 +25,7 @@ pub mod close;
 pub mod config;
 pub mod core;
 pub mod dial;
+pub mod enrol;
 pub mod peers;
 pub mod read;
 pub mod socket;
@@ -37,6 +39,7 @@ mod accept;
 mod bounded;
 mod conduct;
 mod link;
+mod membership;
 mod serve;
 mod stream;
 
@@ -46,6 +49,7 @@ pub use self::close::Parting;
 pub use self::config::{Limits, MAX_READ_BLOCKS, Patience, PeersConfig};
 pub use self::core::{PeerEvent, Refusal};
 pub use self::dial::ConnectError;
+pub use self::enrol::{EnrolError, Where, enrol};
 pub use self::peers::{PeerSummary, Peers, PeersError};
 pub use self::read::{PeerRead, Piece, ReadFailure};
 pub use self::table::Initiator;

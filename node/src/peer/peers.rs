@@ -9,13 +9,15 @@ use super::conduct::Conduct;
 use super::config::PeersConfig;
 use super::core::{Core, PeerEvent};
 use super::dial::{self, ConnectError};
+use super::enrol::Porch;
+use super::membership::{self, Keeper};
 use super::read::{self, PeerRead, ReadFailure};
 use super::serve::{Server, Shared, pool::Pool, sign::Signer};
 use super::socket;
 use super::table::{Initiator, Table};
-use super::tls::{Tls, TlsError};
+use super::tls::{Applicants, Tls, TlsError};
 use super::transport;
-use crate::group::Group;
+use crate::group::{Group, Standing};
 use crate::identity::Identity;
 use eddy_cache::Store;
 use eddy_content::{BlockSet, Entity, LookupKey};
@@ -99,7 +101,7 @@ impl Peers {
         let group = Arc::new(group.clone());
         let badge = Arc::new(Badge::new(&group, identity.clone())?);
         let tls = Tls::new(Arc::clone(&group), Arc::clone(&badge));
-        let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls.server()?));
+        let mut server = quinn::ServerConfig::with_crypto(Arc::new(tls.server(Applicants::Refused)?));
         transport::bound_incoming(&mut server, &config.limits);
         let socket = socket::bind(address).map_err(listen)?;
         let port = socket.local_addr().map_err(listen)?.port();
@@ -111,18 +113,23 @@ impl Peers {
         let shared = Shared {
             store,
             group: group.id(),
-            signer: Signer::new(group.id(), badge),
+            signer: Signer::new(group.id(), Arc::clone(&badge)),
             believer: Arc::clone(&believer),
             pool: Pool::default(),
         };
+        let keeper = Arc::new(Keeper::new(Arc::clone(&group), badge));
+        let server =
+            Server::new(shared, Arc::clone(&keeper), Arc::clone(&conduct), &config.limits, config.patience.clone());
         let core = Arc::new(Core {
             me: identity.node_id(),
-            group: group.id(),
             secret: group.lookup_secret(),
+            group,
+            keeper,
+            porch: Porch::new(),
             endpoint,
             tls,
             believer,
-            server: Server::new(shared, Arc::clone(&conduct), &config.limits, config.patience.clone()),
+            server,
             table: Mutex::new(Table::new(identity.node_id(), config.limits.peers)),
             conduct,
             events: tokio::sync::Mutex::new(events),
@@ -132,6 +139,7 @@ impl Peers {
         });
         core.tasks.spawn(accept::run(Arc::clone(&core)));
         core.tasks.spawn(close_when_stopped(Arc::clone(&core)));
+        membership::start(&core);
         Ok((Self { core, port }, told))
     }
 
@@ -145,6 +153,12 @@ impl Peers {
     #[must_use]
     pub fn node_id(&self) -> NodeId {
         self.core.me
+    }
+
+    /// How this node stands in its group.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.core.group.standing(&self.core.me)
     }
 
     /// Connects to the member at an address, or finds the connection that exists; with `expected`, to that one only.

@@ -1,7 +1,7 @@
 //! Reading blocks from a member: believed hashes first, then the bytes for the caller to hold against them.
 
 use super::ask::Question;
-use super::belief::{Lie, unix_now};
+use super::belief::Lie;
 use super::config::MAX_READ_BLOCKS;
 use super::core::Core;
 use super::stream::InputError;
@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use eddy_cache::StoredStatement;
 use eddy_content::{BlockHash, Entity, Geometry};
 use eddy_wire::NodeId;
-use eddy_wire::frame::{ReadRefusal, ReadReply, Request};
+use eddy_wire::frame::{ReadRefusal, ReadReply, Request, StreamKind};
 use eddy_wire::statement::Expected;
 use std::fmt;
 use std::ops::Range;
@@ -96,7 +96,8 @@ pub(crate) async fn read(
     let begin = Instant::now();
     let answer = core.config.patience.answer;
     let asked = timeout_at(begin + answer, async {
-        let mut question = Question::put(&connection, &Request::Read { key, blocks: blocks.clone() }).await?;
+        let mut question =
+            Question::put(&connection, StreamKind::Request, &Request::Read { key, blocks: blocks.clone() }).await?;
         let first = question.input.frame::<ReadReply>().await?;
         Ok::<_, InputError>((question, first))
     });
@@ -107,7 +108,7 @@ pub(crate) async fn read(
     Ok(PeerRead {
         node,
         question,
-        expected: Expected { group: core.group, key, length: entity.length },
+        expected: Expected { group: core.group.id(), key, length: entity.length },
         geometry,
         open: blocks,
         missing: 0,
@@ -155,7 +156,12 @@ impl PeerRead {
             ReadReply::End => Ok(None),
             ReadReply::Refused(refusal) => Err(refused(refusal)),
             ReadReply::Run(header) => {
-                let believed = self.core.believer.check(&header, &self.open, &self.expected, unix_now())?;
+                let checked = self.core.believer.check(&header, &self.open, &self.expected, self.core.group.now());
+                let believed = match checked {
+                    // This node has heard of a removal, the one that passes the statement on has not yet.
+                    Err(Lie::Removed { .. }) => return Err(ReadFailure::NotHere),
+                    checked => checked?,
+                };
                 self.open.start = believed.blocks.end;
                 let bytes = self.geometry.bytes_of(believed.blocks.clone());
                 self.missing = bytes.end - bytes.start;

@@ -72,6 +72,17 @@ impl Member {
     pub(crate) async fn start_with(group: &Group, limits: Limits, patience: Patience) -> Self {
         let home = TempDir::new().expect("a directory");
         let identity = Identity::load_or_create(home.path()).expect("a key");
+        Self::start_at(home, identity, group, limits, patience).await
+    }
+
+    /// A node whose key and group lie in `home` already.
+    pub(crate) async fn start_at(
+        home: TempDir,
+        identity: Identity,
+        group: &Group,
+        limits: Limits,
+        patience: Patience,
+    ) -> Self {
         let mut config = StoreConfig::new(home.path().join("cache"));
         (config.quota, config.reserve) = (Quota::Bytes(8 << 30), Reserve::Bytes(0));
         let store = Store::open(config).expect("a store");

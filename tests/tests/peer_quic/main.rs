@@ -3,6 +3,7 @@
 mod exchange;
 mod kit;
 mod liar;
+mod membership;
 mod strangers;
 mod trouble;
 mod whole_job;

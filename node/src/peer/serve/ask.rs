@@ -6,6 +6,7 @@ use eddy_cache::EntityHandle;
 use eddy_content::LookupKey;
 use eddy_wire::NodeId;
 use eddy_wire::frame::{Answer, Answers};
+use eddy_wire::statement::EndorsedStatement;
 use std::ops::Range;
 
 impl Server {
@@ -26,7 +27,7 @@ impl Server {
 
 fn answer(shared: &Shared, key: &LookupKey) -> Answer {
     let Some(handle) = find(shared, key) else { return Answer::NotHere };
-    let statements = statement_runs(&handle);
+    let statements = statement_runs(shared, &handle);
     let blocks = Holdings {
         geometry: &handle.geometry(),
         held: &handle.held(),
@@ -45,8 +46,15 @@ pub(super) fn find(shared: &Shared, key: &LookupKey) -> Option<EntityHandle> {
     })
 }
 
-/// The runs of all statements that are kept of an entity.
-fn statement_runs(handle: &EntityHandle) -> Vec<Range<u32>> {
-    let statements = handle.statements(handle.geometry().all_blocks());
+/// The runs of all statements that are kept of an entity; those of removed members are passed on to nobody.
+fn statement_runs(shared: &Shared, handle: &EntityHandle) -> Vec<Range<u32>> {
+    let mut statements = handle.statements(handle.geometry().all_blocks());
+    if shared.believer.is_anybody_removed() {
+        let counts = |bytes: &[u8]| {
+            let signer = EndorsedStatement::decode(bytes).map(|endorsed| endorsed.signed.statement.signer);
+            signer.is_ok_and(|signer| !shared.believer.is_removed(&signer))
+        };
+        statements.retain(|kept| counts(&kept.bytes));
+    }
     statements.iter().map(|kept| kept.first_block..kept.first_block.saturating_add(kept.count)).collect()
 }

@@ -20,10 +20,12 @@ use super::belief::Believer;
 use super::close::{abort, code};
 use super::conduct::{Conduct, Curiosity};
 use super::config::{Limits, Patience};
+use super::membership::Keeper;
 use super::stream::{Input, InputError};
 use eddy_cache::Store;
 use eddy_wire::NodeId;
 use eddy_wire::frame::{Frame, ReadRefusal, ReadReply, Request, StreamKind, encode_frame};
+use eddy_wire::membership::MembershipQuestion;
 use eddy_wire::statement::GroupId;
 use quinn::{Connection, SendStream, VarInt};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +39,7 @@ const LOOKUPS: usize = 16;
 /// Serves the members.
 pub(crate) struct Server {
     shared: Arc<Shared>,
+    keeper: Arc<Keeper>,
     conduct: Arc<Mutex<Conduct>>,
     patience: Patience,
     /// What is left of the reads of all peers.
@@ -81,9 +84,16 @@ impl Abandon {
 }
 
 impl Server {
-    pub(crate) fn new(shared: Shared, conduct: Arc<Mutex<Conduct>>, limits: &Limits, patience: Patience) -> Self {
+    pub(crate) fn new(
+        shared: Shared,
+        keeper: Arc<Keeper>,
+        conduct: Arc<Mutex<Conduct>>,
+        limits: &Limits,
+        patience: Patience,
+    ) -> Self {
         Self {
             shared: Arc::new(shared),
+            keeper,
             conduct,
             patience,
             reads: Semaphore::new(limits.reads),
@@ -100,7 +110,7 @@ impl Server {
         (mut send, receive): (SendStream, quinn::RecvStream),
     ) {
         let mut input = Input::new(receive);
-        let outcome = self.answer(node, reads, &mut input, &mut send).await;
+        let outcome = self.answer((node, connection), reads, &mut input, &mut send).await;
         let Err(reason) = outcome else { return };
         abort(&mut send, &mut input.receive, reason.code());
         match &reason {
@@ -115,17 +125,21 @@ impl Server {
 
     async fn answer(
         &self,
-        node: NodeId,
+        (node, connection): (NodeId, &Connection),
         reads: &Semaphore,
         input: &mut Input,
         send: &mut SendStream,
     ) -> Result<(), Abandon> {
-        match timeout(self.patience.answer, request(input)).await.map_err(|_| Abandon::Slow)?? {
-            Request::Ask { keys } => {
+        match timeout(self.patience.answer, question(input)).await.map_err(|_| Abandon::Slow)?? {
+            Question::Membership(question) => {
+                let answer = self.keeper.answer(node, connection, question).await?;
+                self.say(send, &answer).await?;
+            }
+            Question::Content(Request::Ask { keys }) => {
                 let answers = self.ask(node, keys).await?;
                 self.say(send, &answers).await?;
             }
-            Request::Read { key, blocks } => {
+            Question::Content(Request::Read { key, blocks }) => {
                 let (Ok(_mine), Ok(_all)) = (reads.try_acquire(), self.reads.try_acquire()) else {
                     self.say(send, &ReadReply::Refused(ReadRefusal::Busy)).await?;
                     return self.finish(send).await;
@@ -180,10 +194,17 @@ impl Server {
     }
 }
 
-async fn request(input: &mut Input) -> Result<Request, Abandon> {
+/// What a member may ask.
+enum Question {
+    Content(Request),
+    Membership(MembershipQuestion),
+}
+
+async fn question(input: &mut Input) -> Result<Question, Abandon> {
     let kind = input.kind().await?;
     match StreamKind::from_byte(kind) {
-        Some(StreamKind::Request) => Ok(input.frame().await?),
+        Some(StreamKind::Request) => Ok(Question::Content(input.frame().await?)),
+        Some(StreamKind::Membership) => Ok(Question::Membership(input.frame().await?)),
         None => Err(Abandon::Malformed(format!("unknown kind of stream {kind}"))),
     }
 }

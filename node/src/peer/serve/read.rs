@@ -105,7 +105,7 @@ impl Server {
 /// Finds what can be served of a read; `None` when that is nothing.
 fn plan(shared: &Shared, key: LookupKey, blocks: Range<u32>) -> Option<Plan> {
     let handle = find(shared, &key)?;
-    let statements = relayable(&handle, blocks.clone());
+    let statements = relayable(shared, &handle, blocks.clone());
     let runs: Vec<_> = statements.iter().map(|endorsed| endorsed.signed.statement.blocks()).collect();
     let portions = Holdings {
         geometry: &handle.geometry(),
@@ -127,10 +127,11 @@ fn plan(shared: &Shared, key: LookupKey, blocks: Range<u32>) -> Option<Plan> {
     (!chunks.is_empty()).then_some(Plan { handle, chunks })
 }
 
-/// The statements of others about any of `blocks`.
-fn relayable(handle: &EntityHandle, blocks: Range<u32>) -> Vec<EndorsedStatement> {
+/// The statements of others about any of `blocks`, without those of removed members.
+fn relayable(shared: &Shared, handle: &EntityHandle, blocks: Range<u32>) -> Vec<EndorsedStatement> {
     let kept = handle.statements(blocks);
-    kept.iter().filter_map(|kept| EndorsedStatement::decode(&kept.bytes).ok()).collect()
+    let decoded = kept.iter().filter_map(|kept| EndorsedStatement::decode(&kept.bytes).ok());
+    decoded.filter(|endorsed| !shared.believer.is_removed(&endorsed.signed.statement.signer)).collect()
 }
 
 /// The header of a portion; `None` when no member would believe it, so the portion is not sent.

@@ -4,11 +4,11 @@ use crate::peer::badge::Badge;
 use crate::peer::belief::unix_now;
 use crate::peer::bounded::Bounded;
 use eddy_content::{BlockHash, Entity, LookupKey, tree};
-use eddy_wire::statement::{EndorsedStatement, GroupId, SignedStatement, Statement, Transport};
+use eddy_wire::statement::{EndorsedStatement, GroupId, Statement, Transport};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Statements that are kept: about 1 MiB.
-const KEPT: usize = 4096;
+/// Statements that are kept: about 2 MiB.
+const KEPT: usize = 2048;
 
 /// Which run of which entity.
 type Name = (LookupKey, u32, u32);
@@ -17,7 +17,8 @@ type Name = (LookupKey, u32, u32);
 pub(crate) struct Signer {
     group: GroupId,
     badge: Arc<Badge>,
-    signed: Mutex<Bounded<Name, SignedStatement>>,
+    /// With the certificate of its day: a statement holds by the certificate that held when it was made.
+    signed: Mutex<Bounded<Name, EndorsedStatement>>,
 }
 
 impl Signer {
@@ -38,7 +39,7 @@ impl Signer {
         let name = (key, first_block, count);
         let known = self.signed.lock().unwrap_or_else(PoisonError::into_inner).at(&name).cloned();
         // Rotten blocks are fetched again, and an origin may give other bytes the second time.
-        let signed = known.filter(|signed| signed.statement.run == run).unwrap_or_else(|| {
+        known.filter(|endorsed| endorsed.signed.statement.run == run).unwrap_or_else(|| {
             let transport = if entity.url.is_https() { Transport::Https } else { Transport::Http };
             let statement = Statement {
                 group: self.group,
@@ -53,9 +54,9 @@ impl Signer {
                 signer: self.badge.node_id(),
             };
             let signed = statement.sign(self.badge.signing_key());
-            self.signed.lock().unwrap_or_else(PoisonError::into_inner).put(name, signed.clone());
-            signed
-        });
-        EndorsedStatement { signed, certificate: self.badge.certificate().to_vec() }
+            let endorsed = EndorsedStatement { signed, certificate: self.badge.chain().to_vec() };
+            self.signed.lock().unwrap_or_else(PoisonError::into_inner).put(name, endorsed.clone());
+            endorsed
+        })
     }
 }

@@ -278,6 +278,33 @@ catalogue! {
     GroupUnusable: "group-unusable", Disk, Group, Useless, 500, None;
         "the group's file or the node's key cannot be read or written";
         "Check that it is yours and has mode 0600; the detail names the file.";
+    JoinCodeInvalid: "join-code-invalid", User, Group, Useless, 400, None;
+        "the text is no join code";
+        "Copy the whole line that `eddy group invite` printed; one wrong character is enough.";
+    JoinRefused: "join-refused", User, Group, Useless, 403, None;
+        "the group does not let this node in";
+        "Ask its administrator for a new code (`eddy group invite`). A node that was removed needs a new key as well: \
+        delete node.key in its home.";
+    IssuerUnreachable: "issuer-unreachable", Network, Group, Helps, 502, None;
+        "no issuer of the code's group lets anybody in where it was looked for";
+        "Check that a daemon runs on the machine that made the code and that UDP reaches it; or name its address: \
+        eddy group join CODE HOST:PORT.";
+    NotAnIssuer: "not-an-issuer", User, Group, Useless, 403, None;
+        "this node has not the key for that";
+        "Do it on the node where `eddy group init --ca` was run; members can also be invited where the role is issuer.";
+    GroupWithoutAuthority: "group-without-authority", User, Group, Useless, 409, None;
+        "this group has no invitations and no removals";
+        "Make one that has with `eddy group init --ca`. In a group of one secret a new secret shuts somebody out; with \
+        certificates from files it is their issuer's to do.";
+    InviteNotFound: "invite-not-found", User, NotFound, Useless, 404, None;
+        "there is no such invitation";
+        "List them with `eddy group invites ls`.";
+    MemberNotFound: "member-not-found", User, NotFound, Useless, 404, None;
+        "no such member was certified here";
+        "List them with `eddy group ls`, or give the whole node id as `eddy peers ls` shows it.";
+    RootWouldBeLost: "root-would-be-lost", User, Group, Useless, 409, None;
+        "the group's root key is on this node, and leaving would delete it";
+        "Keep a copy of `group.root` first; then leave with --force.";
     PeerProtocol: "peer-protocol", Peer, Group, Helps, 502, Some("0x80200022");
         "a peer broke the protocol";
         "Nothing has to be done: another source is used. `eddy peers ls` names the peer.";

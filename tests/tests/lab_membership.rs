@@ -1,0 +1,130 @@
+//! A group with a root, as an office would run it: machines come by a code, one is removed, all others know within moments.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
+
+use std::time::{Duration, Instant};
+
+use eddy_tests::lab::{self, Lab, LabSpec};
+use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Running, body_bytes, hash_of, write_sample};
+use eddy_wire::api::{PeerState, PeersView};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn talkative(node: &Eddy<'_>) -> Running {
+    let mut command = node.command(["daemon"]);
+    command.env("EDDY_LOG", "trace");
+    let daemon = Running::start(command).unwrap();
+    daemon.wait_line("the node runs; it listens", PATIENCE).unwrap();
+    daemon
+}
+
+fn done(node: &Eddy<'_>, arguments: &[&str]) -> String {
+    let ended = node.ended(arguments).unwrap();
+    assert_eq!(ended.status, Some(0), "eddy {arguments:?}: {ended:?}");
+    ended.out.trim().to_owned()
+}
+
+fn refused(node: &Eddy<'_>, arguments: &[&str], code: &str) {
+    let ended = node.ended(arguments).unwrap();
+    assert_eq!(ended.code(), Some(code), "eddy {arguments:?}: {ended:?}");
+}
+
+/// Waits until what a node shows of its group is as wanted.
+fn shows(node: &Eddy<'_>, wanted: impl Fn(&Value) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let shown: Value = node.ask(&["group", "show"]).unwrap();
+        if wanted(&shown) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{shown}");
+    }
+}
+
+fn is_connected(view: &PeersView, node: &str) -> bool {
+    view.peers.iter().any(|peer| peer.node.as_deref() == Some(node) && peer.state == PeerState::Connected)
+}
+
+#[test]
+fn machines_join_by_a_code_and_a_removed_one_is_shut_out_by_all() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    let lab = Lab::new(LabSpec { hosts: 3, lan_rate: None, wan_rate: None }).unwrap();
+    let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
+    let length = 8 * MIB;
+    let hash = write_sample(&origin.files().join("a.img"), 6, length).unwrap();
+    let [root, two, three] = [0, 1, 2].map(|n| Eddy::on(lab.host(n)).unwrap());
+    done(&root, &["group", "init", "--ca"]);
+    let mut daemons = vec![talkative(&root)];
+    let code = done(&root, &["group", "invite", "--uses", "2", "--for", "10min"]);
+
+    // A machine that waits for no address in the code finds the issuer by multicast; the daemon hears of the code in a moment.
+    for node in [&two, &three] {
+        let deadline = Instant::now() + PATIENCE;
+        while node.ended(&["group", "join", &code]).unwrap().status != Some(0) {
+            assert!(Instant::now() < deadline, "{:?}", node.ended(&["group", "join", &code]));
+        }
+        daemons.push(talkative(node));
+    }
+    for node in [&root, &two, &three] {
+        node.wait_peers(2, PATIENCE).unwrap();
+    }
+    // The code is used up, and a machine that is in the group keeps what it has.
+    let stranger = Eddy::on(lab.host(2)).unwrap();
+    refused(&stranger, &["group", "join", &code], "join-refused");
+    refused(&stranger, &["group", "show"], "group-missing");
+    refused(&two, &["group", "invite"], "not-an-issuer");
+    assert!(!stranger.home().join("node.key").exists(), "nothing is kept of a refused join");
+
+    two.get(&origin.url("a.img"), &two.home().join("a")).unwrap();
+    origin.wait_access(PATIENCE, |log| body_bytes(log) >= length).unwrap();
+    three.get(&origin.url("a.img"), &three.home().join("a")).unwrap();
+    assert_eq!(hash_of(&three.home().join("a")).unwrap(), hash);
+    assert_eq!(three.report().unwrap().totals.received.peers, length, "the third took it from the second");
+
+    let listed: Value = root.ask(&["group", "ls"]).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
+    let [removed, kept] = [&two, &three].map(|node| node.status().unwrap().node);
+    let began = Instant::now();
+    let said: Value = root.ask(&["group", "revoke", &removed]).unwrap();
+    assert_eq!((said["removed"].as_str(), said["epoch"].as_u64()), (Some(removed.as_str()), Some(1)));
+    for node in [&root, &three] {
+        node.wait_peers_view(PATIENCE, |view| !is_connected(view, &removed)).unwrap();
+    }
+    two.wait_peers_view(PATIENCE, |view| view.reason.as_deref().is_some_and(|why| why.contains("was removed")))
+        .unwrap();
+    println!("removed everywhere after {:.2} s", began.elapsed().as_secs_f64());
+    // A moment later it is on their disks as well.
+    for (node, standing) in [(&three, "member"), (&two, "removed")] {
+        shows(node, |shown| shown["epoch"] == 1 && shown["standing"] == standing);
+    }
+    assert!(is_connected(&root.wait_peers(1, PATIENCE).unwrap(), &kept));
+
+    // It goes on as one that downloads from origins only, and is not let in again by a new start or a new code.
+    drop(daemons.remove(1));
+    daemons.push(talkative(&two));
+    write_sample(&origin.files().join("b.img"), 7, MIB).unwrap();
+    two.get(&origin.url("b.img"), &two.home().join("b")).unwrap();
+    let code_again = done(&root, &["group", "invite"]);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let ended = two.ended(&["group", "join", &code_again]).unwrap();
+        assert_ne!(ended.status, Some(0), "{ended:?}");
+        if ended.code() == Some("join-refused") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{ended:?}");
+    }
+    assert!(!is_connected(&three.wait_peers(1, PATIENCE).unwrap(), &removed));
+    // None of it is in any log: neither codes nor keys nor the lookup secret.
+    let mut secrets: Vec<String> = [code, code_again].iter().map(|code| code[13..40].to_owned()).collect();
+    let key = |path: &std::path::Path| std::fs::read_to_string(path).unwrap().trim()[15..].to_owned();
+    secrets.extend([root.home().join("group.root"), root.home().join("node.key")].map(|path| key(&path)));
+    for log in &daemons {
+        for secret in &secrets {
+            assert!(!log.log().contains(&secret[..16]), "a secret is in the log");
+        }
+    }
+}
