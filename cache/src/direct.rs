@@ -36,6 +36,11 @@ impl BlockFile {
         Self { path: path.to_owned(), disk: Arc::clone(disk), file: RwLock::new(file), direct: RwLock::new(direct) }
     }
 
+    /// The file at `path` to be read from the medium, whatever its length, where the disk has a way past the cache.
+    pub(crate) fn on_medium(disk: &Arc<dyn Disk>, path: &Path, file: OpenFile) -> Self {
+        Self::new(disk, path, file, u64::MAX)
+    }
+
     /// The ordinary descriptor: for reads, and to sync what was written either way.
     pub(crate) fn file(&self) -> OpenFile {
         Arc::clone(&self.file.read().unwrap_or_else(PoisonError::into_inner))

@@ -128,6 +128,11 @@ impl EntityHandle {
         self.shared.read_run(blocks, into)
     }
 
+    /// Strikes held blocks off that are not what they should be.
+    pub(crate) fn quarantine(&self, rotten: &BlockSet) {
+        self.shared.quarantine(rotten);
+    }
+
     /// A reader for a delivery, which needs every byte once.
     #[must_use]
     pub fn reader(&self) -> RunReader {

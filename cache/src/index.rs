@@ -15,6 +15,7 @@ use crate::fault::IndexFault;
 use crate::ledger::{Account, FlowChange, LedgerEntry};
 use crate::room::Pin;
 use crate::row::EntityRecord;
+use crate::scrub::ScrubRecord;
 use eddy_content::{BlockHash, BlockSet, EntityId, LookupKey};
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, TableDefinition};
 use std::io;
@@ -75,6 +76,7 @@ const KEY_RESERVED: &[u8] = b"reserved";
 const KEY_RUNNING: &[u8] = b"running";
 const KEY_FINGERPRINT: &[u8] = b"lookup_fingerprint";
 const KEY_JOBS: &[u8] = b"jobs_sequence";
+const KEY_SCRUB: &[u8] = b"scrub";
 const KEY_COUNTERS: &[u8] = b"counters";
 /// The last entity of which lines, order and sums were made anew; there while that is not finished.
 const KEY_REBUILD: &[u8] = b"rebuild";
@@ -108,6 +110,8 @@ pub(crate) enum Change {
     Job([u8; 16], Option<Vec<u8>>),
     /// Number of the last change of a job's row, in the transaction that carries it.
     JobsSequence(u64),
+    /// How far the scrub came, and what it found.
+    Scrubbed(ScrubRecord),
     /// Accounts for received bytes.
     Flow(FlowChange),
     /// Accounts for an event.

@@ -28,12 +28,15 @@ pub enum Source {
         /// Its node id.
         node: [u8; 32],
     },
+    /// A signed package: neither origin nor peer, so that its bytes are in no column.
+    Package,
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Origin { .. } => f.write_str("the origin"),
+            Self::Package => f.write_str("a package"),
             Self::Peer { node } => write!(f, "peer {:02x}{:02x}{:02x}{:02x}..", node[0], node[1], node[2], node[3]),
         }
     }

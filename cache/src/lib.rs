@@ -18,6 +18,8 @@
 //! | [`read`] | how do blocks leave, and what happens to a rotten one? |
 //! | [`ledger`] | which bytes came from where, and do the columns close? |
 //! | [`room`] | how much may the store use? |
+//! | [`package`] | how does a cache travel without a network? |
+//! | [`scrub`] | is what is held still what was written? |
 //! | [`recovery`] | what did the last stop leave behind, and what was done about it? |
 //! | [`disk`] | what does the store ask of a disk, and how is another one put under it? |
 //! | `journal` | where are jobs kept a second time? |
@@ -30,9 +32,11 @@ pub mod fault;
 pub mod handle;
 pub mod ledger;
 pub mod mirror;
+pub mod package;
 pub mod read;
 pub mod recovery;
 pub mod room;
+pub mod scrub;
 pub mod store;
 pub mod writer;
 
@@ -52,9 +56,11 @@ pub use fault::{
 pub use handle::{EntityHandle, StoredStatement};
 pub use ledger::{Account, Balance, Delivered, Flow, LedgerEntry, LedgerRow, Source, Waste, Wasted};
 pub use mirror::Mirror;
+pub use package::{ExportOutcome, ImportOutcome, NotExported, NotImported, PackageError, PackagePlace};
 pub use read::RunReader;
 pub use recovery::{RecoveryReport, SweepReport};
 pub use room::{ClearOutcome, Goal, Limits, Pin, Quota, RemoveOutcome, Reserve, Usage};
 pub use row::{EntityRecord, NewEntity, Privacy};
+pub use scrub::{ScrubRecord, ScrubStep, VerifyOutcome};
 pub use store::{JobRow, Store, StoreConfig};
 pub use writer::{Finished, Pushed, RunWriter};

@@ -170,6 +170,16 @@ pub(crate) fn encode_statement(statement: &StoredStatement) -> Vec<u8> {
     record
 }
 
+/// The whole statements that `bytes` begin with.
+pub(crate) fn decode_statements(mut bytes: &[u8]) -> Vec<StoredStatement> {
+    let mut statements = Vec::new();
+    while let Some((statement, length)) = decode_statement(bytes) {
+        statements.push(statement);
+        bytes = &bytes[length..];
+    }
+    statements
+}
+
 /// The statement at the beginning of `bytes`, and its length there; `None` when it is not whole.
 fn decode_statement(bytes: &[u8]) -> Option<(StoredStatement, usize)> {
     let ([length, first, count], _) = bytes.get(..STATEMENT_PRELUDE)?.as_chunks::<4>() else { return None };

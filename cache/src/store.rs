@@ -121,6 +121,16 @@ impl Store {
         Ok(self.core.find(id)?.map(EntityHandle::new))
     }
 
+    /// What the index says of an entity at this moment.
+    pub(crate) fn record_of(&self, id: &EntityId) -> Result<Option<EntityRecord>, StoreError> {
+        Ok(self.core.index.record(id)?.filter(|record| !record.doomed))
+    }
+
+    /// What all handles share.
+    pub(crate) fn stock(&self) -> &Stock {
+        &self.core.stock
+    }
+
     /// The version that was named last for a requested URL (before redirects), if one is here.
     pub fn latest(&self, requested: &ResourceUrl) -> Result<Option<EntityRecord>, StoreError> {
         Ok(self.core.index.latest(&row::name_of(requested))?)

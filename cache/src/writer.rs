@@ -207,7 +207,7 @@ impl RunWriter {
                 Some(_) => return Err(WriteError::WrongBlock { block: number, from }),
                 None => return Err(WriteError::Unverified { block: number }),
             },
-            (None, Source::Peer { .. }) => return Err(WriteError::Unverified { block: number }),
+            (None, Source::Peer { .. } | Source::Package) => return Err(WriteError::Unverified { block: number }),
             (None, Source::Origin { .. }) => {}
         }
         self.hashes.push(hash);

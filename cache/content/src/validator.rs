@@ -1,6 +1,6 @@
 //! The validator: the mark by which two answers are known to be of the same version.
 
-use crate::http::date::date_field;
+use crate::http::date::{date_field, parse_http_date};
 use ::http::header::{DATE, ETAG, HeaderMap, HeaderName, LAST_MODIFIED};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -60,6 +60,19 @@ impl Validator {
     /// less than bytes.
     pub fn select(headers: &HeaderMap, now: i64) -> Result<Self, NotStrong> {
         if headers.contains_key(ETAG) { strong_etag(headers) } else { strong_last_modified(headers, now) }
+    }
+
+    /// The validator that [`Validator::kind`] and [`Validator::header_value`] gave, if an origin could have sent it.
+    #[must_use]
+    pub fn recognise(kind: u8, value: &str) -> Option<Self> {
+        if value.len() > MAX_VALIDATOR_LENGTH {
+            return None;
+        }
+        match kind {
+            1 => (is_etag(value) && value.len() > 2).then(|| Self::StrongEtag(value.to_owned())),
+            2 => parse_http_date(value).map(|_| Self::LastModified(value.to_owned())),
+            _ => None,
+        }
     }
 
     /// The value for `If-Range`, verbatim as the origin sent it.

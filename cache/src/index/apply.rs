@@ -4,7 +4,7 @@ use super::line::Lines;
 use super::{
     ACCOUNT_NAMES, ALL_TABLES, Change, Counters, DOOMED, ENTITIES, FILES, FORMAT, HELD, INLINE, INLINE_STATEMENTS,
     Index, JOBS, KEY_COUNTERS, KEY_FINGERPRINT, KEY_FORMAT, KEY_GENERATION, KEY_JOBS, KEY_RESERVED, KEY_RUNNING,
-    KEY_TRANSACTION, LOOKUP, META, NAMES, PEERS, Table, account_key, chunk_key, name_key,
+    KEY_SCRUB, KEY_TRANSACTION, LOOKUP, META, NAMES, PEERS, Table, account_key, chunk_key, name_key,
 };
 use crate::fault::IndexFault;
 use crate::ledger::{Account, Balance, Flow, FlowChange, LedgerEntry, Source, Waste};
@@ -137,6 +137,7 @@ fn apply_one(transaction: &WriteTransaction, lines: &mut Lines<'_>, change: &Cha
         }
         Change::Job(id, None) => delete(transaction, JOBS, id),
         Change::JobsSequence(sequence) => put(transaction, META, KEY_JOBS, sequence),
+        Change::Scrubbed(record) => put(transaction, META, KEY_SCRUB, record),
         Change::Flow(change) => flow(transaction, change),
         Change::Entry(entry) => ledger_entry(transaction, entry),
         Change::AccountName(account, name) => put(transaction, ACCOUNT_NAMES, &account_key(account), name),
@@ -303,9 +304,13 @@ fn change_flow(
     source: &Source,
     change: impl Fn(&mut Flow),
 ) -> Result<(), redb::Error> {
+    if *source == Source::Package {
+        return Ok(());
+    }
     change_balance(transaction, account, |balance| match source {
         Source::Origin { .. } => change(&mut balance.origin),
         Source::Peer { .. } => change(&mut balance.peers),
+        Source::Package => {}
     })?;
     if let Source::Peer { node } = source {
         let mut flow: Flow = get(transaction, PEERS, node)?.unwrap_or_default();

@@ -1,8 +1,9 @@
-//! What the index knows of jobs, for the journal that keeps them a second time.
+//! What the index knows of jobs, for the journal that keeps them a second time; and of the scrub.
 
-use super::{Index, JOBS, KEY_JOBS};
+use super::{Index, JOBS, KEY_JOBS, KEY_SCRUB};
 use crate::fault::IndexFault;
 use crate::row;
+use crate::scrub::ScrubRecord;
 use redb::{ReadableTable, TableHandle};
 
 impl Index {
@@ -23,6 +24,11 @@ impl Index {
             let row = transaction.open_table(JOBS)?.get(id.as_slice())?;
             Ok(row.and_then(|row| row::unseal(JOBS.name(), id, row.value()).map(<[u8]>::to_vec)))
         })
+    }
+
+    /// How far the scrub came, and what it found.
+    pub(crate) fn scrubbed(&self) -> Result<ScrubRecord, IndexFault> {
+        Ok(self.meta(KEY_SCRUB)?.unwrap_or_default())
     }
 
     /// Number of the last change of a job's row that is in the index.

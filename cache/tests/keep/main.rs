@@ -1,0 +1,8 @@
+//! What keeps a cache worth having: jobs in two places, scrub, packages, a way back from every loss of one file.
+
+mod jobs;
+mod package;
+mod scrub;
+#[allow(dead_code, reason = "shared with the tests of the store")]
+#[path = "../store/support.rs"]
+mod support;
