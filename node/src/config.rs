@@ -3,13 +3,16 @@
 //! The file is `eddy.toml` in the node's home; unknown keys are errors with a suggestion. Every key has its unit in its value
 //! ("64 GiB", "30 %"), so that nobody has to guess.
 
+pub mod edit;
+
 use crate::group::PkiFiles;
 use crate::origin::{OriginConfig, Proxies};
-use eddy_cache::{Quota, Reserve, StoreConfig};
-use eddy_wire::api::amount::{Amount, BadAmount, parse_amount, parse_size};
+use eddy_cache::{Limits, Quota, Reserve, StoreConfig};
+use eddy_wire::api::amount::{Amount, BadAmount, parse_age, parse_amount, parse_size};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Bytes of the largest configuration file that is read.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -93,6 +96,8 @@ pub struct CacheSettings {
     pub quota: Option<String>,
     /// What is always left free on the file system: "2 GiB" or "5 %". Default: the larger of 2 GiB and 5 %.
     pub reserve: Option<String>,
+    /// How long what nobody uses is kept: "30 d". Default: "none", until room is needed.
+    pub max_age: Option<String>,
 }
 
 /// `[peers]`
@@ -162,25 +167,39 @@ pub fn file_of(home: &Path, named: Option<&Path>) -> PathBuf {
 /// Reads the settings: those of `file`, or of `eddy.toml` in the home if it is there, or the defaults.
 pub fn load(home: &Path, file: Option<&Path>) -> Result<Settings, ConfigError> {
     let path = file_of(home, file);
-    let read = |source| ConfigError::Read { path: path.clone(), source };
-    let text = match std::fs::metadata(&path) {
+    match read(&path)? {
+        Some(text) => parse(&path, &text),
+        None if file.is_none() => Ok(Settings::default()),
+        None => Err(ConfigError::Read { path, source: std::io::ErrorKind::NotFound.into() }),
+    }
+}
+
+/// The text of a configuration file; `None` when there is none.
+fn read(path: &Path) -> Result<Option<String>, ConfigError> {
+    let failed = |source| ConfigError::Read { path: path.to_path_buf(), source };
+    match std::fs::metadata(path) {
         Ok(found) if found.len() > MAX_FILE => {
-            return Err(ConfigError::Parse { path, message: "the file is larger than 1 MiB".to_owned() });
+            Err(ConfigError::Parse { path: path.to_path_buf(), message: "the file is larger than 1 MiB".to_owned() })
         }
-        Ok(_) => std::fs::read_to_string(&path).map_err(read)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && file.is_none() => String::new(),
-        Err(error) => return Err(read(error)),
-    };
-    let settings: Settings =
-        toml::from_str(&text).map_err(|error| ConfigError::Parse { path: path.clone(), message: error.to_string() })?;
+        Ok(_) => std::fs::read_to_string(path).map(Some).map_err(failed),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// The settings that a text gives; `path` is for messages.
+fn parse(path: &Path, text: &str) -> Result<Settings, ConfigError> {
+    let wrong = |error: toml::de::Error| ConfigError::Parse { path: path.to_path_buf(), message: error.to_string() };
+    let settings: Settings = toml::from_str(text).map_err(wrong)?;
     settings.check()?;
     Ok(settings)
 }
 
 impl Settings {
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    fn check(&self) -> Result<(), ConfigError> {
         self.quota()?;
         self.reserve()?;
+        self.max_age()?;
         Ok(())
     }
 
@@ -207,6 +226,17 @@ impl Settings {
         Ok(Reserve::Bytes(bytes))
     }
 
+    /// How long the cache keeps what nobody uses; `None` for as long as there is room.
+    pub fn max_age(&self) -> Result<Option<Duration>, ConfigError> {
+        let Some(text) = self.cache.max_age.as_deref().filter(|text| *text != "none") else { return Ok(None) };
+        parse_age(text).map(Some).map_err(|source| ConfigError::Value { key: "cache.max-age", source })
+    }
+
+    /// The cache's limits.
+    pub fn limits(&self) -> Result<Limits, ConfigError> {
+        Ok(Limits { quota: self.quota()?, reserve: self.reserve()?, max_age: self.max_age()? })
+    }
+
     /// The quota as it was written, and by whom.
     #[must_use]
     pub fn quota_text(&self) -> (String, LimitSource) {
@@ -217,6 +247,12 @@ impl Settings {
     #[must_use]
     pub fn reserve_text(&self) -> (String, LimitSource) {
         written(self.cache.reserve.as_ref(), "5 %, at least 2 GiB")
+    }
+
+    /// The age as it was written, and by whom.
+    #[must_use]
+    pub fn max_age_text(&self) -> (String, LimitSource) {
+        written(self.cache.max_age.as_ref(), "none")
     }
 
     /// The store's configuration for a node that lives in `home`.
