@@ -147,7 +147,8 @@ impl EntityRecord {
     }
 
     /// Bytes that it takes on disk.
-    pub(crate) fn footprint(&self) -> u64 {
+    #[must_use]
+    pub fn footprint(&self) -> u64 {
         room::footprint(self.entity.length)
     }
 

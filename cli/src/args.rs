@@ -68,6 +68,8 @@ pub enum Command {
     Status,
     /// Run a node until it is stopped
     Daemon(crate::daemon::DaemonArgs),
+    /// Look for what is wrong, and mend it
+    Doctor(crate::doctor::DoctorArgs),
     /// Explain an error code
     Explain(crate::explain::ExplainArgs),
     /// Print completions for a shell

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`args`] | what may be typed; no side effects |
 //! | `setting` | what the global options mean: home, socket, how to write |
-//! | `get`, `job`, `cache`, `peers`, `group`, `report`, `status`, `daemon`, `explain`, `manual` | one noun each |
+//! | `get`, `job`, `cache`, `peers`, `group`, `report`, `status`, `doctor`, `daemon`, `explain`, `manual` | one noun each |
 //! | `link` | the way to a node: the daemon, or one inside this command |
 //! | `follow` | a job on its way, for people |
 //! | `text` | sizes, times, tables; what comes from outside is neutralised |
@@ -15,6 +15,7 @@
 pub mod args;
 mod cache;
 mod daemon;
+mod doctor;
 mod explain;
 mod failure;
 mod follow;
@@ -80,6 +81,7 @@ fn run(command: Command, setting: &Setting) -> Result<(), Failure> {
             Command::Peers(args) => peers::run(args.command, setting).await,
             Command::Group(args) => group::run(args.command, setting).await,
             Command::Report(args) => report::run(args, setting).await,
+            Command::Doctor(args) => doctor::run(args, setting).await,
             Command::Status => status::run(setting).await,
             Command::Explain(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
         }

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+use eddy_node::control::face::VerifyNews;
 use eddy_node::control::{ControlListener, Face, serve, socket_of};
 use eddy_wire::api::{
-    Account, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, FileState, FileView, JobAction, JobSpec,
-    JobState, JobView, Kept, KeptReason, LimitView, LimitsView, Mode, Page, PageQuery, PeersView, PinnedToo, Place,
-    PlanView, Planned, Problem, Received, RemovalOrder, Removed, ReportRow, ReportView, Sources, StatusView, Wasted,
+    Account, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, FileState, FileView, Finding, JobAction,
+    JobSpec, JobState, JobView, Kept, KeptReason, LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, Page,
+    PageQuery, PeersView, PinChange, PinnedToo, Place, PlanView, Planned, Problem, Received, RemovalOrder, Removed,
+    ReportRow, ReportView, Severity, Sources, StatusView, VerifiedView, VerifyProgress, Wasted,
 };
 use eddy_wire::catalogue::ErrorCode;
 use rustix::process::{Pid, Signal};
@@ -14,7 +16,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// A change of a job.
@@ -76,6 +78,11 @@ impl Scripted {
         let same = |job: &JobView| !job.state.is_final() && job.files[0].destination == spec.files[0].destination;
         left.filter(same).map(|job| job.id).next()
     }
+}
+
+fn limits() -> LimitsView {
+    let limit = |value: &str| LimitView { value: value.into(), set_by: "default".into() };
+    LimitsView { quota: limit("1 GiB"), reserve: limit("0 B"), max_age: limit("none") }
 }
 
 /// What the node's cache holds.
@@ -161,7 +168,13 @@ impl Face for Scripted {
     }
 
     async fn cache(&self) -> Result<CacheView, Problem> {
-        let limit = |value: &str| LimitView { value: value.into(), set_by: "default".into() };
+        let finding = Finding {
+            object: "index".into(),
+            severity: Severity::Warning,
+            what: "was damaged\u{1b}".into(),
+            remedy: "Look.".into(),
+            mended: true,
+        };
         Ok(CacheView {
             directory: "/c".into(),
             entities: 3,
@@ -170,7 +183,9 @@ impl Face for Scripted {
             reserve: 0,
             free: 1 << 31,
             available: 1 << 29,
-            limits: LimitsView { quota: limit("1 GiB"), reserve: limit("0 B") },
+            pinned: 1 << 19,
+            limits: limits(),
+            findings: vec![finding],
         })
     }
 
@@ -198,6 +213,35 @@ impl Face for Scripted {
             place: Place::File("/c/entities/aa/x.data".into()),
             entity,
         })
+    }
+
+    async fn pin(&self, id: &str) -> Result<PinChange, Problem> {
+        Ok(PinChange { id: id.into(), url: "https://h/a".into(), pinned: true, changed: true })
+    }
+
+    async fn unpin(&self, id: &str) -> Result<PinChange, Problem> {
+        Ok(PinChange { id: id.into(), url: "https://h/a".into(), pinned: false, changed: false })
+    }
+
+    async fn set_limits(&self, change: LimitsChange) -> Result<LimitsOutcome, Problem> {
+        let old = limits();
+        let quota = LimitView { value: change.quota.unwrap_or_default(), set_by: "/h/eddy.toml".into() };
+        let new = LimitsView { quota, ..limits() };
+        let written_to = (!change.dry_run).then(|| "/h/eddy.toml".to_owned());
+        let plan = self.plan_removal(RemovalOrder { ids: vec!["aaaa".repeat(16)], ..RemovalOrder::default() }).await?;
+        Ok(LimitsOutcome { old, new, written_to, plan })
+    }
+
+    async fn verify(&self, id: &str) -> Result<mpsc::Receiver<VerifyNews>, Problem> {
+        if id.starts_with("cc") {
+            return Err(ErrorCode::EntityNotFound.into());
+        }
+        let (sender, news) = mpsc::channel(2);
+        sender.send(VerifyNews::Progress(VerifyProgress { done: 1, held: 2 })).await.unwrap();
+        let corrupt = if id.starts_with("aabb") { 65_536 } else { 0 };
+        let view = VerifiedView { id: id.into(), url: "https://h/a".into(), bytes: 1 << 20, corrupt };
+        sender.send(VerifyNews::Done(view)).await.unwrap();
+        Ok(news)
     }
 
     async fn plan_removal(&self, order: RemovalOrder) -> Result<PlanView, Problem> {
@@ -482,6 +526,11 @@ async fn tables_are_as_reviewed() {
         &["cache", "ls", "--sort", "size", "--limit", "2", "--bytes"],
         &["cache", "ls", "--private", "--url", "nowhere"],
         &["cache", "show", "aaaa"],
+        &["cache", "verify", "aaaa"],
+        &["cache", "pin", "aaaa"],
+        &["cache", "unpin", "aaaa"],
+        &["cache", "set", "quota=2GiB"],
+        &["cache", "set", "quota=2GiB", "--dry-run"],
         &["cache", "clear", "--dry-run"],
         &["cache", "clear", "--yes"],
         &["cache", "clear", "--yes", "--also-pinned"],
@@ -530,6 +579,17 @@ async fn a_list_for_programs_is_one_array_in_any_order() {
     let output = stage.run(&["cache", "ls", "--json", "--sort", "id", "--limit", "2"]).await;
     assert_eq!(serde_json::from_slice::<Vec<EntityView>>(&output.stdout).unwrap().len(), 2);
     assert_eq!(stage.run(&["cache", "ls", "--json", "--url", "nowhere"]).await.stdout, b"[]\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn corrupt_content_is_named_and_ends_with_6() {
+    let stage = Stage::new(half);
+    let output = stage.run(&["cache", "verify", "--all"]).await;
+    assert_eq!(output.status.code(), Some(6));
+    insta::assert_snapshot!("cache_verify_corrupt", format!("{}{}", text(&output.stdout), text(&output.stderr)));
+    let json = stage.run(&["cache", "verify", "--all", "--json"]).await;
+    let verified: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&verified["entities"], &verified["corrupt"][0]["corrupt"]), (&3.into(), &65_536.into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

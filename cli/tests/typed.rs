@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -18,14 +19,17 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn help_is_as_reviewed() {
     let home = tempfile::tempdir().unwrap();
-    let nouns: [&[&str]; 11] = [
+    let nouns: [&[&str]; 14] = [
         &[],
         &["get"],
         &["job"],
         &["cache"],
         &["cache", "ls"],
+        &["cache", "set"],
+        &["cache", "verify"],
         &["cache", "rm"],
         &["cache", "clear"],
+        &["doctor"],
         &["peers"],
         &["group"],
         &["report"],
@@ -74,6 +78,12 @@ fn what_cannot_be_done_is_refused_with_a_code_a_remedy_and_an_exit_status() {
         (&["cache", "show", "nonsense"], 11, "entity-not-found"),
         (&["cache", "show", "abc"], 2, "ambiguous-name"),
         (&["cache", "show", "https://h/a"], 11, "entity-not-found"),
+        (&["cache", "pin", "0123"], 11, "entity-not-found"),
+        (&["cache", "set", "quota"], 2, "unknown-setting"),
+        (&["cache", "set", "qouta=1GiB"], 2, "unknown-setting"),
+        (&["cache", "set", "quota=50 parsecs"], 2, "bad-amount"),
+        (&["cache", "set", "max-age=30"], 2, "bad-amount"),
+        (&["cache", "set", "quota=1GiB", "quota=2GiB"], 2, "bad-usage"),
         (&["cache", "rm", "0123"], 11, "entity-not-found"),
         (&["cache", "rm"], 2, "bad-usage"),
         (&["cache", "rm", "0123", "--private"], 2, "bad-usage"),
@@ -145,6 +155,28 @@ fn what_is_stored_can_be_seen_without_a_daemon() {
         assert!(output.stderr.is_empty());
     }
     assert!(!home.path().join("run/control.sock").exists(), "the node has gone with the command");
+}
+
+#[test]
+fn a_home_is_examined_without_a_daemon_and_without_making_one() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    let nowhere = home.path().join("nowhere");
+    let output = eddy(home.path(), &["doctor", "--home", nowhere.to_str().unwrap()]);
+    assert_eq!((output.status.code(), nowhere.exists()), (Some(0), false), "{}", text(&output.stderr));
+
+    // Whatever disk the test runs on.
+    std::fs::write(home.path().join("eddy.toml"), "[cache]\nreserve = \"1 B\"\n").unwrap();
+    eddy(home.path(), &["cache", "ls"]);
+    for args in [["doctor"].as_slice(), &["doctor", "--strict"], &["doctor", "--fix"]] {
+        let output = eddy(home.path(), args);
+        assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(text(&output.stdout).ends_with(": everything is in order\n"), "{}", text(&output.stdout));
+    }
+    std::fs::write(home.path().join("eddy.toml"), "[cache]\nqouta = 1\n").unwrap();
+    let output = eddy(home.path(), &["doctor", "--json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), report["findings"][0]["severity"].as_str()), (Some(8), Some("error")));
 }
 
 #[test]

@@ -83,6 +83,11 @@ impl Identity {
         Ok(Self::load(&path)?.is_some_and(|kept| kept.node_id() == self.node_id()))
     }
 
+    /// Reads the key in `home`; `None` when there is none.
+    pub fn existing(home: &Path) -> Result<Option<Self>, IdentityError> {
+        Self::load(&home.join(FILE))
+    }
+
     /// The identity of a key that is held elsewhere, or of a test.
     #[must_use]
     pub fn from_key(key: SigningKey) -> Self {

@@ -13,6 +13,7 @@
 //! | [`transfer`] | a fetch: from a body, through the hash, into the store |
 //! | [`deliver`] | from the store to the user's destination |
 //! | [`neighbourhood`] | discovery and peers together |
+//! | [`doctor`] | what is wrong with a node that does not run |
 //! | [`driver`] | the one task that owns the engine |
 //! | [`control`] | the local API |
 //! | [`face`] | the node as its API sees it |
@@ -23,6 +24,7 @@ pub mod condition;
 pub mod config;
 pub mod control;
 pub mod deliver;
+pub mod doctor;
 pub mod driver;
 pub mod face;
 pub mod group;

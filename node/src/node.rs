@@ -4,20 +4,21 @@ use crate::condition;
 use crate::config::{ConfigError, Network, NodeConfig, RunsAs};
 use crate::control::{self, BindError, ControlListener};
 use crate::driver::{self, DriverHandle, DriverParts, Durability};
-use crate::face::NodeFace;
+use crate::face::{MAX_LONG_WORK, NodeFace};
 use crate::group::{EXPIRED, Group, GroupError, REMOVED, Standing};
 use crate::identity::{Identity, IdentityError};
 use crate::neighbourhood::{self, Neighbourhood, NeighbourhoodError};
 use crate::origin::Origin;
 use crate::refuge::Shelter;
 use crate::secret_file::SecretFileError;
-use eddy_cache::{FaultKind, OpenError, Quota, Store, StoreConfig};
+use eddy_cache::{FaultKind, Limits, OpenError, Quota, Store, StoreConfig};
 use eddy_engine::{Failure, JobRecord};
 use eddy_wire::api::Problem;
 use eddy_wire::catalogue::ErrorCode;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -127,7 +128,11 @@ impl Node {
         let socket = listener.path().to_owned();
         let settings = config.settings.clone();
         let store_config = settings.store(&config.home)?;
+        let limits = settings.limits()?;
         let Ground { store, directory, trouble } = Ground::open(&config, store_config.clone(), &mut shelter).await?;
+        if trouble.is_none() {
+            hold_to(&store, limits).await;
+        }
         let records = jobs(&store).await?;
         let origin = Origin::new(settings.origin())?;
         let (identity, group) = who(&config, &mut shelter)?;
@@ -172,12 +177,13 @@ impl Node {
             store: store.clone(),
             node: identity.node_id(),
             home: config.home.clone(),
-            settings,
+            settings: tokio::sync::Mutex::new(settings),
             config: config.config.clone(),
             group: group.map(|group| group.name()),
             neighbours: neighbourhood.as_ref().map(Neighbourhood::view),
             runs_as: config.runs_as,
             network: config.network,
+            long_work: Arc::new(Semaphore::new(MAX_LONG_WORK)),
             started,
             trouble: trouble.clone(),
             shutdown: shutdown.clone(),
@@ -318,6 +324,17 @@ fn identify(home: &Path, shelter: &mut Shelter) -> Result<Identity, StartError> 
             }
         }
         other => Ok(other?),
+    }
+}
+
+/// Lets go of what has become too old while no node ran.
+async fn hold_to(store: &Store, limits: Limits) {
+    if limits.max_age.is_some() {
+        let store = store.clone();
+        // The store itself tries again every minute.
+        if let Err(error) = blocking(move || store.set_limits(limits)).await {
+            tracing::warn!(%error, "what is too old in the cache stays for now");
+        }
     }
 }
 

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+use eddy_node::control::client::VerificationNews;
+use eddy_node::control::face::VerifyNews;
 use eddy_node::control::{Client, ControlListener, Face, serve};
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, FileSpec, Finish, JobAction, JobSpec, JobState, JobView,
-    LimitView, LimitsView, Mode, Page, PageQuery, PeerUse, PeersView, PlanView, Priority, Problem, RemovalOrder,
-    Removed, ReportView, StatusView,
+    LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, Page, PageQuery, PeerUse, PeersView, PinChange, PlanView,
+    Priority, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView, VerifyProgress,
 };
 use eddy_wire::catalogue::ErrorCode;
 use serde_json::Value;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -50,8 +52,9 @@ fn view(id: usize, spec: &JobSpec) -> JobView {
     }
 }
 
-fn limit(value: &str) -> LimitView {
-    LimitView { value: value.into(), set_by: "default".into() }
+fn limits() -> LimitsView {
+    let limit = |value: &str| LimitView { value: value.into(), set_by: "default".into() };
+    LimitsView { quota: limit("3 B"), reserve: limit("4 B"), max_age: limit("none") }
 }
 
 impl Face for Plain {
@@ -116,7 +119,9 @@ impl Face for Plain {
             reserve: 4,
             free: 5,
             available: 1,
-            limits: LimitsView { quota: limit("3 B"), reserve: limit("4 B") },
+            pinned: 0,
+            limits: limits(),
+            findings: Vec::new(),
         })
     }
 
@@ -126,6 +131,35 @@ impl Face for Plain {
 
     async fn entity(&self, id: &str) -> Result<EntityDetail, Problem> {
         Err(Problem::new(ErrorCode::EntityNotFound, id))
+    }
+
+    async fn pin(&self, id: &str) -> Result<PinChange, Problem> {
+        Ok(PinChange { id: id.into(), url: "https://h/a".into(), pinned: true, changed: true })
+    }
+
+    async fn unpin(&self, id: &str) -> Result<PinChange, Problem> {
+        Ok(PinChange { id: id.into(), url: "https://h/a".into(), pinned: false, changed: false })
+    }
+
+    async fn set_limits(&self, change: LimitsChange) -> Result<LimitsOutcome, Problem> {
+        let old = limits();
+        let quota = LimitView { value: change.quota.unwrap_or_default(), set_by: "/h/eddy.toml".into() };
+        let new = LimitsView { quota, ..limits() };
+        let written_to = (!change.dry_run).then(|| "/h/eddy.toml".to_owned());
+        let plan = self.plan_removal(RemovalOrder { ids: Vec::new(), ..RemovalOrder::default() }).await?;
+        Ok(LimitsOutcome { old, new, written_to, plan })
+    }
+
+    async fn verify(&self, id: &str) -> Result<mpsc::Receiver<VerifyNews>, Problem> {
+        if id.starts_with("cc") {
+            return Err(ErrorCode::EntityNotFound.into());
+        }
+        let (sender, news) = mpsc::channel(2);
+        sender.send(VerifyNews::Progress(VerifyProgress { done: 1, held: 2 })).await.unwrap();
+        let corrupt = if id.starts_with("aabb") { 65_536 } else { 0 };
+        let view = VerifiedView { id: id.into(), url: "https://h/a".into(), bytes: 1 << 20, corrupt };
+        sender.send(VerifyNews::Done(view)).await.unwrap();
+        Ok(news)
     }
 
     async fn plan_removal(&self, order: RemovalOrder) -> Result<PlanView, Problem> {
@@ -225,12 +259,25 @@ async fn every_other_question_has_its_answer() {
     assert!(api.client.entities(&EntityQuery::default()).await.unwrap().items.is_empty());
     assert_eq!(api.client.entity("ab/c").await.unwrap_err().detail.as_deref(), Some("ab/c"));
     let order = RemovalOrder { ids: vec!["abc".into()], ..RemovalOrder::default() };
+    assert!(api.client.pin("abc").await.unwrap().pinned && !api.client.unpin("abc").await.unwrap().pinned);
+    let change = LimitsChange { quota: Some("9 B".into()), ..LimitsChange::default() };
+    assert_eq!(api.client.set_limits(&change).await.unwrap().new.quota.value, "9 B");
     assert_eq!(api.client.plan_removal(&order).await.unwrap().count, 1);
     assert_eq!(api.client.remove(&order).await.unwrap().freed, 7);
     assert!(api.client.peers().await.unwrap().reason.is_some());
     assert_eq!(api.client.report(&PageQuery::default()).await.unwrap().totals.delivered, 0);
     let (status, document) = raw_call(&api.socket, "GET", "/v1/openapi.json", "").await;
     assert_eq!((status, &document["openapi"]), (200, &Value::from("3.1.0")));
+}
+
+#[tokio::test]
+async fn a_verification_tells_how_far_it_is_and_how_it_ended() {
+    let api = start();
+    let mut verification = api.client.verify("aabb").await.unwrap();
+    assert_eq!(verification.next().await, Ok(VerificationNews::Progress(VerifyProgress { done: 1, held: 2 })));
+    let VerificationNews::Done(view) = verification.next().await.unwrap() else { panic!("it has not ended") };
+    assert_eq!((view.id.as_str(), view.corrupt), ("aabb", 65_536));
+    assert_eq!(api.client.verify("cc").await.unwrap_err().error_code(), Some(ErrorCode::EntityNotFound));
 }
 
 #[tokio::test]
@@ -283,6 +330,7 @@ async fn bad_input_is_refused_with_a_problem_of_the_catalogue() {
         ("GET", &format!("/v1/cache/entities?url={}", "*".repeat(1025)), "", 400, "too-long"),
         ("POST", "/v1/cache/plan", "{}", 400, "bad-request"),
         ("POST", "/v1/cache/remove", r#"{"ids":[],"pinned":"perhaps"}"#, 400, "bad-request"),
+        ("PUT", "/v1/cache/limits", r#"{"colour":"red"}"#, 400, "bad-request"),
         ("DELETE", "/v1/cache/entities", "", 405, "method-not-allowed"),
         ("GET", "/v1/jobs/%ff", "", 400, "bad-request"),
         ("GET", &format!("/v1/jobs/{}", "7".repeat(129)), "", 400, "too-long"),

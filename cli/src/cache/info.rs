@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use crate::link::Link;
 use crate::setting::Setting;
+use crate::text::safe;
 use crate::text::table::facts;
 use crate::text::units;
 use eddy_wire::api::{CacheView, LimitView};
@@ -16,13 +17,20 @@ fn info(cache: &CacheView, setting: &Setting) -> String {
     let size = |bytes| setting.sizes.size(bytes);
     let limit = |limit: &LimitView, now: String| format!("{} ({now}), set by {}", limit.value, limit.set_by);
     let used = format!("{} of {} ({} %)", size(cache.used), size(cache.quota), units::percent(cache.used, cache.quota));
-    facts(&[
+    let facts = facts(&[
         ("directory", cache.directory.clone()),
         ("entries", cache.entities.to_string()),
         ("used", used),
+        ("pinned", size(cache.pinned)),
         ("room", format!("{} before anything has to go", size(cache.available))),
         ("free on the disk", format!("{}, of which {} are left free", size(cache.free), size(cache.reserve))),
         ("quota", limit(&cache.limits.quota, size(cache.quota))),
         ("reserve", limit(&cache.limits.reserve, size(cache.reserve))),
-    ])
+        ("max age", format!("{}, set by {}", cache.limits.max_age.value, cache.limits.max_age.set_by)),
+        ("health", if cache.findings.is_empty() { "nothing was found".to_owned() } else { String::new() }),
+    ]);
+    let findings = cache.findings.iter().map(|finding| {
+        format!("{}: {} {}\n", finding.severity.word(), safe::line(&finding.object), safe::line(&finding.what))
+    });
+    facts + &findings.collect::<String>()
 }

@@ -22,15 +22,15 @@ const CHUNK: usize = 1000;
 /// `eddy cache ls`.
 #[derive(Debug, Args)]
 pub struct LsArgs {
-    /// Which entries.
-    #[command(flatten)]
-    pub filters: Filters,
     /// In this order: used (newest first), size (largest first), url, made (newest first) or id
     #[arg(long, value_enum, hide_possible_values = true, default_value_t = Order::Used, value_name = "ORDER")]
     pub sort: Order,
     /// Show at most so many
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
+    /// Which entries.
+    #[command(flatten)]
+    pub filters: Filters,
 }
 
 /// The order of a list.

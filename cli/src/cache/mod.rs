@@ -5,14 +5,22 @@
 //! | `choice` | which entries a command means: names, conditions |
 //! | `walk` | reads lists of any length page by page |
 //! | `info`, `ls`, `show` | look |
+//! | `set` | the limits |
+//! | `verify` | hashes what is held |
+//! | `pin` | what is never evicted |
+//! | `plan` | a plan for people |
 //! | `removal` | `rm` and `clear`: the plan first, then its execution |
 
 mod choice;
 mod info;
 mod ls;
+mod pin;
+mod plan;
 mod removal;
+mod set;
 mod show;
-mod walk;
+pub(crate) mod verify;
+pub(crate) mod walk;
 
 use crate::failure::Failure;
 use crate::setting::Setting;
@@ -30,6 +38,14 @@ pub enum CacheCommand {
     Ls(ls::LsArgs),
     /// Show entries in full
     Show(show::ShowArgs),
+    /// Set how much it may hold, and for how long
+    Set(set::SetArgs),
+    /// Keep entries, whatever room is needed
+    Pin(pin::PinArgs),
+    /// Let entries go that were pinned
+    Unpin(pin::PinArgs),
+    /// Hash what is held, and set aside what is not what was written
+    Verify(verify::VerifyArgs),
     /// Remove entries
     Rm(removal::RmArgs),
     /// Remove everything that nothing uses and nobody pinned
@@ -41,6 +57,10 @@ pub(crate) async fn run(command: CacheCommand, setting: &Setting) -> Result<(), 
         CacheCommand::Info => info::run(setting).await,
         CacheCommand::Ls(args) => ls::run(args, setting).await,
         CacheCommand::Show(args) => show::run(args, setting).await,
+        CacheCommand::Set(args) => set::run(args, setting).await,
+        CacheCommand::Pin(args) => pin::run(args, pin::Act::Pin, setting).await,
+        CacheCommand::Unpin(args) => pin::run(args, pin::Act::Unpin, setting).await,
+        CacheCommand::Verify(args) => verify::run(args, setting).await,
         CacheCommand::Rm(args) => removal::rm(args, setting).await,
         CacheCommand::Clear(args) => removal::clear(args, setting).await,
     }

@@ -3,17 +3,16 @@
 //! What goes is what the plan shows, by id: nothing that came meanwhile. What somebody began to use meanwhile stays.
 
 use super::choice::{Filters, NAMES};
+use super::plan::{Tense, entries, show, staying};
 use super::{short, walk};
 use crate::failure::Failure;
 use crate::link::Link;
 use crate::setting::{Format, Setting};
 use crate::text::safe;
-use crate::text::table::{Column, table};
-use crate::text::units;
 use clap::Args;
 use eddy_node::control::Client;
 use eddy_wire::api::{
-    EntityQuery, EntityView, Kept, KeptReason, MAX_ORDER, PinnedToo, PlanView, Planned, RemovalOrder, Removed,
+    EntityQuery, EntityView, Kept, KeptReason, MAX_ORDER, PinnedToo, PlanView, RemovalOrder, Removed,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::io::{IsTerminal, Write};
@@ -118,7 +117,7 @@ impl Removal<'_> {
         let ids: Vec<String> = entities.into_iter().map(|entity| entity.id).collect();
         if self.manner.dry_run {
             let plan = self.plan(&ids).await?;
-            return self.setting.answer(&plan, || show(&plan, usize::MAX, self.setting));
+            return self.setting.answer(&plan, || show(&plan, usize::MAX, Tense::Would, self.setting));
         }
         let ids = if self.chosen == Chosen::ByCondition && !self.manner.yes {
             let plan = self.plan(&ids).await?;
@@ -159,7 +158,7 @@ impl Removal<'_> {
     fn ask(&self, plan: &PlanView) -> Result<bool, Failure> {
         let mut out = std::io::stderr().lock();
         let size = self.setting.sizes.size(plan.bytes);
-        write!(out, "{}remove {} ({size})? [y/N] ", show(plan, SHOWN, self.setting), entries(plan.count))
+        write!(out, "{}remove {} ({size})? [y/N] ", show(plan, SHOWN, Tense::Would, self.setting), entries(plan.count))
             .and_then(|()| out.flush())
             .map_err(|error| Failure::output(&error))?;
         let mut answer = String::new();
@@ -168,60 +167,9 @@ impl Removal<'_> {
     }
 }
 
-/// The plan for people, of its entries at most `most`.
-fn show(plan: &PlanView, most: usize, setting: &Setting) -> String {
-    let mut text = if plan.victims.is_empty() { String::new() } else { rows(plan, most, setting) };
-    let hidden = (plan.count as usize).saturating_sub(most.min(plan.victims.len()));
-    if hidden > 0 {
-        text += &format!("and {hidden} more\n");
-    }
-    text += &match plan.count {
-        0 => String::from("nothing would go"),
-        count => format!("{} would go and free {}", entries(count), setting.sizes.size(plan.bytes)),
-    };
-    text + &staying(&plan.kept) + "\n"
-}
-
-fn rows(plan: &PlanView, most: usize, setting: &Setting) -> String {
-    let columns = [
-        Column::Text("ID"),
-        Column::Number("FREES"),
-        Column::Text("USED LAST"),
-        Column::Text("REASON"),
-        Column::Text("URL"),
-    ];
-    let line = |victim: &Planned| {
-        vec![
-            short(&victim.id),
-            setting.sizes.size(victim.bytes),
-            units::time(victim.used_unix_ms),
-            victim.reason.clone(),
-            victim.url.clone(),
-        ]
-    };
-    table(&columns, plan.victims.iter().take(most).map(line))
-}
-
 fn outcome(done: &Removed, setting: &Setting) -> String {
     let freed = setting.sizes.size(done.freed);
     format!("removed {}, freed {freed}{}\n", done.removed.len(), staying(&done.kept))
-}
-
-/// What stays, and why.
-fn staying(kept: &[Kept]) -> String {
-    let count = |reason| kept.iter().filter(|kept| kept.reason == reason).count();
-    let words: Vec<_> =
-        [(KeptReason::InUse, "in use"), (KeptReason::Pinned, "pinned"), (KeptReason::NotFound, "gone already")]
-            .into_iter()
-            .map(|(reason, word)| (count(reason), word))
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{count} {word}"))
-            .collect();
-    if words.is_empty() { String::new() } else { format!("; not removed: {}", words.join(", ")) }
-}
-
-fn entries(count: u64) -> String {
-    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
 fn refusal(first: &Kept, kept: &[Kept]) -> Failure {

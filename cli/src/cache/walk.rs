@@ -29,7 +29,7 @@ pub(super) async fn pages(
 }
 
 /// Everything that the query admits.
-pub(super) async fn all(client: &Client, query: EntityQuery) -> Result<Vec<EntityView>, Failure> {
+pub(crate) async fn all(client: &Client, query: EntityQuery) -> Result<Vec<EntityView>, Failure> {
     let mut entities = Vec::new();
     pages(client, query, |page| {
         entities.extend(page);

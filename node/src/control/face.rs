@@ -8,11 +8,23 @@
 //! is dropped at its next `.await`: what must happen whole belongs into the driver, not into the future.
 
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, Page, PageQuery, PeersView,
-    PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, LimitsChange, LimitsOutcome, Page,
+    PageQuery, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView,
+    VerifyProgress,
 };
 use std::future::Future;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
+
+/// What a verification has to tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VerifyNews {
+    /// How far it is.
+    Progress(VerifyProgress),
+    /// It has ended; nothing comes after this.
+    Done(VerifiedView),
+    /// It could not be brought to its end; nothing comes after this.
+    Failed(Problem),
+}
 
 /// The node, as its control API sees it. Implementations may simply write `async fn`.
 pub trait Face: Send + Sync + 'static {
@@ -46,6 +58,18 @@ pub trait Face: Send + Sync + 'static {
 
     /// One entity, by its whole id.
     fn entity(&self, id: &str) -> impl Future<Output = Result<EntityDetail, Problem>> + Send;
+
+    /// Pins an entity, by its whole id, so that it is never evicted. Twice is as good as once.
+    fn pin(&self, id: &str) -> impl Future<Output = Result<PinChange, Problem>> + Send;
+
+    /// Lets an entity go that was pinned. Twice is as good as once.
+    fn unpin(&self, id: &str) -> impl Future<Output = Result<PinChange, Problem>> + Send;
+
+    /// Changes the limits of the store in the configuration and in the store itself, or says what that would do.
+    fn set_limits(&self, change: LimitsChange) -> impl Future<Output = Result<LimitsOutcome, Problem>> + Send;
+
+    /// Hashes what is held of an entity, by its whole id. Who lets go of the news does not stop it.
+    fn verify(&self, id: &str) -> impl Future<Output = Result<mpsc::Receiver<VerifyNews>, Problem>> + Send;
 
     /// What an order to remove would do; nothing is done.
     fn plan_removal(&self, order: RemovalOrder) -> impl Future<Output = Result<PlanView, Problem>> + Send;

@@ -11,12 +11,14 @@
 //! | `routes` | path and method to [`Face`] |
 //! | `refusal` | every refusal as problem+json, also those of the HTTP layer |
 //! | `events` | a job's views as server-sent events |
+//! | `long` | work that takes longer than a call may |
 //! | [`openapi`] | the OpenAPI 3.1 document, made from the routes and the types |
 //! | [`client`] | the other end, typed |
 
 pub mod client;
 mod events;
 pub mod face;
+mod long;
 pub mod openapi;
 mod refusal;
 mod routes;

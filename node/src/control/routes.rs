@@ -2,6 +2,7 @@
 
 use super::events;
 use super::face::Face;
+use super::long;
 use super::openapi;
 use super::refusal::{Asked, Body, Id, Refusal};
 use super::socket::Caller;
@@ -9,11 +10,12 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, MAX_BODY, Page, PageQuery,
-    PeersView, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, LimitsChange, LimitsOutcome,
+    MAX_BODY, Page, PageQuery, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
+    VerifiedView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::sync::Arc;
@@ -49,6 +51,9 @@ pub(super) fn router<F: Face>(face: Arc<F>, stop: CancellationToken) -> Router {
         .route("/v1/cache", get(cache::<F>))
         .route("/v1/cache/entities", get(entities::<F>))
         .route("/v1/cache/entities/{id}", get(entity::<F>))
+        .route("/v1/cache/entities/{id}/pin", put(pin::<F>).delete(unpin::<F>))
+        .route("/v1/cache/entities/{id}/verify", post(verify::<F>))
+        .route("/v1/cache/limits", put(set_limits::<F>))
         .route("/v1/cache/plan", post(plan_removal::<F>))
         .route("/v1/cache/remove", post(remove::<F>))
         .route("/v1/peers", get(peers::<F>))
@@ -169,6 +174,40 @@ async fn entities<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<Enti
 ))]
 async fn entity<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Answer<EntityDetail> {
     Ok(Json(room.face.entity(&id).await?))
+}
+
+/// Pins an entity, by its whole id, so that it is never evicted. Twice is as good as once.
+#[utoipa::path(put, path = "/v1/cache/entities/{id}/pin", tag = "cache", operation_id = "pin", params(("id" = String, Path, description = "The entity's id.")), responses(
+    (status = 200, body = PinChange), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn pin<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Answer<PinChange> {
+    Ok(Json(room.face.pin(&id).await?))
+}
+
+/// Lets an entity go that was pinned. Twice is as good as once.
+#[utoipa::path(delete, path = "/v1/cache/entities/{id}/pin", tag = "cache", operation_id = "unpin", params(("id" = String, Path, description = "The entity's id.")), responses(
+    (status = 200, body = PinChange), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn unpin<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Answer<PinChange> {
+    Ok(Json(room.face.unpin(&id).await?))
+}
+
+/// Changes the limits of the store in the configuration file and in the running store, or says what that would do.
+#[utoipa::path(put, path = "/v1/cache/limits", tag = "cache", operation_id = "set_limits", request_body = LimitsChange, responses(
+    (status = 200, body = LimitsOutcome), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn set_limits<F: Face>(State(room): State<Room<F>>, Body(change): Body<LimitsChange>) -> Answer<LimitsOutcome> {
+    Ok(Json(room.face.set_limits(change).await?))
+}
+
+/// Hashes what is held of an entity, by its whole id. Server-sent events: `progress` with a VerifyProgress, at the end `done`
+/// with a VerifiedView or `failed` with a Problem.
+#[utoipa::path(post, path = "/v1/cache/entities/{id}/verify", tag = "cache", operation_id = "verify", params(("id" = String, Path, description = "The entity's id.")), responses(
+    (status = 200, body = VerifiedView, content_type = "text/event-stream"),
+    (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn verify<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Result<impl IntoResponse, Refusal> {
+    Ok(long::events(room.face.verify(&id).await?))
 }
 
 /// Says what an order to remove would do. Nothing is done.

@@ -8,7 +8,7 @@
 //! | `peers` | who is there |
 //! | `report` | the account of bytes |
 
-mod cache;
+pub(crate) mod cache;
 mod jobs;
 mod peers;
 mod report;
@@ -17,25 +17,30 @@ mod wish;
 
 use crate::config::{Network, RunsAs, Settings};
 use crate::control::Face;
+use crate::control::face::VerifyNews;
 use crate::driver::DriverHandle;
 use crate::driver::command::Refusal;
 use crate::neighbourhood::NeighbourhoodView;
-use eddy_cache::{Store, StoreError};
+use eddy_cache::{Pin, Store, StoreError};
 use eddy_engine::Failure;
 use eddy_engine::engine::CommandError;
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, Page, PageQuery, PeersView,
-    PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, LimitsChange, LimitsOutcome, Page,
+    PageQuery, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use eddy_wire::node_id::NodeId;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Digits of an id that are enough to name a job or an entity.
 const SHORTEST_ID: usize = 4;
+
+/// Works that take long at once: each has a thread and reads the disk without pause.
+pub const MAX_LONG_WORK: usize = 2;
 
 /// What the face looks at.
 pub struct NodeFace {
@@ -47,8 +52,8 @@ pub struct NodeFace {
     pub node: NodeId,
     /// Where it lives.
     pub home: PathBuf,
-    /// What the administrator set.
-    pub settings: Settings,
+    /// What the administrator set; held while it is changed.
+    pub settings: tokio::sync::Mutex<Settings>,
     /// The configuration file, whether it is there or not.
     pub config: PathBuf,
     /// The group's name.
@@ -59,6 +64,8 @@ pub struct NodeFace {
     pub runs_as: RunsAs,
     /// Whether it talks to anybody.
     pub network: Network,
+    /// Turns for work that takes long: verification.
+    pub long_work: Arc<Semaphore>,
     /// When it started.
     pub started: Instant,
     /// Why the node works without its own store, if it does.
@@ -104,6 +111,22 @@ impl Face for NodeFace {
         self.view_entity(id).await
     }
 
+    async fn pin(&self, id: &str) -> Result<PinChange, Problem> {
+        self.set_pin(id, Pin::Pinned).await
+    }
+
+    async fn unpin(&self, id: &str) -> Result<PinChange, Problem> {
+        self.set_pin(id, Pin::Free).await
+    }
+
+    async fn set_limits(&self, change: LimitsChange) -> Result<LimitsOutcome, Problem> {
+        self.change_limits(change).await
+    }
+
+    async fn verify(&self, id: &str) -> Result<mpsc::Receiver<VerifyNews>, Problem> {
+        self.start_verification(id).await
+    }
+
     async fn plan_removal(&self, order: RemovalOrder) -> Result<PlanView, Problem> {
         self.plan_order(order).await
     }
@@ -127,6 +150,12 @@ impl Face for NodeFace {
 }
 
 impl NodeFace {
+    /// A turn for work that takes long, as long as it is held.
+    fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let turn = Arc::clone(&self.long_work).try_acquire_owned();
+        turn.map_err(|_| Problem::new(ErrorCode::Busy, "it verifies as much as it can at once"))
+    }
+
     async fn with_store<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,

@@ -42,7 +42,7 @@ fn detail(store: &Store, directory: &Path, handle: &EntityHandle) -> EntityDetai
         from_origin,
         from_peers: bytes(&held, &geometry).saturating_sub(from_origin),
         statements: handle.statements(geometry.all_blocks()).len() as u64,
-        place: Place::File(data_file(directory, &id, record.generation)),
+        place: place(directory, &id, record.generation),
     }
 }
 
@@ -51,8 +51,9 @@ fn bytes(blocks: &BlockSet, geometry: &Geometry) -> u64 {
     blocks.runs().map(|run| geometry.bytes_of(run)).map(|range| range.end - range.start).sum()
 }
 
-/// The data file, as the store names it (`cache/DESIGN.md`, "On disk").
-fn data_file(directory: &Path, id: &EntityId, generation: u64) -> String {
+/// Where the bytes lie, as the store names its files (`cache/DESIGN.md`, "On disk").
+fn place(directory: &Path, id: &EntityId, generation: u64) -> Place {
     let shard = format!("{:02x}", id.0[0]);
-    directory.join("entities").join(shard).join(format!("{id}-{generation}.data")).display().to_string()
+    let file = directory.join("entities").join(shard).join(format!("{id}-{generation}.data"));
+    if file.exists() { Place::File(file.display().to_string()) } else { Place::Index }
 }

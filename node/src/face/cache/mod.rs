@@ -5,55 +5,49 @@
 //! | `name` | what a caller calls an entity: an id, its beginning, a URL |
 //! | `list` | entities by name and conditions, page by page |
 //! | `detail` | one entity in full |
+//! | `health` | what is or was wrong with the store |
+//! | `limits` | how much may be here, and who said so |
+//! | `pin` | what never is evicted |
+//! | `verify` | whether what is held is what was written |
 //! | `removal` | the plan of what goes, and its execution |
 
 mod detail;
+pub(crate) mod health;
+mod limits;
 mod list;
 mod name;
+mod pin;
 mod removal;
+pub(crate) mod verify;
 
 use super::{NodeFace, seconds_to_ms};
-use crate::config::LimitSource;
 use eddy_cache::{EntityRecord, Privacy, Store, StoreError};
 use eddy_content::{BLOCK_SIZE, EntityId};
-use eddy_wire::api::{CacheView, EntityView, LimitView, LimitsView, Problem};
+use eddy_wire::api::{CacheView, EntityView, Problem};
 use eddy_wire::catalogue::ErrorCode;
 
 impl NodeFace {
     pub(super) async fn view_cache(&self) -> Result<CacheView, Problem> {
         let directory = self.home.join("cache");
-        let (usage, free) = self
-            .with_store({
-                let directory = directory.clone();
-                move |store| {
-                    // The store has just been asked how much is free there.
-                    let free = rustix::fs::statvfs(&directory).map_or(0, |v| v.f_bavail.saturating_mul(v.f_frsize));
-                    Ok((store.usage()?, free))
-                }
+        let limits = limits::view(&*self.settings.lock().await, &self.config);
+        self.with_store(move |store| {
+            let usage = store.usage()?;
+            // The store has just been asked how much is free there.
+            let free = rustix::fs::statvfs(&directory).map_or(0, |v| v.f_bavail.saturating_mul(v.f_frsize));
+            Ok(CacheView {
+                directory: directory.display().to_string(),
+                entities: usage.entities,
+                used: usage.used,
+                quota: usage.quota,
+                reserve: usage.reserve,
+                free,
+                available: usage.available,
+                pinned: usage.pinned,
+                limits,
+                findings: health::findings(store),
             })
-            .await?;
-        Ok(CacheView {
-            directory: directory.display().to_string(),
-            entities: usage.entities,
-            used: usage.used,
-            quota: usage.quota,
-            reserve: usage.reserve,
-            free,
-            available: usage.available,
-            limits: self.limits_view(),
         })
-    }
-
-    /// The limits as they were set, and by whom.
-    fn limits_view(&self) -> LimitsView {
-        let view = |(value, source): (String, LimitSource)| LimitView {
-            value,
-            set_by: match source {
-                LimitSource::Default => "default".to_owned(),
-                LimitSource::File => self.config.display().to_string(),
-            },
-        };
-        LimitsView { quota: view(self.settings.quota_text()), reserve: view(self.settings.reserve_text()) }
+        .await
     }
 }
 
@@ -68,7 +62,7 @@ fn entity_view(store: &Store, record: &EntityRecord) -> EntityView {
         length,
         held: (u64::from(record.held_blocks) * BLOCK_SIZE).min(length),
         shareable: record.privacy == Privacy::Shareable,
-        pinned: false,
+        pinned: record.pinned,
         created_unix_ms: seconds_to_ms(record.admitted),
         used_unix_ms: seconds_to_ms(record.last_used),
         in_use: store.is_in_use(&id),

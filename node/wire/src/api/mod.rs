@@ -6,6 +6,7 @@
 //! | [`job`] | what a job is made of, how it stands |
 //! | [`check`] | what is refused before anybody tries it |
 //! | [`cache`] | what the store holds, and what may be done about it |
+//! | [`doctor`] | what is wrong with a node |
 //! | [`peers`] | who is in the group, and whom this node talks to |
 //! | [`report`] | the account of bytes |
 //! | [`status`] | the node itself |
@@ -19,6 +20,7 @@
 pub mod amount;
 pub mod cache;
 pub mod check;
+pub mod doctor;
 pub mod job;
 pub mod page;
 pub mod peers;
@@ -28,8 +30,10 @@ pub mod status;
 
 pub use cache::{
     CacheView, EntityDetail, EntityQuery, EntityView, Held, Kept, KeptReason, LimitView, LimitsChange, LimitsOutcome,
-    LimitsView, MAX_ORDER, PinChange, PinnedToo, Place, PlanView, Planned, RemovalOrder, Removed,
+    LimitsView, MAX_ORDER, PinChange, PinnedToo, Place, PlanView, Planned, RemovalOrder, Removed, VerifiedView,
+    VerifyProgress,
 };
+pub use doctor::{DoctorReport, Finding, Severity};
 pub use job::{
     DigestCheck, FileSpec, FileState, FileView, Finish, JobAction, JobSpec, JobState, JobView, PeerUse, Priority,
     Sources,

@@ -263,6 +263,13 @@ catalogue! {
     BlockCorrupt: "block-corrupt", Disk, Store, Helps, 500, None;
         "a stored block is not what was written";
         "Nothing has to be done: it was set aside and is fetched again. If it happens often, the disk fails.";
+    ContentCorrupt: "content-corrupt", Disk, Integrity, Useless, 500, None;
+        "stored bytes are not what was written";
+        "Nothing has to be done: they were set aside and are fetched again when somebody asks for them. If it happens \
+        often, the disk fails.";
+    StoreUnsound: "store-unsound", Disk, Store, Useless, 500, None;
+        "something is not in order";
+        "Do what is said beside each finding; `eddy doctor --fix` mends the store itself.";
 
     // Peers.
     GroupSecretInvalid: "group-secret-invalid", User, Group, Useless, 400, None;

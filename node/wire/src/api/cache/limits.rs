@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 /// One limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LimitView {
-    /// As it was written: "50 GiB", "20 %", "30 d"; "none" for no limit, "standard" for the standard reserve.
+    /// As it was written: "50 GiB", "20 %", "30 d"; "none" for no limit.
     pub value: String,
     /// Who said so: "default", or the configuration file.
     pub set_by: String,
@@ -20,6 +20,8 @@ pub struct LimitsView {
     pub quota: LimitView,
     /// What is always left free on the file system.
     pub reserve: LimitView,
+    /// How long what nobody uses is kept.
+    pub max_age: LimitView,
 }
 
 /// Limits that are to be others; what is missing stays.
@@ -30,6 +32,8 @@ pub struct LimitsChange {
     pub quota: Option<String>,
     /// What is always left free: "2 GiB" or "default".
     pub reserve: Option<String>,
+    /// How long what nobody uses is kept: "30 d", or "none".
+    pub max_age: Option<String>,
     /// Only says what would happen.
     pub dry_run: bool,
 }

@@ -5,6 +5,7 @@
 //! | [`view`] | the store as a whole, an entity in a list, an entity in full |
 //! | [`choice`] | which entities are meant |
 //! | [`removal`] | what goes, shown before it goes |
+//! | [`verify`] | whether what is held is what was written |
 //! | [`limits`] | how much the store may use, and who said so |
 //! | [`pattern`] | texts with stars |
 //!
@@ -15,9 +16,11 @@ pub mod choice;
 pub mod limits;
 pub mod pattern;
 pub mod removal;
+pub mod verify;
 pub mod view;
 
 pub use choice::{EntityQuery, Held};
 pub use limits::{LimitView, LimitsChange, LimitsOutcome, LimitsView};
 pub use removal::{Kept, KeptReason, MAX_ORDER, PinChange, PinnedToo, PlanView, Planned, RemovalOrder, Removed};
+pub use verify::{VerifiedView, VerifyProgress};
 pub use view::{CacheView, EntityDetail, EntityView, Place};

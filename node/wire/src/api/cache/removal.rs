@@ -35,6 +35,9 @@ pub struct PlanView {
     pub count: u64,
     /// Bytes on the disk that this would free.
     pub bytes: u64,
+    /// Whether even more would go than were counted.
+    #[serde(default)]
+    pub is_cut: bool,
     /// Those that would go, in this order; of very many only the first.
     pub victims: Vec<Planned>,
     /// Those that are named and would stay.
@@ -105,6 +108,7 @@ impl PlanView {
     pub fn and(mut self, other: Self) -> Self {
         self.count += other.count;
         self.bytes += other.bytes;
+        self.is_cut |= other.is_cut;
         self.victims.extend(other.victims);
         self.kept.extend(other.kept);
         self

@@ -1,6 +1,7 @@
 //! The store as a whole, an entity in a list, an entity in full.
 
 use super::limits::LimitsView;
+use crate::api::doctor::Finding;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,8 +22,12 @@ pub struct CacheView {
     pub free: u64,
     /// Bytes that could come in now without anything going.
     pub available: u64,
+    /// Bytes of what it uses that are pinned.
+    pub pinned: u64,
     /// The limits as they were set.
     pub limits: LimitsView,
+    /// What is or was wrong with it.
+    pub findings: Vec<Finding>,
 }
 
 /// One version of a resource in the store, as lists show it.

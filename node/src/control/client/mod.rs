@@ -1,8 +1,12 @@
 //! The other end of the control API, typed: for the command line, and for any program in Rust.
 
+mod events;
+
+pub use events::{Verification, VerificationNews, Watch};
+
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, Page, PageQuery, PeersView,
-    PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, LimitsChange, LimitsOutcome, Page,
+    PageQuery, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -79,7 +83,7 @@ impl Client {
     pub async fn watch(&self, id: &str) -> Result<Watch, Problem> {
         // Silence is no error here: the node sends a comment every 15 s, and a dead node closes the connection.
         let request = self.request(Method::GET, &["jobs", id, "watch"])?.timeout(Duration::MAX);
-        Ok(Watch { response: self.send(request).await?, unread: Vec::new() })
+        Ok(Watch::new(self.send(request).await?))
     }
 
     /// The store as a whole.
@@ -95,6 +99,27 @@ impl Client {
     /// One entity in full, by its whole id.
     pub async fn entity(&self, id: &str) -> Result<EntityDetail, Problem> {
         self.ask(Method::GET, &["cache", "entities", id]).await
+    }
+
+    /// Pins an entity, by its whole id.
+    pub async fn pin(&self, id: &str) -> Result<PinChange, Problem> {
+        self.ask(Method::PUT, &["cache", "entities", id, "pin"]).await
+    }
+
+    /// Lets an entity go that was pinned.
+    pub async fn unpin(&self, id: &str) -> Result<PinChange, Problem> {
+        self.ask(Method::DELETE, &["cache", "entities", id, "pin"]).await
+    }
+
+    /// Verifies what is held of an entity.
+    pub async fn verify(&self, id: &str) -> Result<Verification, Problem> {
+        let request = self.request(Method::POST, &["cache", "entities", id, "verify"])?.timeout(Duration::MAX);
+        Ok(Verification::new(self.send(request).await?))
+    }
+
+    /// Changes the limits of the store, or asks what that would do.
+    pub async fn set_limits(&self, change: &LimitsChange) -> Result<LimitsOutcome, Problem> {
+        self.tell(Method::PUT, &["cache", "limits"], change).await
     }
 
     /// What an order to remove would do.
@@ -134,15 +159,7 @@ impl Client {
     /// Asks with a query string: the fields of `query` that are there.
     async fn page<T: DeserializeOwned>(&self, path: &[&str], query: &impl Serialize) -> Result<T, Problem> {
         let mut url = address(path)?;
-        let fields =
-            serde_json::to_value(query).map_err(|error| Problem::new(ErrorCode::Internal, error.to_string()))?;
-        for (name, value) in fields.as_object().into_iter().flatten() {
-            match value {
-                Value::Null => {}
-                Value::String(text) => drop(url.query_pairs_mut().append_pair(name, text)),
-                other => drop(url.query_pairs_mut().append_pair(name, &other.to_string())),
-            }
-        }
+        append_query(&mut url, query)?;
         read(self.send(self.http.get(url).timeout(TIMEOUT)).await?).await
     }
 
@@ -167,51 +184,6 @@ impl Client {
     }
 }
 
-/// The views of a job, as they come.
-#[derive(Debug)]
-pub struct Watch {
-    response: Response,
-    unread: Vec<u8>,
-}
-
-impl Watch {
-    /// The next view; `None` when the stream has ended: after the job's last view, or because the node stops.
-    ///
-    /// Cancel safe: a view that has not been returned is not lost.
-    pub async fn next(&mut self) -> Result<Option<JobView>, Problem> {
-        loop {
-            while let Some(event) = take_event(&mut self.unread) {
-                if let Some(data) = event_data(&event) {
-                    return parse(data.as_bytes()).map(Some);
-                }
-            }
-            if self.unread.len() > MAX_ANSWER {
-                return Err(Problem::new(ErrorCode::DaemonIncompatible, "an event of the watch is too long"));
-            }
-            match self.response.chunk().await {
-                Ok(Some(chunk)) => self.unread.extend_from_slice(&chunk),
-                Ok(None) => return Ok(None),
-                Err(error) => return Err(Problem::new(ErrorCode::DaemonUnreachable, cause(&error))),
-            }
-        }
-    }
-}
-
-/// Takes the first whole event, which ends with an empty line.
-fn take_event(unread: &mut Vec<u8>) -> Option<Vec<u8>> {
-    let end = unread.windows(2).position(|pair| pair == b"\n\n")?;
-    Some(unread.drain(..end + 2).collect())
-}
-
-/// The data of an event, its lines joined; `None` for a comment. (WHATWG HTML, "server-sent events", for our own server:
-/// lines end with a line feed.)
-fn event_data(event: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(event);
-    let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("data:")).collect();
-    (!lines.is_empty())
-        .then(|| lines.iter().map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n"))
-}
-
 fn address(path: &[&str]) -> Result<Url, Problem> {
     // The host is never looked up; the node does not read it either.
     let internal = || Problem::from(ErrorCode::Internal);
@@ -222,6 +194,19 @@ fn address(path: &[&str]) -> Result<Url, Problem> {
     }
     url.path_segments_mut().map_err(|()| internal())?.extend(path);
     Ok(url)
+}
+
+/// Writes the fields that are there into the query string.
+fn append_query(url: &mut Url, query: &impl Serialize) -> Result<(), Problem> {
+    let fields = serde_json::to_value(query).map_err(|error| Problem::new(ErrorCode::Internal, error.to_string()))?;
+    for (name, value) in fields.as_object().into_iter().flatten() {
+        match value {
+            Value::Null => {}
+            Value::String(text) => drop(url.query_pairs_mut().append_pair(name, text)),
+            other => drop(url.query_pairs_mut().append_pair(name, &other.to_string())),
+        }
+    }
+    Ok(())
 }
 
 async fn read<T: DeserializeOwned>(response: Response) -> Result<T, Problem> {
@@ -261,21 +246,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn events_are_taken_one_by_one_from_any_chunking() {
-        let text = b": ping\n\nevent: job\nid: 1\ndata: {\"a\":1}\n\nevent: job\ndata: {\ndata: }\n\nrest";
-        let mut unread = Vec::new();
-        let mut seen = Vec::new();
-        for byte in text {
-            unread.push(*byte);
-            while let Some(event) = take_event(&mut unread) {
-                seen.extend(event_data(&event));
-            }
-        }
-        assert_eq!(seen, ["{\"a\":1}", "{\n}"]);
-        assert_eq!(unread, b"rest");
-    }
 
     #[test]
     fn an_id_is_one_segment_whatever_it_contains() {
