@@ -91,7 +91,17 @@ fn commit(index: &Index, journal: &mut Journal, number: u64, group: &mut Vec<Req
     }
     let (first, last) = journal.number(count);
     changes.push(Change::JobsSequence(last));
-    index.apply(number, &changes)?;
+    if let Err(fault) = index.apply(number, &changes) {
+        // Asked once more: what is known is said, and what is not is not guessed (C-08).
+        match index.last_transaction() {
+            Ok(last) if last == number => {}
+            Ok(_) => return Err(fault.into()),
+            Err(_) => {
+                journal.follow_the_index();
+                return Err(fault.into());
+            }
+        }
+    }
     let jobs: Vec<JobChange<'_>> = changes.iter().filter_map(job_change).collect();
     if let Err(fault) = journal.append(first, &jobs, index) {
         group.retain(|request| {

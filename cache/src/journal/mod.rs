@@ -64,6 +64,8 @@ pub(crate) struct Journal {
     live_bytes: u64,
     /// Changes may be missing or unknown (C-08): the file is made anew before anything is appended.
     is_doubtful: bool,
+    /// Nobody knows whether the index took some changes in: when it can be asked, what it has is what is to stand here.
+    follows_index: bool,
 }
 
 impl Journal {
@@ -80,6 +82,7 @@ impl Journal {
             live: BTreeMap::new(),
             live_bytes: 0,
             is_doubtful: false,
+            follows_index: false,
         }
     }
 
@@ -142,9 +145,19 @@ impl Journal {
         Ok(())
     }
 
+    /// Makes the file anew from what the index has, before anything is appended.
+    pub(crate) fn follow_the_index(&mut self) {
+        (self.is_doubtful, self.follows_index) = (true, true);
+    }
+
     /// The file, fit to be appended to; made anew when it must be, or when most of it is dead. `known` is the number of the
     /// last change that is in `live`.
     fn ready(&mut self, index: &Index, known: u64) -> Result<OpenFile, DiskFault> {
+        if self.follows_index {
+            let found = reconcile::places_in(index, &self.live);
+            self.live = found.map_err(|e| DiskFault::new("make", &self.path, std::io::Error::other(e)))?;
+            self.follows_index = false;
+        }
         let dead = self.end.saturating_sub(FIRST_RECORD + self.live_bytes);
         if self.is_doubtful || self.file.is_none() {
             self.make_anew(index, known)?;

@@ -143,6 +143,11 @@ fn jobs_of(index: &Index) -> Result<IndexJobs, OpenError> {
     Ok(jobs)
 }
 
+/// The jobs that the index has, as a journal has them that may hold others.
+pub(super) fn places_in(index: &Index, old: &BTreeMap<JobId, Place>) -> Result<BTreeMap<JobId, Place>, OpenError> {
+    Ok(places(old, &jobs_of(index)?))
+}
+
 /// Decides what the index takes over from the journal.
 pub(super) fn plan(journal: &Contents, index: &IndexJobs) -> Plan {
     let is_ahead = journal.sequence > index.sequence;
