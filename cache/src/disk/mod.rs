@@ -146,14 +146,23 @@ pub(crate) fn rename(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(), Disk
     disk.rename(from, to).map_err(fault("rename", from))
 }
 
-/// [`Disk::unlink`]; a file that is already gone is no fault.
+/// [`Disk::unlink`]; a file that is already gone is no fault, nor is a directory in its place: that is not ours.
 pub(crate) fn unlink(disk: &dyn Disk, path: &Path) -> Result<(), DiskFault> {
-    unless_missing(disk.unlink(path)).map(|_| ()).map_err(fault("remove", path))
+    match unless_missing(disk.unlink(path)) {
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            tracing::warn!(path = %path.display(), "a directory stands where a file of the cache should: left alone");
+            Ok(())
+        }
+        other => other.map(|_| ()).map_err(fault("remove", path)),
+    }
 }
 
-/// [`Disk::list`]; nothing when there is no such directory.
+/// [`Disk::list`]; nothing when there is no such directory, nor when something else has its name: then it is not ours.
 pub(crate) fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>, DiskFault> {
-    Ok(unless_missing(disk.list(directory)).map_err(fault("list", directory))?.unwrap_or_default())
+    match unless_missing(disk.list(directory)) {
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
+        other => Ok(other.map_err(fault("list", directory))?.unwrap_or_default()),
+    }
 }
 
 /// [`Disk::length`]; `None` when nothing has that name.
