@@ -12,7 +12,7 @@ use crate::index::{Change, Index};
 use crate::journal::Journal;
 use crate::room::{Limits, Usage};
 use eddy_content::{EntityId, LookupSecret};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -190,7 +190,8 @@ impl Stock {
 
     /// Writes the uses down, in one transaction. They may be lost: then the order of eviction is a little older.
     pub(super) fn write_touched(&self) {
-        let touched = std::mem::take(&mut *self.touched());
+        // In order, so that the same work writes the same pages.
+        let touched: BTreeMap<EntityId, i64> = std::mem::take(&mut *self.touched()).into_iter().collect();
         let changes = touched.into_iter().map(|(id, at)| Change::Used(id, at)).collect();
         if let Err(error) = self.committer.commit(changes) {
             tracing::debug!(%error, "uses of cached entities were not written down");

@@ -48,7 +48,7 @@ pub(crate) enum Node {
     File(Inode),
 }
 
-type Names = BTreeMap<PathBuf, Node>;
+pub(super) type Names = BTreeMap<PathBuf, Node>;
 
 /// A change of names that is not durable yet.
 #[derive(Debug, Clone)]
@@ -81,11 +81,11 @@ impl NameChange {
 
 /// The bytes of a file.
 #[derive(Debug, Clone, Default)]
-struct Content {
+pub(super) struct Content {
     /// What a reader sees.
-    cached: Vec<u8>,
+    pub(super) cached: Vec<u8>,
     /// What is there after a power cut that loses everything.
-    durable: Vec<u8>,
+    pub(super) durable: Vec<u8>,
     unsynced: Vec<Unsynced>,
 }
 
@@ -119,11 +119,11 @@ impl Unsynced {
 /// A disk's content.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Medium {
-    files: BTreeMap<Inode, Content>,
-    cached: Names,
-    durable: Names,
+    pub(super) files: BTreeMap<Inode, Content>,
+    pub(super) cached: Names,
+    pub(super) durable: Names,
     changes: Vec<NameChange>,
-    last: Inode,
+    pub(super) last: Inode,
 }
 
 impl Medium {
@@ -269,6 +269,11 @@ impl Medium {
 }
 
 impl Content {
+    /// Bytes that are durable.
+    pub(super) fn of(bytes: Vec<u8>) -> Self {
+        Self { cached: bytes.clone(), durable: bytes, unsynced: Vec::new() }
+    }
+
     /// Brings all writes to the disk.
     fn sync(&mut self) {
         for write in self.unsynced.drain(..) {

@@ -4,6 +4,7 @@
 //! between two power cuts: after a cut, whatever the old store still does through its old disk is refused and changes
 //! nothing.
 
+mod meddle;
 pub(crate) mod medium;
 
 use crate::meter::{Event, Kind, Meter};
@@ -86,6 +87,11 @@ impl SimDisk {
     /// How many changes are recorded.
     pub(crate) fn record_length(&self) -> usize {
         self.machine().record.as_ref().map_or(0, Vec::len)
+    }
+
+    /// What is on it.
+    pub(crate) fn medium(&self) -> Medium {
+        self.machine().medium.clone()
     }
 
     /// Looks at the counters, or gives an order.
@@ -240,7 +246,9 @@ impl Disk for SimDisk {
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
         let (mut machine, _) = self.enter(Kind::Unlink, path, (0, 0))?;
-        machine.medium.node(path).ok_or_else(missing)?;
+        if machine.medium.node(path).ok_or_else(missing)? == Node::Directory {
+            return Err(Errno::ISDIR.into());
+        }
         machine.apply(Change::Unlink(path.to_owned()));
         Ok(())
     }
