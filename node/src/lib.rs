@@ -6,7 +6,7 @@
 //! |---|---|
 //! | [`config`] | what the administrator set, and who set it |
 //! | [`identity`] | the node's own key |
-//! | [`group`] | who is a peer: the group secret and the certificates derived from it |
+//! | [`group`] | who is a peer: by one secret, by a root and its issuers, or by somebody's own PKI |
 //! | [`origin`] | HTTP to the origin |
 //! | [`peer`] | QUIC to the members of the group, serving and asking |
 //! | [`condition`] | which errors of the disk stop a job, and what the user is told |
