@@ -56,6 +56,12 @@ impl Renewal {
         }
     }
 
+    /// Whether the pause after the last attempt is over at `now`.
+    #[must_use]
+    pub fn may_try(&self, now: i64) -> bool {
+        now >= self.not_before
+    }
+
     /// Notes that nobody renewed it at `now`.
     pub fn on_failed(&mut self, now: i64) {
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);

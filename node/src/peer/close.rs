@@ -26,6 +26,11 @@ pub(crate) mod code {
     pub(crate) const SLOW: VarInt = VarInt::from_u32(18);
 }
 
+/// The alert `certificate_revoked`.
+const REVOKED: u8 = 44;
+/// The alert `certificate_expired`.
+const EXPIRED: u8 = 45;
+
 /// Why the last connection of a peer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Parting {
@@ -66,6 +71,13 @@ impl Parting {
             // How a goodbye looks that comes before the handshake is done (RFC 9000 section 10.2.3).
             ConnectionError::ConnectionClosed(close) if close.error_code == TransportErrorCode::APPLICATION_ERROR => {
                 Self::Left
+            }
+            // TLS alerts (RFC 8446 section 6.2): the other end refused this node's certificate.
+            ConnectionError::ConnectionClosed(close) if close.error_code == TransportErrorCode::crypto(REVOKED) => {
+                Self::Removed
+            }
+            ConnectionError::ConnectionClosed(close) if close.error_code == TransportErrorCode::crypto(EXPIRED) => {
+                Self::Expired
             }
             ConnectionError::TimedOut => Self::Silent,
             ConnectionError::LocallyClosed => Self::ClosedHere,

@@ -315,29 +315,44 @@ fn open_to(core: &Core, applicants: Applicants) {
     }
 }
 
+/// What is asked of an issuer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// To stay a member.
+    Membership,
+    /// To go on certifying others, which only the root can give.
+    Issuing,
+}
+
 /// Renews this node's certificates at their half.
 async fn renew(core: Arc<Core>) {
-    let mut renewal = Renewal::new(rand::random());
+    let jitter = rand::random();
+    let (mut own, mut rooted) = (Renewal::new(jitter), Renewal::new(jitter));
     let mut said_expired = false;
     while let Some((member, issuing)) = core.group.lives() {
-        let now = core.group.now();
-        let steps = [Some(&member), issuing.as_ref()].map(|life| life.map(|life| renewal.step(now, life)));
-        let is_due = steps.contains(&Some(Step::Renew)) || steps[1] == Some(Step::Expired);
-        if steps[0] == Some(Step::Expired) && !said_expired {
-            said_expired = true;
+        let mut step = own.step(core.group.now(), &member);
+        if step == Step::Renew {
+            let is_renewed = match core.group.may_issue() {
+                true => renew_alone(&core).await,
+                false => renew_by_others(&core, Wanted::Membership).await,
+            };
+            step = note(&core, &mut own, is_renewed);
+        }
+        if step == Step::Expired && !said_expired {
             tracing::error!("{EXPIRED}");
         }
-        if steps[0] != Some(Step::Expired) && is_due {
-            said_expired = false;
-            match renew_once(&core, steps[1].is_some_and(|step| step != Step::Renew && step != Step::Expired)).await {
-                true => renewal.on_renewed(),
-                false => renewal.on_failed(core.group.now()),
+        said_expired = step == Step::Expired;
+        let mut waits = vec![step];
+        if let Some(life) = issuing {
+            let mut step = rooted.step(core.group.now(), &life);
+            // Who may certify nobody any more may again, once the root is met.
+            if step == Step::Renew || (step == Step::Expired && rooted.may_try(core.group.now())) {
+                let is_renewed = renew_by_others(&core, Wanted::Issuing).await;
+                step = note(&core, &mut rooted, is_renewed);
             }
-            // Not in a circle, whatever the dates in a certificate say.
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            continue;
+            waits.push(step);
         }
-        let waits = steps.into_iter().flatten().map(|step| match step {
+        let waits = waits.into_iter().map(|step| match step {
             Step::Wait(wait) => wait,
             Step::Renew | Step::Expired => RECHECK_EVERY,
         });
@@ -345,34 +360,48 @@ async fn renew(core: Arc<Core>) {
     }
 }
 
-/// Renews once, by this node itself where that is enough, else by any issuer that is connected.
-async fn renew_once(core: &Arc<Core>, issuing_holds: bool) -> bool {
-    if core.group.has_root() || (core.group.may_issue() && issuing_holds) {
-        let (group, keeper) = (Arc::clone(&core.group), Arc::clone(&core.keeper));
-        let renewed = blocking(move || group.renew_alone(keeper.badge().identity())).await;
-        return match renewed {
-            Ok(Ok(is_renewed)) => is_renewed,
-            Ok(Err(error)) => {
-                tracing::error!(%error, "this node's certificate cannot be renewed");
-                false
-            }
-            Err(_) => false,
-        };
+/// Notes how an attempt went; what is left to do is looked at again after a moment.
+fn note(core: &Core, renewal: &mut Renewal, is_renewed: bool) -> Step {
+    if is_renewed {
+        renewal.on_renewed();
+    } else {
+        renewal.on_failed(core.group.now());
     }
+    Step::Wait(LOOK_EVERY)
+}
+
+/// Renews what this node can certify itself.
+async fn renew_alone(core: &Arc<Core>) -> bool {
+    let (group, keeper) = (Arc::clone(&core.group), Arc::clone(&core.keeper));
+    match blocking(move || group.renew_alone(keeper.badge().identity())).await {
+        Ok(Ok(is_renewed)) => is_renewed,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "this node's certificate cannot be renewed");
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// Asks one issuer after the other that is connected.
+async fn renew_by_others(core: &Arc<Core>, wanted: Wanted) -> bool {
     let is_issuer =
         |connection: &Connection| member_of(&core.group, connection).is_ok_and(|member| member.role == Role::Issuer);
+    let end = |core: &Core| core.group.lives().and_then(|(_, issuing)| issuing).map(|life| life.end);
+    let before = end(core);
     for connection in connections(core).into_iter().filter(is_issuer) {
         let Ok(MembershipAnswer::Admitted(admission)) = ask(&connection, &MembershipQuestion::Renew).await else {
             continue;
         };
         let (group, keeper) = (Arc::clone(&core.group), Arc::clone(&core.keeper));
         match blocking(move || group.take_renewal(keeper.badge().identity(), admission)).await {
-            Ok(Ok(())) => return true,
-            Ok(Err(error)) => tracing::warn!(%error, "what an issuer gave is no renewal"),
+            Ok(Ok(())) if wanted == Wanted::Membership || end(core) > before => return true,
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "what an issuer gave is no renewal"),
             Err(_) => return false,
         }
     }
-    tracing::debug!("no issuer renewed this node's certificate");
+    tracing::debug!(?wanted, "no issuer renewed this node's certificate");
     false
 }
 
