@@ -200,6 +200,53 @@ fn a_secret_makes_two_homes_one_group() {
 }
 
 #[test]
+fn a_group_with_a_root_invites_and_keeps_its_root() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let output = eddy(home.path(), &[&["group"], args].concat());
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let code_of = |error: &str| error.split_once("error[").map(|(_, rest)| rest.split(']').next().unwrap().to_owned());
+    assert_eq!(run(&["init", "--ca"]).0, Some(0));
+    let (_, shown, _) = run(&["show"]);
+    assert!(shown.contains("issuer, with the root key") && shown.contains("standing"), "{shown}");
+    let (status, code, note) = run(&["invite", "--uses", "3", "--role", "anchor", "--address", "192.0.2.7:7717"]);
+    assert_eq!(status, Some(0), "{note}");
+    assert!(code.starts_with("eddy-join-v1:") && code.lines().count() == 1, "{code}");
+    assert!(note.contains("no daemon runs here") && note.contains("3 machines as anchor"), "{note}");
+    let (_, listed, _) = run(&["invites", "ls"]);
+    let name = listed.lines().nth(1).unwrap().split_whitespace().next().unwrap().to_owned();
+    assert!(listed.contains("anchor") && listed.contains("open") && !listed.contains(&code[13..24]), "{listed}");
+    assert_eq!(run(&["invites", "rm", &name]).0, Some(0));
+    for (args, wanted) in [
+        (&["invites", "rm", &name][..], "invite-not-found"),
+        (&["revoke", "nobody"], "member-not-found"),
+        (&["leave"], "root-would-be-lost"),
+        (&["init"], "group-exists"),
+    ] {
+        let (status, _, error) = run(args);
+        assert_eq!(code_of(&error).as_deref(), Some(wanted), "{args:?}: {status:?} {error}");
+    }
+    // Another machine: the code is not right, or nobody is there; either way it stays as it was.
+    let other = tempfile::tempdir().unwrap();
+    let most = code.trim().len() - 1;
+    let mistyped = format!("{}{}", &code[..most], if code.trim().ends_with('a') { "b" } else { "a" });
+    let output = eddy(other.path(), &["group", "join", &mistyped]);
+    assert_eq!(code_of(&text(&output.stderr)).as_deref(), Some("join-code-invalid"));
+    assert!(!text(&output.stderr).contains(&mistyped[13..24]), "the code is not repeated");
+    let output = eddy(other.path(), &["group", "join", code.trim(), "127.0.0.1:9"]);
+    assert_eq!(code_of(&text(&output.stderr)).as_deref(), Some("issuer-unreachable"), "{}", text(&output.stderr));
+    assert!(!other.path().join("node.key").exists() && !other.path().join("group.member").exists());
+    assert_eq!(run(&["leave", "--force"]).0, Some(0));
+    assert_eq!(run(&["init"]).0, Some(0));
+    for args in [&["invite"][..], &["ls"], &["revoke", "12D3KooWJRpN"]] {
+        let (_, _, error) = run(args);
+        let code = code_of(&error);
+        assert!(matches!(code.as_deref(), Some("group-without-authority" | "not-an-issuer")), "{args:?}: {error}");
+    }
+}
+
+#[test]
 fn a_wrong_secret_is_refused_and_not_repeated() {
     let home = tempfile::tempdir().unwrap();
     let made = text(&eddy(home.path(), &["group", "init"]).stdout);

@@ -4,9 +4,12 @@
 
 use std::time::{Duration, Instant};
 
+use eddy_node::group::{Group, Overwrite};
+use eddy_node::identity::Identity;
 use eddy_tests::lab::{self, Lab, LabSpec};
 use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Running, body_bytes, hash_of, write_sample};
 use eddy_wire::api::{PeerState, PeersView};
+use eddy_wire::membership::Role;
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -127,4 +130,44 @@ fn machines_join_by_a_code_and_a_removed_one_is_shut_out_by_all() {
             assert!(!log.log().contains(&secret[..16]), "a secret is in the log");
         }
     }
+}
+
+#[test]
+fn a_machine_whose_membership_has_ended_says_so_and_still_downloads() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    let lab = Lab::new(LabSpec { hosts: 2, lan_rate: None, wan_rate: None }).unwrap();
+    let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
+    let hash = write_sample(&origin.files().join("a.img"), 8, MIB).unwrap();
+    let [root, late] = [0, 1].map(|n| Eddy::on(lab.host(n)).unwrap());
+    done(&root, &["group", "init", "--ca"]);
+    // As if it had been let in eight days ago and switched off since.
+    let (administrator, node) =
+        (Identity::load_or_create(root.home()).unwrap(), Identity::load_or_create(late.home()).unwrap());
+    let group = Group::load(root.home()).unwrap().unwrap();
+    let (code, _) = group.invite(Role::Member, 1, Duration::from_secs(60), &[]).unwrap();
+    let long_ago = group.now() - 8 * 86_400;
+    let admission = group.admit_at(&administrator, node.node_id(), Role::Member, long_ago).unwrap();
+    Group::join_enrolled(late.home(), &node, &code, admission, Overwrite::Refuse).unwrap();
+    let daemons = [&root, &late].map(talkative);
+    let view = late
+        .wait_peers_view(PATIENCE, |view| view.reason.as_deref().is_some_and(|why| why.contains("has expired")))
+        .unwrap();
+    assert!(view.reason.unwrap().contains("eddy group join CODE"), "the remedy is told");
+    daemons[1].wait_line("membership has expired", PATIENCE).unwrap();
+    let destination = late.home().join("a");
+    late.get(&origin.url("a.img"), &destination).unwrap();
+    assert_eq!(hash_of(&destination).unwrap(), hash);
+    shows(&late, |shown| shown["standing"].as_str().is_some_and(|standing| standing.starts_with("expired")));
+    // A new code makes it a member again, at its next start.
+    let code = done(&root, &["group", "invite"]);
+    let deadline = Instant::now() + PATIENCE;
+    while late.ended(&["group", "join", &code]).unwrap().status != Some(0) {
+        assert!(Instant::now() < deadline, "{:?}", late.ended(&["group", "join", &code]));
+    }
+    let [_admin, old] = daemons;
+    drop(old);
+    let _new = talkative(&late);
+    late.wait_peers(1, PATIENCE).unwrap();
 }

@@ -1,4 +1,4 @@
-//! Somebody's own PKI: certificate, key and authorities from files that another program keeps fresh (SPIFFE, step-ca).
+//! Somebody's own PKI: certificate, key and authorities from files that another program keeps fresh (step-ca, SPIFFE).
 //!
 //! A member is who shows a chain to one of the authorities that webpki accepts for servers and for clients, over at most three
 //! certificates in between, whatever algorithms they use; the node's own key must be Ed25519, since it is the node's name and
@@ -207,4 +207,163 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PkiError> {
     let text = std::fs::read(path).map_err(read)?;
     let found: Vec<_> = CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(|_| wrong())?;
     if found.is_empty() { Err(wrong()) } else { Ok(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Group, GroupError, NotAMember, Standing};
+    use super::*;
+    use data_encoding::BASE64;
+    use eddy_wire::membership::Role;
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
+        date_time_ymd,
+    };
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+    use tempfile::TempDir;
+
+    /// Authorities as a step-ca or a SPIRE server has them: a root and one below it, of ECDSA keys.
+    struct Office {
+        root: Vec<u8>,
+        below: Vec<u8>,
+        below_params: CertificateParams,
+        below_key: KeyPair,
+    }
+
+    fn authority(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    fn office(name: &str) -> Office {
+        let key = || KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key");
+        let (root_key, below_key) = (key(), key());
+        let (root, below_params) = (authority(name), authority(&format!("{name} below")));
+        let root_der = root.self_signed(&root_key).expect("signs").der().to_vec();
+        let below = below_params.signed_by(&below_key, &Issuer::new(root, root_key)).expect("signs").der().to_vec();
+        Office { root: root_der, below, below_params, below_key }
+    }
+
+    fn pem(label: &str, ders: &[&[u8]]) -> String {
+        let one = |der: &&[u8]| format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", BASE64.encode(der));
+        ders.iter().map(one).collect()
+    }
+
+    impl Office {
+        /// A workload's certificate, as SPIRE names it.
+        fn certify(&self, key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> Vec<u8> {
+            let mut params = CertificateParams::default();
+            params.subject_alt_names = vec![SanType::URI("spiffe://office.example/eddy".try_into().expect("a name"))];
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+            change(&mut params);
+            let issuer = Issuer::new(self.below_params.clone(), &self.below_key);
+            params.signed_by(key, &issuer).expect("signs").der().to_vec()
+        }
+
+        fn write(&self, home: &TempDir, key: &KeyPair, certificate: &[u8]) -> PkiFiles {
+            let path = |name: &str| home.path().join(name);
+            let files = PkiFiles { cert: path("cert"), key: path("key"), ca: path("ca"), lookup: path("lookup") };
+            fs::write(&files.cert, pem("CERTIFICATE", &[certificate, &self.below])).expect("writes");
+            fs::write(&files.ca, pem("CERTIFICATE", &[&self.root])).expect("writes");
+            fs::write(&files.key, pem("PRIVATE KEY", &[key.serialized_der()])).expect("writes");
+            fs::write(&files.lookup, "a secret that all machines of the office have").expect("writes");
+            for secret in [&files.key, &files.lookup] {
+                fs::set_permissions(secret, fs::Permissions::from_mode(0o600)).expect("changes");
+            }
+            files
+        }
+
+        fn member(&self) -> (TempDir, PkiFiles, Group) {
+            let (home, key) = (tempfile::tempdir().expect("a directory"), ed25519());
+            let files = self.write(&home, &key, &self.certify(&key, |_| ()));
+            let group = Group::from_files(&files).expect("a member");
+            (home, files, group)
+        }
+    }
+
+    fn ed25519() -> KeyPair {
+        KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key")
+    }
+
+    fn sees(one: &Group, other: &Group) -> Result<Member, NotAMember> {
+        let node = other.own_identity().expect("by files");
+        let shown = other.certify(&node).expect("shows");
+        let chain: Vec<_> = std::iter::once(shown.certificate).chain(shown.above).collect();
+        one.verify_chain(&chain, one.now())
+    }
+
+    #[test]
+    fn nodes_of_one_pki_and_one_lookup_secret_are_a_group() {
+        let here = office("office");
+        let ((_one, _, one_group), (_two, _, two_group)) = (here.member(), here.member());
+        let two = two_group.own_identity().expect("by files").node_id();
+        assert_eq!(sees(&one_group, &two_group), Ok(Member { node: two, role: Role::Member, issuer: None }));
+        assert_eq!((one_group.id(), one_group.lookup_secret()), (two_group.id(), two_group.lookup_secret()));
+        assert_eq!(one_group.standing(&two), Standing::Unlimited);
+        assert!(matches!(one_group.revoke(two), Err(GroupError::NoAuthority)));
+        // Another authority's certificates are strangers'.
+        let (_three, _, three) = office("elsewhere").member();
+        assert!(sees(&one_group, &three).is_err());
+    }
+
+    #[test]
+    fn a_certificate_that_makes_no_member_is_refused_with_its_file() {
+        let here = office("office");
+        let (home, key) = (tempfile::tempdir().expect("a directory"), ed25519());
+        let load = |key: &KeyPair, certificate: &[u8]| match Group::from_files(&here.write(&home, key, certificate)) {
+            Err(GroupError::Pki(error)) => error,
+            other => panic!("{other:?}"),
+        };
+        let expired = here.certify(&key, |params| params.not_after = date_time_ymd(2020, 1, 1));
+        assert!(matches!(load(&key, &expired), PkiError::NotAMember { why: NotAMember::Expired, .. }));
+        let servers = here.certify(&key, |params| params.extended_key_usages.truncate(1));
+        assert!(matches!(load(&key, &servers), PkiError::NotAMember { .. }));
+        let others = here.certify(&ed25519(), |_| ());
+        assert!(matches!(load(&key, &others), PkiError::OtherKey { .. }));
+        let ecdsa = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key");
+        assert!(matches!(load(&ecdsa, &here.certify(&ecdsa, |_| ())), PkiError::Content { .. }));
+        let strange = office("elsewhere").certify(&key, |_| ());
+        assert!(matches!(load(&key, &strange), PkiError::NotAMember { .. }));
+    }
+
+    #[test]
+    fn exposed_missing_and_short_files_are_refused() {
+        let office = office("office");
+        let (_home, files, _) = office.member();
+        for secret in [&files.key, &files.lookup] {
+            fs::set_permissions(secret, fs::Permissions::from_mode(0o644)).expect("changes");
+            let refused = Group::from_files(&files);
+            assert!(matches!(refused, Err(GroupError::Pki(PkiError::File(SecretFileError::Exposed { .. })))));
+            fs::set_permissions(secret, fs::Permissions::from_mode(0o600)).expect("changes");
+        }
+        fs::write(&files.lookup, "short").expect("writes");
+        assert!(matches!(Group::from_files(&files), Err(GroupError::Pki(PkiError::Content { .. }))));
+        fs::remove_file(&files.ca).expect("removes");
+        assert!(Group::from_files(&files).is_err());
+    }
+
+    #[test]
+    fn a_certificate_that_was_renewed_by_its_keeper_is_shown_from_then_on() {
+        let office = office("office");
+        let (home, key) = (tempfile::tempdir().expect("a directory"), ed25519());
+        let files = office.write(&home, &key, &office.certify(&key, |_| ()));
+        let group = Group::from_files(&files).expect("a member");
+        let told = group.renewals().expect("by files");
+        group.reread().expect("reads");
+        assert!(!told.has_changed().expect("lives"), "nothing has changed");
+        let longer = office.certify(&key, |params| params.not_after += Duration::from_secs(86_400));
+        office.write(&home, &key, &longer);
+        group.reread().expect("reads");
+        assert!(told.has_changed().expect("lives"));
+        let node = group.own_identity().expect("by files");
+        assert_eq!(group.certify(&node).expect("shows").certificate.as_ref(), &longer[..]);
+        // One for another key does not take its place.
+        office.write(&home, &key, &office.certify(&ed25519(), |_| ()));
+        assert!(group.reread().is_err());
+        assert_eq!(group.certify(&node).expect("shows").certificate.as_ref(), &longer[..]);
+    }
 }

@@ -1,11 +1,11 @@
 //! Groups with a root: who is let in, renewed, parted from and refused, over real QUIC.
 
 use crate::kit::{BLOCK, Member, SOON, content, entity};
-use crate::wire::{dial, dialler, identity};
+use crate::wire::{dial, dialler, identity, pretender};
 use eddy_node::group::{Group, JoinCode, Overwrite};
 use eddy_node::identity::Identity;
 use eddy_node::peer::{ConnectError, EnrolError, Limits, Parting, Patience, PeerEvent, Where, enrol};
-use eddy_wire::frame::{ALPN, StreamKind, encode_frame};
+use eddy_wire::frame::{ALPN, Request, StreamKind, encode_frame};
 use eddy_wire::membership::{
     DenyList, ENROL_ALPN, MembershipQuestion, MembershipRefusal, Removal, Role, SignedDenyList,
 };
@@ -266,15 +266,31 @@ async fn an_applicant_gets_nothing_but_an_answer_to_its_code() {
     // Wait until applicants are heard at all.
     let guess = ask(&identity(), &code, &root).await;
     guess.expect("is let in");
-    let stranger = administrator();
-    let shown = stranger.lets_in(Role::Member, 0);
-    let strange = dialler(&group, Some((&shown.group, &shown.identity)), ALPN);
-    let outcome = strange.connect(root.address(), "issuer.eddy.invalid").expect("dials").await;
-    let error = match outcome {
-        Ok(connection) => timeout(SOON, connection.closed()).await.expect("is closed"),
-        Err(error) => error,
-    };
-    assert!(matches!(error, ConnectionError::ConnectionClosed(_)), "{error:?}");
+    let file = entity("file", BLOCK);
+    root.fetched_from_origin(&file, &content(BLOCK, 1), 0..1);
+    let read = Request::Read { key: root.peers.lookup_key(&file), blocks: 0..1 };
+    let renew = encode_frame(&MembershipQuestion::Renew).expect("fits");
+    let since = encode_frame(&MembershipQuestion::DeniedSince(0)).expect("fits");
+    let read = [&[StreamKind::Request.byte()][..], &encode_frame(&read).expect("fits")].concat();
+    let [renew, since] = [renew, since].map(|frame| [&[StreamKind::Membership.byte()][..], &frame].concat());
+    for (name, alpn) in [("applicant.eddy.invalid", ALPN), ("applicant.eddy.invalid", ENROL_ALPN), ("x.invalid", ALPN)]
+    {
+        for question in [&read, &renew, &since] {
+            let endpoint = pretender(&group, name, alpn);
+            // An issuer is called an issuer.
+            let Ok(connection) = endpoint.connect(root.address(), "issuer.eddy.invalid").expect("dials").await else {
+                continue;
+            };
+            let answer = async {
+                let (mut send, mut receive) = connection.open_bi().await.ok()?;
+                let _ = send.write_all(question).await;
+                let _ = send.finish();
+                receive.read_to_end(1 << 20).await.ok()
+            };
+            let answer = timeout(SOON, answer).await.expect("an end");
+            assert_eq!(answer, None, "{name} under {}", String::from_utf8_lossy(alpn));
+        }
+    }
     assert!(root.peers.connected().is_empty() && root.events.try_recv().is_err());
 }
 

@@ -53,6 +53,24 @@ pub(crate) fn dialler(group: &Group, identity: Option<(&Group, &Identity)>, alpn
     endpoint
 }
 
+/// An endpoint that shows a certificate of its own making, with one name, under a protocol name.
+pub(crate) fn pretender(group: &Group, name: &str, alpn: &[u8]) -> Endpoint {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("a key");
+    let params = rcgen::CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    let certificate = params.self_signed(&key).expect("signs").der().clone();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+    let config = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_root_certificates(roots(group));
+    let mut config = config.with_client_auth_cert(vec![certificate], key).expect("a key");
+    config.alpn_protocols = vec![alpn.to_vec()];
+    let mut endpoint = Endpoint::client(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("binds");
+    let crypto = QuicClientConfig::try_from(config).expect("QUIC");
+    endpoint.set_default_client_config(ClientConfig::new(Arc::new(crypto)));
+    endpoint
+}
+
 pub(crate) async fn dial(endpoint: &Endpoint, address: SocketAddr) -> Result<Connection, quinn::ConnectionError> {
     endpoint.connect(address, NAME).expect("dials").await
 }
