@@ -17,6 +17,7 @@
 //! | [`driver`] | the one task that owns the engine |
 //! | [`control`] | the local API |
 //! | [`face`] | the node as its API sees it |
+//! | `scrub` | looks through the store for rot while nobody else wants the disk |
 //! | `refuge` | where a node works whose own disk refuses |
 //! | [`node`] | starts and stops all of it |
 
@@ -34,6 +35,7 @@ pub mod node;
 pub mod origin;
 pub mod peer;
 mod refuge;
+mod scrub;
 mod secret_file;
 mod secret_text;
 pub mod transfer;

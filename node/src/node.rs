@@ -10,6 +10,7 @@ use crate::identity::{Identity, IdentityError};
 use crate::neighbourhood::{self, Neighbourhood, NeighbourhoodError};
 use crate::origin::Origin;
 use crate::refuge::Shelter;
+use crate::scrub;
 use crate::secret_file::SecretFileError;
 use eddy_cache::{FaultKind, Limits, OpenError, Quota, Store, StoreConfig};
 use eddy_engine::{Failure, JobRecord};
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// How long after the start the first peers may still be found before the origin is asked for bytes.
 ///
@@ -109,6 +111,7 @@ pub struct Node {
     driving: JoinHandle<()>,
     serving: JoinHandle<std::io::Result<()>>,
     neighbourhood: Option<Neighbourhood>,
+    scrubbing: TaskTracker,
     store: Store,
     /// Why the node's own store is not used.
     trouble: Option<Failure>,
@@ -188,10 +191,27 @@ impl Node {
             trouble: trouble.clone(),
             shutdown: shutdown.clone(),
         };
+        let scrubbing = TaskTracker::new();
         let serving = tokio::spawn(control::serve(listener, Arc::new(face), shutdown.clone()));
         tracing::info!(node = %identity.node_id(), mode = mode(config.runs_as), "the node runs");
+        if config.runs_as == RunsAs::Daemon && trouble.is_none() {
+            scrubbing.spawn(scrub::run(store.clone(), driver.clone(), shutdown.clone()));
+        }
+        scrubbing.close();
         let lost = trouble.is_some().then_some(store_config);
-        Ok(Self { driver, socket, shutdown, driving, serving, neighbourhood, store, trouble, lost, _shelter: shelter })
+        Ok(Self {
+            driver,
+            socket,
+            shutdown,
+            driving,
+            serving,
+            neighbourhood,
+            scrubbing,
+            store,
+            trouble,
+            lost,
+            _shelter: shelter,
+        })
     }
 
     /// The control socket.
@@ -246,6 +266,7 @@ impl Node {
             neighbourhood.close().await;
         }
         let _ = self.serving.await;
+        self.scrubbing.wait().await;
         let store = self.store;
         let _ = tokio::task::spawn_blocking(move || drop(store)).await;
         tracing::info!("the node has stopped");

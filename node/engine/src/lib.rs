@@ -15,6 +15,7 @@
 //! | [`roster`] | who waits, runs or sleeps |
 //! | [`schedule`] | whose turn it is |
 //! | [`retry`] | whether and when to try again |
+//! | [`scrub`] | how fast the store is read through for rot |
 //! | [`meter`] | rate and remaining time |
 //! | [`outbox`] | what is to be done, in order, and whose each fetch is |
 //! | [`engine`] | all of it together, behind inputs and outputs |
@@ -29,6 +30,7 @@ pub mod port;
 pub mod retry;
 pub mod roster;
 pub mod schedule;
+pub mod scrub;
 
 pub use engine::{Engine, EngineConfig};
 pub use job::record::JobRecord;
