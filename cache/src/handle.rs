@@ -129,7 +129,7 @@ impl EntityHandle {
     }
 
     /// Strikes held blocks off that are not what they should be.
-    pub(crate) fn quarantine(&self, rotten: &BlockSet) {
+    pub fn quarantine(&self, rotten: &BlockSet) {
         self.shared.quarantine(rotten);
     }
 

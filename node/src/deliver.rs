@@ -10,15 +10,20 @@ use eddy_content::digest::{DigestCheck, ExpectedDigest};
 use eddy_content::{BlockSet, Root};
 use eddy_engine::{Failure, FailureClass, FileRef};
 use eddy_wire::catalogue::ErrorCode;
-use rustix::fs::{Access, CWD, FallocateFlags, Mode, OFlags, RenameFlags, StatVfsMountFlags};
+use folder::{Folder, Identity};
+use rustix::fs::{FallocateFlags, FileType, RenameFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
-use std::fs::{File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+mod folder;
+#[cfg(test)]
+mod race;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +39,13 @@ const PROBED: u64 = 64 << 10;
 #[derive(Debug, Clone)]
 pub struct Destination {
     path: PathBuf,
-    part: PathBuf,
+    /// The last part of the path.
+    name: OsString,
+    /// The staged file's name, beside it.
+    part: OsString,
+    folder: Arc<OnceLock<Folder>>,
+    /// The directory that was found first.
+    identity: Arc<OnceLock<Identity>>,
 }
 
 /// A staged file in the making, which gets each verified block as it comes; removed on drop unless it was staged.
@@ -81,8 +92,9 @@ impl Part {
     /// Whether the file still stands under its name: a person may have removed it, a later run of the job replaced it.
     fn is_in_place(&self) -> bool {
         let ours = self.mirror.file().metadata();
-        let there = std::fs::symlink_metadata(&self.destination.part);
-        ours.is_ok_and(|ours| there.is_ok_and(|there| (ours.dev(), ours.ino()) == (there.dev(), there.ino())))
+        let Ok(folder) = self.destination.folder() else { return false };
+        let there = folder.look(&self.destination.part);
+        ours.is_ok_and(|ours| there.is_ok_and(|there| (ours.dev(), ours.ino()) == (there.st_dev, there.st_ino)))
     }
 
     fn keep(mut self) {
@@ -103,26 +115,52 @@ impl Destination {
     #[must_use]
     pub fn new(file: FileRef, path: &str) -> Self {
         let path = PathBuf::from(path);
-        let part = path.with_file_name(format!(".eddy-{}-{}.part", file.job, file.file));
-        Self { path, part }
+        let name = path.file_name().unwrap_or_default().to_owned();
+        let part = format!(".eddy-{}-{}.part", file.job, file.file).into();
+        Self { path, name, part, folder: Arc::default(), identity: Arc::default() }
     }
 
     /// Where the file stands until it is whole.
     #[must_use]
-    pub fn part(&self) -> &Path {
-        &self.part
+    pub fn part(&self) -> PathBuf {
+        self.path.with_file_name(&self.part)
+    }
+
+    /// The directory, opened when it is first needed and held from then on.
+    fn folder(&self) -> Result<&Folder, Failure> {
+        if let Some(folder) = self.folder.get() {
+            return Ok(folder);
+        }
+        let folder = Folder::open(self.parent()).map_err(|e| self.folder_failure(e))?;
+        let identity = folder.identity().map_err(|e| self.folder_failure(e))?;
+        if *self.identity.get_or_init(|| identity) != identity {
+            let detail = format!("`{}` is another folder than when the file was begun", self.parent().display());
+            return Err(refusal(ErrorCode::DestinationUnsafe, detail));
+        }
+        Ok(self.folder.get_or_init(|| folder))
+    }
+
+    /// The same destination without the open directory, which is still known again.
+    #[must_use]
+    pub fn closed(&self) -> Self {
+        Self { folder: Arc::default(), ..self.clone() }
+    }
+
+    fn folder_failure(&self, error: Errno) -> Failure {
+        let parent = self.parent().display();
+        match error {
+            Errno::LOOP => refusal(ErrorCode::DestinationUnsafe, format!("there is a symbolic link in `{parent}`")),
+            Errno::NOENT | Errno::NOTDIR => refusal(ErrorCode::DestinationNoParent, format!("`{parent}` is no folder")),
+            other => self.disk_failure("open the folder of", &other.into()),
+        }
     }
 
     /// Looks, without a trace, whether the destination can be written.
     pub fn check(&self, overwrite: bool) -> Result<(), Failure> {
         let shown = self.path.display();
-        let parent = self.parent();
-        let is_folder = std::fs::metadata(parent).is_ok_and(|found| found.is_dir());
-        if !is_folder {
-            return Err(refusal(ErrorCode::DestinationNoParent, format!("`{}` is no folder", parent.display())));
-        }
-        match std::fs::symlink_metadata(&self.path) {
-            Ok(found) if found.is_dir() => {
+        let folder = self.folder()?;
+        match folder.look(&self.name) {
+            Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => {
                 return Err(refusal(ErrorCode::DestinationIsDirectory, format!("`{shown}` is a folder")));
             }
             Ok(_) if !overwrite => {
@@ -130,28 +168,26 @@ impl Destination {
             }
             _ => {}
         }
-        rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK)
-            .map_err(|e| self.disk_failure("write", &e.into()))
+        folder.may_write().map_err(|e| self.disk_failure("write", &e.into()))
     }
 
     /// Looks whether a condition that stopped the delivery has ended: the room and the mount first, then what a delivery does,
     /// with a file that never gets a name. `need` bytes are still to be written there.
     pub fn probe(&self, need: u64, room: &CacheRoom) -> Result<(), Failure> {
-        let parent = self.parent();
-        let place = rustix::fs::statvfs(parent).map_err(|e| self.disk_failure("look at the place of", &e.into()))?;
+        let folder = self.folder()?;
+        let place = folder.room().map_err(|e| self.disk_failure("look at the place of", &e.into()))?;
         if place.f_flag.contains(StatVfsMountFlags::RDONLY) {
             return Err(self.disk_failure("write", &Errno::ROFS.into()));
         }
         if place.f_bavail.saturating_mul(place.f_frsize) < need {
-            let _ = room.give_way(parent, need);
-            let free = free_bytes(parent).unwrap_or_default();
+            let _ = room.give_way(folder, need);
+            let free = free_bytes(folder).unwrap_or_default();
             if free < need {
                 let detail = format!("`{}` needs {need} bytes, {free} are free", self.path.display());
                 return Err(Failure { class: FailureClass::Destination, ..refusal(ErrorCode::DiskFull, detail) });
             }
         }
-        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        match rustix::fs::open(parent, flags, Mode::RUSR | Mode::WUSR) {
+        match folder.create_nameless() {
             Ok(file) if need > 0 => match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, need.min(PROBED)) {
                 Err(Errno::OPNOTSUPP | Errno::NOSYS) | Ok(()) => Ok(()),
                 Err(e) => Err(self.disk_failure("write", &e.into())),
@@ -159,8 +195,7 @@ impl Destination {
             Ok(_) => Ok(()),
             // Not every file system makes files without a name; then the rights must do.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
-                rustix::fs::access(parent, Access::WRITE_OK | Access::EXEC_OK)
-                    .map_err(|e| self.disk_failure("write", &e.into()))
+                folder.may_write().map_err(|e| self.disk_failure("write", &e.into()))
             }
             Err(e) => Err(self.disk_failure("create", &e.into())),
         }
@@ -177,12 +212,16 @@ impl Destination {
         }
         let is_full = |failure: &Failure| failure.code == code(ErrorCode::DiskFull);
         let refused = match self.begin(entity) {
-            Err(failure) if is_full(&failure) && room.give_way(self.parent(), length) => self.begin(entity),
+            Err(failure) if is_full(&failure) && self.gives_way(room, length) => self.begin(entity),
             other => other,
         };
         match refused {
             Ok(part) => Ok(Some(part)),
-            Err(failure) if is_full(&failure) && room.is_beside(self.parent()) && entity.held().is_empty() => {
+            Err(failure)
+                if is_full(&failure)
+                    && self.folder().is_ok_and(|folder| room.is_beside(folder))
+                    && entity.held().is_empty() =>
+            {
                 Err(failure)
             }
             Err(failure) => {
@@ -195,7 +234,7 @@ impl Destination {
     /// Begins the staged file: its room is set aside, nothing is in it.
     fn begin(&self, entity: &EntityHandle) -> Result<Part, Failure> {
         let file = self.create_part()?;
-        match entity.mirror(&self.part, file) {
+        match entity.mirror(&self.part(), file) {
             Ok(mirror) => Ok(Part { destination: self.clone(), mirror: Arc::new(mirror), is_kept: false }),
             Err(fault) => {
                 self.discard();
@@ -214,7 +253,7 @@ impl Destination {
             Err(StageError::Failed(failure))
                 if failure.class == FailureClass::Destination
                     && failure.code == code(ErrorCode::DiskFull)
-                    && order.room.give_way(self.parent(), entity.geometry().length()) =>
+                    && self.gives_way(order.room, entity.geometry().length()) =>
             {
                 self.stage_once(entity, None, order)
             }
@@ -255,7 +294,10 @@ impl Destination {
                 continue;
             }
             let place = geometry.bytes_of(blocks.clone());
-            let bytes = reader.read(blocks).map_err(|e| read_failure(&e, room))?;
+            let bytes = match reader.read(blocks.clone()) {
+                Ok(bytes) => bytes,
+                Err(error) => return Err(damage(entity, blocks.start, &error, room)),
+            };
             check.update(bytes);
             for run in missing.runs() {
                 let run = geometry.bytes_of(run);
@@ -268,14 +310,10 @@ impl Destination {
 
     /// Creates the staged file for a body that cannot be kept in the store.
     pub fn create_part(&self) -> Result<File, Failure> {
+        let folder = self.folder()?;
         // A leftover of this very job; nobody else makes files of this name.
-        let _ = std::fs::remove_file(&self.part);
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o666)
-            .open(&self.part)
-            .map_err(|e| self.disk_failure("create", &e))
+        let _ = folder.remove(&self.part);
+        folder.create(&self.part).map_err(|e| self.disk_failure("create", &e.into()))
     }
 
     /// Makes a staged file durable, with the origin's time stamp.
@@ -289,33 +327,54 @@ impl Destination {
 
     /// Renames the staged file to its destination. Done twice, it succeeds twice.
     pub fn publish(&self, overwrite: bool, length: u64) -> Result<(), Failure> {
+        let folder = self.folder()?;
+        let shown = self.path.display();
+        match folder.look(&self.part) {
+            // Whoever may write there may have put something else in its place.
+            Ok(found) if !is_ours(&found, length) => {
+                return Err(refusal(ErrorCode::DestinationUnsafe, format!("what stands beside `{shown}` is not ours")));
+            }
+            _ => {}
+        }
         let flags = if overwrite { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-        match rustix::fs::renameat_with(CWD, &self.part, CWD, &self.path, flags) {
+        let renamed = match folder.rename(&self.part, &self.name, flags) {
+            // Not every file system knows the flag; then there is a moment between the look and the rename.
+            Err(Errno::INVAL | Errno::NOSYS) if !overwrite => match folder.look(&self.name) {
+                Err(Errno::NOENT) => folder.rename(&self.part, &self.name, RenameFlags::empty()),
+                _ => Err(Errno::EXIST),
+            },
+            other => other,
+        };
+        match renamed {
             Ok(()) => {}
             // Renamed before a crash that came before the job was written down as ended.
-            Err(rustix::io::Errno::NOENT) if self.is_there(length) => {}
-            Err(rustix::io::Errno::EXIST) => {
-                return Err(refusal(ErrorCode::DestinationExists, format!("`{}` exists", self.path.display())));
-            }
+            Err(Errno::NOENT) if folder.look(&self.name).is_ok_and(|found| is_ours(&found, length)) => {}
+            Err(Errno::EXIST) => return Err(refusal(ErrorCode::DestinationExists, format!("`{shown}` exists"))),
             Err(e) => return Err(self.disk_failure("rename", &e.into())),
         }
-        File::open(self.parent())
-            .and_then(|folder| folder.sync_all())
-            .map_err(|e| self.disk_failure("sync the folder of", &e))
+        folder.sync().map_err(|e| self.disk_failure("sync the folder of", &e.into()))
     }
 
     /// Takes the staged file away, if there is one.
     pub fn discard(&self) {
-        let _ = std::fs::remove_file(&self.part);
+        if let Ok(folder) = self.folder() {
+            let _ = folder.remove(&self.part);
+        }
     }
 
-    fn is_there(&self, length: u64) -> bool {
-        std::fs::symlink_metadata(&self.path).is_ok_and(|found| found.is_file() && found.len() == length)
-    }
-
-    /// The directory of the destination.
+    /// Whether the cache has made room for `need` bytes, or for some of them.
     #[must_use]
-    pub fn parent(&self) -> &Path {
+    pub fn gives_way(&self, room: &CacheRoom, need: u64) -> bool {
+        self.folder().is_ok_and(|folder| room.give_way(folder, need))
+    }
+
+    /// Bytes that are free beside the destination.
+    #[must_use]
+    pub fn free(&self) -> Option<u64> {
+        free_bytes(self.folder().ok()?)
+    }
+
+    fn parent(&self) -> &Path {
         match self.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("/"),
@@ -333,12 +392,51 @@ impl Destination {
     }
 }
 
-fn read_failure(error: &ReadError, room: &CacheRoom) -> StageError {
-    match (error, condition::of_read(error)) {
-        (ReadError::Corrupt { block }, _) => StageError::Damaged(BlockSet::from_run(*block..*block + 1)),
-        (_, Some(kind)) => StageError::Failed(condition::of_cache(kind, &room.directory, error)),
-        (_, None) => StageError::Failed(Failure::transient(code(ErrorCode::BlockCorrupt), error.to_string())),
+/// What a read that failed has come upon. Rot seldom comes alone: the rest of the file is looked through, so that all of it is
+/// fetched again at once. A block that the medium does not give any more is as good as rotten, and to be written anew.
+fn damage(entity: &EntityHandle, from: u32, error: &ReadError, room: &CacheRoom) -> StageError {
+    let kind = condition::of_read(error);
+    if let Some(kind) = kind.filter(|kind| *kind != FaultKind::Medium) {
+        return StageError::Failed(condition::of_cache(kind, &room.directory, error));
     }
+    let (mut damaged, mut unreadable) = (BlockSet::new(), BlockSet::new());
+    if let ReadError::Corrupt { block } = error {
+        // Struck off by the read that met it: it does not show again.
+        damaged.insert(*block..*block + 1);
+    }
+    let mut reader = entity.reader();
+    let count = entity.geometry().block_count();
+    for start in (from..count).step_by(RUN as usize) {
+        let run = start..count.min(start + RUN);
+        if reader.read(run.clone()).is_ok() {
+            continue;
+        }
+        for block in run {
+            match reader.read(block..block + 1) {
+                Err(ReadError::Corrupt { .. } | ReadError::NotHeld { .. }) => damaged.insert(block..block + 1),
+                Err(ReadError::Disk(fault)) if fault.kind() == FaultKind::Medium => {
+                    unreadable.insert(block..block + 1);
+                }
+                _ => {}
+            }
+        }
+    }
+    if !unreadable.is_empty() {
+        entity.quarantine(&unreadable);
+        damaged.union_with(&unreadable);
+    }
+    if damaged.is_empty() {
+        // It could be read the second time.
+        return StageError::Failed(Failure::transient(code(ErrorCode::BlockCorrupt), error.to_string()));
+    }
+    tracing::error!(url = %entity.entity().url, blocks = damaged.len(), "cached blocks are damaged: fetched again");
+    StageError::Damaged(damaged)
+}
+
+/// Whether this is a file that this process's user has made, of the right length.
+fn is_ours(found: &Stat, length: u64) -> bool {
+    let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+    is_file && found.st_uid == rustix::process::geteuid().as_raw() && u64::try_from(found.st_size) == Ok(length)
 }
 
 /// A failure with a row of the catalogue that needs somebody's hand.

@@ -6,23 +6,24 @@ use eddy_content::digest::DigestAlgorithm;
 use eddy_content::{BLOCK_SIZE, Entity, ResourceUrl, Validator};
 use eddy_engine::JobId;
 use std::cell::OnceCell;
+use std::fs::OpenOptions;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use tempfile::TempDir;
 
 const BLOCKS: u32 = 40;
-const LENGTH: u64 = (BLOCKS as u64 - 1) * BLOCK_SIZE + 777;
+pub(super) const LENGTH: u64 = (BLOCKS as u64 - 1) * BLOCK_SIZE + 777;
 const ORIGIN: Source = Source::Origin { https: true };
 
 /// A store and a destination in a directory of their own.
-struct Place {
+pub(super) struct Place {
     directory: TempDir,
     destination: Destination,
     store: OnceCell<Store>,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("image");
         let file = FileRef { job: JobId([3; 16]), file: 0 };
@@ -53,11 +54,18 @@ impl Place {
         CacheRoom { store, directory: self.directory.path().join("store") }
     }
 
+    /// The entity, all of it held.
+    pub(super) fn whole(&self) -> EntityHandle {
+        let entity = self.entity();
+        write(&entity, None, 0..BLOCKS);
+        entity
+    }
+
     fn mirror(&self, entity: &EntityHandle) -> Option<Part> {
         self.destination.mirror(entity, &self.room()).expect("no full disk")
     }
 
-    fn stage(
+    pub(super) fn stage(
         &self,
         destination: &Destination,
         entity: &EntityHandle,
@@ -73,7 +81,7 @@ impl Place {
     }
 }
 
-fn content() -> Vec<u8> {
+pub(super) fn content() -> Vec<u8> {
     let mut bytes = vec![0; LENGTH as usize];
     blake3::Hasher::new().update(b"image").finalize_xof().fill(&mut bytes);
     bytes

@@ -19,7 +19,7 @@ use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::port::{ContactMethod, Contacted, FetchOutcome, StagedFile};
 use eddy_engine::{Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Input, JobId};
 use eddy_wire::catalogue::ErrorCode;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -62,6 +62,7 @@ pub(super) struct Executor {
     tasks: TaskTracker,
     shutdown: CancellationToken,
     open: HashMap<FileRef, OpenEntity>,
+    destinations: BTreeMap<FileRef, Destination>,
     fetches: HashMap<FetchId, CancellationToken>,
     parked: HashMap<FetchId, oneshot::Sender<Parked>>,
     /// Jobs whose newest state is not on the disk, and why.
@@ -81,8 +82,23 @@ impl Executor {
         let DriverParts { store, directory, origin, peers, .. } = parts;
         let room = CacheRoom { store: store.clone(), directory };
         let (open, fetches, parked) = (HashMap::new(), HashMap::new(), HashMap::new());
-        let (unsaved, owed) = (HashMap::new(), Owed::default());
-        Self { store, room, origin, peers, inputs, opened, tasks, shutdown, open, fetches, parked, unsaved, owed }
+        let (unsaved, owed, destinations) = (HashMap::new(), Owed::default(), BTreeMap::new());
+        Self {
+            store,
+            room,
+            origin,
+            peers,
+            inputs,
+            opened,
+            tasks,
+            shutdown,
+            open,
+            destinations,
+            fetches,
+            parked,
+            unsaved,
+            owed,
+        }
     }
 
     /// Ends every fetch and lets every entity go.
@@ -106,7 +122,10 @@ impl Executor {
     pub(super) async fn execute(&mut self, engine: &Engine, effect: Effect) {
         match effect {
             Effect::Persist(record) => self.persist(*record).await,
-            Effect::Erase(job) => self.erase(job).await,
+            Effect::Erase(job) => {
+                self.forget_destinations(job);
+                self.erase(job).await;
+            }
             Effect::Prepare { file } => self.prepare(engine, file),
             Effect::Probe { file, class } => self.probe(engine, file, class),
             Effect::Contact { fetch, file, url, credentials, method } => {
@@ -117,7 +136,8 @@ impl Executor {
             Effect::Open { file, entity, requested_url, shareable, last_modified, digests } => {
                 let privacy = if shareable { Privacy::Shareable } else { Privacy::Private };
                 let new = NewEntity { entity, requested_url, privacy, last_modified, digests };
-                self.open_entity(file, new, destination(engine, file));
+                let destination = self.destination(engine, file);
+                self.open_entity(file, new, destination);
             }
             Effect::Ask { file, peers } => self.ask(file, peers),
             Effect::Pump { fetch, file, blocks } => {
@@ -127,7 +147,8 @@ impl Executor {
                 }
             }
             Effect::Stream { fetch, file, digests } => {
-                if let (Some(parked), Some(destination)) = (self.parked.remove(&fetch), destination(engine, file)) {
+                if let (Some(parked), Some(destination)) = (self.parked.remove(&fetch), self.destination(engine, file))
+                {
                     let _ = parked.send(Parked::Stream { destination, digests, room: self.room.clone() });
                 }
             }
@@ -149,7 +170,7 @@ impl Executor {
             Effect::Stage { file, digests } => self.stage(engine, file, digests),
             Effect::Publish { file } => self.publish(engine, file),
             Effect::Discard { file } => {
-                if let Some(destination) = destination(engine, file) {
+                if let Some(destination) = self.destination(engine, file) {
                     let _ = tokio::task::spawn_blocking(move || destination.discard()).await;
                 }
             }
@@ -157,14 +178,19 @@ impl Executor {
             Effect::Distrust { entity } => self.distrust(entity).await,
             Effect::Release { file } => {
                 self.open.remove(&file);
+                // A descriptor for each file that waits for the others of its job would be many.
+                if let Some(destination) = self.destinations.get_mut(&file) {
+                    *destination = destination.closed();
+                }
             }
         }
     }
 
     /// Looks whether what stopped a file's job still stands in its way.
-    fn probe(&self, engine: &Engine, file: FileRef, class: FailureClass) {
+    fn probe(&mut self, engine: &Engine, file: FileRef, class: FailureClass) {
         let job = file.job;
-        let Some(destination) = destination(engine, file) else {
+        self.destinations.remove(&file);
+        let Some(destination) = self.destination(engine, file) else {
             self.answer(move || Input::Probed { job, result: Ok(()) });
             return;
         };
@@ -203,8 +229,26 @@ impl Executor {
         tracing::warn!(%entity, "an entity with wrong bytes is in use and could not be removed");
     }
 
-    fn prepare(&self, engine: &Engine, file: FileRef) {
-        let (Some(spec), Some(destination)) = (spec(engine, file), destination(engine, file)) else { return };
+    /// Where the file goes: the same directory from its first look on.
+    fn destination(&mut self, engine: &Engine, file: FileRef) -> Option<Destination> {
+        let path = &spec(engine, file)?.destination;
+        Some(self.destinations.entry(file).or_insert_with(|| Destination::new(file, path)).clone())
+    }
+
+    /// Forgets where the files of a job go.
+    fn forget_destinations(&mut self, job: JobId) {
+        while let Some((file, _)) =
+            self.destinations.range(FileRef { job, file: 0 }..).next().map(|(file, _)| (*file, ()))
+            && file.job == job
+        {
+            self.destinations.remove(&file);
+        }
+    }
+
+    fn prepare(&mut self, engine: &Engine, file: FileRef) {
+        // A turn begins: the place may have been mended, by another file system too.
+        self.destinations.remove(&file);
+        let (Some(spec), Some(destination)) = (spec(engine, file), self.destination(engine, file)) else { return };
         let (store, url, overwrite) = (self.store.clone(), spec.url.clone(), spec.overwrite);
         self.answer(move || Input::Prepared {
             file,
@@ -307,8 +351,8 @@ impl Executor {
         });
     }
 
-    fn stage(&self, engine: &Engine, file: FileRef, digests: Vec<ExpectedDigest>) {
-        let (Some(open), Some(destination)) = (self.open.get(&file).cloned(), destination(engine, file)) else {
+    fn stage(&mut self, engine: &Engine, file: FileRef, digests: Vec<ExpectedDigest>) {
+        let (Some(open), Some(destination)) = (self.open.get(&file).cloned(), self.destination(engine, file)) else {
             // The engine awaits an answer to everything that it asks for.
             self.answer(move || Input::Staged { file, result: Err(not_open()) });
             return;
@@ -331,9 +375,9 @@ impl Executor {
         });
     }
 
-    fn publish(&self, engine: &Engine, file: FileRef) {
+    fn publish(&mut self, engine: &Engine, file: FileRef) {
         let Some(job) = engine.job(file.job) else { return };
-        let (Some(spec), Some(destination)) = (spec(engine, file), destination(engine, file)) else { return };
+        let (Some(spec), Some(destination)) = (spec(engine, file), self.destination(engine, file)) else { return };
         let Some(done) = job.files().get(file.file as usize) else { return };
         let (overwrite, length, bytes) = (spec.overwrite, done.length().unwrap_or_default(), done.bytes());
         let delivery = Delivery {
@@ -447,8 +491,4 @@ fn asked(method: ContactMethod) -> Asked {
 
 fn spec(engine: &Engine, file: FileRef) -> Option<&FileSpec> {
     engine.job(file.job)?.spec().files.get(file.file as usize)
-}
-
-fn destination(engine: &Engine, file: FileRef) -> Option<Destination> {
-    spec(engine, file).map(|spec| Destination::new(file, &spec.destination))
 }

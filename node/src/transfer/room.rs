@@ -3,8 +3,9 @@
 use crate::condition;
 use eddy_cache::{FaultKind, RemoveOutcome, Store, StoreError};
 use eddy_engine::Failure;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Bytes below which a disk counts as full for the store: room for a commit of its index.
 const LEAST: u64 = 1 << 20;
@@ -24,7 +25,7 @@ impl CacheRoom {
     ///
     /// The reserve is for others, and the user's files are those others.
     #[must_use]
-    pub fn give_way(&self, place: &Path, need: u64) -> bool {
+    pub fn give_way(&self, place: &impl AsFd, need: u64) -> bool {
         if !self.is_beside(place) {
             return false;
         }
@@ -35,7 +36,7 @@ impl CacheRoom {
         match self.evict(lacking) {
             Ok(0) => false,
             Ok(bytes) => {
-                tracing::info!(bytes, place = %place.display(), "the cache gave way to a file on a full disk");
+                tracing::info!(bytes, "the cache gave way to a file on a full disk");
                 true
             }
             Err(error) => {
@@ -47,8 +48,10 @@ impl CacheRoom {
 
     /// Whether the cache lies on the same file system.
     #[must_use]
-    pub fn is_beside(&self, place: &Path) -> bool {
-        is_same_device(place, &self.directory)
+    pub fn is_beside(&self, place: &impl AsFd) -> bool {
+        let ours = std::fs::metadata(&self.directory).map(|found| found.dev());
+        let theirs = rustix::fs::fstat(place).map(|found| found.st_dev);
+        matches!((ours, theirs), (Ok(ours), Ok(theirs)) if ours == theirs)
     }
 
     fn evict(&self, bytes: u64) -> Result<u64, StoreError> {
@@ -65,15 +68,16 @@ impl CacheRoom {
     /// Looks whether the store can be written: the room and the mount first, which costs nothing, then its index.
     pub fn probe(&self) -> Result<(), Failure> {
         let fault = |kind, error: &dyn std::fmt::Display| Err(condition::of_cache(kind, &self.directory, error));
-        let place = match std::fs::File::open(&self.directory).and_then(|place| Ok(rustix::fs::fstatvfs(place)?)) {
-            Ok(place) => place,
+        let opened = std::fs::File::open(&self.directory);
+        let (folder, place) = match opened.and_then(|folder| Ok((rustix::fs::fstatvfs(&folder)?, folder))) {
+            Ok((place, folder)) => (folder, place),
             Err(error) => return fault(FaultKind::of(&error), &error),
         };
         if place.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
             return fault(FaultKind::ReadOnly, &"its file system is mounted read-only");
         }
         let free = place.f_bavail.saturating_mul(place.f_frsize);
-        if free < LEAST && !self.give_way(&self.directory, LEAST) {
+        if free < LEAST && !self.give_way(&folder, LEAST) {
             return fault(FaultKind::Full, &format_args!("{free} bytes are free"));
         }
         match self.store.probe() {
@@ -83,15 +87,9 @@ impl CacheRoom {
     }
 }
 
-/// Whether both lie on one file system.
-fn is_same_device(a: &Path, b: &Path) -> bool {
-    let device = |path| std::fs::metadata(path).map(|found| found.dev());
-    matches!((device(a), device(b)), (Ok(a), Ok(b)) if a == b)
-}
-
 /// Bytes that this user may still write on the file system of `place`.
 #[must_use]
-pub fn free_bytes(place: &Path) -> Option<u64> {
-    let room = rustix::fs::statvfs(place).ok()?;
+pub fn free_bytes(place: &impl AsFd) -> Option<u64> {
+    let room = rustix::fs::fstatvfs(place).ok()?;
     Some(room.f_bavail.saturating_mul(room.f_frsize))
 }

@@ -4,7 +4,7 @@
 
 use super::failure;
 use super::progress::Progress;
-use super::room::{CacheRoom, free_bytes};
+use super::room::CacheRoom;
 use crate::deliver::{Destination, refusal};
 use crate::origin::OriginBody;
 use bytes::Bytes;
@@ -122,7 +122,6 @@ fn write_all(file: &mut File, mut bytes: &[u8], order: &StreamOrder) -> io::Resu
 impl StreamOrder {
     /// Whether the cache has removed something for this file.
     fn make_way(&self) -> bool {
-        let place = self.destination.parent();
-        free_bytes(place).is_some_and(|free| self.room.give_way(place, free.saturating_add(WAY)))
+        self.destination.free().is_some_and(|free| self.destination.gives_way(&self.room, free.saturating_add(WAY)))
     }
 }
