@@ -56,7 +56,7 @@ pub use fault::{
 pub use handle::{EntityHandle, StoredStatement};
 pub use ledger::{Account, Balance, Delivered, Flow, LedgerEntry, LedgerRow, Source, Waste, Wasted};
 pub use mirror::Mirror;
-pub use package::{ExportOutcome, ImportOutcome, NotExported, NotImported, PackageError, PackagePlace};
+pub use package::{ExportOutcome, ImportOutcome, NotExported, NotImported, PackageError, PackagePlace, PackedEntity};
 pub use read::RunReader;
 pub use recovery::{RecoveryReport, SweepReport};
 pub use room::{ClearOutcome, Goal, Limits, Pin, Quota, RemoveOutcome, Reserve, Usage};

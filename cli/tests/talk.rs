@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
-use eddy_node::control::face::VerifyNews;
-use eddy_node::control::{ControlListener, Face, serve, socket_of};
+use eddy_node::control::face::{ExportPiece, VerifyNews};
+use eddy_node::control::{Bytes, ControlListener, Face, serve, socket_of};
 use eddy_wire::api::{
-    Account, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, FileState, FileView, Finding, JobAction,
-    JobSpec, JobState, JobView, Kept, KeptReason, LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, Page,
-    PageQuery, PeersView, PinChange, PinnedToo, Place, PlanView, Planned, Problem, Received, RemovalOrder, Removed,
-    ReportRow, ReportView, Severity, Sources, StatusView, VerifiedView, VerifyProgress, Wasted,
+    Account, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ExportView,
+    FileState, FileView, Finding, ImportQuery, ImportView, JobAction, JobSpec, JobState, JobView, Kept, KeptReason,
+    LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, PackedView, Page, PageQuery, PeersView, PinChange,
+    PinnedToo, Place, PlanView, Planned, Problem, Received, RemovalOrder, Removed, ReportRow, ReportView, Severity,
+    Sources, StatusView, VerifiedView, VerifyProgress, Wasted,
 };
 use eddy_wire::catalogue::ErrorCode;
 use rustix::process::{Pid, Signal};
@@ -185,6 +186,8 @@ impl Face for Scripted {
             available: 1 << 29,
             pinned: 1 << 19,
             limits: limits(),
+            scrubbed_unix_ms: Some(1_700_000_000_000),
+            corrupt_blocks: 2,
             findings: vec![finding],
         })
     }
@@ -242,6 +245,49 @@ impl Face for Scripted {
         let view = VerifiedView { id: id.into(), url: "https://h/a".into(), bytes: 1 << 20, corrupt };
         sender.send(VerifyNews::Done(view)).await.unwrap();
         Ok(news)
+    }
+
+    async fn export(&self, order: ExportOrder) -> Result<mpsc::Receiver<ExportPiece>, Problem> {
+        let (sender, pieces) = mpsc::channel(4);
+        for piece in ["a pack", "age of ", "1"] {
+            sender.send(ExportPiece::Bytes(piece.into())).await.unwrap();
+        }
+        let view = ExportView {
+            entities: order.ids.len() as u64,
+            bytes: 3 << 20,
+            signer: "12D3KooWme".into(),
+            left_out: Vec::new(),
+        };
+        let is_bad = order.ids.iter().any(|id| id.starts_with("bbbb"));
+        let end = if is_bad { ExportEnd::Failed(ErrorCode::StoreUnusable.into()) } else { ExportEnd::Done(view) };
+        sender.send(ExportPiece::End(end)).await.unwrap();
+        Ok(pieces)
+    }
+
+    async fn import(&self, query: ImportQuery, mut pieces: mpsc::Receiver<Bytes>) -> Result<ImportView, Problem> {
+        let mut package = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            package.extend_from_slice(&piece);
+            // A node knows from the first bytes that this is none.
+            if !package.starts_with(b"a pack") {
+                return Err(ErrorCode::NotAPackage.into());
+            }
+        }
+        if package != b"a package of 1" {
+            return Err(ErrorCode::PackageDamaged.into());
+        }
+        if query.signer.is_some_and(|signer| signer != "12D3KooWme") {
+            return Err(ErrorCode::PackageUntrusted.into());
+        }
+        let entity = PackedView {
+            id: "aaaa".repeat(16),
+            url: "https://h/a.iso".into(),
+            length: 4 << 20,
+            packed: 3 << 20,
+            shareable: true,
+        };
+        let bytes = if query.dry_run { 0 } else { 3 << 20 };
+        Ok(ImportView { signer: "12D3KooWme".into(), entities: vec![entity], bytes, left_out: Vec::new() })
     }
 
     async fn plan_removal(&self, order: RemovalOrder) -> Result<PlanView, Problem> {
@@ -590,6 +636,52 @@ async fn corrupt_content_is_named_and_ends_with_6() {
     let json = stage.run(&["cache", "verify", "--all", "--json"]).await;
     let verified: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
     assert_eq!((&verified["entities"], &verified["corrupt"][0]["corrupt"]), (&3.into(), &65_536.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_is_written_whole_or_not_at_all() {
+    let stage = Stage::new(half);
+    let made = stage.run(&["cache", "export", "p", "aaaa"]).await;
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    insta::assert_snapshot!("cache_export", text(&made.stdout));
+    assert_eq!(std::fs::read(stage.path("p")).unwrap(), b"a package of 1");
+    for (args, exit, code) in [
+        (["cache", "export", "p", "aaaa"], 7, "destination-exists"),
+        (["cache", "export", "missing/p", "aaaa"], 7, "destination-no-parent"),
+        (["cache", "export", "q", "--all"], 8, "store-unusable"),
+        (["cache", "export", "q", "cccc"], 11, "entity-not-found"),
+    ] {
+        let output = stage.run(&args).await;
+        assert_eq!(output.status.code(), Some(exit), "{args:?}");
+        assert!(text(&output.stderr).starts_with(&format!("error[{code}]")), "{}", text(&output.stderr));
+    }
+    let names: Vec<_> = std::fs::read_dir(stage.home.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().contains("part") || name == "q"), "{names:?}");
+    let piped = stage.run(&["cache", "export", "-", "aaaa"]).await;
+    assert_eq!((piped.stdout.as_slice(), piped.status.code()), (&b"a package of 1"[..], Some(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_is_taken_in_or_refused_with_the_reason() {
+    let stage = Stage::new(half);
+    for (name, content) in [("good", "a package of 1"), ("cut", "a package"), ("foreign", "\u{7f}ELF")] {
+        std::fs::write(stage.path(name), content).unwrap();
+    }
+    let taken = stage.run(&["cache", "import", "good"]).await;
+    let looked = stage.run(&["cache", "import", "good", "--dry-run"]).await;
+    insta::assert_snapshot!("cache_import", text(&taken.stdout));
+    insta::assert_snapshot!("cache_import_dry-run", text(&looked.stdout));
+    for (args, exit, code) in [
+        (["cache", "import", "cut"].as_slice(), 6, "package-damaged"),
+        (&["cache", "import", "foreign"], 2, "not-a-package"),
+        (&["cache", "import", "missing"], 2, "package-unreadable"),
+        (&["cache", "import", "."], 2, "package-unreadable"),
+        (&["cache", "import", "good", "--signer", "12D3KooWother"], 6, "package-untrusted"),
+    ] {
+        let output = stage.run(args).await;
+        assert_eq!(output.status.code(), Some(exit), "{args:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).starts_with(&format!("error[{code}]")), "{}", text(&output.stderr));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,7 +19,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn help_is_as_reviewed() {
     let home = tempfile::tempdir().unwrap();
-    let nouns: [&[&str]; 14] = [
+    let nouns: [&[&str]; 16] = [
         &[],
         &["get"],
         &["job"],
@@ -27,6 +27,8 @@ fn help_is_as_reviewed() {
         &["cache", "ls"],
         &["cache", "set"],
         &["cache", "verify"],
+        &["cache", "export"],
+        &["cache", "import"],
         &["cache", "rm"],
         &["cache", "clear"],
         &["doctor"],

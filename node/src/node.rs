@@ -178,11 +178,11 @@ impl Node {
         let face = NodeFace {
             driver: driver.clone(),
             store: store.clone(),
-            node: identity.node_id(),
+            identity: identity.clone(),
             home: config.home.clone(),
             settings: tokio::sync::Mutex::new(settings),
             config: config.config.clone(),
-            group: group.map(|group| group.name()),
+            group,
             neighbours: neighbourhood.as_ref().map(Neighbourhood::view),
             runs_as: config.runs_as,
             network: config.network,

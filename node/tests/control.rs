@@ -2,13 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
-use eddy_node::control::client::VerificationNews;
-use eddy_node::control::face::VerifyNews;
-use eddy_node::control::{Client, ControlListener, Face, serve};
+use eddy_node::control::client::{ExportFailure, VerificationNews};
+use eddy_node::control::face::{ExportPiece, VerifyNews};
+use eddy_node::control::{Bytes, Client, ControlListener, Face, serve};
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, FileSpec, Finish, JobAction, JobSpec, JobState, JobView,
-    LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, Page, PageQuery, PeerUse, PeersView, PinChange, PlanView,
-    Priority, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView, VerifyProgress,
+    CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ExportView, FileSpec, Finish,
+    ImportQuery, ImportView, JobAction, JobSpec, JobState, JobView, LimitView, LimitsChange, LimitsOutcome, LimitsView,
+    Mode, PackedView, Page, PageQuery, PeerUse, PeersView, PinChange, PlanView, Priority, Problem, RemovalOrder,
+    Removed, ReportView, StatusView, VerifiedView, VerifyProgress,
 };
 use eddy_wire::catalogue::ErrorCode;
 use serde_json::Value;
@@ -121,6 +122,8 @@ impl Face for Plain {
             available: 1,
             pinned: 0,
             limits: limits(),
+            scrubbed_unix_ms: None,
+            corrupt_blocks: 0,
             findings: Vec::new(),
         })
     }
@@ -160,6 +163,49 @@ impl Face for Plain {
         let view = VerifiedView { id: id.into(), url: "https://h/a".into(), bytes: 1 << 20, corrupt };
         sender.send(VerifyNews::Done(view)).await.unwrap();
         Ok(news)
+    }
+
+    async fn export(&self, order: ExportOrder) -> Result<mpsc::Receiver<ExportPiece>, Problem> {
+        let (sender, pieces) = mpsc::channel(4);
+        for piece in ["a pack", "age of ", "1"] {
+            sender.send(ExportPiece::Bytes(piece.into())).await.unwrap();
+        }
+        let view = ExportView {
+            entities: order.ids.len() as u64,
+            bytes: 3 << 20,
+            signer: "12D3KooWme".into(),
+            left_out: Vec::new(),
+        };
+        let is_bad = order.ids.iter().any(|id| id.starts_with("bbbb"));
+        let end = if is_bad { ExportEnd::Failed(ErrorCode::StoreUnusable.into()) } else { ExportEnd::Done(view) };
+        sender.send(ExportPiece::End(end)).await.unwrap();
+        Ok(pieces)
+    }
+
+    async fn import(&self, query: ImportQuery, mut pieces: mpsc::Receiver<Bytes>) -> Result<ImportView, Problem> {
+        let mut package = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            package.extend_from_slice(&piece);
+            // A node knows from the first bytes that this is none.
+            if !package.starts_with(b"a pack") {
+                return Err(ErrorCode::NotAPackage.into());
+            }
+        }
+        if package != b"a package of 1" {
+            return Err(ErrorCode::PackageDamaged.into());
+        }
+        if query.signer.is_some_and(|signer| signer != "12D3KooWme") {
+            return Err(ErrorCode::PackageUntrusted.into());
+        }
+        let entity = PackedView {
+            id: "aaaa".repeat(16),
+            url: "https://h/a.iso".into(),
+            length: 4 << 20,
+            packed: 3 << 20,
+            shareable: true,
+        };
+        let bytes = if query.dry_run { 0 } else { 3 << 20 };
+        Ok(ImportView { signer: "12D3KooWme".into(), entities: vec![entity], bytes, left_out: Vec::new() })
     }
 
     async fn plan_removal(&self, order: RemovalOrder) -> Result<PlanView, Problem> {
@@ -278,6 +324,46 @@ async fn a_verification_tells_how_far_it_is_and_how_it_ended() {
     let VerificationNews::Done(view) = verification.next().await.unwrap() else { panic!("it has not ended") };
     assert_eq!((view.id.as_str(), view.corrupt), ("aabb", 65_536));
     assert_eq!(api.client.verify("cc").await.unwrap_err().error_code(), Some(ErrorCode::EntityNotFound));
+}
+
+/// What a client reads and sends.
+fn pieces(bytes: &[u8]) -> mpsc::Receiver<std::io::Result<Bytes>> {
+    let (sender, pieces) = mpsc::channel(1);
+    let bytes: Vec<_> = bytes.chunks(1 << 16).map(<[u8]>::to_vec).collect();
+    tokio::spawn(async move {
+        for piece in bytes {
+            let _ = sender.send(Ok(piece.into())).await;
+        }
+    });
+    pieces
+}
+
+#[tokio::test]
+async fn a_package_comes_whole_or_with_the_reason_why_not() {
+    let api = start();
+    let mut package = Vec::new();
+    let order = ExportOrder { ids: vec!["aaaa".into()], ..ExportOrder::default() };
+    assert_eq!(api.client.export(&order, &mut package, &mut |_| {}).await.unwrap().entities, 1);
+    assert_eq!(package, b"a package of 1");
+    let order = ExportOrder { ids: vec!["bbbb".into()], ..ExportOrder::default() };
+    let failed = api.client.export(&order, &mut package, &mut |_| {}).await.unwrap_err();
+    assert!(matches!(failed, ExportFailure::Problem(problem) if problem.code == "store-unusable"));
+
+    let view = api.client.import(&ImportQuery::default(), pieces(b"a package of 1")).await.unwrap();
+    assert_eq!((view.entities.len(), view.bytes), (1, 3 << 20));
+    let code = |problem: Problem| problem.error_code();
+    let query = ImportQuery { signer: Some("another".into()), ..ImportQuery::default() };
+    let untrusted = api.client.import(&query, pieces(b"a package of 1")).await.unwrap_err();
+    assert_eq!(code(untrusted), Some(ErrorCode::PackageUntrusted));
+    let cut = api.client.import(&ImportQuery::default(), pieces(b"a pack")).await.unwrap_err();
+    assert_eq!(code(cut), Some(ErrorCode::PackageDamaged));
+}
+
+#[tokio::test]
+async fn a_long_file_that_is_no_package_is_refused_with_the_reason_and_not_with_a_broken_pipe() {
+    let api = start();
+    let refused = api.client.import(&ImportQuery::default(), pieces(&vec![7; 40 << 20])).await.unwrap_err();
+    assert_eq!(refused.error_code(), Some(ErrorCode::NotAPackage), "{refused}");
 }
 
 #[tokio::test]

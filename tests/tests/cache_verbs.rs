@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
 use eddy_tests::hostile::{Behaviour, HostileOrigin, Resource, Version};
-use eddy_tests::process::{Eddy, Ended, MIB, Running};
-use eddy_wire::api::{CacheView, DoctorReport, EntityDetail, EntityView, LimitsOutcome, PinChange, PlanView, Removed};
+use eddy_tests::process::{Eddy, Ended, MIB, Running, hash_of};
+use eddy_wire::api::{
+    CacheView, DoctorReport, EntityDetail, EntityView, ExportView, ImportView, LimitsOutcome, PinChange, PlanView,
+    Removed,
+};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -203,6 +206,59 @@ async fn a_flipped_bit_is_found_on_demand_set_aside_and_fetched_again() {
         stage.get("/a");
         assert!(stage.origin.counters().body_bytes() - before <= MIB, "one block is fetched, not the file");
         assert_eq!(stage.node.ended(&["cache", "verify", "--all"]).unwrap().status, Some(0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_package_carries_content_to_a_member_and_to_nobody_else() {
+    for way in WAYS {
+        let stage = Stage::new(Way::Alone).await;
+        let secret = stage.node.found_group().unwrap();
+        let package = stage.node.home().join("package");
+        let file = package.to_str().unwrap();
+        let made: ExportView = stage.node.ask(&["cache", "export", file, "--all"]).unwrap();
+        assert_eq!((made.entities, made.bytes, made.left_out.len()), (2, 6 * MIB, 1), "{way:?} {made:?}");
+        assert_eq!(
+            stage.refused(&["cache", "export", &format!("{file}2"), "--private"]),
+            (Some(8), "nothing-packed".into())
+        );
+
+        let far = Eddy::here().unwrap();
+        let refused = |file: &Path, more: &[&str]| {
+            let ended = far.ended(&[&["cache", "import", file.to_str().unwrap()], more].concat()).unwrap();
+            (ended.status, ended.code().unwrap_or_default().to_owned())
+        };
+        // In no group, and in another one.
+        assert_eq!(refused(&package, &[]), (Some(6), "package-untrusted".to_owned()));
+        far.found_group().unwrap();
+        assert_eq!(refused(&package, &["--dry-run"]), (Some(6), "package-untrusted".to_owned()));
+        assert_eq!(far.ended(&["group", "leave"]).unwrap().status, Some(0));
+        far.join_group(&secret).unwrap();
+        let _daemon = matches!(way, Way::Daemon).then(|| far.daemon().unwrap());
+
+        let looked: ImportView = far.ask(&["cache", "import", file, "--dry-run"]).unwrap();
+        assert_eq!((looked.entities.len(), looked.bytes, &looked.signer), (2, 0, &made.signer));
+        assert!(far.cached().unwrap().is_empty());
+        let bytes = std::fs::read(&package).unwrap();
+        let bad = far.home().join("bad");
+        for (content, status, code) in [
+            (&b"\x7fELF and more"[..], 2, "not-a-package"),
+            (&[], 2, "not-a-package"),
+            (&bytes[..bytes.len() - 100_000], 6, "package-damaged"),
+        ] {
+            std::fs::write(&bad, content).unwrap();
+            assert_eq!(refused(&bad, &["--dry-run"]), (Some(status), code.to_owned()));
+        }
+        let taken: ImportView = far.ask(&["cache", "import", file]).unwrap();
+        assert_eq!((taken.bytes, taken.left_out.len()), (6 * MIB, 0));
+
+        // The origin is asked which version there is; not one byte of it crosses the line.
+        let before = stage.origin.counters().body_bytes();
+        let to = far.home().join("a");
+        far.get(&stage.origin.url("/a"), &to).unwrap();
+        assert_eq!(hash_of(&to).unwrap(), blake3::hash(&Version::new(1, 5 * MIB).whole()));
+        assert_eq!(stage.origin.counters().body_bytes(), before);
+        assert_eq!(far.ended(&["cache", "verify", "--all"]).unwrap().status, Some(0));
     }
 }
 

@@ -1,7 +1,7 @@
 //! What comes in: each entity's blocks, verified against the signed head before they are stored.
 
 use super::format::{Described, PackageReader, Piece};
-use super::{ImportOutcome, NotImported, PackageError, PackagePlace};
+use super::{ImportOutcome, NotImported, PackageError, PackagePlace, PackedEntity};
 use crate::Store;
 use crate::fault::{AdmitError, StoreError, WriteError};
 use crate::handle::{EntityHandle, StoredStatement};
@@ -13,18 +13,32 @@ use std::io::Read;
 /// Whose account an import is on: nobody's, for [`Source::Package`] is in no column.
 const NOBODY: Account = Account { job: [0; 16], file: 0 };
 
+/// What becomes of what is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taking {
+    /// It is verified and stored.
+    Store,
+    /// It is verified only.
+    Look,
+}
+
 /// Reads the package to its end, or to the first thing that is wrong.
 pub(super) fn import(
     store: &Store,
     from: &mut dyn Read,
     trust: &dyn Fn(&[u8], &[u8]) -> bool,
+    taking: Taking,
 ) -> Result<ImportOutcome, PackageError> {
     let mut reader = PackageReader::new(from);
     let head = reader.head(trust)?;
     let mut outcome = ImportOutcome::default();
     for (number, expected) in (0..).zip(&head.descriptions) {
         let Some((described, statements)) = reader.description(number, expected)? else { continue };
-        let handle = admit(store, &described, &mut outcome)?;
+        outcome.packed.push(packed(&described));
+        let handle = match taking {
+            Taking::Store => admit(store, &described, &mut outcome)?,
+            Taking::Look => None,
+        };
         let mut entity = Incoming { number, described: &described, handle: handle.as_ref(), outcome: &mut outcome };
         let taken = entity.take(&mut reader);
         if let Some(handle) = &handle {
@@ -37,6 +51,15 @@ pub(super) fn import(
     }
     reader.end()?;
     Ok(outcome)
+}
+
+fn packed(described: &Described) -> PackedEntity {
+    let bytes = described.pieces.iter().map(|piece| described.geometry.bytes_of(piece.blocks()));
+    PackedEntity {
+        entity: described.new.entity.clone(),
+        privacy: described.new.privacy,
+        bytes: bytes.map(|bytes| bytes.end - bytes.start).sum(),
+    }
 }
 
 /// The entity to write into; `None` when there is no room for it.

@@ -21,7 +21,9 @@ mod import;
 
 use crate::Store;
 use crate::fault::StoreError;
-use eddy_content::EntityId;
+use crate::row::Privacy;
+use eddy_content::{Entity, EntityId};
+use import::Taking;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -87,6 +89,19 @@ pub struct ImportOutcome {
     pub statements: u64,
     /// Entities that were not taken in, with the reason.
     pub left_out: Vec<(EntityId, NotImported)>,
+    /// All entities that the package has, as far as it was read.
+    pub packed: Vec<PackedEntity>,
+}
+
+/// An entity of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedEntity {
+    /// The version.
+    pub entity: Entity,
+    /// Whether peers may have it.
+    pub privacy: Privacy,
+    /// Bytes of it that the package has.
+    pub bytes: u64,
 }
 
 /// Why an entity of a package was not taken in.
@@ -220,6 +235,15 @@ impl Store {
         from: &mut dyn Read,
         trust: &dyn Fn(&[u8], &[u8]) -> bool,
     ) -> Result<ImportOutcome, PackageError> {
-        import::import(self, from, trust)
+        import::import(self, from, trust, Taking::Store)
+    }
+
+    /// Reads a package as [`Store::import`] does, verifies all of it and stores nothing; gives what it has.
+    pub fn look_into(
+        &self,
+        from: &mut dyn Read,
+        trust: &dyn Fn(&[u8], &[u8]) -> bool,
+    ) -> Result<Vec<PackedEntity>, PackageError> {
+        Ok(import::import(self, from, trust, Taking::Look)?.packed)
     }
 }

@@ -27,10 +27,20 @@ fn info(cache: &CacheView, setting: &Setting) -> String {
         ("quota", limit(&cache.limits.quota, size(cache.quota))),
         ("reserve", limit(&cache.limits.reserve, size(cache.reserve))),
         ("max age", format!("{}, set by {}", cache.limits.max_age.value, cache.limits.max_age.set_by)),
+        ("hashed last", cache.scrubbed_unix_ms.map_or_else(|| "not wholly yet".to_owned(), units::time)),
+        ("corrupt so far", blocks(cache.corrupt_blocks)),
         ("health", if cache.findings.is_empty() { "nothing was found".to_owned() } else { String::new() }),
     ]);
     let findings = cache.findings.iter().map(|finding| {
         format!("{}: {} {}\n", finding.severity.word(), safe::line(&finding.object), safe::line(&finding.what))
     });
     facts + &findings.collect::<String>()
+}
+
+fn blocks(count: u64) -> String {
+    match count {
+        0 => "no block".to_owned(),
+        1 => "1 block, set aside".to_owned(),
+        _ => format!("{count} blocks, set aside"),
+    }
 }

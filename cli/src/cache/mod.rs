@@ -7,11 +7,14 @@
 //! | `info`, `ls`, `show` | look |
 //! | `set` | the limits |
 //! | `verify` | hashes what is held |
+//! | `export`, `import` | packages |
 //! | `pin` | what is never evicted |
 //! | `plan` | a plan for people |
 //! | `removal` | `rm` and `clear`: the plan first, then its execution |
 
 mod choice;
+mod export;
+mod import;
 mod info;
 mod ls;
 mod pin;
@@ -46,6 +49,10 @@ pub enum CacheCommand {
     Unpin(pin::PinArgs),
     /// Hash what is held, and set aside what is not what was written
     Verify(verify::VerifyArgs),
+    /// Put entries into a signed package, to carry them to another machine
+    Export(export::ExportArgs),
+    /// Take in a package
+    Import(import::ImportArgs),
     /// Remove entries
     Rm(removal::RmArgs),
     /// Remove everything that nothing uses and nobody pinned
@@ -61,6 +68,8 @@ pub(crate) async fn run(command: CacheCommand, setting: &Setting) -> Result<(), 
         CacheCommand::Pin(args) => pin::run(args, pin::Act::Pin, setting).await,
         CacheCommand::Unpin(args) => pin::run(args, pin::Act::Unpin, setting).await,
         CacheCommand::Verify(args) => verify::run(args, setting).await,
+        CacheCommand::Export(args) => export::run(args, setting).await,
+        CacheCommand::Import(args) => import::run(args, setting).await,
         CacheCommand::Rm(args) => removal::rm(args, setting).await,
         CacheCommand::Clear(args) => removal::clear(args, setting).await,
     }

@@ -7,10 +7,11 @@
 //! The methods are called from many connections at once and must not wait for each other. A call whose client has gone
 //! is dropped at its next `.await`: what must happen whole belongs into the driver, not into the future.
 
+use bytes::Bytes;
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, LimitsChange, LimitsOutcome, Page,
-    PageQuery, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView,
-    VerifyProgress,
+    CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ImportQuery, ImportView, JobAction,
+    JobSpec, JobView, LimitsChange, LimitsOutcome, Page, PageQuery, PeersView, PinChange, PlanView, Problem,
+    RemovalOrder, Removed, ReportView, StatusView, VerifiedView, VerifyProgress,
 };
 use std::future::Future;
 use tokio::sync::{mpsc, watch};
@@ -24,6 +25,15 @@ pub enum VerifyNews {
     Done(VerifiedView),
     /// It could not be brought to its end; nothing comes after this.
     Failed(Problem),
+}
+
+/// A piece of a package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ExportPiece {
+    /// Bytes, at most [`MAX_PIECE`](eddy_wire::api::MAX_PIECE).
+    Bytes(Bytes),
+    /// How it ended; nothing comes after this.
+    End(ExportEnd),
 }
 
 /// The node, as its control API sees it. Implementations may simply write `async fn`.
@@ -70,6 +80,16 @@ pub trait Face: Send + Sync + 'static {
 
     /// Hashes what is held of an entity, by its whole id. Who lets go of the news does not stop it.
     fn verify(&self, id: &str) -> impl Future<Output = Result<mpsc::Receiver<VerifyNews>, Problem>> + Send;
+
+    /// Packs entities. Who lets go of the pieces stops it.
+    fn export(&self, order: ExportOrder) -> impl Future<Output = Result<mpsc::Receiver<ExportPiece>, Problem>> + Send;
+
+    /// Takes a package in, or says what it has; the package ends with the channel.
+    fn import(
+        &self,
+        query: ImportQuery,
+        pieces: mpsc::Receiver<Bytes>,
+    ) -> impl Future<Output = Result<ImportView, Problem>> + Send;
 
     /// What an order to remove would do; nothing is done.
     fn plan_removal(&self, order: RemovalOrder) -> impl Future<Output = Result<PlanView, Problem>> + Send;

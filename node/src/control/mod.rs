@@ -25,6 +25,7 @@ mod routes;
 pub mod server;
 pub mod socket;
 
+pub use bytes::Bytes;
 pub use client::Client;
 pub use face::Face;
 pub use server::serve;

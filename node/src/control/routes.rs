@@ -13,17 +13,21 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, LimitsChange, LimitsOutcome,
-    MAX_BODY, Page, PageQuery, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
-    VerifiedView,
+    CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ImportQuery, ImportView, JobAction,
+    JobSpec, JobView, LimitsChange, LimitsOutcome, MAX_BODY, Page, PageQuery, PeersView, PinChange, PlanView, Problem,
+    RemovalOrder, Removed, ReportView, StatusView, VerifiedView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Longest time from a request's head to its answer's head.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Pieces of a package that wait for the store.
+const PIECES: usize = 16;
 
 /// What every handler may use.
 pub(super) struct Room<F> {
@@ -53,6 +57,7 @@ pub(super) fn router<F: Face>(face: Arc<F>, stop: CancellationToken) -> Router {
         .route("/v1/cache/entities/{id}", get(entity::<F>))
         .route("/v1/cache/entities/{id}/pin", put(pin::<F>).delete(unpin::<F>))
         .route("/v1/cache/entities/{id}/verify", post(verify::<F>))
+        .route("/v1/cache/export", post(export::<F>))
         .route("/v1/cache/limits", put(set_limits::<F>))
         .route("/v1/cache/plan", post(plan_removal::<F>))
         .route("/v1/cache/remove", post(remove::<F>))
@@ -68,6 +73,8 @@ pub(super) fn router<F: Face>(face: Arc<F>, stop: CancellationToken) -> Router {
         .method_not_allowed_fallback(async || Refusal::from(ErrorCode::MethodNotAllowed))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn(within_time))
+        // A package may be as long as the cache is large, and takes its time.
+        .route("/v1/cache/import", post(import::<F>).layer(DefaultBodyLimit::disable()))
         .layer(middleware::from_fn(only_the_owner))
         .with_state(Room { face, stop })
 }
@@ -208,6 +215,32 @@ async fn set_limits<F: Face>(State(room): State<Room<F>>, Body(change): Body<Lim
 ))]
 async fn verify<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Result<impl IntoResponse, Refusal> {
     Ok(long::events(room.face.verify(&id).await?))
+}
+
+/// Packs entities. The answer is the package in pieces, each behind its length; behind the last one stand a length of zero, and
+/// an ExportEnd behind its length. Lengths are 32 bits, little-endian.
+#[utoipa::path(post, path = "/v1/cache/export", tag = "cache", operation_id = "export", request_body = ExportOrder, responses(
+    (status = 200, body = ExportEnd, content_type = "application/octet-stream"),
+    (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn export<F: Face>(State(room): State<Room<F>>, Body(order): Body<ExportOrder>) -> Result<Response, Refusal> {
+    let pieces = room.face.export(order).await?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], long::pieces(pieces)).into_response())
+}
+
+/// Takes a package in, or says what it has. The body is the package.
+#[utoipa::path(post, path = "/v1/cache/import", tag = "cache", operation_id = "import", params(ImportQuery), request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
+    (status = 200, body = ImportView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn import<F: Face>(
+    State(room): State<Room<F>>,
+    Asked(query): Asked<ImportQuery>,
+    request: Request,
+) -> Answer<ImportView> {
+    let (sender, pieces) = mpsc::channel(PIECES);
+    let receive = long::receive(request.into_body().into_data_stream(), sender);
+    let (outcome, ()) = tokio::join!(room.face.import(query, pieces), receive);
+    Ok(Json(outcome?))
 }
 
 /// Says what an order to remove would do. Nothing is done.

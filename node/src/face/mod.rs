@@ -17,19 +17,22 @@ mod wish;
 
 use crate::config::{Network, RunsAs, Settings};
 use crate::control::Face;
-use crate::control::face::VerifyNews;
+use crate::control::face::{ExportPiece, VerifyNews};
 use crate::driver::DriverHandle;
 use crate::driver::command::Refusal;
+use crate::group::Group;
+use crate::identity::Identity;
 use crate::neighbourhood::NeighbourhoodView;
+use bytes::Bytes;
 use eddy_cache::{Pin, Store, StoreError};
 use eddy_engine::Failure;
 use eddy_engine::engine::CommandError;
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, LimitsChange, LimitsOutcome, Page,
-    PageQuery, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, ExportOrder, ImportQuery, ImportView, JobAction, JobSpec,
+    JobView, LimitsChange, LimitsOutcome, Page, PageQuery, PeersView, PinChange, PlanView, Problem, RemovalOrder,
+    Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
-use eddy_wire::node_id::NodeId;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -49,22 +52,22 @@ pub struct NodeFace {
     /// The store.
     pub store: Store,
     /// Who this node is.
-    pub node: NodeId,
+    pub identity: Identity,
     /// Where it lives.
     pub home: PathBuf,
     /// What the administrator set; held while it is changed.
     pub settings: tokio::sync::Mutex<Settings>,
     /// The configuration file, whether it is there or not.
     pub config: PathBuf,
-    /// The group's name.
-    pub group: Option<String>,
+    /// The group.
+    pub group: Option<Group>,
     /// The peers.
     pub neighbours: Option<NeighbourhoodView>,
     /// What kind of process this is.
     pub runs_as: RunsAs,
     /// Whether it talks to anybody.
     pub network: Network,
-    /// Turns for work that takes long: verification.
+    /// Turns for work that takes long: verification, packages.
     pub long_work: Arc<Semaphore>,
     /// When it started.
     pub started: Instant,
@@ -127,6 +130,14 @@ impl Face for NodeFace {
         self.start_verification(id).await
     }
 
+    async fn export(&self, order: ExportOrder) -> Result<mpsc::Receiver<ExportPiece>, Problem> {
+        self.pack(order).await
+    }
+
+    async fn import(&self, query: ImportQuery, pieces: mpsc::Receiver<Bytes>) -> Result<ImportView, Problem> {
+        self.take_in(query, pieces).await
+    }
+
     async fn plan_removal(&self, order: RemovalOrder) -> Result<PlanView, Problem> {
         self.plan_order(order).await
     }
@@ -153,7 +164,7 @@ impl NodeFace {
     /// A turn for work that takes long, as long as it is held.
     fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
         let turn = Arc::clone(&self.long_work).try_acquire_owned();
-        turn.map_err(|_| Problem::new(ErrorCode::Busy, "it verifies as much as it can at once"))
+        turn.map_err(|_| Problem::new(ErrorCode::Busy, "it verifies, packs or takes in as much as it can at once"))
     }
 
     async fn with_store<T: Send + 'static>(

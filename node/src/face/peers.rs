@@ -1,6 +1,7 @@
 //! The peers, and why there are none if there are none.
 
 use super::{NodeFace, unix_ms};
+use crate::group::Group;
 use crate::neighbourhood::NeighbourhoodView;
 use crate::peer::Initiator;
 use eddy_wire::api::{PeerState, PeerView, PeersView, Problem};
@@ -32,6 +33,6 @@ impl NodeFace {
                 reason: None,
             })
             .collect();
-        Ok(PeersView { group: self.group.clone(), reason, peers })
+        Ok(PeersView { group: self.group.as_ref().map(Group::name), reason, peers })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{NodeFace, of_refusal};
 use crate::config::{Network, RunsAs};
+use crate::group::Group;
 use eddy_wire::api::{self, Mode, Problem, StatusView};
 
 impl NodeFace {
@@ -20,9 +21,9 @@ impl NodeFace {
         Ok(StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            node: self.node.to_string(),
+            node: self.identity.node_id().to_string(),
             home: self.home.display().to_string(),
-            group: self.group.clone(),
+            group: self.group.as_ref().map(Group::name),
             listen: self.neighbours.iter().map(|n| format!("udp port {}", n.port())).collect(),
             mode: match self.runs_as {
                 RunsAs::Daemon => Mode::Daemon,

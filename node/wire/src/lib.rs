@@ -5,6 +5,7 @@
 //! | [`node_id`] | the public key by which a node is known |
 //! | [`frame`] | what two peers say to each other over QUIC |
 //! | [`membership`] | who is let into a group with an authority of its own, and who was removed |
+//! | [`seal`] | a node's signed word over a package of entities |
 //! | [`statement`] | a member's signed word about bytes from the origin |
 //! | [`api`] | JSON of the control API |
 //! | [`catalogue`] | every error that a user can meet: code, sentence, remedy, exit code |
@@ -15,6 +16,7 @@ mod cursor;
 pub mod frame;
 pub mod membership;
 pub mod node_id;
+pub mod seal;
 pub mod statement;
 
 pub use node_id::NodeId;

@@ -1,8 +1,10 @@
 //! The other end of the control API, typed: for the command line, and for any program in Rust.
 
 mod events;
+mod package;
 
 pub use events::{Verification, VerificationNews, Watch};
+pub use package::ExportFailure;
 
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, LimitsChange, LimitsOutcome, Page,

@@ -7,6 +7,7 @@
 //! | `detail` | one entity in full |
 //! | `health` | what is or was wrong with the store |
 //! | `limits` | how much may be here, and who said so |
+//! | `package`, `seal` | packages; who is trusted to have signed one |
 //! | `pin` | what never is evicted |
 //! | `verify` | whether what is held is what was written |
 //! | `removal` | the plan of what goes, and its execution |
@@ -16,8 +17,10 @@ pub(crate) mod health;
 mod limits;
 mod list;
 mod name;
+mod package;
 mod pin;
 mod removal;
+mod seal;
 pub(crate) mod verify;
 
 use super::{NodeFace, seconds_to_ms};
@@ -31,7 +34,7 @@ impl NodeFace {
         let directory = self.home.join("cache");
         let limits = limits::view(&*self.settings.lock().await, &self.config);
         self.with_store(move |store| {
-            let usage = store.usage()?;
+            let (usage, scrubbed) = (store.usage()?, store.scrubbed()?);
             // The store has just been asked how much is free there.
             let free = rustix::fs::statvfs(&directory).map_or(0, |v| v.f_bavail.saturating_mul(v.f_frsize));
             Ok(CacheView {
@@ -44,6 +47,8 @@ impl NodeFace {
                 available: usage.available,
                 pinned: usage.pinned,
                 limits,
+                scrubbed_unix_ms: scrubbed.last_full_pass.map(seconds_to_ms),
+                corrupt_blocks: scrubbed.corrupt,
                 findings: health::findings(store),
             })
         })

@@ -29,8 +29,9 @@ pub mod report;
 pub mod status;
 
 pub use cache::{
-    CacheView, EntityDetail, EntityQuery, EntityView, Held, Kept, KeptReason, LimitView, LimitsChange, LimitsOutcome,
-    LimitsView, MAX_ORDER, PinChange, PinnedToo, Place, PlanView, Planned, RemovalOrder, Removed, VerifiedView,
+    CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ExportView, Held, ImportQuery,
+    ImportView, Kept, KeptReason, LeftOut, LimitView, LimitsChange, LimitsOutcome, LimitsView, MAX_ORDER, MAX_PACKED,
+    MAX_PIECE, PackedView, PinChange, PinnedToo, Place, PlanView, Planned, RemovalOrder, Removed, VerifiedView,
     VerifyProgress,
 };
 pub use doctor::{DoctorReport, Finding, Severity};

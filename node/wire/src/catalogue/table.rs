@@ -271,6 +271,24 @@ catalogue! {
         "something is not in order";
         "Do what is said beside each finding; `eddy doctor --fix` mends the store itself.";
 
+    // Packages.
+    PackageUnreadable: "package-unreadable", User, Usage, Useless, 400, None;
+        "the package cannot be read";
+        "Check the path, and the rights on it.";
+    NothingPacked: "nothing-packed", User, Store, Useless, 409, None;
+        "nothing of what was named can be packed";
+        "The detail says why; private entries go into a package only with --also-private.";
+    NotAPackage: "not-a-package", User, Usage, Useless, 400, None;
+        "the file is no package of eddy";
+        "Make one with `eddy cache export FILE`, by the same or an older version.";
+    PackageDamaged: "package-damaged", User, Integrity, Useless, 400, None;
+        "the package is damaged or was cut short";
+        "Carry it over once more; nothing of it was kept but what was checked.";
+    PackageUntrusted: "package-untrusted", User, Integrity, Useless, 403, None;
+        "nobody who is trusted here signed the package";
+        "Members of this node's group are trusted while their certificate holds. For another signer compare its name, which \
+        `eddy status` shows there, and say --signer NAME.";
+
     // Peers.
     GroupSecretInvalid: "group-secret-invalid", User, Group, Useless, 400, None;
         "the text is no group secret";

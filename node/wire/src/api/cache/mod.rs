@@ -6,6 +6,7 @@
 //! | [`choice`] | which entities are meant |
 //! | [`removal`] | what goes, shown before it goes |
 //! | [`verify`] | whether what is held is what was written |
+//! | [`package`] | entities in a file, to carry them |
 //! | [`limits`] | how much the store may use, and who said so |
 //! | [`pattern`] | texts with stars |
 //!
@@ -14,6 +15,7 @@
 
 pub mod choice;
 pub mod limits;
+pub mod package;
 pub mod pattern;
 pub mod removal;
 pub mod verify;
@@ -21,6 +23,9 @@ pub mod view;
 
 pub use choice::{EntityQuery, Held};
 pub use limits::{LimitView, LimitsChange, LimitsOutcome, LimitsView};
+pub use package::{
+    ExportEnd, ExportOrder, ExportView, ImportQuery, ImportView, LeftOut, MAX_PACKED, MAX_PIECE, PackedView,
+};
 pub use removal::{Kept, KeptReason, MAX_ORDER, PinChange, PinnedToo, PlanView, Planned, RemovalOrder, Removed};
 pub use verify::{VerifiedView, VerifyProgress};
 pub use view::{CacheView, EntityDetail, EntityView, Place};

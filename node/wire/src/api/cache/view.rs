@@ -26,6 +26,10 @@ pub struct CacheView {
     pub pinned: u64,
     /// The limits as they were set.
     pub limits: LimitsView,
+    /// When all of it was last hashed from end to end, in milliseconds since the Unix epoch.
+    pub scrubbed_unix_ms: Option<u64>,
+    /// Blocks that were ever found corrupt, and set aside.
+    pub corrupt_blocks: u64,
     /// What is or was wrong with it.
     pub findings: Vec<Finding>,
 }
