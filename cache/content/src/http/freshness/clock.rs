@@ -65,12 +65,13 @@ impl Freshness {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::plain;
     use super::*;
     use crate::http::fixture::{NOW, head};
     use proptest::prelude::*;
 
     fn age_at(fields: &[(&'static str, &str)], exchange: Exchange, now: i64) -> Option<i64> {
-        Freshness::of(&head(200, fields).headers, &HeaderMap::new(), exchange).current_age(now)
+        Freshness::of(&head(200, fields).headers, plain(&HeaderMap::new()), exchange).current_age(now)
     }
 
     const AT_ONCE: Exchange = Exchange { asked: NOW, received: NOW };

@@ -1,8 +1,8 @@
 //! Fresh, stale, or to be asked about (RFC 9111 section 4).
 
 use super::directives::Seconds;
-use super::{Expires, Freshness};
-use ::http::HeaderMap;
+use super::{Expires, Freshness, Question};
+use crate::http::RequestPrivacy;
 
 /// The longest lifetime, in seconds, that is guessed from Last-Modified where the origin names none.
 pub const MAX_HEURISTIC: i64 = 24 * 3600;
@@ -68,6 +68,13 @@ pub enum MustAsk {
     /// `no-store`: it is here for the job that is fetching it and for no other (RFC 9111 section 5.2.2.5).
     #[error("the origin forbids storing it (no-store)")]
     NoStore,
+    /// Either request carried something that proves who the user is, and only the origin can tell what they may have (RFC
+    /// 9111 section 3.5, stricter: no directive of the answer lifts it here).
+    #[error("it belongs to somebody who proved who they are to the origin")]
+    Personal,
+    /// The URL led here through redirects, about which nothing is stored: they may lead elsewhere by now.
+    #[error("its URL redirects, and the redirect may have changed")]
+    Redirected,
     /// The request would select another answer (RFC 9111 section 4.1), or `Vary: *`.
     #[error("the request may select another variant (Vary)")]
     OtherVariant,
@@ -85,17 +92,20 @@ enum Lifetime {
 }
 
 impl Freshness {
-    /// Decides at `now` (seconds since the Unix epoch) for a request with these fields.
+    /// Decides at `now` (seconds since the Unix epoch) whether the version may answer a request for its own URL.
     #[must_use]
-    pub fn decide(&self, sharing: Sharing, request: &HeaderMap, now: i64) -> Decision {
+    pub fn decide(&self, sharing: Sharing, question: Question<'_>, now: i64) -> Decision {
         let directives = self.directives.unwrap_or_default();
         if directives.no_store {
             return Decision::MustAsk(MustAsk::NoStore);
         }
+        if self.is_personal || question.privacy == RequestPrivacy::Personal {
+            return Decision::MustAsk(MustAsk::Personal);
+        }
         if directives.no_cache {
             return Decision::MustAsk(MustAsk::NoCache);
         }
-        if self.variant.as_ref().is_some_and(|variant| !variant.is_selected_by(request)) {
+        if self.variant.as_ref().is_some_and(|variant| !variant.is_selected_by(question.fields)) {
             return Decision::MustAsk(MustAsk::OtherVariant);
         }
         let stale = match self.left(sharing, now) {
@@ -150,15 +160,17 @@ fn expired(lifetime: Lifetime, left: i64) -> Stale {
 #[cfg(test)]
 mod tests {
     use super::super::Exchange;
+    use super::super::tests::plain;
     use super::*;
     use crate::http::fixture::{NOW, head};
+    use ::http::HeaderMap;
 
     const DATE: (&str, &str) = ("date", "Sun, 06 Nov 1994 13:00:00 GMT");
 
     fn decide_as(sharing: Sharing, fields: &[(&'static str, &str)], after: i64) -> Decision {
         let exchange = Exchange { asked: NOW, received: NOW };
         let none = HeaderMap::new();
-        Freshness::of(&head(200, fields).headers, &none, exchange).decide(sharing, &none, NOW + after)
+        Freshness::of(&head(200, fields).headers, plain(&none), exchange).decide(sharing, plain(&none), NOW + after)
     }
 
     fn decide(fields: &[(&'static str, &str)], after: i64) -> Decision {
@@ -228,6 +240,22 @@ mod tests {
         assert_eq!(control("max-age=60, proxy-revalidate", 60), Decision::MustAsk(MustAsk::MustRevalidate));
         let vary = [DATE, ("cache-control", "max-age=60"), ("vary", "*")];
         assert_eq!(decide(&vary, 0), Decision::MustAsk(MustAsk::OtherVariant));
+    }
+
+    #[test]
+    fn what_somebody_got_for_themselves_is_asked_about_each_time() {
+        let none = HeaderMap::new();
+        let personal = Question { fields: &none, privacy: RequestPrivacy::Personal };
+        let answer = head(200, &[DATE, ("cache-control", "public, max-age=60")]).headers;
+        let exchange = Exchange { asked: NOW, received: NOW };
+        let theirs = Freshness::of(&answer, personal, exchange);
+        let everybodys = Freshness::of(&answer, plain(&none), exchange);
+        let must_ask = Decision::MustAsk(MustAsk::Personal);
+        assert_eq!(theirs.decide(Sharing::Private, plain(&none), NOW), must_ask);
+        assert_eq!(everybodys.decide(Sharing::Private, personal, NOW), must_ask);
+        // Once the origin has given it to a stranger, it is everybody's.
+        let opened = theirs.updated(everybodys);
+        assert_eq!(opened.decide(Sharing::Private, plain(&none), NOW), Decision::Fresh { seconds: 60 });
     }
 
     #[test]

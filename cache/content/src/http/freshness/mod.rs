@@ -26,6 +26,7 @@ pub use clock::{BACKWARD_JUMP, Exchange};
 pub use decide::{Decision, MAX_HEURISTIC, MustAsk, Sharing, Stale};
 pub use variant::{MAX_SELECTING, Variant};
 
+use super::RequestPrivacy;
 use super::cache_control::CacheControl;
 use super::date::date_field;
 use ::http::header::{CACHE_CONTROL, DATE, EXPIRES, HeaderMap, LAST_MODIFIED};
@@ -52,6 +53,17 @@ pub struct Freshness {
     last_modified: Option<i64>,
     /// What selected the answer, of the newest answer with a `Vary`.
     variant: Option<Variant>,
+    /// Whether the newest answer was given to somebody who proved who they are.
+    is_personal: bool,
+}
+
+/// The request that an answer answers, or that a stored answer is to answer.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// Its fields.
+    pub fields: &'a HeaderMap,
+    /// Whether something in it is the user's own.
+    pub privacy: RequestPrivacy,
 }
 
 /// The `Expires` field (RFC 9111 section 5.3).
@@ -64,9 +76,9 @@ enum Expires {
 }
 
 impl Freshness {
-    /// The facts of an answer with status 200 or 206, or to a HEAD, or of a 304; `request` holds the fields of the question.
+    /// The facts of an answer with status 200 or 206, or to a HEAD, or of a 304.
     #[must_use]
-    pub fn of(headers: &HeaderMap, request: &HeaderMap, exchange: Exchange) -> Self {
+    pub fn of(headers: &HeaderMap, question: Question<'_>, exchange: Exchange) -> Self {
         Self {
             exchange,
             date: date_field(headers, DATE),
@@ -76,7 +88,8 @@ impl Freshness {
                 .contains_key(EXPIRES)
                 .then(|| date_field(headers, EXPIRES).map_or(Expires::Past, Expires::At)),
             last_modified: date_field(headers, LAST_MODIFIED),
-            variant: Variant::of(headers, request),
+            variant: Variant::of(headers, question.fields),
+            is_personal: question.privacy == RequestPrivacy::Personal,
         }
     }
 
@@ -98,6 +111,7 @@ impl Freshness {
             expires: later.expires.or(self.expires),
             last_modified: later.last_modified.or(self.last_modified),
             variant: later.variant.or(self.variant),
+            is_personal: later.is_personal,
         }
     }
 
@@ -123,19 +137,23 @@ impl Freshness {
 }
 
 #[cfg(test)]
-mod tests {
+pub(in crate::http::freshness) mod tests {
     use super::*;
     use crate::http::fixture::{NOW, head};
 
     const DATE_NOW: &str = "Sun, 06 Nov 1994 13:00:00 GMT";
 
+    pub(in crate::http::freshness) fn plain(fields: &HeaderMap) -> Question<'_> {
+        Question { fields, privacy: RequestPrivacy::Plain }
+    }
+
     fn facts(fields: &[(&'static str, &str)], received: i64) -> Freshness {
         let exchange = Exchange { asked: received, received };
-        Freshness::of(&head(200, fields).headers, &HeaderMap::new(), exchange)
+        Freshness::of(&head(200, fields).headers, plain(&HeaderMap::new()), exchange)
     }
 
     fn decide(facts: &Freshness, now: i64) -> Decision {
-        facts.decide(Sharing::Shared, &HeaderMap::new(), now)
+        facts.decide(Sharing::Shared, plain(&HeaderMap::new()), now)
     }
 
     #[test]
