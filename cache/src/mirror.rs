@@ -122,6 +122,7 @@ mod tests {
             privacy: Privacy::Shareable,
             last_modified: None,
             digests: Vec::new(),
+            freshness: None,
         };
         let handle = store.begin(new).expect("admitted");
         let path = directory.path().join("part");

@@ -6,6 +6,7 @@
 
 use crate::room;
 use eddy_content::digest::ExpectedDigest;
+use eddy_content::http::Freshness;
 use eddy_content::{Entity, EntityId, ResourceUrl};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,8 @@ pub struct NewEntity {
     pub last_modified: Option<i64>,
     /// Digests that somebody promised.
     pub digests: Vec<ExpectedDigest>,
+    /// How long the origin allows it to be used without being asked; `None` when it was not asked now.
+    pub freshness: Option<Freshness>,
 }
 
 /// What the index knows of an entity.
@@ -85,6 +88,8 @@ pub struct EntityRecord {
     pub pinned: bool,
     /// Where its bytes are.
     pub(crate) place: Place,
+    /// How long the origin allows it to be used without being asked, as far as it ever said.
+    pub freshness: Option<Freshness>,
 }
 
 /// An entity's row as format 1 wrote it.
@@ -117,6 +122,7 @@ impl From<RecordV1> for EntityRecord {
             names: row.names,
             pinned: false,
             place: Place::Files,
+            freshness: None,
         }
     }
 }
@@ -143,6 +149,7 @@ impl EntityRecord {
             names: vec![name_of(&new.requested_url)],
             pinned: false,
             place: Place::Files,
+            freshness: new.freshness.clone(),
         }
     }
 
@@ -178,7 +185,12 @@ impl EntityRecord {
 
     /// Takes over what `new` knows better; says whether anything changed.
     pub(crate) fn learn(&mut self, new: &NewEntity) -> bool {
-        let before = (self.privacy, self.last_modified, self.digests.len(), self.names.len());
+        let counts = |record: &Self| (record.privacy, record.last_modified, record.digests.len(), record.names.len());
+        let (before, freshness) = (counts(self), self.freshness.take());
+        self.freshness = match (freshness.clone(), &new.freshness) {
+            (Some(known), Some(later)) => Some(known.updated(later.clone())),
+            (known, later) => known.or_else(|| later.clone()),
+        };
         let name = name_of(&new.requested_url);
         if self.names.len() < MAX_NAMES && !self.names.contains(&name) {
             self.names.push(name);
@@ -192,7 +204,7 @@ impl EntityRecord {
                 self.digests.push(digest.clone());
             }
         }
-        before != (self.privacy, self.last_modified, self.digests.len(), self.names.len())
+        before != counts(self) || freshness != self.freshness
     }
 }
 
@@ -249,6 +261,36 @@ fn mark(table: &str, key: &[u8], body: &[u8]) -> [u8; SEAL_LENGTH] {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_later_answer_updates_what_is_known_of_the_freshness() {
+        use eddy_content::http::freshness::{Exchange, Question};
+        use eddy_content::http::{HeaderMap, RequestPrivacy};
+        let url = ResourceUrl::parse("https://origin.example/f").expect("a URL");
+        let validator = eddy_content::Validator::StrongEtag("\"v\"".to_owned());
+        let answer = |received| {
+            let fields = HeaderMap::new();
+            let question = Question { fields: &fields, privacy: RequestPrivacy::Plain };
+            Freshness::of(&HeaderMap::new(), question, Exchange { asked: received, received })
+        };
+        let new = |freshness| NewEntity {
+            entity: Entity { url: url.clone(), validator: validator.clone(), length: 1 },
+            requested_url: url.clone(),
+            privacy: Privacy::Shareable,
+            last_modified: None,
+            digests: Vec::new(),
+            freshness,
+        };
+        let mut record = EntityRecord::admit(&new(None), 1, 0);
+        assert!(record.learn(&new(Some(answer(1000)))) && record.freshness == Some(answer(1000)));
+        assert!(record.learn(&new(Some(answer(2000)))) && record.freshness == Some(answer(2000)));
+        assert!(
+            !record.learn(&new(None)) && record.freshness == Some(answer(2000)),
+            "the store's own word adds nothing"
+        );
+        let row = record.seal("entities", b"key");
+        assert_eq!(EntityRecord::unseal("entities", b"key", &row).and_then(|read| read.freshness), Some(answer(2000)));
+    }
 
     proptest! {
         #[test]

@@ -8,7 +8,7 @@ use crate::setting::{Setting, utf8};
 use clap::{Args, ValueEnum};
 use eddy_node::control::Client;
 use eddy_wire::api::check::{file_name, parse_url};
-use eddy_wire::api::{FileSpec, Finish, JobAction, JobSpec, JobState, PeerUse, Priority};
+use eddy_wire::api::{Asking, FileSpec, Finish, JobAction, JobSpec, JobState, PeerUse, Priority};
 use eddy_wire::catalogue::ErrorCode;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,9 @@ pub struct GetArgs {
     /// Neither take bytes from peers nor give them any
     #[arg(long)]
     pub no_peers: bool,
+    /// Ask the origin even about a file whose lifetime, as the origin gave it, is not over
+    #[arg(long)]
+    pub refresh: bool,
     /// Keep trying even if nothing can be fetched yet
     #[arg(long)]
     pub wait: bool,
@@ -119,6 +122,7 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
         peers: PeerUse { fetch: !args.no_peers, share: !args.no_peers },
         start: true,
         finish: Finish::Auto,
+        asking: args.refresh.then_some(Asking::Always),
         // An interrupted or killed command left its job behind; the same command goes on with it.
         adopt: true,
         followed: !args.background,

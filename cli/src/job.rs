@@ -161,7 +161,7 @@ fn show(job: &JobView, setting: &Setting) -> String {
     text
 }
 
-fn file_facts(file: &FileView, setting: &Setting) -> [(&'static str, String); 9] {
+fn file_facts(file: &FileView, setting: &Setting) -> [(&'static str, String); 10] {
     let size = |bytes| setting.sizes.size(bytes);
     let digest = match file.digest {
         DigestCheck::None => "",
@@ -179,6 +179,7 @@ fn file_facts(file: &FileView, setting: &Setting) -> [(&'static str, String); 9]
         ("digest", digest.to_owned()),
         ("trust", file.trust.clone().unwrap_or_default()),
         ("why origin", file.origin_reason.clone().unwrap_or_default()),
+        ("what was held", file.held_reason.clone().unwrap_or_default()),
     ]
 }
 

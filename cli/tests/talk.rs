@@ -54,6 +54,7 @@ fn view(id: usize, spec: &JobSpec) -> JobView {
         digest: DigestCheck::None,
         trust: None,
         origin_reason: None,
+        held_reason: None,
     };
     JobView {
         id: format!("job{id}"),
@@ -208,6 +209,8 @@ impl Face for Scripted {
         Ok(EntityDetail {
             requested_url: "https://h/latest".into(),
             blake3: Some("cd".repeat(32)),
+            fresh_until_unix_ms: Some(1_700_003_600_000),
+            not_fresh: None,
             digests: vec![format!("sha256:{}", "ef".repeat(32))],
             modified_unix_ms: Some(1_600_000_000_000),
             from_origin: 1 << 20,

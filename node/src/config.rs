@@ -98,6 +98,20 @@ pub struct CacheSettings {
     pub reserve: Option<String>,
     /// How long what nobody uses is kept: "30 d". Default: "none", until room is needed.
     pub max_age: Option<String>,
+    /// Whether the origin is asked before a file that is held whole is delivered: "ask" for always, "lifetime" for not within
+    /// the lifetime that the origin itself gave it. Default: "ask".
+    pub freshness: FreshnessPolicy,
+}
+
+/// When the origin is asked about a version that is held whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum FreshnessPolicy {
+    /// Always, before it is delivered.
+    #[default]
+    Ask,
+    /// Not within the lifetime that the origin gave it (RFC 9111).
+    Lifetime,
 }
 
 /// `[peers]`

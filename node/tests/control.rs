@@ -256,6 +256,7 @@ fn spec() -> JobSpec {
         peers: PeerUse::default(),
         start: false,
         finish: Finish::Manual,
+        asking: None,
         adopt: false,
         followed: false,
     }

@@ -176,6 +176,7 @@ impl Node {
             privacy: Privacy::Shareable,
             last_modified: None,
             digests: Vec::new(),
+            freshness: None,
         };
         self.store.begin(new).expect("room")
     }

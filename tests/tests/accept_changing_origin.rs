@@ -234,6 +234,7 @@ fn spec(url: &str, destination: &Path) -> JobSpec {
         peers: PeerUse::default(),
         start: true,
         finish: Finish::Auto,
+        asking: None,
         adopt: false,
         followed: false,
     }

@@ -32,8 +32,14 @@ fn after_a_failed_sync_nothing_written_since_the_last_good_one_is_believed() {
     let url = ResourceUrl::parse("https://origin.example/a").expect("a URL");
     let entity =
         Entity { url: url.clone(), validator: Validator::StrongEtag("\"1\"".to_owned()), length: 10 * BLOCK_SIZE };
-    let new =
-        NewEntity { entity, requested_url: url, privacy: Privacy::Shareable, last_modified: None, digests: Vec::new() };
+    let new = NewEntity {
+        entity,
+        requested_url: url,
+        privacy: Privacy::Shareable,
+        last_modified: None,
+        digests: Vec::new(),
+        freshness: None,
+    };
     let handle = store.begin(new).expect("admitted");
     let write = |first: u32, count: u32| {
         let mut writer = handle.writer(first, ORIGIN, ACCOUNT);

@@ -210,6 +210,7 @@ mod tests {
             privacy: Privacy::Shareable,
             last_modified: None,
             digests: Vec::new(),
+            freshness: None,
         };
         EntityRecord::admit(&new, tag, 1000 + tag.cast_signed())
     }

@@ -134,6 +134,8 @@ impl Description {
             privacy: self.privacy,
             last_modified: self.last_modified,
             digests: self.digests.clone(),
+            // Never believed from elsewhere: each node asks for itself.
+            freshness: None,
         };
         Some(Described { new, geometry, pieces: self.pieces.clone() })
     }

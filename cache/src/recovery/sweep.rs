@@ -261,6 +261,7 @@ mod tests {
                 privacy: Privacy::Shareable,
                 last_modified: None,
                 digests: Vec::new(),
+                freshness: None,
             };
             let record = EntityRecord::admit(&new, tag, wall_clock());
             let geometry = Geometry::new(70_000).expect("a geometry");

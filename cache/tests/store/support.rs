@@ -34,6 +34,7 @@ pub(crate) fn new_entity(tag: u64, length: u64) -> NewEntity {
         privacy: Privacy::Shareable,
         last_modified: None,
         digests: Vec::new(),
+        freshness: None,
     }
 }
 

@@ -52,6 +52,8 @@ fn show(detail: &EntityDetail, setting: &Setting) -> String {
         ("blake3", detail.blake3.clone().unwrap_or_default()),
         ("digests", detail.digests.join(" ")),
         ("statements", if detail.statements == 0 { String::new() } else { detail.statements.to_string() }),
+        ("fresh until", detail.fresh_until_unix_ms.map(units::time).unwrap_or_default()),
+        ("not fresh", detail.not_fresh.clone().unwrap_or_default()),
         ("shared", if entity.shareable { "peers may have it" } else { "for this machine only" }.to_owned()),
         ("pinned", yes(entity.pinned)),
         ("in use", yes(entity.in_use)),

@@ -34,6 +34,6 @@ pub mod scrub;
 
 pub use engine::{Engine, EngineConfig};
 pub use job::record::JobRecord;
-pub use job::spec::{FileSpec, Finish, JobId, JobSpec, Patience, PeerUse, Priority};
+pub use job::spec::{Asking, FileSpec, Finish, JobId, JobSpec, Patience, PeerUse, Priority};
 pub use job::state::{JobEvent, JobState};
-pub use port::{Effect, Failure, FailureClass, FetchId, FileRef, Input, Notice, Now, Peer};
+pub use port::{Effect, Failure, FailureClass, FetchId, FileRef, Held, Input, Notice, Now, Peer};

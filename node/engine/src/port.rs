@@ -3,7 +3,8 @@
 use crate::job::record::JobRecord;
 use crate::job::spec::{Credentials, JobId};
 use eddy_content::digest::ExpectedDigest;
-use eddy_content::http::RangeSupport;
+use eddy_content::http::freshness::Decision;
+use eddy_content::http::{Freshness, RangeSupport};
 use eddy_content::{BlockSet, Entity, EntityId, ResourceUrl, Root, Validator};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -156,6 +157,8 @@ pub enum Effect {
         last_modified: Option<i64>,
         /// What the origin and the job promise about the bytes.
         digests: Vec<ExpectedDigest>,
+        /// How long the origin allows it to be used without being asked, if it was asked now.
+        freshness: Option<Box<Freshness>>,
     },
     /// Ask peers which blocks they hold of the file's open entity.
     Ask {
@@ -266,6 +269,24 @@ pub struct Contacted {
     pub digests: Vec<ExpectedDigest>,
     /// The bytes that the parked body will carry; the end is unknown when the length is.
     pub body: Option<(u64, Option<u64>)>,
+    /// How long it may be used without asking again; `None` when this is not the origin's answer but the store's.
+    pub freshness: Option<Box<Freshness>>,
+}
+
+/// What is held of a resource before its origin is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Held {
+    /// No byte of any version.
+    Nothing,
+    /// Some of a version, or a version of whose freshness nothing is known.
+    Some,
+    /// The newest version, whole.
+    Whole {
+        /// What the origin would say if it were still this one.
+        facts: Box<Contacted>,
+        /// Whether it may be used without asking.
+        decision: Decision,
+    },
 }
 
 /// How a fetch ended. Everything that it committed was reported before.
@@ -318,12 +339,12 @@ pub struct StagedFile {
 /// What happened outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input {
-    /// Answer to [`Effect::Prepare`]: whether bytes of some version of the resource are held.
+    /// Answer to [`Effect::Prepare`].
     Prepared {
         /// The file.
         file: FileRef,
-        /// Whether bytes are held, or why the destination will not do.
-        result: Result<bool, Failure>,
+        /// What is held, or why the destination will not do.
+        result: Result<Held, Failure>,
     },
     /// Answer to [`Effect::Contact`].
     Contacted {

@@ -53,7 +53,7 @@ fn is_foreground(job: &Job) -> bool {
 mod tests {
     use super::*;
     use crate::job::record::JobRecord;
-    use crate::{FileSpec, Finish, JobEvent, JobSpec, JobState, Patience, PeerUse};
+    use crate::{Asking, FileSpec, Finish, JobEvent, JobSpec, JobState, Patience, PeerUse};
     use eddy_content::ResourceUrl;
 
     fn file() -> FileSpec {
@@ -75,13 +75,22 @@ mod tests {
             finish: Finish::Auto,
             patience: Patience::Background,
             peers: PeerUse::FULL,
+            asking: Asking::Always,
         };
         let id = JobId([number; 16]);
         let created = i64::from(number);
         let state = JobState::Queued;
         let files = Vec::new();
-        let mut job =
-            Job::from_record(JobRecord { id, spec, state, created, failure: None, files, is_completing: false });
+        let mut job = Job::from_record(JobRecord {
+            id,
+            spec,
+            state,
+            created,
+            failure: None,
+            files,
+            is_completing: false,
+            asking: Asking::Always,
+        });
         if is_running {
             job.apply(JobEvent::Turn).unwrap();
         }

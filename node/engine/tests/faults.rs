@@ -8,9 +8,10 @@
 mod rig;
 
 use eddy_content::http::RangeSupport;
+use eddy_content::http::freshness::{Decision, Stale};
 use eddy_content::{BlockSet, EntityId};
-use eddy_engine::port::{FetchId, FetchOutcome, PeerFault};
-use eddy_engine::{Failure, FileRef, Finish, Input, JobId, JobSpec, JobState, Peer, Priority};
+use eddy_engine::port::{FetchId, FetchOutcome, Held, PeerFault};
+use eddy_engine::{Asking, Failure, FileRef, Finish, Input, JobId, JobSpec, JobState, Peer, Priority};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -78,7 +79,8 @@ fn spec(rng: &mut SmallRng) -> JobSpec {
     let base = if chance(rng, 50) { job(&names) } else { background(&names) };
     let priority = *[Priority::Foreground, Priority::High, Priority::Normal, Priority::Low].choose(rng).unwrap();
     let finish = if chance(rng, 80) { Finish::Auto } else { Finish::Manual };
-    JobSpec { priority, finish, ..base }
+    let asking = if chance(rng, 50) { Asking::Always } else { Asking::WithinLifetime };
+    JobSpec { priority, finish, asking, ..base }
 }
 
 /// A world with faults; jobs and commands come while it runs.
@@ -111,6 +113,8 @@ fn run_world(seed: u64) {
         rig.later(begin, Event::Weather { store, destination });
         rig.later(end, Event::Weather { store: None, destination: None });
     }
+    let decisions = [None, Some(Decision::Fresh { seconds: 60 }), Some(Decision::Stale(Stale::NoLifetime))];
+    rig.store.decision = *decisions.choose(&mut rng).unwrap();
     for number in 0..rng.random_range(0..5) {
         let neighbour = neighbour(&mut rng);
         rig.connect(number + 1, neighbour);
@@ -164,7 +168,7 @@ fn nonsense(rng: &mut SmallRng, jobs: &[JobId]) -> Input {
     let (entity, peer) = (EntityId([rng.random_range(0..3); 32]), Peer([rng.random_range(1..9); 32]));
     let blocks = BlockSet::from_run(0..rng.random_range(1..2000));
     match rng.random_range(0..8) {
-        0 => Input::Prepared { file: FileRef { job: JobId([98; 16]), file: 0 }, result: Ok(true) },
+        0 => Input::Prepared { file: FileRef { job: JobId([98; 16]), file: 0 }, result: Ok(Held::Some) },
         1 => Input::Contacted { fetch, result: Err(unreachable()) },
         2 => Input::Holds { file, entity, peer, blocks },
         3 => Input::Received { fetch, bytes: 1 << 40 },

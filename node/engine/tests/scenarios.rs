@@ -4,7 +4,9 @@ mod rig;
 
 use eddy_content::BlockSet;
 use eddy_content::http::RangeSupport;
-use eddy_engine::{Effect, FileRef, Finish, Input, JobSpec, JobState, Patience};
+use eddy_content::http::freshness::{Decision, Stale};
+use eddy_engine::file::HeldUse;
+use eddy_engine::{Asking, Effect, FileRef, Finish, Input, JobSpec, JobState, Patience};
 use rig::world::{Manner, Neighbour, Origin, destination, disk, unavailable, unreachable};
 use rig::{Event, Rig, background, job, url};
 use std::time::Duration;
@@ -671,4 +673,68 @@ fn a_more_urgent_job_interrupts_and_the_other_loses_nothing() {
         let sent = rig.origin(&format!("f{n}")).sent;
         assert!(sent <= 66 * MIB + 8 * MIB, "f{n}: {sent}");
     }
+}
+
+/// A world in which version 1 of the file is held whole, and the store says this of it.
+fn rig_that_holds(decision: Decision) -> Rig {
+    let mut rig = rig(Origin::new(3 * MIB));
+    let id = rig.start(job(&["a"]));
+    rig.run_to_state(id, JobState::Acknowledged);
+    rig.run_for(HOUR);
+    rig.store.decision = Some(decision);
+    rig.log.clear();
+    rig
+}
+
+fn within_lifetime() -> JobSpec {
+    JobSpec { asking: Asking::WithinLifetime, ..job(&["a"]) }
+}
+
+#[test]
+fn a_fresh_version_is_delivered_without_a_question_though_the_origin_is_gone() {
+    let mut rig = rig_that_holds(Decision::Fresh { seconds: 60 });
+    let (asked, sent) = (rig.origin("a").requests.len(), rig.origin("a").sent);
+    rig.origin("a").failing = Some((99, unreachable()));
+    let id = rig.start(JobSpec { finish: Finish::Manual, ..within_lifetime() });
+    rig.run_to_state(id, JobState::Transferred);
+    let file = &rig.engine.job(id).unwrap().files()[0];
+    assert_eq!(file.held_use(), Some(HeldUse::Unasked { seconds: 60 }));
+    rig.act(|engine, now| engine.complete(now, id).unwrap());
+    rig.run_for(HOUR);
+    assert_eq!(rig.delivered(id, 0), Some(1));
+    assert_eq!((rig.origin("a").requests.len(), rig.origin("a").sent), (asked, sent));
+    assert!(!rig.effects().contains(&"contact"), "{:?}", rig.effects());
+}
+
+#[test]
+fn a_stale_version_is_asked_about_and_the_origins_fault_is_the_jobs() {
+    let mut rig = rig_that_holds(Decision::Stale(Stale::NoLifetime));
+    rig.origin("a").failing = Some((99, unreachable()));
+    let id = rig.start(within_lifetime());
+    rig.run_to_state(id, JobState::Error);
+    assert_eq!(rig.engine.job(id).unwrap().failure(), Some(&unreachable()));
+    let file = &rig.engine.job(id).unwrap().files()[0];
+    assert_eq!(file.held_use(), Some(HeldUse::Asked(Decision::Stale(Stale::NoLifetime))));
+}
+
+#[test]
+fn a_job_that_asks_always_gets_the_new_version_though_the_old_one_is_fresh() {
+    for (spec, delivered) in [(job(&["a"]), 2), (within_lifetime(), 1)] {
+        let mut rig = rig_that_holds(Decision::Fresh { seconds: 60 });
+        rig.origin("a").change();
+        let id = rig.start(spec);
+        rig.run_for(HOUR);
+        assert_eq!(rig.delivered(id, 0), Some(delivered));
+    }
+}
+
+#[test]
+fn what_is_damaged_in_a_fresh_version_comes_from_the_origin_again() {
+    let mut rig = rig_that_holds(Decision::Fresh { seconds: 60 });
+    rig.store.damaged_stagings = 1;
+    let asked = rig.origin("a").requests.len();
+    let id = rig.start(within_lifetime());
+    rig.run_for(HOUR);
+    assert_eq!((rig.state(id), rig.delivered(id, 0)), (JobState::Acknowledged, Some(1)));
+    assert!(rig.origin("a").requests.len() > asked);
 }

@@ -44,6 +44,7 @@ impl Place {
             privacy: Privacy::Shareable,
             last_modified: None,
             digests: Vec::new(),
+            freshness: None,
         };
         let store = self.store.get_or_init(|| Store::open(config).expect("opens"));
         store.begin(new).expect("admitted")

@@ -2,6 +2,7 @@
 
 use super::DriverParts;
 use super::account::{Delivery, Owed, settle_account};
+use super::held;
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::origin::{Opened, Origin, OriginBody, OriginError, OriginRequest, Span};
 use crate::peer::Peers;
@@ -14,7 +15,7 @@ use crate::transfer::stream::StreamOrder;
 use crate::transfer::{self, failure};
 use eddy_cache::{Account, Delivered, EntityHandle, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Store};
 use eddy_content::digest::ExpectedDigest;
-use eddy_content::http::{Asked, Representation};
+use eddy_content::http::{Asked, Freshness, Representation};
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::port::{ContactMethod, Contacted, FetchOutcome, StagedFile};
 use eddy_engine::{Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Input, JobId};
@@ -133,9 +134,10 @@ impl Executor {
                 request.credentials = userinfo(credentials);
                 self.contact(fetch, file, request);
             }
-            Effect::Open { file, entity, requested_url, shareable, last_modified, digests } => {
+            Effect::Open { file, entity, requested_url, shareable, last_modified, digests, freshness } => {
                 let privacy = if shareable { Privacy::Shareable } else { Privacy::Private };
-                let new = NewEntity { entity, requested_url, privacy, last_modified, digests };
+                let freshness = freshness.map(|freshness| *freshness);
+                let new = NewEntity { entity, requested_url, privacy, last_modified, digests, freshness };
                 let destination = self.destination(engine, file);
                 self.open_entity(file, new, destination);
             }
@@ -249,12 +251,10 @@ impl Executor {
         // A turn begins: the place may have been mended, by another file system too.
         self.destinations.remove(&file);
         let (Some(spec), Some(destination)) = (spec(engine, file), self.destination(engine, file)) else { return };
-        let (store, url, overwrite) = (self.store.clone(), spec.url.clone(), spec.overwrite);
+        let (store, spec) = (self.store.clone(), spec.clone());
         self.answer(move || Input::Prepared {
             file,
-            result: destination
-                .check(overwrite)
-                .map(|()| store.latest(&url).ok().flatten().is_some_and(|record| record.held_blocks > 0)),
+            result: destination.check(spec.overwrite).map(|()| held::look(&store, &spec)),
         });
     }
 
@@ -452,9 +452,11 @@ async fn first_answer(origin: &Origin, mut request: OriginRequest) -> Result<Ope
 /// The answer to a first contact, in the engine's terms, and its body.
 fn facts(opened: Result<Opened, OriginError>) -> Result<(Contacted, Option<(Span, OriginBody)>), Failure> {
     match opened {
-        Ok(Opened::Described { final_url, representation }) => Ok((contacted(final_url, representation, None), None)),
-        Ok(Opened::Body { final_url, representation, span, body }) => {
-            let facts = contacted(final_url, representation, Some((span.start, span.end)));
+        Ok(Opened::Described { final_url, representation, freshness }) => {
+            Ok((contacted(final_url, representation, freshness, None), None))
+        }
+        Ok(Opened::Body { final_url, representation, freshness, span, body }) => {
+            let facts = contacted(final_url, representation, freshness, Some((span.start, span.end)));
             Ok((facts, Some((span, body))))
         }
         Ok(Opened::Unsatisfiable { .. }) => {
@@ -467,7 +469,12 @@ fn facts(opened: Result<Opened, OriginError>) -> Result<(Contacted, Option<(Span
     }
 }
 
-fn contacted(url: ResourceUrl, facts: Representation, body: Option<(u64, Option<u64>)>) -> Contacted {
+fn contacted(
+    url: ResourceUrl,
+    facts: Representation,
+    freshness: Box<Freshness>,
+    body: Option<(u64, Option<u64>)>,
+) -> Contacted {
     Contacted {
         url,
         validator: facts.validator,
@@ -478,6 +485,7 @@ fn contacted(url: ResourceUrl, facts: Representation, body: Option<(u64, Option<
         last_modified: facts.last_modified,
         digests: facts.digests,
         body,
+        freshness: Some(freshness),
     }
 }
 

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`command`] | what others may ask of the driver |
 //! | [`execute`] | carries effects out |
+//! | `held` | what is held of a resource before its origin is asked |
 //! | [`durable`] | writes jobs down, again later when the disk refuses |
 //! | [`account`] | what the ledger knows of a file that is whole |
 //! | [`view`] | the engine's jobs as the API shows them |
@@ -16,6 +17,7 @@ mod account;
 pub mod command;
 mod durable;
 mod execute;
+pub(crate) mod held;
 mod view;
 
 use crate::config::Network;
@@ -25,7 +27,7 @@ use command::{Command, Refusal, Start};
 use eddy_cache::Store;
 use eddy_engine::engine::Turns;
 use eddy_engine::job::live::Job;
-use eddy_engine::{Engine, EngineConfig, Failure, Input, JobId, JobRecord, JobSpec, Notice, Now};
+use eddy_engine::{Asking, Engine, EngineConfig, Failure, Input, JobId, JobRecord, JobSpec, Notice, Now};
 use eddy_wire::api::JobView;
 use execute::Executor;
 use std::collections::HashMap;
@@ -208,7 +210,9 @@ impl Driver {
 
     /// Makes a job, or takes the one that is there; durable before anybody hears of it (promise 7).
     async fn make(&mut self, spec: JobSpec, start: Start) -> Result<JobId, Refusal> {
-        let is_same = |job: &&Job| !job.state().is_final() && job.spec().files == spec.files;
+        // Who wants the origin to be asked is not served by a job that would not.
+        let asks = |job: &Job| spec.asking == Asking::WithinLifetime || job.spec().asking == Asking::Always;
+        let is_same = |job: &&Job| !job.state().is_final() && job.spec().files == spec.files && asks(job);
         let there = self.engine.jobs().find(is_same).map(Job::id).filter(|_| start.is_adopting);
         let id = match there {
             Some(id) => id,

@@ -1,6 +1,7 @@
 //! The engine's jobs as the API shows them.
 
-use eddy_engine::file::File;
+use eddy_content::http::freshness::Decision;
+use eddy_engine::file::{File, HeldUse};
 use eddy_engine::job::live::Job;
 use eddy_engine::port::Failure;
 use eddy_engine::{Finish, JobState, Now, Priority};
@@ -72,6 +73,17 @@ fn file(file: &File) -> api::FileView {
         },
         trust: trust(file, has_digest),
         origin_reason: file.origin_reason().map(str::to_owned),
+        held_reason: file.held_use().map(held_reason),
+    }
+}
+
+/// Why the origin was asked about what is held, or was not.
+fn held_reason(held: HeldUse) -> String {
+    match held {
+        HeldUse::Unasked { seconds } => format!("used without asking the origin: fresh for {seconds} s more"),
+        HeldUse::Asked(Decision::Fresh { .. }) => "the origin was asked first: that is this job's policy".to_owned(),
+        HeldUse::Asked(Decision::Stale(reason)) => format!("the origin was asked first: {reason}"),
+        HeldUse::Asked(Decision::MustAsk(reason)) => format!("the origin was asked first: {reason}"),
     }
 }
 

@@ -17,7 +17,8 @@ impl NodeFace {
             return Err(Problem::new(ErrorCode::WrongState, "this node only looks at the store"));
         }
         let start = Start { is_running: spec.start, is_adopting: spec.adopt, is_followed: spec.followed };
-        let spec = wish::parse_job(spec)?;
+        let policy = self.settings.lock().await.cache.freshness;
+        let spec = wish::parse_job(spec, policy)?;
         let size = postcard::to_stdvec(&spec).map_or(usize::MAX, |row| row.len() * 2);
         if size > MAX_JOB_ROW {
             return Err(Problem::new(ErrorCode::TooManyFiles, "the job's files and URLs together are too long"));

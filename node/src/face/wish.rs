@@ -1,16 +1,17 @@
 //! A caller's wish for a job, parsed: what is left is valid.
 
+use crate::config::FreshnessPolicy;
 use eddy_content::digest;
 use eddy_content::url::{TypedUrl, UrlError};
 use eddy_engine::job::spec::Credentials;
-use eddy_engine::{FileSpec, Finish, JobSpec, Patience, PeerUse, Priority};
+use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Priority};
 use eddy_wire::api::{self, Problem};
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::HashSet;
 use std::path::Path;
 
 /// A caller's wish, parsed: what is left is valid.
-pub(super) fn parse_job(spec: api::JobSpec) -> Result<JobSpec, Problem> {
+pub(super) fn parse_job(spec: api::JobSpec, policy: FreshnessPolicy) -> Result<JobSpec, Problem> {
     if spec.files.is_empty() {
         return Err(Problem::from(ErrorCode::EmptyJob));
     }
@@ -39,6 +40,10 @@ pub(super) fn parse_job(spec: api::JobSpec) -> Result<JobSpec, Problem> {
         // Who asks for the foreground watches.
         patience: if priority == Priority::Foreground { Patience::Watching } else { Patience::Background },
         peers: PeerUse { fetch: spec.peers.fetch, share: spec.peers.share },
+        asking: match (spec.asking, policy) {
+            (Some(api::Asking::Always), _) | (None, FreshnessPolicy::Ask) => Asking::Always,
+            (Some(api::Asking::WithinLifetime), _) | (None, FreshnessPolicy::Lifetime) => Asking::WithinLifetime,
+        },
         files,
     })
 }

@@ -7,7 +7,9 @@ use super::error::{Cause, OriginError};
 use super::reach::{Reach, literal_class};
 use super::request::{Audience, OriginRequest};
 use eddy_content::ResourceUrl;
+use eddy_content::http::freshness::Exchange;
 use eddy_content::http::{AddressClass, Carry, RedirectRefusal, ResponseHead, may_carry_credentials, may_follow};
+use http::HeaderMap;
 
 /// The path of one question from the URL that the job names to the one that answers.
 pub(super) struct Path<'a> {
@@ -24,6 +26,9 @@ pub(super) struct Hop {
     pub(super) head: ResponseHead,
     pub(super) permit: Option<Permit>,
     class: AddressClass,
+    /// The fields of the question.
+    pub(super) asked: HeaderMap,
+    pub(super) exchange: Exchange,
 }
 
 impl<'a> Path<'a> {
@@ -83,6 +88,7 @@ impl Hop {
         permit: Option<Permit>,
         is_proxied: bool,
         url: &ResourceUrl,
+        (asked, exchange): (HeaderMap, Exchange),
     ) -> Self {
         let connected = response.remote_addr().filter(|_| !is_proxied).map(|address| AddressClass::of(address.ip()));
         // Behind a proxy a name may be anybody's: the stricter reading.
@@ -92,6 +98,6 @@ impl Hop {
             version: response.version(),
             headers: response.headers().clone(),
         };
-        Self { response: Box::new(response), head, permit, class }
+        Self { response: Box::new(response), head, permit, class, asked, exchange }
     }
 }

@@ -12,8 +12,10 @@ use super::hop::{Hop, Path};
 use super::reach::Reach;
 use super::request::{Audience, OriginRequest};
 use eddy_content::ResourceUrl;
+use eddy_content::http::freshness::{Exchange, Question};
 use eddy_content::http::{
-    Asked, BodyLimit, BodyMeter, ChangeReason, Framing, ProtocolFault, RangeSupport, Representation, Verdict, judge,
+    Asked, BodyLimit, BodyMeter, ChangeReason, Framing, Freshness, ProtocolFault, RangeSupport, Representation,
+    Verdict, judge,
 };
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -41,6 +43,8 @@ pub enum Opened {
         final_url: ResourceUrl,
         /// What the answer says about the version.
         representation: Representation,
+        /// How long it may be used without asking again.
+        freshness: Box<Freshness>,
     },
     /// Bytes: those of `span`, which starts where asked, or at 0 when the server sent the whole.
     Body {
@@ -48,6 +52,8 @@ pub enum Opened {
         final_url: ResourceUrl,
         /// What the answer says about the version.
         representation: Representation,
+        /// How long it may be used without asking again.
+        freshness: Box<Freshness>,
         /// Which bytes follow.
         span: Span,
         /// The bytes.
@@ -59,6 +65,8 @@ pub enum Opened {
         final_url: ResourceUrl,
         /// What the answer says about the version.
         representation: Representation,
+        /// How long it may be used without asking again.
+        freshness: Box<Freshness>,
     },
     /// No such range; the complete length, if the server named it.
     Unsatisfiable {
@@ -97,7 +105,10 @@ impl Origin {
                     question = simpler;
                 }
                 None => {
-                    let answer = Answer { hop, final_url, degraded };
+                    let privacy = question.expectation(&final_url).privacy;
+                    let asked = Question { fields: &hop.asked, privacy };
+                    let freshness = Box::new(Freshness::of(&hop.head.headers, asked, hop.exchange));
+                    let answer = Answer { hop, final_url, degraded, freshness };
                     return if is_head_wanted {
                         self.describe(verdict, answer)
                     } else {
@@ -136,8 +147,9 @@ impl Origin {
         let reach = if is_proxied { Reach::Named } else { path.reach };
         let client = shared.clients.select(reach, versions).map_err(|e| Cause::Setup(e.to_string()))?;
         let audience = path.audience();
-        let mut builder =
-            client.request(request.method(), path.url.as_url().clone()).headers(request.headers(audience)?);
+        let fields = request.headers(audience)?;
+        let asked = unix_now();
+        let mut builder = client.request(request.method(), path.url.as_url().clone()).headers(fields.clone());
         if let (Audience::NamedOrigin, Some(credentials)) = (audience, &request.credentials) {
             let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
             builder = builder.basic_auth(plain(&credentials.user), Some(plain(&credentials.password)));
@@ -151,14 +163,15 @@ impl Origin {
             }
             cause
         })?;
-        Ok(Hop::new(response, permit, is_proxied, &path.url))
+        let exchange = Exchange { asked, received: unix_now() };
+        Ok(Hop::new(response, permit, is_proxied, &path.url, (fields, exchange)))
     }
 
     /// What a question for the head alone ends in: a good answer to GET describes as well as one to HEAD.
     fn describe(&self, verdict: Verdict, answer: Answer) -> Result<Opened, OriginError> {
         match verdict {
             Verdict::Continue { representation, .. } | Verdict::Whole { representation } => {
-                Ok(Opened::Described { final_url: answer.final_url, representation })
+                Ok(Opened::Described { final_url: answer.final_url, representation, freshness: answer.freshness })
             }
             other => self.carry_out(other, answer),
         }
@@ -168,22 +181,26 @@ impl Origin {
         let meter = Framing::of(&answer.hop.head)
             .ok()
             .and_then(|framing| BodyMeter::new(&verdict, framing, BodyLimit(self.shared.clients.config().body_limit)));
-        let final_url = answer.final_url.clone();
+        let (final_url, freshness) = (answer.final_url.clone(), answer.freshness.clone());
         let failed = |cause| Err(OriginError { url: Box::new(answer.final_url.clone()), cause });
         match (verdict, meter) {
             (Verdict::Continue { bytes, representation }, Some(meter)) => {
                 let span = Span { start: bytes.start, end: Some(bytes.end) };
-                Ok(Opened::Body { final_url, representation, span, body: self.body(answer, meter) })
+                Ok(Opened::Body { final_url, representation, freshness, span, body: self.body(answer, meter) })
             }
             (Verdict::Whole { mut representation }, Some(meter)) => {
                 if answer.degraded.is_some() {
                     representation.ranges = RangeSupport::No;
                 }
                 let span = Span { start: 0, end: representation.length };
-                Ok(Opened::Body { final_url, representation, span, body: self.body(answer, meter) })
+                Ok(Opened::Body { final_url, representation, freshness, span, body: self.body(answer, meter) })
             }
-            (Verdict::Described { representation }, _) => Ok(Opened::Described { final_url, representation }),
-            (Verdict::NotModified { representation }, _) => Ok(Opened::NotModified { final_url, representation }),
+            (Verdict::Described { representation }, _) => {
+                Ok(Opened::Described { final_url, representation, freshness })
+            }
+            (Verdict::NotModified { representation }, _) => {
+                Ok(Opened::NotModified { final_url, representation, freshness })
+            }
             (Verdict::Unsatisfiable { length }, _) => Ok(Opened::Unsatisfiable { final_url, length }),
             (Verdict::Changed(reason), _) => Ok(Opened::Changed(reason)),
             // the origin contradicts itself about this version, so none of its bytes can be trusted.
@@ -215,6 +232,7 @@ struct Answer {
     hop: Hop,
     final_url: ResourceUrl,
     degraded: Option<Degraded>,
+    freshness: Box<Freshness>,
 }
 
 fn refused_status(degraded: Option<Degraded>) -> u16 {

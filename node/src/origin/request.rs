@@ -94,6 +94,11 @@ impl OriginRequest {
         }
     }
 
+    /// The fields by which an answer may be selected (RFC 9111 section 4.1), as the origin that the URL names would see them.
+    pub fn selecting_fields(&self) -> Result<HeaderMap, Cause> {
+        self.headers(Audience::NamedOrigin)
+    }
+
     pub(super) fn method(&self) -> http::Method {
         // Range goes with GET alone.
         if self.asked == Asked::Head { http::Method::HEAD } else { http::Method::GET }

@@ -126,6 +126,7 @@ impl Member {
             privacy,
             last_modified: None,
             digests: Vec::new(),
+            freshness: None,
         };
         self.store.begin(new).expect("room")
     }

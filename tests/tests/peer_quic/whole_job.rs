@@ -124,6 +124,7 @@ async fn fetch(client: &Client, url: &str, destination: &Path) -> JobView {
         peers: PeerUse::default(),
         start: true,
         finish: Finish::Auto,
+        asking: None,
         adopt: false,
         followed: false,
     };

@@ -55,7 +55,8 @@ pub(crate) use signed_url::has_credential_path;
 pub use status::MAX_RETRY_AFTER;
 
 use crate::{Entity, ResourceUrl, Validator};
-use ::http::{HeaderMap, Version};
+pub use ::http::HeaderMap;
+use ::http::Version;
 
 /// The head of an answer: status, protocol version, headers.
 #[derive(Clone)]

@@ -142,7 +142,8 @@ impl Engine {
         }
         let files = vec![FileRecord::UNKNOWN; spec.files.len()];
         let state = JobState::Suspended;
-        let record = JobRecord { id, spec, state, created: now.wall, failure: None, files, is_completing: false };
+        let (created, asking) = (now.wall, spec.asking);
+        let record = JobRecord { id, spec, state, created, failure: None, files, is_completing: false, asking };
         self.roster.insert(Job::from_record(record));
         self.persist(id);
     }

@@ -1,7 +1,7 @@
 //! What an input costs.
 
 use super::*;
-use crate::job::spec::{FileSpec, Patience, PeerUse, Priority};
+use crate::job::spec::{Asking, FileSpec, Patience, PeerUse, Priority};
 use crate::port::{FileRef, Input};
 use eddy_content::ResourceUrl;
 
@@ -16,6 +16,7 @@ fn spec() -> JobSpec {
         finish: Finish::Auto,
         patience: Patience::Background,
         peers: PeerUse::FULL,
+        asking: Asking::Always,
     }
 }
 
@@ -32,8 +33,11 @@ fn ten_thousand_waiting_jobs_cost_an_input_no_look() {
     engine.looks = 0;
     for _ in 0..100 {
         let file = FileRef { job: running[0], file: 0 };
-        engine.handle(now, Input::Prepared { file, result: Ok(false) });
-        engine.handle(now, Input::Prepared { file: FileRef { job: JobId([9; 16]), file: 0 }, result: Ok(false) });
+        engine.handle(now, Input::Prepared { file, result: Ok(crate::port::Held::Nothing) });
+        engine.handle(
+            now,
+            Input::Prepared { file: FileRef { job: JobId([9; 16]), file: 0 }, result: Ok(crate::port::Held::Nothing) },
+        );
     }
     assert_eq!(engine.looks, 100, "one job for each input that concerns one");
     assert!(running.len() < 20);

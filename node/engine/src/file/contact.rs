@@ -1,19 +1,30 @@
 //! The first questions: what is held here, what the origin has, and under which version it is opened.
 
 use super::moving::bytes_of;
-use super::{CacheUse, FIRST_RANGE, File, PartUse, Phase, SourceBytes, Surroundings};
+use super::{CacheUse, FIRST_RANGE, File, HeldUse, PartUse, Phase, SourceBytes, Surroundings};
+use crate::job::spec::Asking;
 use crate::planner::{Planner, Source};
-use crate::port::{ContactMethod, Contacted, Effect, Failure, FailureClass, FetchId, FetchOutcome};
+use crate::port::{ContactMethod, Contacted, Effect, Failure, FailureClass, FetchId, FetchOutcome, Held};
 use eddy_content::digest::ExpectedDigest;
+use eddy_content::http::freshness::Decision;
 use eddy_content::{BlockSet, Entity, Geometry};
 
 /// Why a file goes past a cache that has room for it.
 const CACHE_FAILS: &str = "the disk of the cache stands in the way";
 
 impl File {
-    pub(super) fn contact(&mut self, is_held: bool, s: &mut Surroundings<'_>) {
+    pub(super) fn contact(&mut self, held: Held, s: &mut Surroundings<'_>) {
         if s.cache_use == CacheUse::PassedBy {
             self.pass_cache_by(CACHE_FAILS);
+        }
+        let is_held = held != Held::Nothing;
+        if let Some(facts) = self.unasked(held) {
+            // The store's word stands for the origin's; nothing is parked under this name.
+            let fetch = s.out.name_fetch(self.at);
+            s.out.forget(fetch);
+            self.is_first_contact_done = true;
+            self.phase = Phase::Contacted { fetch, facts };
+            return;
         }
         let may_have_peers = self.peer_use.fetch && (!s.peers.is_empty() || s.now < s.settling_until);
         let method = if self.wants_whole {
@@ -27,6 +38,18 @@ impl File {
         let (url, credentials) = (self.spec.url.clone(), self.spec.credentials.clone());
         s.out.push(Effect::Contact { fetch, file: self.at, url, credentials, method });
         self.phase = Phase::Contacting { fetch, method };
+    }
+
+    /// The version that is held whole, if it may be delivered without asking the origin (promise 3; RFC 9111 section 4).
+    fn unasked(&mut self, held: Held) -> Option<Box<Contacted>> {
+        let Held::Whole { facts, decision } = held else { return None };
+        let (Decision::Fresh { seconds }, Asking::WithinLifetime, false) = (decision, self.asking, self.wants_whole)
+        else {
+            self.held_use = Some(HeldUse::Asked(decision));
+            return None;
+        };
+        self.held_use = Some(HeldUse::Unasked { seconds });
+        Some(facts)
     }
 
     /// The origin has answered: hold on to the version if it names one, else stream. False when that has to wait for the
@@ -61,6 +84,7 @@ impl File {
             shareable: self.is_shareable && self.peer_use.share,
             last_modified: facts.last_modified,
             digests: facts.digests,
+            freshness: facts.freshness,
         });
         self.owes_opened = true;
         self.planner = Geometry::new(length).map(|geometry| Planner::new(geometry, BlockSet::new(), facts.ranges));
@@ -101,14 +125,14 @@ impl File {
             return;
         }
         self.wants_whole = true;
-        self.phase = Phase::Prepared { is_held: false };
+        self.phase = Phase::Prepared { held: Held::Nothing };
     }
 
     /// Answer to the preparation.
-    pub fn on_prepared(&mut self, result: Result<bool, Failure>) {
+    pub fn on_prepared(&mut self, result: Result<Held, Failure>) {
         if matches!(self.phase, Phase::Preparing) {
             match result {
-                Ok(is_held) => self.phase = Phase::Prepared { is_held },
+                Ok(held) => self.phase = Phase::Prepared { held },
                 Err(failure) => self.fail(failure),
             }
         }
@@ -137,9 +161,9 @@ impl File {
                     && failure.retry_after.is_none() =>
             {
                 self.is_head_refused = true;
-                self.phase = Phase::Prepared { is_held: false };
+                self.phase = Phase::Prepared { held: Held::Nothing };
             }
-            Err(failure) => self.on_origin_failure(s.now, failure, Phase::Prepared { is_held: false }, s.rng),
+            Err(failure) => self.on_origin_failure(s.now, failure, Phase::Prepared { held: Held::Nothing }, s.rng),
         }
     }
 
@@ -168,7 +192,7 @@ impl File {
                     (_, FailureClass::Disk) => self.pass_cache_by(CACHE_FAILS),
                     _ => return self.fail(failure),
                 }
-                self.phase = Phase::Prepared { is_held: false };
+                self.phase = Phase::Prepared { held: Held::Nothing };
                 return;
             }
         };
@@ -224,7 +248,7 @@ impl File {
             return;
         }
         // Without a version nothing can be joined: from the start again, but not for ever.
-        self.on_origin_failure(s.now, failure, Phase::Prepared { is_held: false }, s.rng);
+        self.on_origin_failure(s.now, failure, Phase::Prepared { held: Held::Nothing }, s.rng);
     }
 }
 

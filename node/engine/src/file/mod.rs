@@ -14,11 +14,12 @@ mod moving;
 mod staging;
 
 use crate::job::record::FileRecord;
-use crate::job::spec::{FileSpec, PeerUse};
+use crate::job::spec::{Asking, FileSpec, PeerUse};
 use crate::outbox::Outbox;
 use crate::planner::Planner;
-use crate::port::{ContactMethod, Contacted, Effect, Failure, FetchId, FileRef, Peer};
+use crate::port::{ContactMethod, Contacted, Effect, Failure, FetchId, FileRef, Held, Peer};
 use eddy_content::digest::ExpectedDigest;
+use eddy_content::http::freshness::Decision;
 use eddy_content::{Entity, EntityId, Root};
 use rand::rngs::SmallRng;
 use std::time::Duration;
@@ -72,7 +73,7 @@ enum Phase {
     Idle,
     Preparing,
     Prepared {
-        is_held: bool,
+        held: Held,
     },
     Contacting {
         fetch: FetchId,
@@ -96,6 +97,18 @@ enum Phase {
     Publishing,
     Published,
     Failed,
+}
+
+/// What became of a whole version that was held before the origin was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldUse {
+    /// It is used, and the origin was not asked: fresh for so many seconds then.
+    Unasked {
+        /// Whole seconds.
+        seconds: u32,
+    },
+    /// The origin was asked first, although or because freshness is so.
+    Asked(Decision),
 }
 
 /// Bytes by where they came from, as people see them while they move. The ledger has the durable account.
@@ -123,6 +136,8 @@ pub struct File {
     at: FileRef,
     spec: FileSpec,
     peer_use: PeerUse,
+    asking: Asking,
+    held_use: Option<HeldUse>,
     phase: Phase,
     /// The version last opened, for those who ask.
     entity: Option<Entity>,
@@ -171,7 +186,7 @@ pub struct File {
 impl File {
     /// A file as its record has it.
     #[must_use]
-    pub fn new(at: FileRef, spec: FileSpec, peer_use: PeerUse, record: FileRecord) -> Self {
+    pub fn new(at: FileRef, spec: FileSpec, (peer_use, asking): (PeerUse, Asking), record: FileRecord) -> Self {
         let held = |cache| SourceBytes { cache, ..SourceBytes::default() };
         let (phase, length, root, bytes) = match record {
             FileRecord::Wanted { length, held: bytes } => (Phase::Idle, length, None, held(bytes)),
@@ -186,6 +201,8 @@ impl File {
             digests: spec.digests.clone(),
             spec,
             peer_use,
+            asking,
+            held_use: None,
             phase,
             entity: None,
             entity_id: None,
@@ -283,7 +300,7 @@ impl File {
         matches!(self.phase, Phase::Published)
     }
 
-    /// Whether the origin has answered in this turn.
+    /// Whether the origin has answered in this turn, or need not be asked.
     #[must_use]
     pub fn is_contacted(&self) -> bool {
         self.is_first_contact_done
@@ -305,6 +322,12 @@ impl File {
     #[must_use]
     pub fn origin_reason(&self) -> Option<&'static str> {
         self.origin_reason
+    }
+
+    /// What became of a whole version that was held, if one was.
+    #[must_use]
+    pub fn held_use(&self) -> Option<HeldUse> {
+        self.held_use
     }
 
     /// Whether the origin named a digest of the whole, which was checked.
@@ -347,7 +370,7 @@ impl File {
                     s.out.push(Effect::Prepare { file: self.at });
                     self.phase = Phase::Preparing;
                 }
-                Phase::Prepared { is_held } if s.now >= self.origin_wait => self.contact(is_held, s),
+                Phase::Prepared { held } if s.now >= self.origin_wait => self.contact(held, s),
                 Phase::Contacted { fetch, facts } => {
                     if !self.open(fetch, facts, s) {
                         return;

@@ -3,7 +3,7 @@
 use super::{CHANGES_ALLOWED, File, Phase, SourceBytes, Surroundings};
 use crate::outbox::Outbox;
 use crate::planner::{Order, Planner, Source};
-use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, Peer, PeerFault};
+use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, Held, Peer, PeerFault};
 use crate::retry;
 use eddy_content::{BlockSet, EntityId, Geometry};
 use rand::rngs::SmallRng;
@@ -197,11 +197,12 @@ impl File {
     pub(super) fn restart(&mut self, out: &mut Outbox) {
         self.abort_all(out);
         out.push(Effect::Outdated { file: self.at });
-        self.phase = Phase::Prepared { is_held: true };
+        self.phase = Phase::Prepared { held: Held::Some };
         self.is_head_refused = false;
         self.origin_fault = None;
         self.bytes = SourceBytes::default();
         self.streamed = 0;
+        self.held_use = None;
     }
 
     pub(super) fn on_origin_failure(&mut self, now: Duration, failure: Failure, otherwise: Phase, rng: &mut SmallRng) {

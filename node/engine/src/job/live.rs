@@ -2,7 +2,7 @@
 
 use super::condition::Condition;
 use super::record::{FileRecord, JobRecord};
-use super::spec::{JobId, JobSpec, Patience, PeerUse};
+use super::spec::{JobId, JobSpec, Patience};
 use super::state::{IllegalTransition, JobEvent, JobState};
 use crate::file::{CacheUse, File, SourceBytes, Surroundings};
 use crate::meter::Meter;
@@ -67,11 +67,11 @@ impl Job {
     /// A job as its record has it.
     #[must_use]
     pub fn from_record(record: JobRecord) -> Self {
-        let JobRecord { id, spec, state, created, failure, files, is_completing: _ } = record;
-        let peers = spec.peers;
+        let JobRecord { id, mut spec, state, created, failure, files, is_completing: _, asking } = record;
+        spec.asking = asking;
         // A job without files has nothing to run with.
         let state = if spec.files.is_empty() && !state.is_final() { JobState::Suspended } else { state.at_rest() };
-        let files = build_files(id, &spec, peers, &files);
+        let files = build_files(id, &spec, &files);
         Self {
             id,
             spec,
@@ -108,6 +108,7 @@ impl Job {
             failure: self.failure.clone(),
             files: self.files.iter().map(File::record).collect(),
             is_completing: self.is_completing || self.is_delivery_owed,
+            asking: self.spec.asking,
         }
     }
 
@@ -362,10 +363,10 @@ impl Job {
     }
 }
 
-fn build_files(id: JobId, spec: &JobSpec, peers: PeerUse, records: &[FileRecord]) -> Vec<File> {
+fn build_files(id: JobId, spec: &JobSpec, records: &[FileRecord]) -> Vec<File> {
     let with_record = |(index, file): (usize, &crate::FileSpec)| {
         let record = records.get(index).copied().unwrap_or(FileRecord::UNKNOWN);
-        File::new(FileRef { job: id, file: index as u32 }, file.clone(), peers, record)
+        File::new(FileRef { job: id, file: index as u32 }, file.clone(), (spec.peers, spec.asking), record)
     };
     spec.files.iter().enumerate().map(with_record).collect()
 }

@@ -87,6 +87,17 @@ impl PeerUse {
     pub const NONE: Self = Self { fetch: false, share: false };
 }
 
+/// When the origin is asked about a version that is held whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asking {
+    /// Always, before anything is delivered (promise 3).
+    #[default]
+    Always,
+    /// Not while the version is fresh by the origin's own word (RFC 9111 section 4).
+    WithinLifetime,
+}
+
 /// One file of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileSpec {
@@ -132,4 +143,7 @@ pub struct JobSpec {
     pub patience: Patience,
     /// Whether peers are used.
     pub peers: PeerUse,
+    /// When the origin is asked; in a record it stands at the end ([`crate::JobRecord`]).
+    #[serde(skip)]
+    pub asking: Asking,
 }

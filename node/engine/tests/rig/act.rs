@@ -3,9 +3,10 @@
 use super::body::{TICK, live};
 use super::world::{Manner, Stored, take};
 use super::{Event, Origins, Rig};
+use eddy_content::http::RangeSupport;
 use eddy_content::{BlockSet, Entity, Geometry, Root};
 use eddy_engine::job::record::FileRecord;
-use eddy_engine::port::{FetchId, StagedFile};
+use eddy_engine::port::{Contacted, FetchId, Held, StagedFile};
 use eddy_engine::{Effect, Failure, FailureClass, FileRef, Input};
 use std::time::Duration;
 
@@ -18,11 +19,7 @@ impl Rig {
                 let standing = self.disk.standing.clone();
                 let result = match standing.or_else(|| take(&mut self.disk.refusing)) {
                     Some(failure) => Err(failure),
-                    None => Ok(self
-                        .store
-                        .entities
-                        .values()
-                        .any(|stored| stored.entity.url.as_str() == self.url_of(file) && !stored.held.is_empty())),
+                    None => Ok(self.held_of(file)),
                 };
                 self.later(Duration::from_millis(1), Event::Input(Input::Prepared { file, result }));
             }
@@ -218,6 +215,33 @@ impl Rig {
             let overlaps = live.blocks.start < blocks.end && blocks.start < live.blocks.end;
             let is_rival = *other != fetch && is_same && overlaps && !live.is_aborted;
             assert!(!is_rival, "blocks {blocks:?} are asked of the origin twice at a time: {}", self.picture());
+        }
+    }
+
+    /// What is held of the file's URL: of the newest version that has blocks.
+    fn held_of(&self, file: FileRef) -> Held {
+        let url = self.url_of(file);
+        let versions = self.store.entities.values().filter(|s| s.entity.url.as_str() == url && !s.held.is_empty());
+        let newest = versions.max_by_key(|stored| self.version_of(stored.entity.id()));
+        match (newest, self.store.decision) {
+            (None, _) => Held::Nothing,
+            (Some(newest), Some(decision)) if newest.held == BlockSet::from_run(newest.geometry.all_blocks()) => {
+                let entity = newest.entity.clone();
+                let facts = Contacted {
+                    url: entity.url,
+                    validator: Some(entity.validator),
+                    length: Some(entity.length),
+                    ranges: RangeSupport::Unknown,
+                    storable: true,
+                    shareable: true,
+                    last_modified: None,
+                    digests: Vec::new(),
+                    body: None,
+                    freshness: None,
+                };
+                Held::Whole { facts: Box::new(facts), decision }
+            }
+            (Some(_), _) => Held::Some,
         }
     }
 

@@ -47,6 +47,7 @@ impl Rig {
             last_modified: None,
             digests: Vec::new(),
             body,
+            freshness: None,
         };
         let (version, length) = (origin.version, origin.length);
         match body {

@@ -14,8 +14,8 @@ use eddy_content::{EntityId, ResourceUrl};
 use eddy_engine::engine::{EngineConfig, Turns};
 use eddy_engine::port::{ContactMethod, FetchId};
 use eddy_engine::{
-    Effect, Engine, Failure, FileRef, FileSpec, Finish, Input, JobId, JobRecord, JobSpec, JobState, Notice, Now,
-    Patience, Peer, PeerUse, Priority,
+    Asking, Effect, Engine, Failure, FileRef, FileSpec, Finish, Input, JobId, JobRecord, JobSpec, JobState, Notice,
+    Now, Patience, Peer, PeerUse, Priority,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -337,6 +337,7 @@ pub fn job(names: &[&str]) -> JobSpec {
         finish: Finish::Auto,
         patience: Patience::Watching,
         peers: PeerUse::FULL,
+        asking: Asking::Always,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What surrounds the engine in the tests: origins, peers, a store and a disk, each with a behaviour that can be set.
 
 use eddy_content::http::RangeSupport;
+use eddy_content::http::freshness::Decision;
 use eddy_content::{BlockSet, Entity, EntityId, Geometry};
 use eddy_engine::{Failure, FailureClass, FileRef};
 use std::collections::BTreeMap;
@@ -175,6 +176,8 @@ pub struct Store {
     pub damaged_stagings: u32,
     /// Whether blocks were damaged.
     pub has_damage: bool,
+    /// What the store says of the freshness of what it holds whole; nothing by default.
+    pub decision: Option<Decision>,
 }
 
 /// What stands beside destinations, and in them.

@@ -1,8 +1,12 @@
 //! One entity in full.
 
 use super::{entity_view, whole_id};
+use crate::driver::held;
 use crate::face::{NodeFace, seconds_to_ms};
-use eddy_cache::{EntityHandle, Store};
+use crate::origin::OriginRequest;
+use eddy_cache::{EntityHandle, EntityRecord, Store};
+use eddy_content::http::Asked;
+use eddy_content::http::freshness::Decision;
 use eddy_content::{BlockSet, EntityId, Geometry};
 use eddy_wire::api::{EntityDetail, Place, Problem};
 use eddy_wire::catalogue::ErrorCode;
@@ -33,16 +37,32 @@ fn detail(store: &Store, directory: &Path, handle: &EntityHandle) -> EntityDetai
     let (held, geometry) = (handle.held(), handle.geometry());
     record.held_blocks = held.len();
     let from_origin = bytes(&handle.fetched_here(), &geometry);
+    let (fresh_until_unix_ms, not_fresh) = freshness(&record);
     EntityDetail {
         entity: entity_view(store, &record),
         requested_url: record.requested_url.redacted(),
         blake3: handle.root().map(|root| root.to_hex()),
+        fresh_until_unix_ms,
+        not_fresh,
         digests: record.digests.iter().map(ToString::to_string).collect(),
         modified_unix_ms: record.last_modified.map(seconds_to_ms),
         from_origin,
         from_peers: bytes(&held, &geometry).saturating_sub(from_origin),
         statements: handle.statements(geometry.all_blocks()).len() as u64,
         place: place(directory, &id, record.generation),
+    }
+}
+
+/// Until when it is fresh for anybody who asks for it as it was first asked for, or why it is not.
+fn freshness(record: &EntityRecord) -> (Option<u64>, Option<String>) {
+    let request = OriginRequest::new(record.requested_url.clone(), Asked::Whole);
+    match held::decide(record, &request) {
+        Some(Decision::Fresh { seconds }) => {
+            (Some(seconds_to_ms(held::wall_clock().saturating_add(i64::from(seconds)))), None)
+        }
+        Some(Decision::Stale(reason)) => (None, Some(reason.to_string())),
+        Some(Decision::MustAsk(reason)) => (None, Some(reason.to_string())),
+        None => (None, Some("nothing is known of its lifetime".to_owned())),
     }
 }
 

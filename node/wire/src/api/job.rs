@@ -33,6 +33,9 @@ pub struct JobSpec {
     /// What happens when every byte is there.
     #[serde(default)]
     pub finish: Finish,
+    /// When the origin is asked about a version that is held whole; as the node's configuration says if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asking: Option<Asking>,
     /// Go on with a job that has not ended and has exactly these files, if there is one, instead of making a second.
     #[serde(default)]
     pub adopt: bool,
@@ -113,6 +116,16 @@ impl Default for PeerUse {
     fn default() -> Self {
         Self { fetch: true, share: true }
     }
+}
+
+/// When the origin is asked about a version that is held whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Asking {
+    /// Always, before it is delivered.
+    Always,
+    /// Not within the lifetime that the origin gave it (RFC 9111).
+    WithinLifetime,
 }
 
 /// What happens when every byte of a job is there and checked.
@@ -291,6 +304,8 @@ pub struct FileView {
     pub trust: Option<String>,
     /// Why bytes came from the origin although peers might have had them.
     pub origin_reason: Option<String>,
+    /// Why a version that was held whole was used without asking the origin, or why the origin was asked.
+    pub held_reason: Option<String>,
 }
 
 /// How a file of a job stands.

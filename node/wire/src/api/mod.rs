@@ -36,8 +36,8 @@ pub use cache::{
 };
 pub use doctor::{DoctorReport, Finding, Severity};
 pub use job::{
-    DigestCheck, FileSpec, FileState, FileView, Finish, JobAction, JobSpec, JobState, JobView, PeerUse, Priority,
-    Sources,
+    Asking, DigestCheck, FileSpec, FileState, FileView, Finish, JobAction, JobSpec, JobState, JobView, PeerUse,
+    Priority, Sources,
 };
 pub use page::{DEFAULT_PAGE, MAX_PAGE, Page, PageQuery};
 pub use peers::{PeerState, PeerView, PeersView};

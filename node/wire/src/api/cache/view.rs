@@ -69,6 +69,10 @@ pub struct EntityDetail {
     pub requested_url: String,
     /// The BLAKE3 of the whole entity in hex, when all of it is held.
     pub blake3: Option<String>,
+    /// Until when the origin allows it to be used without being asked, in milliseconds since the Unix epoch.
+    pub fresh_until_unix_ms: Option<u64>,
+    /// Why it is not fresh, so that the origin is asked before it is used again; missing when it is fresh.
+    pub not_fresh: Option<String>,
     /// Digests that the origin or a user promised, as algorithm:hex.
     pub digests: Vec<String>,
     /// The origin's Last-Modified, in milliseconds since the Unix epoch.
