@@ -154,6 +154,11 @@ impl NeighbourhoodView {
             Standing::Removed => return Some(REMOVED.to_owned()),
             Standing::Unlimited | Standing::Until(_) => {}
         }
+        if let Some(parting) = self.peers.told() {
+            return Some(format!(
+                "a member turned this node away: {parting}; `eddy group join CODE` with a new code may help"
+            ));
+        }
         let counts = self.discovery().neighbours;
         let found = counts.lost + counts.dialling + counts.waiting;
         Some(match (self.mdns, found) {

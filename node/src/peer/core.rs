@@ -74,6 +74,8 @@ pub(crate) struct Core {
     pub(crate) server: Server,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) porch: Porch,
+    /// What a member last said of this node's membership when it turned it away.
+    pub(crate) told: Mutex<Option<Parting>>,
     pub(crate) table: Mutex<Table<Live>>,
     pub(crate) conduct: Arc<Mutex<Conduct>>,
     /// Locked while the table changes and the driver is told, so that it hears of changes in their order.
@@ -124,6 +126,16 @@ impl Core {
             Admission::Replaces(other) => Ok(Some(other)),
             Admission::Spare => Ok(Some(id)),
             Admission::Full => Err(Refusal::Full),
+        }
+    }
+
+    /// Remembers why a member turned this node away, when that is a matter of membership. It is a member's word and no more:
+    /// shown to people, acted on by nobody.
+    pub(crate) fn hear(&self, error: &quinn::ConnectionError) {
+        let parting = Parting::of(error);
+        if matches!(parting, Parting::Removed | Parting::Expired) {
+            tracing::info!(%parting, "turned away by a member");
+            *self.told.lock().unwrap_or_else(PoisonError::into_inner) = Some(parting);
         }
     }
 

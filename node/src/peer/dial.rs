@@ -69,7 +69,10 @@ pub(crate) async fn connect(
     let connection = match timeout(core.config.patience.handshake, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(ConnectionError::TimedOut)) | Err(_) => return Err(ConnectError::Silent(address)),
-        Ok(Err(error)) => return Err(ConnectError::NotAMember { address, error }),
+        Ok(Err(error)) => {
+            core.hear(&error);
+            return Err(ConnectError::NotAMember { address, error });
+        }
     };
     let (kept, answer) = oneshot::channel();
     let tasks = core.tasks.clone();

@@ -38,6 +38,9 @@ pub(crate) async fn live(
         Ok(entered) => entered,
         Err(refusal) => {
             tracing::debug!(address = %close::address_of(&connection), %refusal, "a connection is not kept");
+            if let Some(error) = connection.close_reason() {
+                core.hear(&error);
+            }
             connection.close(if refusal == Refusal::Blocked { code::BLOCKED } else { code::FULL }, b"");
             return;
         }
@@ -55,6 +58,7 @@ pub(crate) async fn live(
         }
     };
     tracing::debug!(%node, %error, "a connection ended");
+    core.hear(&error);
     core.depart(node, connection.stable_id(), Parting::of(&error)).await;
 }
 

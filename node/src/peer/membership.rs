@@ -324,6 +324,17 @@ enum Wanted {
     Issuing,
 }
 
+/// How an attempt to renew went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// It was renewed.
+    Renewed,
+    /// Somebody who could have done so did not.
+    Failed,
+    /// No issuer is connected.
+    NobodyThere,
+}
+
 /// Renews this node's certificates at their half.
 async fn renew(core: Arc<Core>) {
     let jitter = rand::random();
@@ -332,11 +343,11 @@ async fn renew(core: Arc<Core>) {
     while let Some((member, issuing)) = core.group.lives() {
         let mut step = own.step(core.group.now(), &member);
         if step == Step::Renew {
-            let is_renewed = match core.group.may_issue() {
+            let attempt = match core.group.may_issue() {
                 true => renew_alone(&core).await,
                 false => renew_by_others(&core, Wanted::Membership).await,
             };
-            step = note(&core, &mut own, is_renewed);
+            step = note(&core, &mut own, attempt);
         }
         if step == Step::Expired && !said_expired {
             tracing::error!("{EXPIRED}");
@@ -347,8 +358,8 @@ async fn renew(core: Arc<Core>) {
             let mut step = rooted.step(core.group.now(), &life);
             // Who may certify nobody any more may again, once the root is met.
             if step == Step::Renew || (step == Step::Expired && rooted.may_try(core.group.now())) {
-                let is_renewed = renew_by_others(&core, Wanted::Issuing).await;
-                step = note(&core, &mut rooted, is_renewed);
+                let attempt = renew_by_others(&core, Wanted::Issuing).await;
+                step = note(&core, &mut rooted, attempt);
             }
             waits.push(step);
         }
@@ -361,48 +372,51 @@ async fn renew(core: Arc<Core>) {
 }
 
 /// Notes how an attempt went; what is left to do is looked at again after a moment.
-fn note(core: &Core, renewal: &mut Renewal, is_renewed: bool) -> Step {
-    if is_renewed {
-        renewal.on_renewed();
-    } else {
-        renewal.on_failed(core.group.now());
+fn note(core: &Core, renewal: &mut Renewal, attempt: Attempt) -> Step {
+    match attempt {
+        Attempt::Renewed => renewal.on_renewed(),
+        Attempt::Failed => renewal.on_failed(core.group.now()),
+        // That costs nobody anything: whoever connects is asked soon.
+        Attempt::NobodyThere => {}
     }
     Step::Wait(LOOK_EVERY)
 }
 
 /// Renews what this node can certify itself.
-async fn renew_alone(core: &Arc<Core>) -> bool {
+async fn renew_alone(core: &Arc<Core>) -> Attempt {
     let (group, keeper) = (Arc::clone(&core.group), Arc::clone(&core.keeper));
     match blocking(move || group.renew_alone(keeper.badge().identity())).await {
-        Ok(Ok(is_renewed)) => is_renewed,
+        Ok(Ok(true)) => Attempt::Renewed,
+        Ok(Ok(false)) | Err(_) => Attempt::Failed,
         Ok(Err(error)) => {
             tracing::error!(%error, "this node's certificate cannot be renewed");
-            false
+            Attempt::Failed
         }
-        Err(_) => false,
     }
 }
 
 /// Asks one issuer after the other that is connected.
-async fn renew_by_others(core: &Arc<Core>, wanted: Wanted) -> bool {
+async fn renew_by_others(core: &Arc<Core>, wanted: Wanted) -> Attempt {
     let is_issuer =
         |connection: &Connection| member_of(&core.group, connection).is_ok_and(|member| member.role == Role::Issuer);
     let end = |core: &Core| core.group.lives().and_then(|(_, issuing)| issuing).map(|life| life.end);
     let before = end(core);
+    let mut outcome = Attempt::NobodyThere;
     for connection in connections(core).into_iter().filter(is_issuer) {
+        outcome = Attempt::Failed;
         let Ok(MembershipAnswer::Admitted(admission)) = ask(&connection, &MembershipQuestion::Renew).await else {
             continue;
         };
         let (group, keeper) = (Arc::clone(&core.group), Arc::clone(&core.keeper));
         match blocking(move || group.take_renewal(keeper.badge().identity(), admission)).await {
-            Ok(Ok(())) if wanted == Wanted::Membership || end(core) > before => return true,
+            Ok(Ok(())) if wanted == Wanted::Membership || end(core) > before => return Attempt::Renewed,
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "what an issuer gave is no renewal"),
-            Err(_) => return false,
+            Err(_) => return Attempt::Failed,
         }
     }
-    tracing::debug!(?wanted, "no issuer renewed this node's certificate");
-    false
+    tracing::debug!(?wanted, ?outcome, "this node's certificate was not renewed");
+    outcome
 }
 
 /// Runs work that blocks on the disk beside the reactor.

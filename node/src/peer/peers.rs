@@ -4,7 +4,7 @@ use super::accept;
 use super::ask::{self, AskError};
 use super::badge::{Badge, BadgeError};
 use super::belief::Believer;
-use super::close::{address_of, code};
+use super::close::{Parting, address_of, code};
 use super::conduct::Conduct;
 use super::config::PeersConfig;
 use super::core::{Core, PeerEvent};
@@ -26,7 +26,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -126,6 +126,7 @@ impl Peers {
             group,
             keeper,
             porch: Porch::new(),
+            told: Mutex::default(),
             endpoint,
             tls,
             believer,
@@ -159,6 +160,12 @@ impl Peers {
     #[must_use]
     pub fn standing(&self) -> Standing {
         self.core.group.standing(&self.core.me)
+    }
+
+    /// What a member last said when it turned this node away for its membership's sake.
+    #[must_use]
+    pub fn told(&self) -> Option<Parting> {
+        *self.core.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connects to the member at an address, or finds the connection that exists; with `expected`, to that one only.
