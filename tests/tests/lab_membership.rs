@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use eddy_node::group::{Group, Overwrite};
 use eddy_node::identity::Identity;
 use eddy_tests::lab::{self, Lab, LabSpec};
-use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Running, body_bytes, hash_of, write_sample};
+use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Running, hash_of, write_sample};
 use eddy_wire::api::{PeerState, PeersView};
 use eddy_wire::membership::Role;
 use serde_json::Value;
@@ -57,7 +57,6 @@ fn machines_join_by_a_code_and_a_removed_one_is_shut_out_by_all() {
     let lab = Lab::new(LabSpec { hosts: 3, lan_rate: None, wan_rate: None }).unwrap();
     let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
     let length = 8 * MIB;
-    let hash = write_sample(&origin.files().join("a.img"), 6, length).unwrap();
     let [root, two, three] = [0, 1, 2].map(|n| Eddy::on(lab.host(n)).unwrap());
     done(&root, &["group", "init", "--ca"]);
     let mut daemons = vec![talkative(&root)];
@@ -81,11 +80,17 @@ fn machines_join_by_a_code_and_a_removed_one_is_shut_out_by_all() {
     refused(&two, &["group", "invite"], "not-an-issuer");
     assert!(!stranger.home().join("node.key").exists(), "nothing is kept of a refused join");
 
-    two.get(&origin.url("a.img"), &two.home().join("a")).unwrap();
-    origin.wait_access(PATIENCE, |log| body_bytes(log) >= length).unwrap();
-    three.get(&origin.url("a.img"), &three.home().join("a")).unwrap();
-    assert_eq!(hash_of(&three.home().join("a")).unwrap(), hash);
-    assert_eq!(three.report().unwrap().totals.received.peers, length, "the third took it from the second");
+    // A neighbour that is too busy to answer in time leaves the asker to the origin, so several files have their chance.
+    let is_shared = (0..8).any(|n| {
+        let name = format!("{n}.img");
+        let hash = write_sample(&origin.files().join(&name), n, length).unwrap();
+        for node in [&two, &three] {
+            node.get(&origin.url(&name), &node.home().join(&name)).unwrap();
+            assert_eq!(hash_of(&node.home().join(&name)).unwrap(), hash);
+        }
+        three.report().unwrap().totals.received.peers >= length
+    });
+    assert!(is_shared, "the third takes nothing from the second: {:#?}", three.report().unwrap());
 
     let listed: Value = root.ask(&["group", "ls"]).unwrap();
     assert_eq!(listed.as_array().unwrap().len(), 2, "{listed}");
@@ -121,6 +126,13 @@ fn machines_join_by_a_code_and_a_removed_one_is_shut_out_by_all() {
         assert!(Instant::now() < deadline, "{ended:?}");
     }
     assert!(!is_connected(&three.wait_peers(1, PATIENCE).unwrap(), &removed));
+    // One that was off when it was removed hears of it when it comes back.
+    drop(daemons.remove(1));
+    root.ended(&["group", "revoke", &kept]).unwrap();
+    daemons.push(talkative(&three));
+    three
+        .wait_peers_view(PATIENCE, |view| view.reason.as_deref().is_some_and(|why| why.contains("was removed")))
+        .unwrap();
     // None of it is in any log: neither codes nor keys nor the lookup secret.
     let mut secrets: Vec<String> = [code, code_again].iter().map(|code| code[13..40].to_owned()).collect();
     let key = |path: &std::path::Path| std::fs::read_to_string(path).unwrap().trim()[15..].to_owned();
@@ -161,7 +173,8 @@ fn a_machine_whose_membership_has_ended_says_so_and_still_downloads() {
     assert_eq!(hash_of(&destination).unwrap(), hash);
     shows(&late, |shown| shown["standing"].as_str().is_some_and(|standing| standing.starts_with("expired")));
     // A new code makes it a member again, at its next start.
-    let code = done(&root, &["group", "invite"]);
+    // Where the code says nobody is, so the machine looks for one by multicast.
+    let code = done(&root, &["group", "invite", "--address", "127.0.0.1:9"]);
     let deadline = Instant::now() + PATIENCE;
     while late.ended(&["group", "join", &code]).unwrap().status != Some(0) {
         assert!(Instant::now() < deadline, "{:?}", late.ended(&["group", "join", &code]));
