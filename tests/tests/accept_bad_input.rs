@@ -214,7 +214,7 @@ async fn a_destination_without_rights_or_room_loses_nothing_that_was_fetched() {
         let command = node.command(["get", &origin.url("/a"), "-o", to.to_str().unwrap()]);
         with_mount(&command, folder.path(), options).output().unwrap().into()
     };
-    assert_is_refusal(&get("ro"), ErrorCode::DestinationNotWritable, Exit::Destination);
+    assert_is_refusal(&get("ro"), ErrorCode::DiskReadOnly, Exit::Destination);
     assert_eq!(origin.counters().body_bytes(), 0, "it was known before the first byte");
     assert_is_refusal(&get("size=8m"), ErrorCode::DiskFull, Exit::Destination);
     let fetched = origin.counters().body_bytes();

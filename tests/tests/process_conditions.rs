@@ -65,9 +65,10 @@ fn place(node: &Eddy<'_>, name: &str) -> PathBuf {
     node.home().join(name)
 }
 
-/// The cache may use all of a small file system.
-fn unlimited(node: &Eddy<'_>) {
+/// The cache may use all of a file system, however small or full.
+fn unlimited(node: Eddy<'_>) -> Eddy<'_> {
     std::fs::write(node.home().join("eddy.toml"), "[cache]\nquota = \"100 %\"\nreserve = \"1 KiB\"\n").unwrap();
+    node
 }
 
 #[test]
@@ -76,7 +77,7 @@ fn a_full_disk_at_the_destination_is_waited_out_with_everything_in_the_cache() {
         return;
     }
     let (mounts, scene) = (Mounts::new().unwrap(), Scene::new(6 * MIB, ""));
-    let node = Eddy::among(&mounts).unwrap();
+    let node = unlimited(Eddy::among(&mounts).unwrap());
     let disk = place(&node, "disk");
     mounts.tmpfs(&disk, 8 * MIB).unwrap();
     let filler = mounts.fill(&disk).unwrap();
@@ -94,7 +95,7 @@ fn a_destination_that_becomes_writable_again_gets_its_file() {
         return;
     }
     let (mounts, scene) = (Mounts::new().unwrap(), Scene::new(3 * MIB, ""));
-    let node = Eddy::among(&mounts).unwrap();
+    let node = unlimited(Eddy::among(&mounts).unwrap());
     let disk = place(&node, "disk");
     mounts.tmpfs(&disk, 8 * MIB).unwrap();
     mounts.remount(&disk, "ro").unwrap();
@@ -112,7 +113,7 @@ fn rights_that_are_lost_in_the_middle_and_given_back_lose_nothing() {
         return;
     }
     let (mounts, scene) = (Mounts::new().unwrap(), Scene::new(12 * MIB, "limit_rate 4m;"));
-    let node = Eddy::among(&mounts).unwrap().run_by(SOMEBODY).unwrap();
+    let node = unlimited(Eddy::among(&mounts).unwrap().run_by(SOMEBODY).unwrap());
     let disk = place(&node, "disk");
     mounts.tmpfs(&disk, 32 * MIB).unwrap();
     let rights = |mode| std::fs::set_permissions(mounts.seen(&disk), std::fs::Permissions::from_mode(mode)).unwrap();
@@ -133,8 +134,7 @@ fn the_cache_gives_way_to_a_file_on_its_own_disk() {
         return;
     }
     let (mounts, scene) = (Mounts::new().unwrap(), Scene::new(6 * MIB, ""));
-    let node = Eddy::among(&mounts).unwrap();
-    unlimited(&node);
+    let node = unlimited(Eddy::among(&mounts).unwrap());
     let cache = place(&node, "cache");
     mounts.tmpfs(&cache, 24 * MIB).unwrap();
     let old = scene.origin.files().join("old");
@@ -161,8 +161,7 @@ fn a_disk_with_room_for_one_copy_gets_the_users() {
         return;
     }
     let (mounts, scene) = (Mounts::new().unwrap(), Scene::new(9 * MIB, ""));
-    let node = Eddy::among(&mounts).unwrap();
-    unlimited(&node);
+    let node = unlimited(Eddy::among(&mounts).unwrap());
     let cache = place(&node, "cache");
     mounts.tmpfs(&cache, 18 * MIB).unwrap();
     let _daemon = node.daemon().unwrap();
@@ -178,8 +177,7 @@ fn a_cache_disk_that_fills_up_in_the_middle_delays_the_job_and_no_more() {
         return;
     }
     let (mounts, scene) = (Mounts::new().unwrap(), Scene::new(12 * MIB, "limit_rate 4m;"));
-    let node = Eddy::among(&mounts).unwrap();
-    unlimited(&node);
+    let node = unlimited(Eddy::among(&mounts).unwrap());
     let cache = place(&node, "cache");
     mounts.tmpfs(&cache, 32 * MIB).unwrap();
     let _daemon = node.daemon().unwrap();
@@ -206,7 +204,7 @@ fn a_daemon_starts_on_a_full_disk_and_takes_jobs_when_there_is_room() {
         return;
     }
     let (mounts, scene) = (Mounts::new().unwrap(), Scene::new(3 * MIB, ""));
-    let node = Eddy::among(&mounts).unwrap();
+    let node = unlimited(Eddy::among(&mounts).unwrap());
     let cache = place(&node, "cache");
     mounts.tmpfs(&cache, 8 * MIB).unwrap();
     let filler = mounts.fill(&cache).unwrap();
@@ -237,7 +235,7 @@ fn a_command_gets_its_file_past_a_cache_that_cannot_be_used() {
     let (mounts, scene) = (Mounts::new().unwrap(), Scene::new(3 * MIB, ""));
     // Read-only, full, and with nothing in it; the home itself, so that there is not even a place for a socket.
     for (number, options) in ["ro", "rw"].into_iter().enumerate() {
-        let node = Eddy::among(&mounts).unwrap();
+        let node = unlimited(Eddy::among(&mounts).unwrap());
         let home = place(&node, "home");
         mounts.tmpfs(&home, MIB).unwrap();
         if options == "ro" {
@@ -255,7 +253,7 @@ fn a_command_gets_its_file_past_a_cache_that_cannot_be_used() {
         assert!(sent <= (number as u64 + 1) * 2 * scene.length, "{sent}");
     }
     // No rights in a cache that was made by another user.
-    let node = Eddy::among(&mounts).unwrap().run_by(SOMEBODY).unwrap();
+    let node = unlimited(Eddy::among(&mounts).unwrap().run_by(SOMEBODY).unwrap());
     std::fs::create_dir(place(&node, "cache")).unwrap();
     let file = place(&node, "image");
     let got = node.ended(&["get", &scene.url(), "-o", file.to_str().unwrap()]).unwrap();
@@ -269,7 +267,7 @@ fn without_descriptors_a_job_waits_and_goes_on_with_more() {
         return;
     }
     let (mounts, scene) = (Mounts::new().unwrap(), Scene::new(3 * MIB, ""));
-    let node = Eddy::among(&mounts).unwrap();
+    let node = unlimited(Eddy::among(&mounts).unwrap());
     let daemon = node.daemon().unwrap();
     let limit = |files: u32| {
         let pid = daemon.id().to_string();
@@ -292,7 +290,7 @@ fn with_few_descriptors_jobs_wait_for_each_other_and_all_end() {
         return;
     }
     let (mounts, scene) = (Mounts::new().unwrap(), Scene::new(MIB, "limit_rate 1m;"));
-    let node = Eddy::among(&mounts).unwrap();
+    let node = unlimited(Eddy::among(&mounts).unwrap());
     // T-51: a process that may open 64 files, with 30 to fetch.
     let mut command = node.command(["daemon"]);
     let program = command.get_program().to_owned();

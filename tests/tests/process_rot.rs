@@ -38,6 +38,12 @@ fn rot(node: &Eddy<'_>) {
     file.sync_all().unwrap();
 }
 
+/// The cache may use all of the disk, however full that is.
+fn unlimited(node: Eddy<'_>) -> Eddy<'_> {
+    std::fs::write(node.home().join("eddy.toml"), "[cache]\nquota = \"100 %\"\nreserve = \"1 KiB\"\n").unwrap();
+    node
+}
+
 #[test]
 fn blocks_that_rotted_are_fetched_again_and_no_others() {
     if !Nginx::ready() {
@@ -45,7 +51,7 @@ fn blocks_that_rotted_are_fetched_again_and_no_others() {
     }
     let origin = Nginx::here(&NginxSpec::default()).unwrap();
     let hash = write_sample(&origin.files().join("image"), 3, LENGTH).unwrap();
-    let node = Eddy::here().unwrap();
+    let node = unlimited(Eddy::here().unwrap());
     let mut daemon = node.daemon().unwrap();
     node.get(&origin.url("image"), &node.home().join("first")).unwrap();
     for (round, is_running) in [true, false].into_iter().enumerate() {
@@ -82,7 +88,7 @@ fn blocks_that_rotted_come_from_a_peer_that_has_them_and_rot_is_not_served() {
     let lab = Lab::new(LabSpec { hosts: 2, lan_rate: None, wan_rate: None }).unwrap();
     let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
     let hash = write_sample(&origin.files().join("image"), 4, LENGTH).unwrap();
-    let nodes = [0, 1].map(|n| Eddy::on(lab.host(n)).unwrap());
+    let nodes = [0, 1].map(|n| unlimited(Eddy::on(lab.host(n)).unwrap()));
     let secret = nodes[0].found_group().unwrap();
     nodes[1].join_group(&secret).unwrap();
     let _daemons = [nodes[0].daemon().unwrap(), nodes[1].daemon().unwrap()];
