@@ -5,6 +5,7 @@
 //! the transaction is in it, by number. Nothing is retried and believed.
 
 mod apply;
+mod audit;
 mod jobs;
 mod line;
 mod query;
@@ -77,6 +78,8 @@ const KEY_RUNNING: &[u8] = b"running";
 const KEY_FINGERPRINT: &[u8] = b"lookup_fingerprint";
 const KEY_JOBS: &[u8] = b"jobs_sequence";
 const KEY_SCRUB: &[u8] = b"scrub";
+/// The last entity whose blocks were proved; there while some may have to be.
+const KEY_UNPROVEN: &[u8] = b"unproven";
 const KEY_COUNTERS: &[u8] = b"counters";
 /// The last entity of which lines, order and sums were made anew; there while that is not finished.
 const KEY_REBUILD: &[u8] = b"rebuild";
@@ -110,6 +113,12 @@ pub(crate) enum Change {
     Job([u8; 16], Option<Vec<u8>>),
     /// Number of the last change of a job's row, in the transaction that carries it.
     JobsSequence(u64),
+    /// Some entity was adopted: blocks that are not held may be proved, of all entities.
+    Unproven,
+    /// Blocks of the entities up to `to` were proved, of all when `None`; void when `from` is no longer where it was.
+    Proven { from: Vec<u8>, to: Option<Vec<u8>> },
+    /// Removes a row that cannot be read.
+    StrikeRow(&'static str, Vec<u8>),
     /// How far the scrub came, and what it found.
     Scrubbed(ScrubRecord),
     /// Accounts for received bytes.

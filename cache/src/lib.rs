@@ -20,13 +20,16 @@
 //! | [`room`] | how much may the store use? |
 //! | [`package`] | how does a cache travel without a network? |
 //! | [`scrub`] | is what is held still what was written? |
+//! | [`rebuild`] | how do entities come back when the index is lost? |
 //! | [`recovery`] | what did the last stop leave behind, and what was done about it? |
 //! | [`disk`] | what does the store ask of a disk, and how is another one put under it? |
 //! | `journal` | where are jobs kept a second time? |
+//! | [`check`] | what is wrong with a store on disk, and can it be mended? |
 //! | [`fault`] | what went wrong, whose fault is it, is a retry worth it? |
 //!
 //! The format on disk, the order of writes and the numbers are in `DESIGN.md` beside this crate.
 
+pub mod check;
 pub mod disk;
 pub mod fault;
 pub mod handle;
@@ -34,6 +37,7 @@ pub mod ledger;
 pub mod mirror;
 pub mod package;
 pub mod read;
+pub mod rebuild;
 pub mod recovery;
 pub mod room;
 pub mod scrub;
@@ -49,6 +53,7 @@ mod outboard;
 mod packed;
 mod row;
 
+pub use check::{CheckReport, Depth, Finding, Object, Repair, Severity, check, check_on};
 pub use eddy_content::evict::{EvictionPlan, EvictionReason, Victim};
 pub use fault::{
     AdmitError, CommitError, DiskFault, FaultKind, IndexFault, OpenError, ReadError, StoreError, WriteError,
@@ -58,6 +63,7 @@ pub use ledger::{Account, Balance, Delivered, Flow, LedgerEntry, LedgerRow, Sour
 pub use mirror::Mirror;
 pub use package::{ExportOutcome, ImportOutcome, NotExported, NotImported, PackageError, PackagePlace, PackedEntity};
 pub use read::RunReader;
+pub use rebuild::RebuildReport;
 pub use recovery::{RecoveryReport, SweepReport};
 pub use room::{ClearOutcome, Goal, Limits, Pin, Quota, RemoveOutcome, Reserve, Usage};
 pub use row::{EntityRecord, NewEntity, Privacy};

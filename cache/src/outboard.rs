@@ -25,6 +25,9 @@ const PRELUDE: usize = 16;
 const SEAL: usize = 32;
 /// The header is padded to this, a page.
 const ALIGNMENT: usize = 4096;
+/// Zeros at the header's end; something else when the entity turned private after the header was written. One sector has
+/// them, and whatever a torn write leaves there means private, too.
+const PRIVATE_MARK: usize = 16;
 /// Bytes of the longest header that is read: two URLs of 8 KiB, digests, a validator of 1 KiB.
 const MAX_HEADER: usize = 64 * 1024;
 pub(crate) const HASH_LENGTH: u64 = 32;
@@ -59,7 +62,7 @@ impl Header {
     /// The header as it stands in the file, padded.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let payload = postcard::to_stdvec(self).unwrap_or_default();
-        let padded = (PRELUDE + payload.len() + SEAL).next_multiple_of(ALIGNMENT);
+        let padded = (PRELUDE + payload.len() + SEAL + PRIVATE_MARK).next_multiple_of(ALIGNMENT);
         let mut bytes = Vec::with_capacity(padded);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&(padded as u32).to_le_bytes());
@@ -90,6 +93,38 @@ impl Header {
         let count = disk::read_some_at(file, path, &mut bytes, 0)?;
         Ok(Self::decode(&bytes[..count]))
     }
+
+    /// Reads the header and who may have the entity, as the mark behind it says.
+    pub(crate) fn read_with_privacy(file: &dyn DiskFile, path: &Path) -> Result<Option<(Self, Privacy)>, DiskFault> {
+        let mut bytes = vec![0; MAX_HEADER];
+        let count = disk::read_some_at(file, path, &mut bytes, 0)?;
+        let bytes = &bytes[..count];
+        let Some((header, _)) = Self::decode(bytes) else { return Ok(None) };
+        let is_unmarked =
+            mark_place(bytes).and_then(|place| bytes.get(place)).is_some_and(|mark| mark.iter().all(|b| *b == 0));
+        // A header without room for the mark cannot say that nothing changed.
+        let privacy = if is_unmarked { header.privacy } else { Privacy::Private };
+        Ok(Some((header, privacy)))
+    }
+
+    /// Notes durably that the entity turned private.
+    pub(crate) fn mark_private(file: &dyn DiskFile, path: &Path) -> Result<(), DiskFault> {
+        let mut bytes = vec![0; MAX_HEADER];
+        let count = disk::read_some_at(file, path, &mut bytes, 0)?;
+        if let Some(place) = mark_place(&bytes[..count]) {
+            disk::write_at(file, path, &[0xff; PRIVATE_MARK], place.start as u64)?;
+            disk::sync_bytes(file, path)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the mark is, in a header that has room for it.
+fn mark_place(header: &[u8]) -> Option<Range<usize>> {
+    let padded = u32::from_le_bytes(*header.get(8..12)?.first_chunk()?) as usize;
+    let length = u32::from_le_bytes(*header.get(12..16)?.first_chunk()?) as usize;
+    let start = padded.checked_sub(PRIVATE_MARK)?;
+    (start >= (PRELUDE + SEAL).checked_add(length)?).then_some(start..padded)
 }
 
 /// Where things lie in one outboard.

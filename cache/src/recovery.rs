@@ -43,6 +43,8 @@ pub struct RecoveryReport {
     pub dangling: u64,
     /// Rows that were damaged: forgotten.
     pub damaged_rows: u64,
+    /// Entities that no row spoke of, made again from their files; the sweep goes on with it in a large store.
+    pub adopted: u64,
     /// Files that no row speaks of, moved to the quarantine.
     pub quarantined_files: u64,
     /// Files that were never acknowledged, or lay in quarantine for a day: deleted.
@@ -131,6 +133,7 @@ fn finish(stock: &Stock, mut report: RecoveryReport) -> Result<(RecoveryReport, 
         let found = begun.report();
         (report.dangling, report.damaged_rows) = (found.dangling, found.damaged_rows);
         (report.quarantined_files, report.deleted_files) = (found.quarantined_files, found.deleted_files);
+        report.adopted = found.adopted;
         if progress == Progress::Done {
             sweep = None;
         }

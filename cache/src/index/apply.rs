@@ -4,7 +4,7 @@ use super::line::Lines;
 use super::{
     ACCOUNT_NAMES, ALL_TABLES, Change, Counters, DOOMED, ENTITIES, FILES, FORMAT, HELD, INLINE, INLINE_STATEMENTS,
     Index, JOBS, KEY_COUNTERS, KEY_FINGERPRINT, KEY_FORMAT, KEY_GENERATION, KEY_JOBS, KEY_RESERVED, KEY_RUNNING,
-    KEY_SCRUB, KEY_TRANSACTION, LOOKUP, META, NAMES, PEERS, Table, account_key, chunk_key, name_key,
+    KEY_SCRUB, KEY_TRANSACTION, KEY_UNPROVEN, LOOKUP, META, NAMES, PEERS, Table, account_key, chunk_key, name_key,
 };
 use crate::fault::IndexFault;
 use crate::ledger::{Account, Balance, Flow, FlowChange, LedgerEntry, Source, Waste};
@@ -137,6 +137,16 @@ fn apply_one(transaction: &WriteTransaction, lines: &mut Lines<'_>, change: &Cha
         }
         Change::Job(id, None) => delete(transaction, JOBS, id),
         Change::JobsSequence(sequence) => put(transaction, META, KEY_JOBS, sequence),
+        Change::Unproven => put(transaction, META, KEY_UNPROVEN, &Vec::<u8>::new()),
+        Change::Proven { from, to } => match (get::<Vec<u8>>(transaction, META, KEY_UNPROVEN)?, to) {
+            (Some(now), Some(to)) if now == *from => put(transaction, META, KEY_UNPROVEN, to),
+            (Some(now), None) if now == *from => delete(transaction, META, KEY_UNPROVEN),
+            _ => Ok(()),
+        },
+        Change::StrikeRow(name, key) => match ALL_TABLES.into_iter().find(|table| table.name() == *name) {
+            Some(table) => delete(transaction, table, key),
+            None => Ok(()),
+        },
         Change::Scrubbed(record) => put(transaction, META, KEY_SCRUB, record),
         Change::Flow(change) => flow(transaction, change),
         Change::Entry(entry) => ledger_entry(transaction, entry),

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub(crate) use reconcile::{Reconciled, open};
+pub(crate) use reconcile::{Agreement, Reconciled, compare, open};
 pub(crate) use record::JobId;
 
 /// The file's name in the store's directory.

@@ -185,3 +185,44 @@ fn places(old: &BTreeMap<JobId, Place>, index: &IndexJobs) -> BTreeMap<JobId, Pl
         })
         .collect()
 }
+
+/// How the journal stands with the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Agreement {
+    /// They say the same.
+    Level,
+    /// The index has changes that it lacks.
+    Behind,
+    /// It has changes that the index lacks.
+    Ahead,
+    /// Level by number, and not the same.
+    Differs,
+    /// It is not there, damaged or foreign.
+    Unreadable,
+}
+
+/// What a comparison found.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    pub(crate) agreement: Agreement,
+    /// Jobs in the index.
+    pub(crate) jobs: u64,
+}
+
+/// Compares journal and index and changes neither.
+pub(crate) fn compare(disk: &Arc<dyn Disk>, root: &Path, index: &Index) -> Result<Compared, OpenError> {
+    let (path, jobs) = (root.join(NAME), jobs_of(index)?);
+    let contents = match disk::open(&**disk, &path)? {
+        Some(file) => Contents::read(&*file, &path)?,
+        None => None,
+    };
+    let agreement = match contents {
+        None => Agreement::Unreadable,
+        Some(contents) if contents.is_damaged => Agreement::Unreadable,
+        Some(contents) if contents.sequence < jobs.sequence => Agreement::Behind,
+        Some(contents) if contents.sequence > jobs.sequence => Agreement::Ahead,
+        Some(contents) if says_the_same(&contents, &jobs) => Agreement::Level,
+        Some(_) => Agreement::Differs,
+    };
+    Ok(Compared { agreement, jobs: jobs.rows.len() as u64 })
+}

@@ -1,7 +1,7 @@
 //! Rows and files held against each other, a little at a time (C-20, C-31).
 //!
 //! A row whose files are gone or cut short is forgotten, a row that cannot be read is struck, a file that no row speaks of is
-//! cleared away: one that was never acknowledged at once, others after a day in the quarantine. Two million files cannot be
+//! adopted with its twin, or cleared away: one that was never acknowledged at once, others after a day in the quarantine. Two million files cannot be
 //! looked at before anything is served, and need not be: who opens an entity meets what is missing by himself. So a
 //! small store is looked over when it is opened, a large one goes on beside the work.
 //!
@@ -11,6 +11,7 @@
 use crate::disk;
 use crate::fault::StoreError;
 use crate::index::Change;
+use crate::rebuild::{self, Adoption};
 use crate::row::{EntityRecord, Place};
 use crate::store::{Name, Stock, wall_clock};
 use eddy_content::EntityId;
@@ -30,6 +31,8 @@ pub struct SweepReport {
     pub dangling: u64,
     /// Rows that were damaged: forgotten.
     pub damaged_rows: u64,
+    /// Entities that no row spoke of, made again from their files.
+    pub adopted: u64,
     /// Files that no row speaks of, moved to the quarantine.
     pub quarantined_files: u64,
     /// Files that were never acknowledged, or lay in quarantine for a day: deleted.
@@ -86,6 +89,7 @@ impl Sweep {
         while left > 0 {
             let done = match &mut self.stage {
                 Stage::Quarantine => {
+                    self.report.adopted += rebuild::reclaim_quarantine(stock)?;
                     self.empty_quarantine(stock)?;
                     self.stage = Stage::Rows(None);
                     1
@@ -195,11 +199,20 @@ impl Sweep {
     fn clear_away(&mut self, stock: &Stock, directory: &Path, orphans: Vec<String>) -> Result<(), StoreError> {
         let disk = &**stock.files.disk();
         let mut changed = BTreeSet::new();
+        // The latest generation of an entity is adopted, the others find it taken.
+        let mut orphans = orphans;
+        orphans.sort_by_key(|name| std::cmp::Reverse(Name::parse(name).map_or(0, |name| name.generation)));
         for name in orphans {
             let _one = stock.admit();
             let parsed = Name::parse(&name);
             // Under the lock: what was being let in has its row by now, and who is removing something is done.
             if has_row(stock, &name)? || parsed.is_some_and(|name| stock.is_in_use(&name.id)) {
+                continue;
+            }
+            if let Some(name) = &parsed
+                && rebuild::adopt(stock, name)? == Adoption::Adopted
+            {
+                self.report.adopted += 1;
                 continue;
             }
             let path = directory.join(&name);
@@ -291,7 +304,8 @@ mod tests {
                 steps += 1;
                 assert!(steps < 1000, "it ends");
             }
-            let expected = SweepReport { dangling: 3, damaged_rows: 0, quarantined_files: 1, deleted_files: 1 };
+            let expected =
+                SweepReport { dangling: 3, quarantined_files: 1, deleted_files: 1, ..SweepReport::default() };
             assert_eq!(sweep.report(), expected, "slices of {slice}");
             assert_eq!(stock.index.counters().entities, 17);
             assert!(slice > 1 || steps > 40);

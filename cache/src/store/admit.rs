@@ -7,7 +7,7 @@ use crate::entity::Shared;
 use crate::fault::{AdmitError, StoreError};
 use crate::index::Change;
 use crate::room;
-use crate::row::{self, EntityRecord, NewEntity, Privacy};
+use crate::row::{self, EntityRecord, NewEntity, Place, Privacy};
 use eddy_content::{BlockSet, EntityId, Geometry, LookupKey};
 use std::io::ErrorKind;
 use std::sync::{Arc, PoisonError};
@@ -103,6 +103,10 @@ impl Stock {
             newest.filter(|newest| newest != id).map(Change::Superseded).into_iter().collect();
         if was == Privacy::Shareable && record.privacy == Privacy::Private {
             changes.extend(self.secret_key(&record).map(Change::Unlookup));
+            // First the file: should the index be lost, what is made again from it must not be shared.
+            if record.place == Place::Files {
+                self.files.mark_private(&record)?;
+            }
         }
         changes.push(Change::Entity(Box::new(record), name));
         self.committer.commit(changes)
@@ -114,7 +118,7 @@ impl Stock {
 
     /// The row of the lookup table, for shareable entities. Where no secret is set (yet), the table is no longer complete
     /// for the one of its mark.
-    fn lookup_change(&self, record: &EntityRecord) -> Option<Change> {
+    pub(crate) fn lookup_change(&self, record: &EntityRecord) -> Option<Change> {
         match self.secret_key(record) {
             _ if record.privacy == Privacy::Private => None,
             Some(key) => Some(Change::Lookup(key, record.id())),

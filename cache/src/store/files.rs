@@ -53,8 +53,13 @@ impl Name {
 }
 
 impl Files {
+    /// The tree as it stands, for whoever only looks.
+    pub(crate) fn at(disk: Arc<dyn Disk>, root: &Path) -> Self {
+        Self { disk, root: root.to_owned(), durable: Arc::default() }
+    }
+
     pub(crate) fn new(disk: Arc<dyn Disk>, root: &Path) -> Result<Self, DiskFault> {
-        let files = Self { disk, root: root.to_owned(), durable: Arc::default() };
+        let files = Self::at(disk, root);
         disk::make_directory(&*files.disk, &files.entities())?;
         disk::make_directory(&*files.disk, &files.quarantine())?;
         disk::sync_directory(&*files.disk, root)?;
@@ -141,7 +146,7 @@ impl Files {
 
     /// Makes the directory that a pair is in. One that is there may have been made by a process that did not live to make
     /// it durable, so each is made durable once by every process that puts something into it.
-    fn make_shard(&self, pair: &Pair) -> Result<(), DiskFault> {
+    pub(crate) fn make_shard(&self, pair: &Pair) -> Result<(), DiskFault> {
         let disk = &*self.disk;
         let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
         if disk::length(disk, &pair.directory)?.is_none() {
@@ -153,6 +158,15 @@ impl Files {
             durable.insert(pair.directory.clone());
         }
         Ok(())
+    }
+
+    /// Notes in the outboard that an entity turned private, so that one made again from its files is private, too.
+    pub(crate) fn mark_private(&self, record: &EntityRecord) -> Result<(), DiskFault> {
+        let path = self.pair(&record.id(), record.generation).outboard;
+        match disk::open(&*self.disk, &path)? {
+            Some(outboard) => Header::mark_private(&*outboard, &path),
+            None => Ok(()),
+        }
     }
 
     /// Opens the files of an entity; `None` when they are not what its row says.

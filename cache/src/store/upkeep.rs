@@ -1,9 +1,10 @@
-//! The thread that looks after the store when nobody asks: the sweep, ages, and what is beyond the limits.
+//! The thread that looks after the store when nobody asks: the sweep, blocks to be proved, ages, and what is beyond the limits.
 //!
 //! It works in slices and rests four times as long as it worked, so that it takes no more than a fifth of a core and of the
 //! disk. It holds the stock and never a handle, and it is gone before the store lets its directory go.
 
 use super::stock::Stock;
+use crate::rebuild::Prover;
 use crate::recovery::{Progress, Sweep};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -77,6 +78,7 @@ impl Upkeep {
 struct Rounds {
     stock: Arc<Stock>,
     sweep: Option<Sweep>,
+    prover: Prover,
     last_sweep: Instant,
     last_round: Instant,
 }
@@ -84,11 +86,12 @@ struct Rounds {
 impl Rounds {
     fn new(stock: Arc<Stock>, sweep: Option<Sweep>) -> Self {
         let now = Instant::now();
-        Self { stock, sweep, last_sweep: now, last_round: now }
+        Self { stock, sweep, prover: Prover::default(), last_sweep: now, last_round: now }
     }
 
     fn run(mut self, bell: &Bell) {
-        let mut rest = if self.sweep.is_some() { Duration::ZERO } else { ROUND };
+        let has_unproven = self.stock.index.unproven().is_ok_and(|cursor| cursor.is_some());
+        let mut rest = if self.sweep.is_some() || has_unproven { Duration::ZERO } else { ROUND };
         loop {
             bell.wait(rest);
             if bell.is_ending.load(Relaxed) {
@@ -97,7 +100,8 @@ impl Rounds {
             let start = Instant::now();
             self.look_at_limits();
             self.go_on_sweeping();
-            rest = if self.sweep.is_some() { start.elapsed() * REST } else { ROUND };
+            let is_proving = self.sweep.is_none() && self.go_on_proving();
+            rest = if self.sweep.is_some() || is_proving { start.elapsed() * REST } else { ROUND };
         }
     }
 
@@ -113,6 +117,14 @@ impl Rounds {
         if let Err(error) = self.stock.keep_to_limits() {
             tracing::debug!(%error, "what is beyond the limits stays for now");
         }
+    }
+
+    /// Proves a slice; says whether more may be left.
+    fn go_on_proving(&mut self) -> bool {
+        self.prover.step(&self.stock).unwrap_or_else(|error| {
+            tracing::warn!(%error, "blocks of a rebuilt cache could not be proved; another time");
+            false
+        })
     }
 
     fn go_on_sweeping(&mut self) {

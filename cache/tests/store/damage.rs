@@ -143,8 +143,13 @@ fn a_cut_index_is_moved_aside_and_the_store_opens() {
         moved += u32::from(opens_and_serves_no_wrong_byte(directory.path()));
     }
     assert!(moved > 0, "a cut index is noticed");
-    // Whatever was put aside, the files are still there for a rebuild.
-    assert!(fs::read_dir(directory.path().join("quarantine")).expect("a listing").count() >= 2);
+    // Whatever was put aside, the entity came back from its files, and the job from the journal.
+    let store = open(directory.path());
+    store.rebuild().expect("rebuilt");
+    let handle = store.find(&new_entity(1, LENGTH).entity.id()).expect("asked").expect("here");
+    assert!(handle.is_complete());
+    assert_all_held_are_right(&handle, 1);
+    assert_eq!(store.jobs().expect("the jobs").len(), 1);
 }
 
 #[test]

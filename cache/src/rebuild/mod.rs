@@ -1,0 +1,272 @@
+//! The way back from a lost index: entities made again from their files alone (C-22).
+//!
+//! An outboard names its entity wholly, and has a hash for every block that was ever acknowledged. So a pair of files that no
+//! row speaks of is *adopted*: it gets a row, with nothing held. Blocks become held one by one as they are *proved*: read,
+//! hashed, and found to be what the outboard says. The sweep adopts, the store's own thread proves behind it, and neither
+//! keeps the store from opening. Every step may be cut short and comes again (C-23).
+//!
+//! What the files do not say is lost with the index: which blocks this node fetched itself (so it signs none of them),
+//! pins, uses, later names, and the ledger, which begins anew. What was made private later is marked in the outboard.
+
+use crate::Store;
+use crate::direct::{AlignedBuffer, BlockFile};
+use crate::disk;
+use crate::fault::{DiskFault, StoreError};
+use crate::index::Change;
+use crate::outboard::{Header, Layout};
+use crate::row::{self, EntityRecord, NewEntity, Place};
+use crate::store::{Files, Name, OpenFiles, Stock, wall_clock};
+use eddy_content::{BlockHash, BlockSet, EntityId, Geometry, tree};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
+
+/// Blocks that are proved under one hold of the lock of admissions: 2 MiB.
+const SLICE: u32 = 32;
+/// Block hashes that are looked at together.
+const HASHES: u32 = 4096;
+
+/// What a rebuild found and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RebuildReport {
+    /// Entities that were made again from their files.
+    pub adopted: u64,
+    /// Blocks that were found to be what their outboards say, and are held again.
+    pub blocks: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+/// What became of a pair of files that no row speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Adoption {
+    /// It has a row.
+    Adopted,
+    /// It is no whole pair.
+    NotWhole,
+    /// No block of it was ever acknowledged.
+    Empty,
+    /// The entity is here under another generation.
+    Taken,
+}
+
+impl Store {
+    /// Makes entities again from files that no row speaks of, and proves their blocks, now and to the end; else the store's
+    /// thread does so, slowly.
+    pub fn rebuild(&self) -> Result<RebuildReport, StoreError> {
+        let (stock, mut report) = (self.stock(), RebuildReport::default());
+        report.adopted = self.sweep()?.adopted;
+        let mut prover = Prover::default();
+        while prover.step(stock)? {}
+        (report.blocks, report.bytes) = (prover.blocks, prover.bytes);
+        Ok(report)
+    }
+}
+
+/// Gives a pair of files a row, with nothing held. The caller has the lock of admissions.
+pub(crate) fn adopt(stock: &Stock, name: &Name) -> Result<Adoption, StoreError> {
+    if stock.index.record(&name.id)?.is_some() {
+        return Ok(Adoption::Taken);
+    }
+    let Some((record, geometry)) = read_record(&stock.files, name)? else { return Ok(Adoption::NotWhole) };
+    let Some((_, outboard, layout)) = stock.files.open(&record, &geometry)? else { return Ok(Adoption::NotWhole) };
+    if !has_hashes(&outboard, &layout, &geometry)? {
+        return Ok(Adoption::Empty);
+    }
+    tracing::info!(entity = %record.entity.url, "a cached entity is made again from its files");
+    let named = row::name_of(&record.requested_url);
+    let mut changes = vec![Change::Entity(Box::new(record.clone()), named), Change::Unproven];
+    changes.extend(stock.lookup_change(&record));
+    stock.committer.commit(changes)?;
+    stock.saw_generation(name.generation);
+    Ok(Adoption::Adopted)
+}
+
+/// The record of an entity as its outboard describes it.
+fn read_record(files: &Files, name: &Name) -> Result<Option<(EntityRecord, Geometry)>, DiskFault> {
+    let pair = files.pair(&name.id, name.generation);
+    let Some(outboard) = disk::open(&**files.disk(), &pair.outboard)? else { return Ok(None) };
+    let Some((header, privacy)) = Header::read_with_privacy(&*outboard, &pair.outboard)? else { return Ok(None) };
+    let Some(geometry) = Geometry::new(header.entity.length) else { return Ok(None) };
+    if header.generation != name.generation || header.entity.id() != name.id {
+        return Ok(None);
+    }
+    let new = NewEntity {
+        entity: header.entity,
+        requested_url: header.requested_url,
+        privacy,
+        last_modified: header.last_modified,
+        digests: header.digests,
+        // Whatever may be used without asking was known to the index alone.
+        freshness: None,
+    };
+    Ok(Some((EntityRecord::admit(&new, name.generation, wall_clock()), geometry)))
+}
+
+/// Whether a hash of any block was ever written: then it was acknowledged, or as good as that.
+fn has_hashes(outboard: &BlockFile, layout: &Layout, geometry: &Geometry) -> Result<bool, DiskFault> {
+    let mut start = 0;
+    while start < geometry.block_count() {
+        let end = geometry.block_count().min(start + HASHES);
+        if layout.read_hashes(&*outboard.file(), &outboard.path, start..end)?.iter().any(is_written) {
+            return Ok(true);
+        }
+        start = end;
+    }
+    Ok(false)
+}
+
+fn is_written(hash: &BlockHash) -> bool {
+    hash.0 != [0; 32]
+}
+
+/// Moves whole pairs out of the quarantine and adopts them; says how many.
+pub(crate) fn reclaim_quarantine(stock: &Stock) -> Result<u64, StoreError> {
+    let disk = &**stock.files.disk();
+    let mut pairs: BTreeMap<(EntityId, u64), Vec<(String, PathBuf)>> = BTreeMap::new();
+    for name in disk::list(disk, &stock.files.quarantine())? {
+        let Some((_, original)) = name.split_once('.') else { continue };
+        let Some(parsed) = Name::parse(original) else { continue };
+        let path = stock.files.quarantine().join(&name);
+        pairs.entry((parsed.id, parsed.generation)).or_default().push((original.to_owned(), path));
+    }
+    let mut adopted = 0;
+    // The latest generation of an entity first: the others find it taken.
+    for ((id, generation), files) in pairs.into_iter().rev() {
+        let _one = stock.admit();
+        let mut kinds: Vec<&str> = files.iter().filter_map(|(original, _)| original.rsplit('.').next()).collect();
+        kinds.sort_unstable();
+        if kinds != ["data", "outboard"] || !is_worth_a_row(stock, &files)? {
+            continue;
+        }
+        let pair = stock.files.pair(&id, generation);
+        let is_free = stock.index.record(&id)?.is_none() && disk::length(disk, &pair.data)?.is_none();
+        if !is_free || disk::length(disk, &pair.outboard)?.is_some() {
+            continue;
+        }
+        stock.files.make_shard(&pair)?;
+        for (original, path) in &files {
+            disk::rename(disk, path, &pair.directory.join(original))?;
+        }
+        disk::sync_directory(disk, &pair.directory)?;
+        disk::sync_directory(disk, &stock.files.quarantine())?;
+        adopted += u64::from(adopt(stock, &Name { id, generation })? == Adoption::Adopted);
+    }
+    Ok(adopted)
+}
+
+/// Whether a pair in quarantine is one that would be adopted: another would only come back to the quarantine, as new there.
+fn is_worth_a_row(stock: &Stock, files: &[(String, PathBuf)]) -> Result<bool, DiskFault> {
+    let disk = &**stock.files.disk();
+    let of_kind = |kind: &str| files.iter().find(|(original, _)| original.ends_with(kind)).map(|(_, path)| path);
+    let (Some(data), Some(path)) = (of_kind(".data"), of_kind(".outboard")) else { return Ok(false) };
+    let Some(outboard) = disk::open(disk, path)? else { return Ok(false) };
+    let Some((header, length)) = Header::read(&*outboard, path)? else { return Ok(false) };
+    let Some(geometry) = Geometry::new(header.entity.length) else { return Ok(false) };
+    if disk::length(disk, data)? != Some(geometry.length()) {
+        return Ok(false);
+    }
+    let outboard = BlockFile::new(stock.files.disk(), path, outboard, 0);
+    has_hashes(&outboard, &Layout::new(length, &geometry), &geometry)
+}
+
+/// Turns blocks of adopted entities into held ones, a slice at a time.
+///
+/// The index notes the last entity that was gone through; where in one it is, only the prover knows. Whoever begins again
+/// with an entity skips what is held.
+#[derive(Default)]
+pub(crate) struct Prover {
+    at: Option<(EntityId, u32)>,
+    buffer: AlignedBuffer,
+    pub(crate) blocks: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Prover {
+    /// Proves one slice; `false` when nothing is left to prove.
+    pub(crate) fn step(&mut self, stock: &Stock) -> Result<bool, StoreError> {
+        let Some(cursor) = stock.index.unproven()? else { return Ok(false) };
+        let after = Some(cursor.as_slice()).filter(|cursor| !cursor.is_empty());
+        let Some((key, record)) = stock.index.rows(after, 1)?.into_iter().next() else {
+            stock.committer.commit(vec![Change::Proven { from: cursor, to: None }])?;
+            return Ok(stock.index.unproven()?.is_some());
+        };
+        let slice = match &record {
+            Some(record) if record.place == Place::Files && !record.doomed => self.prove(stock, record)?,
+            _ => None,
+        };
+        self.at = slice.map(|next| (record.map_or(EntityId([0; 32]), |record| record.id()), next));
+        if self.at.is_none() {
+            stock.committer.commit(vec![Change::Proven { from: cursor, to: Some(key) }])?;
+        }
+        Ok(true)
+    }
+
+    /// Proves the next slice of an entity; gives the block after it, `None` at the end.
+    fn prove(&mut self, stock: &Stock, record: &EntityRecord) -> Result<Option<u32>, StoreError> {
+        let id = record.id();
+        let Some(geometry) = Geometry::new(record.entity.length) else { return Ok(None) };
+        let first = self.at.filter(|(at, _)| *at == id).map_or(0, |(_, block)| block);
+        let _one = stock.admit();
+        // Who has it open fetches what he lacks; what he writes must not be looked at meanwhile.
+        let is_same = stock.index.record(&id)?.is_some_and(|now| now.generation == record.generation && !now.doomed);
+        if stock.is_in_use(&id) || !is_same || first >= geometry.block_count() {
+            return Ok(None);
+        }
+        let Some((data, outboard, layout)) = stock.files.open(record, &geometry)? else { return Ok(None) };
+        let (held, _) = stock.index.held(&id)?;
+        let end = geometry.block_count().min(first.saturating_add(HASHES));
+        let hashes = layout.read_hashes(&*outboard.file(), &outboard.path, first..end)?;
+        // The next run of blocks that have a hash and are not held.
+        let is_due = |block: &u32| is_written(&hashes[(*block - first) as usize]) && !held.contains(*block);
+        let Some(start) = (first..end).find(is_due) else {
+            return Ok(Some(end).filter(|end| *end < geometry.block_count()));
+        };
+        let run_end = (start..end.min(start.saturating_add(SLICE))).find(|block| !is_due(block));
+        let run = start..run_end.unwrap_or(end.min(start.saturating_add(SLICE)));
+        let medium = BlockFile::on_medium(stock.files.disk(), &data.path, data.file());
+        let right = self.right_blocks(&medium, &geometry, run.clone(), &hashes[(start - first) as usize..]);
+        if !right.is_empty() {
+            // They may be in the page cache alone since a kill: durable first (C-01).
+            disk::sync_bytes(&*data.file(), &data.path)?;
+            disk::sync_bytes(&*outboard.file(), &outboard.path)?;
+            let none = BlockSet::new();
+            let generation = record.generation;
+            let change =
+                Change::Blocks { id, generation, add: right.clone(), fetched_here: none.clone(), remove: none };
+            stock.committer.commit(vec![change])?;
+            self.blocks += u64::from(right.len());
+            self.bytes += right.runs().map(|run| geometry.bytes_of(run)).map(|b| b.end - b.start).sum::<u64>();
+        }
+        Ok(Some(run.end))
+    }
+
+    /// The blocks of a run that have their hashes. What cannot be read has not.
+    fn right_blocks(
+        &mut self,
+        medium: &BlockFile,
+        geometry: &Geometry,
+        run: Range<u32>,
+        hashes: &[BlockHash],
+    ) -> BlockSet {
+        let mut right = BlockSet::new();
+        for (block, expected) in run.zip(hashes) {
+            let bytes = geometry.block_bytes(block);
+            let length = (bytes.end - bytes.start) as usize;
+            match medium.read_once(&mut self.buffer, length, bytes.start) {
+                Ok(()) if tree::hash_block(geometry, block, &self.buffer) == *expected => {
+                    right.insert(block..block + 1)
+                }
+                Ok(()) => {}
+                Err(error) => tracing::warn!(%error, path = %medium.path.display(), "a block cannot be read"),
+            }
+        }
+        right
+    }
+}
+
+/// The files of an entity, for whoever checks them.
+pub(crate) fn open_files(files: &Files, record: &EntityRecord) -> Result<Option<(OpenFiles, Geometry)>, DiskFault> {
+    let Some(geometry) = Geometry::new(record.entity.length) else { return Ok(None) };
+    Ok(files.open(record, &geometry)?.map(|open| (open, geometry)))
+}
