@@ -1,6 +1,8 @@
 //! One short life of a store that does a bit of everything, for the sweeps over every single operation of it.
 
+use crate::entities::TIGHT;
 use crate::world::{From, Step};
+use eddy_cache::Pin;
 
 /// The steps. Under [`crate::entities::TIGHT`] something has to be evicted on the way.
 pub(crate) fn script() -> Vec<Step> {
@@ -16,6 +18,8 @@ pub(crate) fn script() -> Vec<Step> {
         Step::PutJob(1, 2),
         Step::Record(6),
         Step::LetGo(6),
+        Step::Pin(6, Pin::Pinned),
+        Step::Verify(6),
         write(2, 0..1, From::Origin),
         Step::Commit(2),
         Step::LetGo(2),
@@ -32,6 +36,10 @@ pub(crate) fn script() -> Vec<Step> {
         Step::LetGo(5),
         Step::PutJob(2, 3),
         Step::RemoveJob(1),
+        Step::Scrub,
+        Step::Pin(6, Pin::Free),
+        Step::Limit(400 * 1024),
+        Step::Limit(TIGHT),
         write(4, 0..1, From::Liar),
         Step::Ask,
         Step::Clear,

@@ -8,6 +8,7 @@ use crate::support::Choices;
 use crate::sweep::{for_each, from_environment, quiet};
 use crate::truth::{Promise, Truth};
 use crate::world::{From, Step, Trouble, World, config};
+use eddy_cache::Pin;
 use rustix::io::Errno;
 use std::path::Path;
 use std::sync::Mutex;
@@ -205,7 +206,7 @@ impl Life {
         let tag = choices.below(TAGS);
         let first = choices.below(u64::from(geometry(tag).block_count()) + 1) as u32;
         let blocks = first..first + 1 + choices.below(4) as u32;
-        match choices.below(40) {
+        match choices.below(46) {
             0 => Step::Admit(tag),
             1..=9 => Step::Write { tag, blocks, from: From::Origin },
             10..=13 => Step::Write { tag, blocks, from: From::Peer },
@@ -224,6 +225,11 @@ impl Life {
             37 => Step::Secret,
             38 if choices.below(5) == 0 => Step::Clear,
             38 => Step::Ask,
+            39 => Step::Pin(tag, Pin::Pinned),
+            40 => Step::Pin(tag, Pin::Free),
+            41 => Step::Limit(if choices.below(2) == 0 { TIGHT } else { 1 << 30 }),
+            42 => Step::Verify(tag),
+            43 => Step::Scrub,
             _ => Step::Reopen,
         }
     }

@@ -50,6 +50,7 @@ impl<T: PartialEq + Clone + Default + std::fmt::Debug> Fact<T> {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EntityTruth {
     is_here: Fact<bool>,
+    is_pinned: Fact<bool>,
     held: BlockSet,
 }
 
@@ -99,6 +100,26 @@ impl Truth {
         self.entities.insert(tag, EntityTruth::default());
     }
 
+    /// An entity is being pinned or let go.
+    pub(crate) fn pin_may_become(&mut self, tag: u64, pinned: bool) {
+        self.entities.entry(tag).or_default().is_pinned.perhaps.push(pinned);
+    }
+
+    /// An entity was pinned or let go, or it is said not to be here.
+    pub(crate) fn pin_became(&mut self, tag: u64, pinned: bool) {
+        self.entities.entry(tag).or_default().is_pinned.settle(pinned);
+    }
+
+    /// Whether it may have to go for another.
+    pub(crate) fn is_surely_pinned(&self, tag: u64) -> bool {
+        self.entities.get(&tag).is_some_and(|truth| *truth.is_pinned.said() && !truth.is_pinned.is_open())
+    }
+
+    /// Whether nothing keeps it from going.
+    pub(crate) fn is_surely_free(&self, tag: u64) -> bool {
+        self.entities.get(&tag).is_none_or(|truth| !*truth.is_pinned.said() && !truth.is_pinned.is_open())
+    }
+
     /// An order to remove failed: what was to go may go at any time.
     pub(crate) fn is_given_up(&mut self) {
         for entity in self.entities.values_mut().filter(|entity| entity.is_here.may_be(&false)) {
@@ -131,7 +152,7 @@ impl Truth {
                 assert!(is_right, "entity {tag} is here: {is_here}, but {truth:?}");
                 truth.is_here.settle(is_here);
                 if !is_here {
-                    truth.held = BlockSet::new();
+                    *truth = EntityTruth::default();
                 }
             }
         }
@@ -192,7 +213,7 @@ impl Truth {
         truth.is_here.settle(handle.is_some());
         let key = new.entity.lookup_key(&key());
         let Some(handle) = handle else {
-            truth.held = BlockSet::new();
+            *truth = EntityTruth::default();
             assert!(store.by_lookup(&key).expect("an answer").is_none(), "a peer finds what is not here");
             return;
         };
@@ -203,6 +224,10 @@ impl Truth {
             let latest = store.latest(&new.requested_url).expect("an answer").map(|record| record.id());
             assert_eq!(latest, Some(new.entity.id()), "the version of {tag} is found under its URL");
         }
+        let is_pinned = handle.record().pinned;
+        let is_right = truth.is_pinned.may_be(&is_pinned) || promise == Promise::NothingWrong;
+        assert!(is_right, "entity {tag} is pinned: {is_pinned}, but {truth:?}");
+        truth.is_pinned.settle(is_pinned);
         assert!(handle.fetched_here().difference(&handle.held()).is_empty(), "only held blocks are vouched for");
         let corrupt = read_all(&handle, tag);
         assert!(corrupt.is_empty() || promise == Promise::NothingWrong, "blocks {corrupt:?} of {tag} are corrupt");

@@ -5,8 +5,8 @@ use crate::support::{ORIGIN, PEER};
 use crate::truth::{Promise, Truth, row_of};
 use eddy_cache::disk::Disk;
 use eddy_cache::{
-    AdmitError, Delivered, EntityHandle, LedgerEntry, Quota, ReadError, RemoveOutcome, Reserve, Store, StoreConfig,
-    StoredStatement, Waste, WriteError,
+    AdmitError, Delivered, EntityHandle, LedgerEntry, Limits, Pin, Quota, ReadError, RemoveOutcome, Reserve, Store,
+    StoreConfig, StoredStatement, Waste, WriteError,
 };
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -27,16 +27,31 @@ pub(crate) enum From {
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
     Admit(u64),
-    Write { tag: u64, blocks: Range<u32>, from: From },
-    Statements { tag: u64, count: u32 },
+    Write {
+        tag: u64,
+        blocks: Range<u32>,
+        from: From,
+    },
+    Statements {
+        tag: u64,
+        count: u32,
+    },
     Commit(u64),
-    Read { tag: u64, blocks: Range<u32> },
+    Read {
+        tag: u64,
+        blocks: Range<u32>,
+    },
     LetGo(u64),
     Remove(u64),
     Clear,
     PutJob(u8, u64),
     RemoveJob(u8),
     Record(u64),
+    Pin(u64, Pin),
+    /// Other limits: so many bytes.
+    Limit(u64),
+    Verify(u64),
+    Scrub,
     Secret,
     Ask,
     Reopen,
@@ -106,13 +121,22 @@ impl World {
             }
             Step::Remove(tag) => self.truth.may_become(*tag, false),
             Step::Clear => {
-                for tag in 0..TAGS {
-                    self.truth.may_become(tag, false);
-                }
+                self.may_lose_what_is_not_pinned();
             }
             Step::PutJob(job, version) => self.truth.job_may_become(*job, Some(*version)),
             Step::RemoveJob(job) => self.truth.job_may_become(*job, None),
+            Step::Pin(tag, pin) => self.truth.pin_may_become(*tag, *pin == Pin::Pinned),
+            Step::Limit(_) => self.may_lose_what_is_not_pinned(),
+            Step::Verify(_) | Step::Scrub => {}
             Step::Read { .. } | Step::LetGo(_) | Step::Record(_) | Step::Secret | Step::Ask | Step::Reopen => {}
+        }
+    }
+
+    fn may_lose_what_is_not_pinned(&mut self) {
+        for tag in 0..TAGS {
+            if !self.truth.is_surely_pinned(tag) {
+                self.truth.may_become(tag, false);
+            }
         }
     }
 
@@ -124,7 +148,8 @@ impl World {
         for other in 0..TAGS {
             let id = entity(other).entity.id();
             // Where no plan can be had, a smaller need may still be met by anything.
-            if plan.as_ref().is_none_or(|plan| plan.victims.iter().any(|victim| victim.id == id)) {
+            let goes = plan.as_ref().is_none_or(|plan| plan.victims.iter().any(|victim| victim.id == id));
+            if goes && !self.truth.is_surely_pinned(other) {
                 self.truth.may_become(other, false);
             }
         }
@@ -157,6 +182,14 @@ impl World {
             Step::PutJob(job, version) => self.put_job(*job, Some(*version)),
             Step::RemoveJob(job) => self.put_job(*job, None),
             Step::Record(tag) => self.record(*tag),
+            Step::Pin(tag, pin) => self.pin(*tag, *pin),
+            Step::Limit(quota) => self.limit(*quota),
+            Step::Verify(tag) => self.verify(*tag),
+            Step::Scrub => {
+                let step = self.store()?.scrub_step(256 * 1024)?;
+                assert!(step.corrupt == 0 || self.truth.promise() == Promise::NothingWrong, "rot without a cause");
+                Ok(())
+            }
             Step::Secret => Ok(self.store()?.set_lookup_secret(Some(key()))?),
             Step::Ask | Step::Reopen => {
                 let Self { store: Some(store), truth, .. } = self else { return Err("closed".into()) };
@@ -190,7 +223,7 @@ impl World {
             // Everything else is in use, until it is let go.
             Err(AdmitError::NoRoom { .. }) => {
                 self.handles.clear();
-                (0..TAGS).filter(|other| *other != tag).for_each(|other| self.truth.may_become(other, false));
+                self.may_lose_what_is_not_pinned();
                 self.store()?.begin(entity(tag))?
             }
             Err(error) => return Err(error.into()),
@@ -271,7 +304,38 @@ impl World {
         self.handles.clear();
         let outcome = self.store()?.clear()?;
         assert_eq!(outcome.in_use, 0);
-        (0..TAGS).for_each(|tag| self.truth.went(tag));
+        for tag in 0..TAGS {
+            if self.truth.is_surely_free(tag) {
+                self.truth.went(tag);
+            }
+        }
+        let Self { store: Some(store), truth, .. } = self else { return Err("closed".into()) };
+        truth.ask(store);
+        Ok(())
+    }
+
+    /// Pins an entity or lets it go.
+    fn pin(&mut self, tag: u64, pin: Pin) -> Result<(), Trouble> {
+        let is_here = self.store()?.pin(&entity(tag).entity.id(), pin)?;
+        self.truth.pin_became(tag, is_here && pin == Pin::Pinned);
+        Ok(())
+    }
+
+    /// Sets the quota, for this store and those that are opened later.
+    fn limit(&mut self, quota: u64) -> Result<(), Trouble> {
+        let limits = Limits { quota: Quota::Bytes(quota), ..self.store()?.limits() };
+        self.config.quota = limits.quota;
+        self.store()?.set_limits(limits)?;
+        let Self { store: Some(store), truth, .. } = self else { return Err("closed".into()) };
+        truth.ask(store);
+        Ok(())
+    }
+
+    /// Has every held block of an entity looked at.
+    fn verify(&self, tag: u64) -> Result<(), Trouble> {
+        let Some(outcome) = self.store()?.verify(&entity(tag).entity.id(), &mut |_| ())? else { return Ok(()) };
+        let is_whole = outcome.corrupt.is_empty();
+        assert!(is_whole || self.truth.promise() == Promise::NothingWrong, "rot without a cause in {tag}");
         Ok(())
     }
 
