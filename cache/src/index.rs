@@ -276,6 +276,15 @@ impl Drop for Index {
 fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
     std::panic::catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(redb::Error::Corrupted("a page makes no sense".to_owned())))
+        .map_err(|error| match error {
+            // The tables are as this program made them, or they are damaged: a name or a type with a flipped bit.
+            redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TableIsMultimap(_)
+            | redb::Error::TableIsNotMultimap(_)
+            | redb::Error::TypeDefinitionChanged { .. }
+            | redb::Error::TableDoesNotExist(_) => redb::Error::Corrupted(error.to_string()),
+            other => other,
+        })
 }
 
 /// The file beside the index that says that it was found damaged while it was in use.

@@ -273,3 +273,22 @@ fn rot_that_is_read_is_struck_off_and_can_be_fetched_again() {
         }
     }
 }
+
+#[test]
+fn a_table_of_the_index_with_another_name_or_type_is_damage() {
+    quiet();
+    let filled = Filled::new();
+    let path = filled.files(".redb").remove(0);
+    let bytes = filled.medium.content(&path).expect("the index");
+    let mut flips = 0;
+    for word in ["&[u8]", "meta", "entities", "jobs", "held", "lines"] {
+        let places = bytes.windows(word.len()).enumerate().filter(|(_, window)| *window == word.as_bytes());
+        for (at, _) in places.step_by(3) {
+            let _case = Case(format!("{word} at {at}"));
+            judge(&filled, &path, at + 1, 0);
+            flips += 1;
+        }
+    }
+    println!("{flips} flips");
+    assert!(flips > 5);
+}
