@@ -97,6 +97,8 @@ impl Draft {
     }
 
     fn write_beside(&self, temporary: &Path, path: &Path) -> io::Result<()> {
+        // Of a process that had our id and was killed here.
+        let _ = std::fs::remove_file(temporary);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
         if let Ok(before) = std::fs::metadata(path) {
             file.set_permissions(Permissions::from_mode(before.mode() & 0o7777))?;
