@@ -1,23 +1,23 @@
-//! What a peer transfer costs over a bare QUIC stream: read, hashed, proven, sent, verified, written and committed.
+//! What a peer transfer costs over stock quinn, both ends in one process: read, hashed, proven, sent, verified, written and
+//! committed, against bytes from memory that are hashed and written ([`kit::bare`]).
 //!
-//! Rounds of the two take turns, since the machine may be shared; medians are compared. `EDDY_BENCH_MIB` (1024) is the
-//! size, `EDDY_BENCH_ROUNDS` (5) the number of rounds, `EDDY_BENCH_STREAMS` (3) the reads in flight of a transfer.
+//! Rounds of the contenders take turns, since the machine may be shared; medians are compared. `EDDY_BENCH_MIB` (1024) is the
+//! size, `EDDY_BENCH_ROUNDS` (5) the number of rounds, `EDDY_BENCH_STREAMS` (3) the reads in flight of a transfer,
+//! `EDDY_BENCH_ASKS` (300) the single blocks that are asked for in a round.
 
-use bytes::Bytes;
+mod kit;
+
 use eddy_cache::{Account, EntityHandle, NewEntity, Privacy, Quota, Reserve, RunWriter, Source, Store, StoreConfig};
-use eddy_content::{Entity, ResourceUrl, Validator};
+use eddy_content::{BLOCK_SIZE, Entity, Geometry, ResourceUrl, Validator, tree};
 use eddy_node::group::{Group, Overwrite};
 use eddy_node::identity::Identity;
-use eddy_node::peer::{MAX_READ_BLOCKS, Peers, PeersConfig, Piece, socket, transport};
+use eddy_node::peer::{MAX_READ_BLOCKS, Peers, PeersConfig, Piece};
 use eddy_wire::NodeId;
 use futures::StreamExt;
-use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use quinn::{ClientConfig, Endpoint, EndpointConfig, ServerConfig, TokioRuntime};
-use rustls::RootCertStore;
-use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
+use kit::bare::{Credentials, Tuning, ask, give, take};
+use kit::{Cost, measured, median, p50, ratios};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -27,123 +27,86 @@ const ACCOUNT: Account = Account { job: [1; 16], file: 0 };
 const MIB: usize = 1 << 20;
 /// Pieces that wait for the disk: 2 MiB.
 const QUEUE: usize = 8;
-
-/// What a round took.
-#[derive(Debug, Clone, Copy)]
-struct Cost {
-    wall: Duration,
-    cpu: Duration,
-}
+const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 fn main() {
     let number = |name: &str, otherwise: usize| {
         std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise).max(1)
     };
     let (size, rounds) = (number("EDDY_BENCH_MIB", 1024) * MIB, number("EDDY_BENCH_ROUNDS", 5));
-    let streams = number("EDDY_BENCH_STREAMS", 3);
+    let (streams, asks) = (number("EDDY_BENCH_STREAMS", 3), number("EDDY_BENCH_ASKS", 300));
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    runtime.block_on(compare(size, rounds, streams));
+    runtime.block_on(compare(size, rounds, streams, asks as u32));
 }
 
-async fn compare(size: usize, rounds: usize, streams: usize) {
+async fn compare(size: usize, rounds: usize, streams: usize, asks: u32) {
     let home = TempDir::new().expect("a directory");
     let group = Group::init(home.path(), Overwrite::Refuse).expect("a group");
     let server = Node::start(&group).await;
     let entity = server.hold(size);
     println!("{} MiB, {streams} reads in flight, {rounds} rounds", size / MIB);
-    let (mut bare, mut peer) = (Vec::new(), Vec::new());
+    let (mut stock, mut tuned, mut peer) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare_blocks, mut peer_blocks) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
-        bare.push(bare_stream(&group, size).await);
+        stock.push(bare_stream(Tuning::Stock, size).await);
         peer.push(server.transfer(&group, &entity, streams).await);
-        println!("round {round}: bare {}, peer {}", show(bare[round - 1], size), show(peer[round - 1], size));
+        tuned.push(bare_stream(Tuning::Tuned, size).await);
+        bare_blocks.extend(bare_asks(asks).await);
+        peer_blocks.extend(server.single_blocks(&group, &entity, asks).await);
+        let show = |costs: &[Cost]| costs[round - 1].show(size as u64);
+        println!("round {round}: stock {}, tuned {}, peer {}", show(&stock), show(&tuned), show(&peer));
     }
-    let (bare, peer) = (median(bare), median(peer));
-    println!("bare QUIC stream          {}", show(bare, size));
-    println!("verified and committed    {}", show(peer, size));
-    println!("ratio of speed {:.2}", bare.wall.as_secs_f64() / peer.wall.as_secs_f64());
+    let (stock, tuned, peer) = (median(stock), median(tuned), median(peer));
+    println!("stock quinn, hashed and written       {}", stock.show(size as u64));
+    println!("tuned quinn, hashed and written       {}", tuned.show(size as u64));
+    println!(
+        "peer, verified and committed          {}: {} of stock, {} of tuned",
+        peer.show(size as u64),
+        ratios(peer, stock),
+        ratios(peer, tuned)
+    );
+    let (bare, peer) = (p50(bare_blocks), p50(peer_blocks));
+    println!(
+        "64 KiB, p50: stock quinn {bare:?}, verified from a peer {peer:?}: {:.2} of its time",
+        peer.as_secs_f64() / bare.as_secs_f64()
+    );
 }
 
-fn show(cost: Cost, size: usize) -> String {
-    let gib = size as f64 / (1 << 30) as f64;
-    let speed = size as f64 / MIB as f64 / cost.wall.as_secs_f64();
-    format!("{speed:6.0} MiB/s {:5.2} CPU-s/GiB", cost.cpu.as_secs_f64() / gib)
-}
-
-fn median(mut costs: Vec<Cost>) -> Cost {
-    costs.sort_by_key(|cost| cost.wall);
-    let wall = costs[costs.len() / 2].wall;
-    costs.sort_by_key(|cost| cost.cpu);
-    Cost { wall, cpu: costs[costs.len() / 2].cpu }
-}
-
-async fn measured<T>(work: impl Future<Output = T>) -> (Cost, T) {
-    let (wall, cpu) = (Instant::now(), cpu_time());
-    let outcome = work.await;
-    (Cost { wall: wall.elapsed(), cpu: cpu_time() - cpu }, outcome)
-}
-
-/// CPU time of all threads of this process.
-fn cpu_time() -> Duration {
-    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
-}
-
-/// One connection with eddy's settings, one stream, memory to nowhere.
-async fn bare_stream(group: &Group, size: usize) -> Cost {
+/// One connection and one stream of stock quinn.
+async fn bare_stream(tuning: Tuning, size: usize) -> Cost {
     let home = TempDir::new().expect("a directory");
-    let shown = group.certify(&Identity::load_or_create(home.path()).expect("a key")).expect("certifies");
-    let mut provider = default_provider();
-    provider.cipher_suites = vec![cipher_suite::TLS13_AES_128_GCM_SHA256];
-    let provider = Arc::new(provider);
-    let mut roots = RootCertStore::empty();
-    roots.add(group.ca()).expect("an authority");
-    let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .with_no_client_auth()
-        .with_single_cert(vec![shown.certificate], shown.key)
-        .expect("a key");
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])
-        .expect("TLS 1.3")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let transport = Arc::new(transport::transport());
-    let mut server = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(server).expect("QUIC")));
-    server.transport_config(Arc::clone(&transport));
-    let mut client = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client).expect("QUIC")));
-    client.transport_config(transport);
-    let endpoint = |config| {
-        let socket = socket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("binds");
-        Endpoint::new(EndpointConfig::default(), config, socket, Arc::new(TokioRuntime)).expect("an endpoint")
-    };
-    let (from, to) = (endpoint(Some(server)), endpoint(None));
-    let address = from.local_addr().expect("bound");
-    let (cost, ()) = measured(async move {
-        let sender = tokio::spawn(async move {
-            let connection = from.accept().await.expect("comes").await.expect("shakes hands");
-            let (mut send, _receive) = connection.accept_bi().await.expect("opens");
-            let chunk = Bytes::from(vec![7; MIB / 2]);
-            for _ in 0..size / chunk.len() {
-                send.write_chunk(chunk.clone()).await.expect("sends");
-            }
-            send.finish().expect("ends");
-            let _ = send.stopped().await;
-        });
-        let connection =
-            to.connect_with(client, address, "member.eddy.invalid").expect("dials").await.expect("connects");
-        let (mut send, mut receive) = connection.open_bi().await.expect("opens");
-        send.write_all(b"x").await.expect("asks");
-        let mut received = 0;
-        while let Some(chunk) = receive.read_chunk(usize::MAX, true).await.expect("receives") {
-            received += chunk.bytes.len();
-        }
-        assert_eq!(received, size / (MIB / 2) * (MIB / 2));
-        sender.await.expect("ends");
+    let credentials = Credentials::make();
+    let giver = credentials.giver(LOOPBACK, tuning);
+    let address = giver.local_addr().expect("bound");
+    let giving =
+        tokio::spawn(async move { give(giver.accept().await.expect("comes").await.expect("shakes hands")).await });
+    let (cost, ()) = measured(async {
+        let (_here, connection) = credentials.connect(LOOPBACK, address, tuning).await;
+        take(&connection, size as u64, &home.path().join("taken")).await;
     })
     .await;
+    giving.await.expect("ends");
     cost
+}
+
+/// Requests of 64 KiB over a warm connection of stock quinn.
+async fn bare_asks(count: u32) -> Vec<Duration> {
+    let credentials = Credentials::make();
+    let giver = credentials.giver(LOOPBACK, Tuning::Stock);
+    let address = giver.local_addr().expect("bound");
+    let giving =
+        tokio::spawn(async move { give(giver.accept().await.expect("comes").await.expect("shakes hands")).await });
+    let (here, connection) = credentials.connect(LOOPBACK, address, Tuning::Stock).await;
+    let mut times = Vec::new();
+    for _ in 0..count {
+        let begin = Instant::now();
+        ask(&connection, BLOCK_SIZE).await;
+        times.push(begin.elapsed());
+    }
+    drop((connection, here));
+    giving.await.expect("ends");
+    times
 }
 
 /// A member with a store.
@@ -222,6 +185,31 @@ impl Node {
         reader.peers.clone().close().await;
         cost
     }
+
+    /// Single blocks over a warm connection, each asked for after the last, and held against its believed hash.
+    async fn single_blocks(&self, group: &Group, entity: &Entity, count: u32) -> Vec<Duration> {
+        let reader = Self::start(group).await;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.peers.port()));
+        let node = reader.peers.connect(address, Some(self.identity.node_id())).await.expect("connects");
+        let mut times = Vec::new();
+        for block in (0..count).map(|number| number * 37 % (entity.length / BLOCK_SIZE) as u32) {
+            let begin = Instant::now();
+            let mut read = reader.peers.read(node, entity, block..block + 1).await.expect("is served");
+            let mut expected = Vec::new();
+            let mut bytes = Vec::with_capacity(BLOCK_SIZE as usize);
+            while let Some(piece) = read.next().await.expect("goes well") {
+                match piece {
+                    Piece::Run { hashes, .. } => expected = hashes,
+                    Piece::Bytes(chunks) => chunks.iter().for_each(|chunk| bytes.extend_from_slice(chunk)),
+                }
+            }
+            let geometry = Geometry::new(entity.length).expect("fits");
+            assert_eq!(expected, [tree::hash_block(&geometry, block, &bytes)]);
+            times.push(begin.elapsed());
+        }
+        reader.peers.clone().close().await;
+        times
+    }
 }
 
 /// Pumps one read into the store: the reactor gathers, a blocking thread hashes and writes.
@@ -248,8 +236,9 @@ fn write_pieces(handle: &EntityHandle, node: NodeId, mut queue: mpsc::Receiver<P
                 writer = Some(handle.writer(first_block, Source::Peer { node: node.0 }, ACCOUNT).expect(hashes));
             }
             Piece::Bytes(bytes) => {
-                let pushed = writer.as_mut().expect("hashes come first").push(&bytes).expect("is right");
-                if pushed.commit_due {
+                let writer = writer.as_mut().expect("hashes come first");
+                let pushed = bytes.iter().map(|chunk| writer.push(chunk).expect("is right"));
+                if pushed.fold(false, |is_due, pushed| is_due | pushed.commit_due) {
                     handle.commit().expect("commits");
                 }
             }

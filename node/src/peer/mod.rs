@@ -13,7 +13,7 @@
 //! | [`table`] | which connection leads to whom, and which of two is used? |
 //! | [`conduct`] | who misbehaved? |
 //! | [`serve`] | what do members get from here? |
-//! | [`ask`], [`read`] | what do we get from members? |
+//! | [`ask`], [`read`], [`gathered`] | what do we get from members? |
 //! | [`belief`] | why may it be believed? |
 //! | `membership`, [`enrol`] | who is let in, renewed and removed? |
 //! | [`tls`], [`badge`], [`transport`], [`socket`] | how is the endpoint set up? |
@@ -38,6 +38,7 @@ pub mod badge;
 mod accept;
 mod bounded;
 mod conduct;
+mod gathered;
 mod link;
 mod membership;
 mod serve;

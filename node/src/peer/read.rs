@@ -4,8 +4,9 @@ use super::ask::Question;
 use super::belief::Lie;
 use super::config::MAX_READ_BLOCKS;
 use super::core::Core;
+use super::gathered::Gathered;
 use super::stream::InputError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use eddy_cache::StoredStatement;
 use eddy_content::{BlockHash, Entity, Geometry};
 use eddy_wire::NodeId;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// Bytes that are handed on at once: what the store hashes and writes without a further copy.
+/// Bytes that are handed on at once: few enough to lie in a second-level cache until they are hashed.
 const PIECE: usize = 256 * 1024;
 
 /// Why a read ended early. What came before it is still true.
@@ -55,8 +56,9 @@ pub enum Piece {
         /// Their statements, checked: to be kept with the blocks and passed on.
         statements: Vec<StoredStatement>,
     },
-    /// Bytes of the run, in order; nobody has held them against the hashes yet.
-    Bytes(Bytes),
+    /// Bytes of the run, in order, as packets brought them: the one copy on the way in is the store's, which gathers and
+    /// hashes block by block. Nobody has held them against the hashes yet.
+    Bytes(Vec<Bytes>),
 }
 
 /// A read that is under way. Dropped, it tells the peer to stop.
@@ -71,7 +73,7 @@ pub struct PeerRead {
     /// Bytes of the announced run that have not arrived.
     missing: u64,
     /// Bytes that arrived and are not handed on.
-    buffer: BytesMut,
+    gathered: Gathered,
     first: Option<ReadReply>,
     /// When something last came from the peer.
     heard: Instant,
@@ -112,7 +114,7 @@ pub(crate) async fn read(
         geometry,
         open: blocks,
         missing: 0,
-        buffer: BytesMut::new(),
+        gathered: Gathered::default(),
         first: Some(first),
         heard: Instant::now(),
         stall: core.config.patience.stall,
@@ -172,19 +174,17 @@ impl PeerRead {
     }
 
     /// Gathers a piece of full size, or the rest of the run.
-    async fn bytes(&mut self) -> Result<Bytes, ReadFailure> {
+    async fn bytes(&mut self) -> Result<Vec<Bytes>, ReadFailure> {
         let whole = usize::try_from(self.missing).unwrap_or(PIECE).min(PIECE);
-        if self.buffer.capacity() < whole {
-            self.buffer.reserve(whole - self.buffer.len());
-        }
-        while self.buffer.len() < whole {
-            let most = whole - self.buffer.len();
-            let arrived = timeout_at(self.heard + self.stall, self.question.input.bytes(&mut self.buffer, most)).await;
+        while self.gathered.len() < whole {
+            let most = whole - self.gathered.len();
+            let arrived =
+                timeout_at(self.heard + self.stall, self.question.input.gather(&mut self.gathered, most)).await;
             arrived.map_err(|_| ReadFailure::Stalled)??;
             self.heard = Instant::now();
         }
         self.missing -= whole as u64;
-        Ok(self.buffer.split().freeze())
+        Ok(self.gathered.take())
     }
 }
 

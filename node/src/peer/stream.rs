@@ -1,12 +1,14 @@
 //! The receiving half of a stream: frames, and the raw bytes between them. Nothing that arrived is lost on cancellation.
 
-use bytes::{BufMut, BytesMut};
+use super::gathered::Gathered;
+use bytes::Bytes;
 use eddy_wire::frame::{Frame, FrameError, FrameReader};
 use quinn::{ReadError, RecvStream, VarInt};
-use tokio::io::AsyncReadExt;
 
 /// Bytes that are taken from the stream at a time while a frame is awaited: about one packet is read beyond it.
 const FRAME_PIECE: usize = 16 * 1024;
+/// Packets' worth of bytes that are taken from the stream at a time while raw bytes are awaited.
+const CHUNKS: usize = 32;
 
 /// What can come instead of a frame or bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,22 +55,23 @@ impl Input {
         }
     }
 
-    /// Appends at least one and at most `most` raw bytes. Cancel safe.
-    ///
-    /// This is the one copy on the way in: packets of 1.4 kB become runs that can be hashed and written at full speed.
-    pub(crate) async fn bytes(&mut self, into: &mut BytesMut, most: usize) -> Result<(), InputError> {
+    /// Gathers at least one and at most `most` raw bytes, as they lie in the packets that brought them. Cancel safe.
+    pub(crate) async fn gather(&mut self, into: &mut Gathered, most: usize) -> Result<(), InputError> {
         if self.frames.buffered() > 0 {
-            into.extend_from_slice(&self.frames.take(most));
+            into.push(self.frames.take(most));
             return Ok(());
         }
-        match self.receive.read_buf(&mut into.limit(most)).await {
-            Ok(0) => Err(InputError::Ended),
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let inner = error.get_ref().and_then(|e| e.downcast_ref::<ReadError>()).cloned();
-                Err(inner.map_or_else(|| InputError::Lost(error.to_string()), lost))
-            }
+        let mut arrived: [Bytes; CHUNKS] = std::array::from_fn(|_| Bytes::new());
+        let count = self.receive.read_chunks(&mut arrived).await.map_err(lost)?.ok_or(InputError::Ended)?;
+        let mut missing = most;
+        for mut chunk in arrived.into_iter().take(count) {
+            let own = chunk.split_to(chunk.len().min(missing));
+            missing -= own.len();
+            into.push(own);
+            // The beginning of the next frame.
+            self.frames.push(&chunk);
         }
+        Ok(())
     }
 }
 

@@ -70,8 +70,8 @@ pub async fn fetch(
                 sink.begin_verified(first_block, hashes, statements).await
             }
             Ok(Some(Piece::Bytes(bytes))) => {
-                progress.count(bytes.len() as u64).await;
-                sink.push(bytes).await
+                progress.count(bytes.iter().map(|chunk| chunk.len() as u64).sum()).await;
+                sink.push_all(bytes).await
             }
             Ok(None) => break FetchOutcome::Done,
             Err(failure) => break judge(peers, node, open, &failure),

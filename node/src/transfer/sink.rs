@@ -19,6 +19,8 @@ enum Piece {
     Run { first_block: u32, hashes: Option<Vec<BlockHash>>, statements: Vec<StoredStatement> },
     /// Bytes of the run, in order.
     Bytes(Bytes),
+    /// The same, in many parts.
+    Chunks(Vec<Bytes>),
 }
 
 /// Why the writing thread takes nothing more.
@@ -74,6 +76,11 @@ impl Sink {
         self.pieces.send(Piece::Bytes(bytes)).await.is_ok()
     }
 
+    /// Hands over bytes that came in parts; otherwise as [`Self::push`].
+    pub async fn push_all(&self, chunks: Vec<Bytes>) -> bool {
+        self.pieces.send(Piece::Chunks(chunks)).await.is_ok()
+    }
+
     /// Ends the thread, keeping the whole blocks that were written.
     pub async fn finish(self) -> Result<(), SinkFault> {
         drop(self.pieces);
@@ -104,6 +111,13 @@ fn write_all(open: &OpenEntity, source: Source, mut queue: mpsc::Receiver<Piece>
                 let writer = writer.as_mut().ok_or(SinkFault::NoRun)?;
                 writer.push(&bytes).map_err(SinkFault::Write)?;
                 open.on_written(bytes.len() as u64);
+            }
+            Piece::Chunks(chunks) => {
+                let writer = writer.as_mut().ok_or(SinkFault::NoRun)?;
+                for chunk in &chunks {
+                    writer.push(chunk).map_err(SinkFault::Write)?;
+                }
+                open.on_written(chunks.iter().map(|chunk| chunk.len() as u64).sum());
             }
         }
     }

@@ -208,7 +208,7 @@ async fn a_cancelled_wait_for_a_piece_loses_nothing() {
         match timeout(Duration::from_micros(50), read.next()).await {
             Err(_) => {}
             Ok(piece) => match piece.expect("goes well") {
-                Some(eddy_node::peer::Piece::Bytes(bytes)) => got.extend_from_slice(&bytes),
+                Some(eddy_node::peer::Piece::Bytes(bytes)) => got.extend(bytes.concat()),
                 Some(eddy_node::peer::Piece::Run { .. }) => {}
                 None => break,
             },

@@ -173,7 +173,10 @@ impl Member {
                     writer = Some(handle.writer(first_block, source, ACCOUNT).expect(hashes));
                 }
                 Piece::Bytes(bytes) => {
-                    writer.as_mut().expect("hashes come first").push(&bytes).map_err(Failure::Write)?;
+                    let writer = writer.as_mut().expect("hashes come first");
+                    for chunk in &bytes {
+                        writer.push(chunk).map_err(Failure::Write)?;
+                    }
                 }
             }
         }
