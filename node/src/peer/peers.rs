@@ -105,8 +105,7 @@ impl Peers {
         transport::bound_incoming(&mut server, &config.limits);
         let socket = socket::bind(address).map_err(listen)?;
         let port = socket.local_addr().map_err(listen)?.port();
-        let runtime = Arc::new(quinn::TokioRuntime);
-        let endpoint = quinn::Endpoint::new(transport::endpoint(), Some(server), socket, runtime).map_err(listen)?;
+        let endpoint = socket::endpoint(transport::endpoint(), Some(server), socket).map_err(listen)?;
         let (events, told) = mpsc::channel(EVENTS);
         let conduct = Arc::new(Mutex::new(Conduct::new(config.limits.misses_per_minute)));
         let believer = Arc::new(Believer::new(Arc::clone(&group)));
