@@ -31,7 +31,8 @@ pub struct Limits {
     pub peers: usize,
     /// Reads of one peer that are served at a time; one more hears `Busy`.
     pub reads_per_peer: usize,
-    /// Reads that are served at a time in all: each holds two chunks of [`CHUNK_BLOCKS`] blocks and what lies unsent.
+    /// Reads that are served at a time in all: each holds four chunks of [`CHUNK_BLOCKS`] blocks, 2 MiB.
+    /// When all are taken, the slowest reader gives way to one more, or it hears `Busy`.
     pub reads: usize,
     /// Keys that one peer may ask for in vain within a minute, before it hears `NotHere` for everything (T-12).
     pub misses_per_minute: u32,
@@ -45,7 +46,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             peers: 256,
-            reads_per_peer: 16,
+            reads_per_peer: 8,
             reads: 64,
             misses_per_minute: 64,
             unproven_handshakes: 32,
@@ -63,7 +64,7 @@ pub struct Patience {
     pub answer: Duration,
     /// For the next byte of a read that has begun.
     pub stall: Duration,
-    /// For a reader to take the next 64 KiB from us (T-05).
+    /// For a reader to take the next 64 KiB from us (T-05); on average it has to take 16 KiB/s.
     pub reader: Duration,
 }
 
@@ -78,7 +79,8 @@ impl Default for Patience {
     }
 }
 
-/// Blocks that are read from the store and handed to the connection at once: 512 KiB.
+/// Blocks that are read from the store and handed to the connection at once: 512 KiB, so that a busy machine has few changes of
+/// threads to wait for.
 pub(crate) const CHUNK_BLOCKS: u32 = 8;
 /// Blocks of one read: what the wire allows.
 pub const MAX_READ_BLOCKS: u32 = eddy_wire::frame::MAX_READ_BLOCKS;

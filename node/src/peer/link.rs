@@ -4,6 +4,7 @@ use super::close::{self, Parting, code};
 use super::core::{Core, Live, Refusal};
 use super::enrol;
 use super::membership;
+use super::serve::guest::Guest;
 use super::table::Initiator;
 use crate::group::chain;
 use eddy_wire::NodeId;
@@ -11,7 +12,7 @@ use quinn::Connection;
 use rustls_pki_types::CertificateDer;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 /// How long a retired connection lasts, for what is under way on it. Longer than the idle timeout: by then it is known
 /// whether the kept one is alive.
@@ -34,7 +35,7 @@ pub(crate) async fn live(
         // A caller that stopped waiting does not need the answer.
         let _ = kept.send(answer);
     }
-    let (node, reads) = match outcome {
+    let (node, guest) = match outcome {
         Ok(entered) => entered,
         Err(refusal) => {
             tracing::debug!(address = %close::address_of(&connection), %refusal, "a connection is not kept");
@@ -50,9 +51,9 @@ pub(crate) async fn live(
         match connection.accept_bi().await {
             Ok(stream) => {
                 // Bounded by the streams that a connection may have open.
-                let (core, connection, reads) = (Arc::clone(&core), connection.clone(), Arc::clone(&reads));
+                let (core, connection, guest) = (Arc::clone(&core), connection.clone(), Arc::clone(&guest));
                 let tasks = core.tasks.clone();
-                tasks.spawn(async move { core.server.handle(node, &connection, &reads, stream).await });
+                tasks.spawn(async move { core.server.handle(node, &connection, &guest, stream).await });
             }
             Err(error) => break error,
         }
@@ -67,14 +68,14 @@ async fn enter(
     core: &Arc<Core>,
     connection: &Connection,
     initiator: Initiator,
-) -> Result<(NodeId, Arc<Semaphore>), Refusal> {
+) -> Result<(NodeId, Arc<Guest>), Refusal> {
     let node = member(core, connection).ok_or(Refusal::Gone)?;
-    let reads = Arc::new(Semaphore::new(core.config.limits.reads_per_peer));
+    let guest = Arc::new(Guest::new(core.config.limits.reads_per_peer));
     let live = Live { connection: connection.clone(), since: SystemTime::now() };
     if let Some(retired) = core.admit(node, initiator, live).await? {
         core.tasks.spawn(linger(Arc::clone(core), node, retired));
     }
-    Ok((node, reads))
+    Ok((node, guest))
 }
 
 /// The member at the other end, as the handshake proved it.

@@ -5,15 +5,21 @@
 //! | [`offer`] | which blocks may be offered at all, and who signs for them? |
 //! | [`ask`] | which of these entities are here? |
 //! | [`read`] | how do blocks leave, with hashes and statements before them? |
+//! | [`places`], [`guest`], [`pace`] | how much is served at a time, and who is too slow? |
 //! | [`sign`] | this node's own word about what it fetched from the origin |
 //! | [`pool`] | the buffers that blocks are read into |
 
 pub(super) mod ask;
+pub(super) mod guest;
 pub(super) mod offer;
+pub(super) mod pace;
+pub(super) mod places;
 pub(super) mod pool;
 pub(super) mod read;
 pub(super) mod sign;
 
+use self::guest::Guest;
+use self::places::Places;
 use self::pool::Pool;
 use self::sign::Signer;
 use super::belief::Believer;
@@ -35,6 +41,9 @@ use tokio::time::timeout;
 
 /// Lookups of all peers that wait for the disk at a time.
 const LOOKUPS: usize = 16;
+/// Chunks of all peers that are read at a time (T-14): a disk does not serve the peers faster with more, but its own node
+/// slower. Chunks in the page cache are not told apart and need a thread for a moment, so a little more than a disk wants.
+const DISK_READS: usize = 4;
 
 /// Serves the members.
 pub(crate) struct Server {
@@ -42,8 +51,10 @@ pub(crate) struct Server {
     keeper: Arc<Keeper>,
     conduct: Arc<Mutex<Conduct>>,
     patience: Patience,
-    /// What is left of the reads of all peers.
-    reads: Semaphore,
+    /// The reads of all peers.
+    places: Arc<Places>,
+    /// Turns at the disk, in the order of asking.
+    disk: Arc<Semaphore>,
     lookups: Semaphore,
 }
 
@@ -96,7 +107,8 @@ impl Server {
             keeper,
             conduct,
             patience,
-            reads: Semaphore::new(limits.reads),
+            places: Places::new(limits.reads),
+            disk: Arc::new(Semaphore::new(DISK_READS)),
             lookups: Semaphore::new(LOOKUPS),
         }
     }
@@ -106,11 +118,11 @@ impl Server {
         &self,
         node: NodeId,
         connection: &Connection,
-        reads: &Semaphore,
+        guest: &Guest,
         (mut send, receive): (SendStream, quinn::RecvStream),
     ) {
         let mut input = Input::new(receive);
-        let outcome = self.answer((node, connection), reads, &mut input, &mut send).await;
+        let outcome = self.answer((node, connection), guest, &mut input, &mut send).await;
         let Err(reason) = outcome else { return };
         abort(&mut send, &mut input.receive, reason.code());
         match &reason {
@@ -126,7 +138,7 @@ impl Server {
     async fn answer(
         &self,
         (node, connection): (NodeId, &Connection),
-        reads: &Semaphore,
+        guest: &Guest,
         input: &mut Input,
         send: &mut SendStream,
     ) -> Result<(), Abandon> {
@@ -140,13 +152,20 @@ impl Server {
                 self.say(send, &answers).await?;
             }
             Question::Content(Request::Read { key, blocks }) => {
-                let (Ok(_mine), Ok(_all)) = (reads.try_acquire(), self.reads.try_acquire()) else {
+                let mine = guest.reads.try_acquire().ok();
+                let Some((place, _mine)) = mine.and_then(|mine| Some((self.places.enter(node)?, mine))) else {
                     self.say(send, &ReadReply::Refused(ReadRefusal::Busy)).await?;
                     return self.finish(send).await;
                 };
-                self.read(node, key, blocks, send).await?;
-                // The permits are held until the peer has it all: what lies unsent is memory of this node.
-                return self.finish(send).await;
+                // The place is held until the peer has it all: what lies unsent is memory of this node.
+                let serving = async {
+                    self.read(node, (guest, &place), (key, blocks), send).await?;
+                    self.finish(send).await
+                };
+                return tokio::select! {
+                    outcome = serving => outcome,
+                    () = place.lost() => Err(Abandon::Slow),
+                };
             }
         }
         self.finish(send).await

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Buffers that are kept while nobody uses them.
-const SPARE: usize = 32;
+const SPARE: usize = 16;
 
 /// The spare buffers.
 #[derive(Clone, Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Pool {
 struct Lent {
     buffer: Vec<u8>,
     pool: Pool,
+    /// Room in the read's window, free again when the buffer is.
+    _room: OwnedSemaphorePermit,
 }
 
 impl Pool {
@@ -25,8 +28,8 @@ impl Pool {
     }
 
     /// Makes a filled buffer shareable.
-    pub(crate) fn lend(&self, buffer: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Lent { buffer, pool: self.clone() })
+    pub(crate) fn lend(&self, buffer: Vec<u8>, room: OwnedSemaphorePermit) -> Bytes {
+        Bytes::from_owner(Lent { buffer, pool: self.clone(), _room: room })
     }
 }
 
@@ -51,12 +54,15 @@ mod tests {
 
     #[test]
     fn a_buffer_comes_back_when_its_last_reader_goes() {
-        let pool = Pool::default();
-        let bytes = pool.lend(vec![7; 100]);
+        let (pool, window) = (Pool::default(), Arc::new(tokio::sync::Semaphore::new(1)));
+        let room = Arc::clone(&window).try_acquire_owned().expect("is free");
+        let bytes = pool.lend(vec![7; 100], room);
         let part = bytes.slice(10..20);
         drop(bytes);
         assert_eq!(pool.take().capacity(), 0, "still read");
+        assert_eq!(window.available_permits(), 0);
         drop(part);
         assert_eq!(pool.take(), vec![7; 100]);
+        assert_eq!(window.available_permits(), 1);
     }
 }

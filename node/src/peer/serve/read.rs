@@ -1,14 +1,18 @@
 //! Blocks on their way to a member: for each portion a header with hashes and statements, then the bytes.
 //!
-//! Disk and hash work runs on blocking threads, one chunk ahead of what the connection takes.
+//! Disk and hash work runs on blocking threads, two chunks ahead of what the connection takes. What a read has in memory,
+//! prepared or unacknowledged, is [`AHEAD`] chunks: enough for a fast link, and few enough to lie in a cache of the CPU.
 
 use super::ask::find;
+use super::guest::{DiskTurns, Guest};
 use super::offer::{Holdings, Portion, Proof};
+use super::pace::{Pace, STEP};
+use super::places::Place;
 use super::{Abandon, Server, Shared};
 use crate::peer::belief::unix_now;
 use crate::peer::config::CHUNK_BLOCKS;
 use bytes::Bytes;
-use eddy_cache::{EntityHandle, ReadError};
+use eddy_cache::EntityHandle;
 use eddy_content::{BLOCK_SIZE, LookupKey};
 use eddy_wire::NodeId;
 use eddy_wire::frame::{ReadRefusal, ReadReply, RunHeader, encode_frame};
@@ -17,16 +21,13 @@ use quinn::SendStream;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 
-/// A reader has to take this much within [`crate::peer::config::Patience::reader`].
-const STEP: usize = 64 * 1024;
-/// Bytes a second that a reader has to take on average (T-05).
-const SLOWEST: u64 = 16 * 1024;
-/// Time in which the average is not looked at.
-const GRACE: Duration = Duration::from_secs(5);
+/// Chunks that are read before the connection takes them.
+const PREPARED: usize = 2;
+/// Chunks of one read in memory until the reader has acknowledged them.
+const AHEAD: usize = 4;
 
 /// What is sent, in order.
 struct Chunk {
@@ -35,10 +36,19 @@ struct Chunk {
     blocks: Range<u32>,
 }
 
-/// A chunk on its way from the disk.
-struct Coming {
-    header: Option<Bytes>,
-    bytes: JoinHandle<Result<Bytes, ReadError>>,
+/// A chunk that is read, or on its way from the disk.
+enum Coming {
+    Read(Result<Bytes, Abandon>),
+    Reading(AbortOnDropHandle<Result<Bytes, Abandon>>),
+}
+
+impl Coming {
+    async fn bytes(self) -> Result<Bytes, Abandon> {
+        match self {
+            Self::Read(read) => read,
+            Self::Reading(reading) => reading.await.map_err(|error| Abandon::Fault(error.to_string()))?,
+        }
+    }
 }
 
 /// A read that can be served.
@@ -52,54 +62,94 @@ impl Server {
     pub(super) async fn read(
         &self,
         node: NodeId,
-        key: LookupKey,
-        blocks: Range<u32>,
+        (guest, place): (&Guest, &Place),
+        (key, blocks): (LookupKey, Range<u32>),
         send: &mut SendStream,
     ) -> Result<(), Abandon> {
-        let plan = self.blocking(move |shared| plan(shared, key, blocks)).await?;
-        let told_nothing = self.asks_too_much(node, usize::from(plan.is_none()));
-        let Some(mut plan) = plan.filter(|_| !told_nothing) else {
+        let window = Arc::new(Semaphore::new(AHEAD));
+        let mut coming = VecDeque::with_capacity(PREPARED);
+        // A short read is planned and read in one go: each change of threads costs it more than its disk and hash work.
+        let turns = guest.disk_turns(&self.disk);
+        let room = Arc::clone(&window).try_acquire_owned().ok();
+        let planned = self.blocking(move |shared| {
+            let mut plan = plan(shared, key, blocks)?;
+            let first = turns.zip(room).and_then(|(turns, room)| {
+                let mut chunk = plan.chunks.pop_front()?;
+                Some((chunk.header.take(), load(shared, &plan.handle, chunk.blocks, turns, room)))
+            });
+            Some((plan, first))
+        });
+        let planned = planned.await?;
+        let told_nothing = self.asks_too_much(node, usize::from(planned.is_none()));
+        let Some((mut plan, first)) = planned.filter(|_| !told_nothing) else {
             return self.say(send, &ReadReply::Refused(ReadRefusal::NotHere)).await;
         };
-        let began = Instant::now();
-        let mut sent = 0;
-        let mut ahead = self.prepare(&mut plan);
-        while let Some(Coming { header, bytes }) = ahead {
-            let bytes = bytes.await.map_err(|error| Abandon::Fault(error.to_string()))?;
-            let bytes = bytes.map_err(|error| Abandon::Fault(error.to_string()))?;
-            ahead = self.prepare(&mut plan);
-            for part in header.into_iter().chain([bytes]) {
-                sent += part.len() as u64;
-                self.hand_over(send, part).await?;
+        coming.extend(first.map(|(header, read)| (header, Coming::Read(read))));
+        let mut pace = Pace::new(&self.patience);
+        loop {
+            while coming.len() < PREPARED && !plan.chunks.is_empty() {
+                let room = match Arc::clone(&window).try_acquire_owned() {
+                    Ok(room) => room,
+                    Err(_) if !coming.is_empty() => break,
+                    Err(_) => pace.wait(0, room_in(&window)).await??,
+                };
+                coming.extend(self.prepare(guest, &mut plan, room));
             }
-            let counted = began.elapsed().saturating_sub(GRACE).as_secs();
-            if sent < counted.saturating_mul(SLOWEST) {
-                return Err(Abandon::Slow);
+            let Some((header, bytes)) = coming.pop_front() else { break };
+            let bytes = bytes.bytes().await?;
+            for part in header.into_iter().chain([bytes]) {
+                hand_over(&mut pace, place, send, part).await?;
             }
         }
         self.say(send, &ReadReply::End).await
     }
 
-    /// Begins to read the next chunk.
-    fn prepare(&self, plan: &mut Plan) -> Option<Coming> {
-        let chunk = plan.chunks.pop_front()?;
+    /// Begins to read the next chunk; it waits for its turn at the disk.
+    fn prepare(&self, guest: &Guest, plan: &mut Plan, room: OwnedSemaphorePermit) -> Option<(Option<Bytes>, Coming)> {
+        let Chunk { header, blocks } = plan.chunks.pop_front()?;
         let (shared, handle) = (Arc::clone(&self.shared), plan.handle.clone());
-        let bytes = tokio::task::spawn_blocking(move || {
-            let mut buffer = shared.pool.take();
-            handle.read_run(chunk.blocks, &mut buffer)?;
-            Ok(shared.pool.lend(buffer))
-        });
-        Some(Coming { header: chunk.header, bytes })
+        let reading = match guest.disk_turns(&self.disk) {
+            Some(turns) => tokio::task::spawn_blocking(move || load(&shared, &handle, blocks, turns, room)),
+            None => {
+                let turns = guest.wait_for_disk(&self.disk);
+                tokio::spawn(async move {
+                    let turns = turns.await.map_err(|error| Abandon::Fault(error.to_string()))?;
+                    let load = tokio::task::spawn_blocking(move || load(&shared, &handle, blocks, turns, room));
+                    load.await.map_err(|error| Abandon::Fault(error.to_string()))?
+                })
+            }
+        };
+        Some((header, Coming::Reading(AbortOnDropHandle::new(reading))))
     }
+}
 
-    /// Gives bytes to the connection in steps, so that a reader which takes nothing is noticed.
-    async fn hand_over(&self, send: &mut SendStream, mut bytes: Bytes) -> Result<(), Abandon> {
-        while !bytes.is_empty() {
-            let step = bytes.split_to(bytes.len().min(STEP));
-            timeout(self.patience.reader, send.write_chunk(step)).await.map_err(|_| Abandon::Slow)??;
-        }
-        Ok(())
+/// Reads a chunk, each block held against its hash.
+fn load(
+    shared: &Shared,
+    handle: &EntityHandle,
+    blocks: Range<u32>,
+    _turns: DiskTurns,
+    room: OwnedSemaphorePermit,
+) -> Result<Bytes, Abandon> {
+    let mut buffer = shared.pool.take();
+    handle.read_run(blocks, &mut buffer).map_err(|error| Abandon::Fault(error.to_string()))?;
+    Ok(shared.pool.lend(buffer, room))
+}
+
+/// Waits until the reader has acknowledged a chunk.
+async fn room_in(window: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Abandon> {
+    Arc::clone(window).acquire_owned().await.map_err(|error| Abandon::Fault(error.to_string()))
+}
+
+/// Gives bytes to the connection in steps, so that a reader which takes nothing is noticed.
+async fn hand_over(pace: &mut Pace, place: &Place, send: &mut SendStream, mut bytes: Bytes) -> Result<(), Abandon> {
+    while !bytes.is_empty() {
+        let step = bytes.split_to(bytes.len().min(STEP));
+        let length = step.len();
+        pace.wait(length, send.write_chunk(step)).await??;
+        place.count(length);
     }
+    Ok(())
 }
 
 /// Finds what can be served of a read; `None` when that is nothing.
