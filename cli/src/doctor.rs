@@ -9,7 +9,7 @@ use crate::setting::Setting;
 use crate::text::safe;
 use clap::Args;
 use eddy_node::control::Client;
-use eddy_node::doctor::{self, Depth, surroundings};
+use eddy_node::doctor::{self, Depth, Repair, surroundings};
 use eddy_wire::api::{DoctorReport, EntityQuery, Finding, Mode, Severity, StatusView, VerifiedView};
 use eddy_wire::catalogue::ErrorCode;
 
@@ -46,7 +46,8 @@ pub(crate) async fn run(args: DoctorArgs, setting: &Setting) -> Result<(), Failu
 async fn offline(args: &DoctorArgs, setting: &Setting) -> Result<DoctorReport, Failure> {
     let (home, config) = (setting.home.clone(), setting.config.clone());
     let depth = if args.strict { Depth::Strict } else { Depth::Quick };
-    let examined = tokio::task::spawn_blocking(move || doctor::examine(&home, config.as_deref(), depth)).await;
+    let repair = if args.fix { Repair::Yes } else { Repair::No };
+    let examined = tokio::task::spawn_blocking(move || doctor::examine(&home, config.as_deref(), depth, repair)).await;
     Ok(examined.map_err(Failure::internal)??)
 }
 

@@ -277,3 +277,22 @@ async fn a_node_is_examined_while_it_runs_and_while_it_does_not() {
     let alone: DoctorReport = stage.node.ask(&["doctor", "--strict"]).unwrap();
     assert_eq!((alone.running, alone.entities, alone.findings), (None, 3, Vec::new()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_index_is_reported_and_made_again_from_the_files_on_demand() {
+    let stage = Stage::new(Way::Alone).await;
+    std::fs::remove_file(stage.node.home().join("cache/index.redb")).unwrap();
+    let looked = stage.node.ended(&["doctor", "--json"]).unwrap();
+    assert_eq!((looked.status, looked.code()), (Some(8), None), "{looked:?}");
+    let report: DoctorReport = serde_json::from_str(&looked.out).unwrap();
+    assert!(report.findings.iter().any(|finding| finding.is_open()), "{report:?}");
+
+    let mended = stage.node.ended(&["doctor", "--fix", "--strict"]).unwrap();
+    assert_eq!(mended.status, Some(0), "{mended:?}");
+    assert_eq!(stage.ls(&["--sort", "url"]), ["a", "b", "c"]);
+    assert_eq!(stage.ls(&["--private"]), ["b"], "what was private stays so");
+    assert_eq!(stage.node.ended(&["cache", "verify", "--all"]).unwrap().status, Some(0));
+    let before = stage.origin.counters().body_bytes();
+    stage.get("/a");
+    assert_eq!(stage.origin.counters().body_bytes(), before, "not one byte was lost with the index");
+}

@@ -132,9 +132,12 @@ impl Removal<'_> {
         for ids in ids.chunks(MAX_ORDER) {
             done = done.and(self.client.remove(&self.order(ids)).await?);
         }
-        self.setting.answer(&done, || outcome(&done, self.setting))?;
         // Who names an entry wants to know that it is still there.
-        match done.kept.first().filter(|_| self.chosen == Chosen::ByName) {
+        let refused = done.kept.first().filter(|_| self.chosen == Chosen::ByName);
+        if refused.is_none() || !done.removed.is_empty() || self.setting.format == Format::Json {
+            self.setting.answer(&done, || outcome(&done, self.setting))?;
+        }
+        match refused {
             Some(kept) => Err(refusal(kept, &done.kept)),
             None => Ok(()),
         }

@@ -15,13 +15,14 @@ use eddy_wire::api::{DoctorReport, Problem};
 use std::cmp::Reverse;
 use std::path::Path;
 
-pub use store::Depth;
+pub use store::{Depth, Repair};
 
 /// Looks at everything; the store must be nobody's. Blocks.
-pub fn examine(home: &Path, config: Option<&Path>, depth: Depth) -> Result<DoctorReport, Problem> {
+pub fn examine(home: &Path, config: Option<&Path>, depth: Depth, repair: Repair) -> Result<DoctorReport, Problem> {
     let mut report = DoctorReport { findings: surroundings::look(home, config), ..DoctorReport::default() };
-    if home.join("cache").exists() {
-        store::look(home, &settings(home, config), depth, &mut report)?;
+    let directory = home.join("cache");
+    if directory.exists() {
+        store::look(&directory, depth, repair, &mut report)?;
     }
     report.findings.sort_by_key(|finding| (Reverse(finding.is_open()), Reverse(finding.severity)));
     Ok(report)

@@ -8,7 +8,7 @@
 //! | `peers` | who is there |
 //! | `report` | the account of bytes |
 
-pub(crate) mod cache;
+mod cache;
 mod jobs;
 mod peers;
 mod report;

@@ -4,7 +4,7 @@ use eddy_cache::{RecoveryReport, Store};
 use eddy_wire::api::{Finding, Severity};
 
 /// The findings of a store that is open.
-pub(crate) fn findings(store: &Store) -> Vec<Finding> {
+pub(super) fn findings(store: &Store) -> Vec<Finding> {
     of_recovery(store.recovery())
 }
 

@@ -13,7 +13,7 @@
 //! | `removal` | the plan of what goes, and its execution |
 
 mod detail;
-pub(crate) mod health;
+mod health;
 mod limits;
 mod list;
 mod name;
@@ -21,7 +21,7 @@ mod package;
 mod pin;
 mod removal;
 mod seal;
-pub(crate) mod verify;
+mod verify;
 
 use super::{NodeFace, seconds_to_ms};
 use eddy_cache::{EntityRecord, Privacy, Store, StoreError};

@@ -56,17 +56,17 @@ fn view(handle: &EntityHandle, hashed: &Hashed) -> VerifiedView {
 
 /// What hashing an entity came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Hashed {
+struct Hashed {
     /// Bytes that were hashed.
-    pub(crate) bytes: u64,
+    bytes: u64,
     /// Those that were not what was written.
-    pub(crate) corrupt: u64,
+    corrupt: u64,
     /// Whether it was stopped before the end.
     is_cut: bool,
 }
 
 /// Hashes every held block; `on_progress` hears how many bytes of how many are done, and may stop it.
-pub(crate) fn hash_held(
+fn hash_held(
     handle: &EntityHandle,
     mut on_progress: impl FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Result<Hashed, ReadError> {

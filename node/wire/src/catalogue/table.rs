@@ -249,8 +249,7 @@ catalogue! {
         "Raise its quota, or make room on its disk; `eddy cache info` shows both.";
     StoreCorrupt: "store-corrupt", Disk, Store, Useless, 500, Some("0x8020006c");
         "the index of the store is damaged";
-        "Move the store's directory away and start again: files at their destinations are not touched, the cache \
-        fills again.";
+        "Run `eddy doctor --fix`, which makes it again from the files; what was delivered is not touched.";
     StoreInUse: "store-in-use", User, Store, Helps, 409, None;
         "another eddy uses this store";
         "Use that one, or give this one another --home.";
