@@ -139,6 +139,11 @@ impl AlignedBuffer {
         &mut self.bytes[self.start..self.start + pages]
     }
 
+    /// Forgets what it has and takes these bytes.
+    pub(crate) fn replace(&mut self, bytes: &[u8]) {
+        self.prepare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+    }
+
     fn allocate(&mut self, capacity: usize) {
         self.bytes = vec![0; capacity + ALIGNMENT];
         // An offset that cannot be told only means that the ordinary way is taken.

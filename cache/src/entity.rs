@@ -1,4 +1,4 @@
-//! The shared state of one open entity: its files, its blocks, and what waits to be committed.
+//! The shared state of one open entity: its blocks, and what waits to be committed.
 //!
 //! Blocks go `free -> claimed (a writer has it) -> pending (written) -> held (acknowledged)`. The lock on [`Blocks`] is
 //! held for set arithmetic only, never across a system call.
@@ -6,18 +6,19 @@
 #[cfg(test)]
 mod failed_sync;
 
-use crate::direct::BlockFile;
-use crate::disk;
+use crate::content::Content;
 use crate::fault::{CommitError, DiskFault, StoreError};
 use crate::handle::StoredStatement;
 use crate::index::Change;
 use crate::ledger::{Account, Flow, FlowChange, Source, Waste};
-use crate::outboard::{self, Layout};
+use crate::outboard;
 use crate::row::EntityRecord;
 use crate::store::Core;
 use eddy_content::{BlockHash, BlockSet, EntityId, Geometry};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -34,9 +35,9 @@ pub(crate) struct Shared {
     pub(crate) record: EntityRecord,
     pub(crate) id: EntityId,
     pub(crate) geometry: Geometry,
-    pub(crate) data: BlockFile,
-    pub(crate) outboard: BlockFile,
-    pub(crate) layout: Layout,
+    pub(crate) content: Content,
+    /// Whether the index has its row; one that lies in the index gets it with its first commit.
+    has_row: AtomicBool,
     blocks: Mutex<Blocks>,
     /// Taken for the length of a commit: commits of one entity follow each other, writers go on meanwhile.
     committing: Mutex<()>,
@@ -103,17 +104,16 @@ pub(crate) struct Claim {
 }
 
 impl Shared {
-    /// Puts an entity together from its files and what the index says of it.
+    /// Puts an entity together from its content and what the index says of it.
     pub(crate) fn new(
         core: Arc<Core>,
         record: EntityRecord,
         geometry: Geometry,
-        files: (BlockFile, BlockFile, Layout),
+        content: Content,
         sets: (BlockSet, BlockSet),
     ) -> Result<Self, DiskFault> {
-        let (data, outboard, layout) = files;
         let (held, fetched_here) = sets;
-        let (statements, statements_end) = layout.read_statements(&*outboard.file(), &outboard.path, MAX_STATEMENTS)?;
+        let (statements, statements_end) = content.statements(MAX_STATEMENTS)?;
         let saved_statements = statements.len();
         let blocks = Mutex::new(Blocks {
             held,
@@ -123,8 +123,36 @@ impl Shared {
             statements_end,
             ..Blocks::default()
         });
-        let id = record.id();
-        Ok(Self { core, record, id, geometry, data, outboard, layout, blocks, committing: Mutex::new(()) })
+        let (id, has_row) = (record.id(), AtomicBool::new(true));
+        Ok(Self { core, record, id, geometry, content, has_row, blocks, committing: Mutex::new(()) })
+    }
+
+    /// An entity that lies in the index and is not there yet: its row comes with the first commit.
+    pub(crate) fn unborn(core: Arc<Core>, record: EntityRecord, geometry: Geometry) -> Self {
+        core.expect(&record);
+        let content = Content::Index(core.inline(&record));
+        let (id, has_row, blocks) = (record.id(), AtomicBool::new(false), Mutex::default());
+        Self { core, record, id, geometry, content, has_row, blocks, committing: Mutex::new(()) }
+    }
+
+    /// Makes sure that the index has the entity's row.
+    pub(crate) fn ensure_row(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        let birth = self.birth()?;
+        self.core.committer.commit(birth)?;
+        self.is_born();
+        Ok(())
+    }
+
+    /// The changes that give it its row; none when it has one.
+    fn birth(&self) -> Result<Vec<Change>, StoreError> {
+        if self.has_row.load(Relaxed) { Ok(Vec::new()) } else { self.core.birth(&self.record) }
+    }
+
+    fn is_born(&self) {
+        if !self.has_row.swap(true, Relaxed) {
+            self.core.expect_no_more(&self.record);
+        }
     }
 
     /// The block sets, for a moment.
@@ -227,24 +255,22 @@ impl Shared {
     }
 
     fn make_durable(&self, batch: &Batch, blocks: &BlockSet) -> Result<(), StoreError> {
-        let outboard = self.outboard.file();
-        for run in &batch.runs {
-            self.layout.write_hashes(&*outboard, &self.outboard.path, run.first, &run.hashes)?;
+        let mut changes = self.birth()?;
+        match &self.content {
+            Content::Files(pair) => {
+                let hashes: Vec<_> = batch.runs.iter().map(|run| (run.first, run.hashes.as_slice())).collect();
+                pair.make_durable(&hashes, (&batch.statements, batch.statements_at))?;
+            }
+            Content::Index(inline) => {
+                changes.extend(batch.runs.iter().flat_map(|run| &run.hashes).map(|hash| inline.change(*hash)));
+                if !batch.statements.is_empty() {
+                    changes.push(inline.statements_change(&self.blocks().statements));
+                }
+            }
         }
-        if !batch.statements.is_empty() {
-            disk::write_at(&*outboard, &self.outboard.path, &batch.statements, batch.statements_at)?;
-        }
-        if !blocks.is_empty() {
-            disk::sync_bytes(&*self.data.file(), &self.data.path)?;
-        }
-        if !blocks.is_empty() || !batch.statements.is_empty() {
-            disk::sync_bytes(&*outboard, &self.outboard.path)?;
-        }
-        let mut changes: Vec<Change> = batch
-            .flows
-            .iter()
-            .map(|(&(account, source), &flow)| Change::Flow(FlowChange { account, source, flow }))
-            .collect();
+        changes.extend(
+            batch.flows.iter().map(|(&(account, source), &flow)| Change::Flow(FlowChange { account, source, flow })),
+        );
         if !blocks.is_empty() {
             changes.push(Change::Blocks {
                 id: self.id,
@@ -254,7 +280,14 @@ impl Shared {
                 remove: BlockSet::new(),
             });
         }
-        self.core.committer.commit(changes)
+        self.core.committer.commit(changes)?;
+        self.is_born();
+        if let Content::Index(inline) = &self.content
+            && !blocks.is_empty()
+        {
+            inline.is_kept();
+        }
+        Ok(())
     }
 
     /// After a failed commit nothing that was written since the last good one is believed: a failed sync marks dirty
@@ -280,10 +313,9 @@ impl Shared {
         }
         // Statements that may not be in the file are offered again under new places.
         state.saved_statements = 0;
-        state.statements_end = self.layout.statements();
+        state.statements_end = self.content.first_statement();
         drop(state);
-        self.data.reopen();
-        self.outboard.reopen();
+        self.content.distrust();
         CommitError { blocks: dropped, source }
     }
 
@@ -359,13 +391,15 @@ impl Drop for Shared {
             let flow = flows.entry((run.account, run.source)).or_default();
             flow.spoil(Waste::Aborted, bytes.end - bytes.start);
         }
-        let changes: Vec<Change> = flows
-            .into_iter()
-            .map(|((account, source), flow)| Change::Flow(FlowChange { account, source, flow }))
-            .collect();
-        if let Err(error) = self.core.committer.commit(changes) {
+        let flows = flows.into_iter();
+        let flows = flows.map(|((account, source), flow)| Change::Flow(FlowChange { account, source, flow }));
+        // What was let in is here, whether anything of it came or not.
+        let birth = self.birth();
+        let committed = birth.and_then(|birth| self.core.committer.commit(birth.into_iter().chain(flows).collect()));
+        if let Err(error) = committed {
             tracing::warn!(%error, "uncommitted bytes are lost from the ledger");
         }
+        self.is_born();
         self.core.on_released();
     }
 }

@@ -84,6 +84,17 @@ impl IndexFault {
         Self { operation, source: Arc::new(source.into()) }
     }
 
+    /// The same as a fault of the file that the index is.
+    pub(crate) fn of_file(&self, path: &Path) -> DiskFault {
+        let source = match &*self.source {
+            // An I/O error cannot be copied; its number says what it means.
+            redb::Error::Io(error) => error.raw_os_error().map(io::Error::from_raw_os_error),
+            redb::Error::Corrupted(_) => Some(rustix::io::Errno::IO.into()),
+            _ => None,
+        };
+        DiskFault::new("read", path, source.unwrap_or_else(|| io::Error::other(self.clone())))
+    }
+
     /// What the error means for whoever has to act.
     #[must_use]
     pub fn kind(&self) -> FaultKind {

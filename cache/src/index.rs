@@ -97,10 +97,8 @@ pub(crate) enum Change {
     Strike(Vec<u8>),
     /// Adds and removes held blocks of one generation of an entity; void when that is no longer here.
     Blocks { id: EntityId, generation: u64, add: BlockSet, fetched_here: BlockSet, remove: BlockSet },
-    #[allow(dead_code, reason = "entities in the index come with their writer")]
     /// The bytes of an entity that lies in the index, with their hash; void when another generation is here.
     Inline { id: EntityId, generation: u64, hash: BlockHash, bytes: Vec<u8> },
-    #[allow(dead_code, reason = "entities in the index come with their writer")]
     /// The statements of an entity that lies in the index, encoded; void when another generation is here.
     InlineStatements { id: EntityId, generation: u64, bytes: Vec<u8> },
     /// Notes a use, in seconds since 1970.

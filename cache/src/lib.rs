@@ -45,6 +45,7 @@ pub mod store;
 pub mod writer;
 
 mod committer;
+mod content;
 mod direct;
 mod entity;
 mod index;

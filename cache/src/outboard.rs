@@ -216,7 +216,7 @@ pub(crate) fn decode_statements(mut bytes: &[u8]) -> Vec<StoredStatement> {
 }
 
 /// The statement at the beginning of `bytes`, and its length there; `None` when it is not whole.
-fn decode_statement(bytes: &[u8]) -> Option<(StoredStatement, usize)> {
+pub(crate) fn decode_statement(bytes: &[u8]) -> Option<(StoredStatement, usize)> {
     let ([length, first, count], _) = bytes.get(..STATEMENT_PRELUDE)?.as_chunks::<4>() else { return None };
     let length = u32::from_le_bytes(*length) as usize;
     let end = STATEMENT_PRELUDE.checked_add(length).filter(|_| length <= MAX_STATEMENT)?;

@@ -1,5 +1,6 @@
 //! The way out: every block is hashed as it is read, and a wrong one never leaves.
 
+use crate::content::Content;
 use crate::direct::{AlignedBuffer, BlockFile};
 use crate::entity::Shared;
 use crate::fault::{DiskFault, ReadError};
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub(crate) trait Landing {
     /// Replaces what is there by `length` bytes of the file.
     fn load(&mut self, from: &BlockFile, length: usize, offset: u64) -> io::Result<()>;
+    /// Replaces what is there by these bytes.
+    fn take(&mut self, bytes: &[u8]);
     /// The bytes.
     fn bytes(&self) -> &[u8];
     /// Forgets them.
@@ -25,6 +28,11 @@ impl Landing for Vec<u8> {
         // Keeps the buffer's length where it can: zeroing it for each run would cost a pass over memory.
         self.resize(length, 0);
         from.file().read_exact_at(self, offset)
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.clear();
+        self.extend_from_slice(bytes);
     }
 
     fn bytes(&self) -> &[u8] {
@@ -40,6 +48,10 @@ impl Landing for Vec<u8> {
 impl Landing for AlignedBuffer {
     fn load(&mut self, from: &BlockFile, length: usize, offset: u64) -> io::Result<()> {
         from.read_once(self, length, offset)
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.replace(bytes);
     }
 
     fn bytes(&self) -> &[u8] {
@@ -96,12 +108,11 @@ impl Shared {
     fn read_checked(&self, blocks: Range<u32>, into: &mut impl Landing) -> Result<(), ReadError> {
         let hashes = self.hashes_of_held(blocks.clone())?;
         let bytes = self.geometry.bytes_of(blocks.clone());
-        if let Err(error) = into.load(&self.data, (bytes.end - bytes.start) as usize, bytes.start) {
-            if error.kind() == ErrorKind::UnexpectedEof {
-                // The file was cut short behind our back: the first block that is not there is corrupt.
-                return Err(ReadError::Corrupt { block: self.first_missing(&blocks) });
-            }
-            return Err(ReadError::Disk(DiskFault::new("read", &self.data.path, error)));
+        let length = (bytes.end - bytes.start) as usize;
+        match &self.content {
+            Content::Files(pair) => self.load(&pair.data, &blocks, length, into)?,
+            Content::Index(_) if blocks.is_empty() => into.take(&[]),
+            Content::Index(inline) => into.take(&inline.read_block(length)?.1),
         }
         let mut rest = into.bytes();
         for (block, expected) in blocks.zip(&hashes) {
@@ -114,19 +125,35 @@ impl Shared {
         Ok(())
     }
 
-    /// The block in which the data file ends; some block of the run, whatever the file says.
-    fn first_missing(&self, blocks: &Range<u32>) -> u32 {
-        let length = self.data.file().length().unwrap_or(0);
-        let at = u32::try_from(length / eddy_content::BLOCK_SIZE).unwrap_or(u32::MAX);
-        at.clamp(blocks.start, blocks.end.saturating_sub(1).max(blocks.start))
+    /// Loads the `length` bytes of blocks from the data file.
+    fn load(
+        &self,
+        data: &BlockFile,
+        blocks: &Range<u32>,
+        length: usize,
+        into: &mut impl Landing,
+    ) -> Result<(), ReadError> {
+        let Err(error) = into.load(data, length, self.geometry.bytes_of(blocks.clone()).start) else { return Ok(()) };
+        if error.kind() == ErrorKind::UnexpectedEof {
+            // The file was cut short behind our back: the first block that is not there is corrupt.
+            return Err(ReadError::Corrupt { block: first_missing(data, blocks) });
+        }
+        Err(ReadError::Disk(DiskFault::new("read", &data.path, error)))
     }
 
-    /// The hashes of held blocks, from the outboard.
+    /// The hashes of held blocks.
     pub(crate) fn hashes_of_held(&self, blocks: Range<u32>) -> Result<Vec<BlockHash>, ReadError> {
         let missing = BlockSet::from_run(blocks.clone()).difference(&self.blocks().held);
         if let Some(run) = missing.first_run() {
             return Err(ReadError::NotHeld { block: run.start });
         }
-        Ok(self.layout.read_hashes(&*self.outboard.file(), &self.outboard.path, blocks)?)
+        Ok(self.content.hashes(blocks)?)
     }
+}
+
+/// The block in which the data file ends; some block of the run, whatever the file says.
+fn first_missing(data: &BlockFile, blocks: &Range<u32>) -> u32 {
+    let length = data.file().length().unwrap_or(0);
+    let at = u32::try_from(length / eddy_content::BLOCK_SIZE).unwrap_or(u32::MAX);
+    at.clamp(blocks.start, blocks.end.saturating_sub(1).max(blocks.start))
 }

@@ -13,7 +13,7 @@ use crate::fault::{DiskFault, IndexFault, OpenError, StoreError};
 use crate::index::{Change, FORMAT, Index, IndexOpenError};
 use crate::journal::{self, Reconciled};
 use crate::room::Limits;
-use crate::store::{Files, Stock, wall_clock};
+use crate::store::{Files, Name, Stock, wall_clock};
 use std::path::{Path, PathBuf};
 
 pub use sweep::SweepReport;
@@ -154,10 +154,20 @@ fn finish_removals(stock: &Stock) -> Result<u64, Failure> {
     Ok(stock.destroy(records)?.0)
 }
 
-/// Where a new index begins to number: with 1, or, where files lie that it knows nothing of, far beyond their numbers.
+/// Where a new index begins to number: beyond every file that lies there, which is a look at all their names.
 fn first_generation(stock: &Stock) -> Result<u64, Failure> {
-    let is_empty = disk::list(&**stock.files.disk(), &stock.files.entities())?.is_empty();
-    Ok(if is_empty { 0 } else { wall_clock().max(0).cast_unsigned() << 16 })
+    let (disk, entities, quarantine) = (&**stock.files.disk(), stock.files.entities(), stock.files.quarantine());
+    let mut seen = 0;
+    for name in disk::list(disk, &quarantine)? {
+        let original = name.split_once('.').and_then(|(_, original)| Name::parse(original));
+        seen = seen.max(original.map_or(0, |name| name.generation));
+    }
+    for directory in disk::list(disk, &entities)? {
+        for name in disk::list(disk, &entities.join(directory))? {
+            seen = seen.max(Name::parse(&name).map_or(0, |name| name.generation));
+        }
+    }
+    Ok(seen)
 }
 
 /// A name beside the index that nothing has yet.

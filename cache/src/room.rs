@@ -3,6 +3,7 @@
 //! Who goes first is decided in [`eddy_content::evict`]; what somebody has a handle on counts there as in use.
 
 use crate::disk::Volume;
+use crate::row::Place;
 use eddy_content::EntityId;
 use std::time::Duration;
 
@@ -27,8 +28,12 @@ pub enum Reserve {
 
 /// Bytes of the smallest standard reserve.
 const LEAST_RESERVE: u64 = 2 << 30;
-/// The unit in which file systems hand out room.
+/// The unit in which file systems hand out room, and the index.
 const PAGE: u64 = 4096;
+/// Bytes of an entity's row in the index beside its own: key, number, hash, seal, and redb's accounts.
+const ROW_OVERHEAD: u64 = 160;
+/// Bytes of the rows that speak of an entity: record, names, lookup key, held blocks, line, order.
+const ROWS_ABOUT: u64 = 1536;
 
 impl Quota {
     pub(crate) fn bytes(self, volume: &Volume) -> u64 {
@@ -91,10 +96,19 @@ pub struct Usage {
     pub pinned: u64,
 }
 
-/// Bytes that an entity of `length` bytes takes on disk: data, block hashes, header, a page of statements.
-pub(crate) fn footprint(length: u64) -> u64 {
-    let hashes = length.div_ceil(eddy_content::BLOCK_SIZE) * crate::outboard::HASH_LENGTH;
-    length.next_multiple_of(PAGE) + hashes.next_multiple_of(PAGE) + 2 * PAGE
+/// Bytes that an entity of `length` bytes takes on disk. In files: data, block hashes, header, a page of statements. In the
+/// index: its row in pages of a power of two, as redb gives them, or its share of one; and the rows about it.
+pub(crate) fn footprint(length: u64, place: Place) -> u64 {
+    match place {
+        Place::Files => {
+            let hashes = length.div_ceil(eddy_content::BLOCK_SIZE) * crate::outboard::HASH_LENGTH;
+            length.next_multiple_of(PAGE) + hashes.next_multiple_of(PAGE) + 2 * PAGE
+        }
+        Place::Index => {
+            let row = length + ROW_OVERHEAD;
+            ROWS_ABOUT + if row <= PAGE / 2 { row } else { row.next_power_of_two().max(PAGE) }
+        }
+    }
 }
 
 /// Whether an entity may be evicted.
@@ -153,9 +167,19 @@ mod tests {
 
     #[test]
     fn a_footprint_covers_data_and_outboard() {
-        assert_eq!(footprint(0), 2 * PAGE);
-        assert_eq!(footprint(1), 4 * PAGE);
-        assert!(footprint(100 << 30) > (100 << 30) + 50 * (1 << 20));
-        assert!(footprint(eddy_content::geometry::MAX_LENGTH) > eddy_content::geometry::MAX_LENGTH);
+        let in_files = |length| footprint(length, Place::Files);
+        assert_eq!(in_files(0), 2 * PAGE);
+        assert_eq!(in_files(1), 4 * PAGE);
+        assert!(in_files(100 << 30) > (100 << 30) + 50 * (1 << 20));
+        assert!(in_files(eddy_content::geometry::MAX_LENGTH) > eddy_content::geometry::MAX_LENGTH);
+    }
+
+    #[test]
+    fn a_footprint_in_the_index_covers_the_row_and_what_is_said_of_it() {
+        let in_index = |length| footprint(length, Place::Index) - ROWS_ABOUT;
+        assert_eq!(in_index(100), 260);
+        assert_eq!(in_index(3000), PAGE);
+        assert_eq!(in_index(10_000), 4 * PAGE);
+        assert_eq!(in_index(eddy_content::BLOCK_SIZE), 32 * PAGE);
     }
 }

@@ -134,7 +134,7 @@ pub(crate) fn name_of(requested: &ResourceUrl) -> [u8; 32] {
 
 impl EntityRecord {
     /// The record of an entity that comes in now.
-    pub(crate) fn admit(new: &NewEntity, generation: u64, now: i64) -> Self {
+    pub(crate) fn admit(new: &NewEntity, place: Place, generation: u64, now: i64) -> Self {
         Self {
             entity: new.entity.clone(),
             requested_url: new.requested_url.clone(),
@@ -148,7 +148,7 @@ impl EntityRecord {
             doomed: false,
             names: vec![name_of(&new.requested_url)],
             pinned: false,
-            place: Place::Files,
+            place,
             freshness: new.freshness.clone(),
         }
     }
@@ -156,7 +156,7 @@ impl EntityRecord {
     /// Bytes that it takes on disk.
     #[must_use]
     pub fn footprint(&self) -> u64 {
-        room::footprint(self.entity.length)
+        room::footprint(self.entity.length, self.place)
     }
 
     /// The row as it stands in the table `table` under `key`.
@@ -281,7 +281,7 @@ mod tests {
             digests: Vec::new(),
             freshness,
         };
-        let mut record = EntityRecord::admit(&new(None), 1, 0);
+        let mut record = EntityRecord::admit(&new(None), Place::Files, 1, 0);
         assert!(record.learn(&new(Some(answer(1000)))) && record.freshness == Some(answer(1000)));
         assert!(record.learn(&new(Some(answer(2000)))) && record.freshness == Some(answer(2000)));
         assert!(

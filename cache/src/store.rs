@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use upkeep::Upkeep;
 
-pub(crate) use files::{Files, Name, OpenFiles};
+pub(crate) use files::{Files, Name};
 pub(crate) use stock::{Stock, wall_clock};
 
 /// Bytes of the longest job row (C-09: values below 1 MiB).
@@ -114,6 +114,14 @@ impl Store {
     /// Finds the entity or lets it in, making room if it must. The same entity twice gives the same shared state.
     pub fn begin(&self, new: NewEntity) -> Result<EntityHandle, crate::AdmitError> {
         self.core.begin(&new).map(EntityHandle::new)
+    }
+
+    /// Lets whole entities of at most one block in, many in one transaction: what a package brings. Durable when this returns.
+    ///
+    /// Longer ones, those whose bytes are not as many as they should be, and those that are here already are left out; gives
+    /// how many were taken. They do not count as fetched here, and nothing is booked for them.
+    pub fn take_in(&self, whole: Vec<(NewEntity, Vec<u8>)>) -> Result<u64, crate::AdmitError> {
+        self.core.take_in(whole)
     }
 
     /// The entity, if it is here.

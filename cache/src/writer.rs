@@ -58,7 +58,7 @@ pub struct Finished {
 impl RunWriter {
     pub(crate) fn new(shared: Arc<Shared>, first_block: u32, source: Source, account: Account) -> Self {
         Self {
-            is_aligning: shared.data.is_direct(),
+            is_aligning: shared.content.is_direct(),
             shared,
             source,
             account,
@@ -243,7 +243,7 @@ impl RunWriter {
             let hashes =
                 &self.hashes[(claim.blocks.start - all.start) as usize..(claim.blocks.end - all.start) as usize];
             rest.start = claim.blocks.end;
-            match self.shared.data.write_at(part, place.start) {
+            match self.shared.content.write_at(part, place.start) {
                 Ok(()) => {
                     // First the mirror: what counts in the store is not written anywhere any more.
                     if let Some(mirror) = &self.mirror {

@@ -2,6 +2,7 @@
 
 use super::Depth;
 use super::finding::{CheckReport, Object, Remedy, Severity};
+use crate::content::FilePair;
 use crate::direct::{AlignedBuffer, BlockFile};
 use crate::disk::{self, Disk};
 use crate::fault::{DiskFault, OpenError};
@@ -9,7 +10,7 @@ use crate::index::{FORMAT, Index, IndexOpenError};
 use crate::journal;
 use crate::rebuild;
 use crate::row::{EntityRecord, Place, Privacy};
-use crate::store::{Files, Name, OpenFiles};
+use crate::store::{Files, Name};
 use eddy_content::digest::DigestCheck;
 use eddy_content::{BlockSet, EntityId, Geometry, tree};
 use std::collections::{HashMap, HashSet};
@@ -246,7 +247,7 @@ impl Looker<'_> {
         &mut self,
         index: &Index,
         record: &EntityRecord,
-        open: &OpenFiles,
+        open: &FilePair,
         geometry: &Geometry,
     ) -> Result<(), OpenError> {
         let id = record.id();
@@ -259,7 +260,7 @@ impl Looker<'_> {
         if self.depth == Depth::Quick {
             return Ok(());
         }
-        let (data, outboard, layout) = open;
+        let FilePair { data, outboard, layout } = open;
         let medium = BlockFile::on_medium(self.files.disk(), &data.path, data.file());
         let mut buffer = AlignedBuffer::default();
         let is_complete = held.contains_run(geometry.all_blocks());

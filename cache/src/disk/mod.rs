@@ -16,6 +16,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) use backend::DiskBackend;
 pub use real::{RealDisk, RealFile};
@@ -46,6 +47,11 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn length(&self, path: &Path) -> io::Result<u64>;
     /// The room on the file system that holds `path`.
     fn volume(&self, path: &Path) -> io::Result<Volume>;
+    /// Seconds since 1970, by the clock that stands beside this disk: for display and the order of eviction only (C-13).
+    fn clock(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
     /// Tries for the lock of a store's directory, without waiting; a lock that is ours is let go when it is dropped, also
     /// by a kill (C-12).
     fn lock(&self, path: &Path) -> io::Result<Lock>;

@@ -16,7 +16,8 @@ impl Shared {
     fn break_the_disk(&self) {
         let null = File::options().read(true).write(true).open("/dev/null").expect("/dev/null");
         let null = RealFile::new(Arc::new(null), "/dev/null");
-        *self.data.file.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(null);
+        let crate::content::Content::Files(pair) = &self.content else { panic!("it has files") };
+        *pair.data.file.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(null);
     }
 }
 

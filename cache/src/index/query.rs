@@ -75,7 +75,6 @@ impl Index {
         })
     }
 
-    #[allow(dead_code, reason = "entities in the index come with their reader")]
     /// The bytes of an entity that lies in the index, with their hash; of this generation alone.
     pub(crate) fn inline(&self, id: &EntityId, generation: u64) -> Result<Option<(BlockHash, Vec<u8>)>, IndexFault> {
         self.read(|transaction| {
@@ -89,7 +88,6 @@ impl Index {
         })
     }
 
-    #[allow(dead_code, reason = "entities in the index come with their reader")]
     /// The statements of an entity that lies in the index, encoded.
     pub(crate) fn inline_statements(&self, id: &EntityId) -> Result<Vec<u8>, IndexFault> {
         self.read(|transaction| {

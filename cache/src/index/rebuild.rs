@@ -197,7 +197,7 @@ mod tests {
     use crate::disk::{Disk, RealDisk};
     use crate::index::{Change, IndexOpenError};
     use crate::room::Pin;
-    use crate::row::NewEntity;
+    use crate::row::{NewEntity, Place};
     use crate::{OpenError, Privacy, Quota, Reserve, Store, StoreConfig};
     use eddy_content::{Entity, ResourceUrl, Validator};
     use redb::{Database, ReadableDatabase};
@@ -217,7 +217,7 @@ mod tests {
             digests: Vec::new(),
             freshness: None,
         };
-        EntityRecord::admit(&new, tag, 1000 + tag.cast_signed())
+        EntityRecord::admit(&new, Place::Files, tag, 1000 + tag.cast_signed())
     }
 
     fn open(directory: &Path) -> Index {

@@ -9,13 +9,14 @@
 //! pins, uses, later names, and the ledger, which begins anew. What was made private later is marked in the outboard.
 
 use crate::Store;
+use crate::content::FilePair;
 use crate::direct::{AlignedBuffer, BlockFile};
 use crate::disk;
 use crate::fault::{DiskFault, StoreError};
 use crate::index::Change;
 use crate::outboard::{Header, Layout};
 use crate::row::{self, EntityRecord, NewEntity, Place};
-use crate::store::{Files, Name, OpenFiles, Stock, wall_clock};
+use crate::store::{Files, Name, Stock, wall_clock};
 use eddy_content::{BlockHash, BlockSet, EntityId, Geometry, tree};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -69,7 +70,9 @@ pub(crate) fn adopt(stock: &Stock, name: &Name) -> Result<Adoption, StoreError> 
         return Ok(Adoption::Taken);
     }
     let Some((record, geometry)) = read_record(&stock.files, name)? else { return Ok(Adoption::NotWhole) };
-    let Some((_, outboard, layout)) = stock.files.open(&record, &geometry)? else { return Ok(Adoption::NotWhole) };
+    let Some(FilePair { outboard, layout, .. }) = stock.files.open(&record, &geometry)? else {
+        return Ok(Adoption::NotWhole);
+    };
     if !has_hashes(&outboard, &layout, &geometry)? {
         return Ok(Adoption::Empty);
     }
@@ -100,7 +103,7 @@ fn read_record(files: &Files, name: &Name) -> Result<Option<(EntityRecord, Geome
         // Whatever may be used without asking was known to the index alone.
         freshness: None,
     };
-    Ok(Some((EntityRecord::admit(&new, name.generation, wall_clock()), geometry)))
+    Ok(Some((EntityRecord::admit(&new, Place::Files, name.generation, wall_clock()), geometry)))
 }
 
 /// Whether a hash of any block was ever written: then it was acknowledged, or as good as that.
@@ -213,7 +216,7 @@ impl Prover {
         if stock.is_in_use(&id) || !is_same || first >= geometry.block_count() {
             return Ok(None);
         }
-        let Some((data, outboard, layout)) = stock.files.open(record, &geometry)? else { return Ok(None) };
+        let Some(FilePair { data, outboard, layout }) = stock.files.open(record, &geometry)? else { return Ok(None) };
         let (held, _) = stock.index.held(&id)?;
         let end = geometry.block_count().min(first.saturating_add(HASHES));
         let hashes = layout.read_hashes(&*outboard.file(), &outboard.path, first..end)?;
@@ -266,7 +269,7 @@ impl Prover {
 }
 
 /// The files of an entity, for whoever checks them.
-pub(crate) fn open_files(files: &Files, record: &EntityRecord) -> Result<Option<(OpenFiles, Geometry)>, DiskFault> {
+pub(crate) fn open_files(files: &Files, record: &EntityRecord) -> Result<Option<(FilePair, Geometry)>, DiskFault> {
     let Some(geometry) = Geometry::new(record.entity.length) else { return Ok(None) };
     Ok(files.open(record, &geometry)?.map(|open| (open, geometry)))
 }

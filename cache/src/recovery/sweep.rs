@@ -276,7 +276,7 @@ mod tests {
                 digests: Vec::new(),
                 freshness: None,
             };
-            let record = EntityRecord::admit(&new, tag, wall_clock());
+            let record = EntityRecord::admit(&new, Place::Files, tag, wall_clock());
             let geometry = Geometry::new(70_000).expect("a geometry");
             stock.files.make(&record, &geometry).expect("made");
             stock.committer.commit(vec![Change::Entity(Box::new(record), [0; 32])]).expect("committed");

@@ -1,16 +1,22 @@
 //! Letting entities in: admission under quota and reserve, and the opening of what is here.
 
 use super::Core;
-use super::files::OpenFiles;
-use super::stock::{Stock, wall_clock};
+use super::stock::Stock;
+use crate::content::{Content, FilePair, MOST_IN_INDEX};
 use crate::entity::Shared;
 use crate::fault::{AdmitError, StoreError};
 use crate::index::Change;
 use crate::room;
 use crate::row::{self, EntityRecord, NewEntity, Place, Privacy};
-use eddy_content::{BlockSet, EntityId, Geometry, LookupKey};
+use eddy_content::{BlockSet, EntityId, Geometry, LookupKey, tree};
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::{Arc, PoisonError};
+
+/// Entities that are taken in with one transaction.
+const MOST_TAKEN: usize = 4096;
+/// Bytes of them.
+const MOST_TAKEN_BYTES: u64 = 32 << 20;
 
 impl Core {
     pub(super) fn begin(self: &Arc<Self>, new: &NewEntity) -> Result<Arc<Shared>, AdmitError> {
@@ -19,18 +25,31 @@ impl Core {
         let id = new.entity.id();
         let _one = self.admit();
         if let Some(shared) = self.open_existing(&id)? {
+            shared.ensure_row()?;
             self.learn(&shared.record.id(), new)?;
             self.touch(id);
             return Ok(shared);
         }
-        self.make_room(room::footprint(new.entity.length))?;
-        let (record, files) = self.make_files(new, &geometry)?;
-        let name = row::name_of(&new.requested_url);
-        let mut changes = vec![Change::Entity(Box::new(record.clone()), name)];
-        changes.extend(self.lookup_change(&record));
-        let newest = self.index.latest(&name).map_err(StoreError::from)?;
-        changes.extend(newest.map(|newest| Change::Superseded(newest.id())));
-        if let Err(error) = self.committer.commit(changes) {
+        let place = if new.entity.length <= MOST_IN_INDEX { Place::Index } else { Place::Files };
+        self.make_room(room::footprint(new.entity.length, place))?;
+        let shared = match place {
+            Place::Index => {
+                let record = EntityRecord::admit(new, place, self.next_generation()?, self.now());
+                Shared::unborn(Arc::clone(self), record, geometry)
+            }
+            Place::Files => {
+                let (record, files) = self.admit_files(new, &geometry)?;
+                Shared::new(Arc::clone(self), record, geometry, Content::Files(files), Default::default())?
+            }
+        };
+        Ok(self.enter(Arc::new(shared)))
+    }
+
+    /// Makes the files of a new entity, then its row (C-02).
+    fn admit_files(&self, new: &NewEntity, geometry: &Geometry) -> Result<(EntityRecord, FilePair), AdmitError> {
+        let (record, files) = self.make_files(new, geometry)?;
+        let id = record.id();
+        if let Err(error) = self.committer.commit(self.birth(&record)?) {
             // Only where the index says that no row refers to the files: the outcome of a commit may be unknown (C-08), and
             // what nobody claims is cleared away by the next start.
             if let Ok(None) = self.index.record(&id) {
@@ -38,15 +57,14 @@ impl Core {
             }
             return Err(error.into());
         }
-        let shared = Shared::new(Arc::clone(self), record, geometry, files, Default::default())?;
-        Ok(self.enter(Arc::new(shared)))
+        Ok((record, files))
     }
 
     /// Makes the files of a new entity, under a number that no file there has.
-    fn make_files(&self, new: &NewEntity, geometry: &Geometry) -> Result<(EntityRecord, OpenFiles), AdmitError> {
+    fn make_files(&self, new: &NewEntity, geometry: &Geometry) -> Result<(EntityRecord, FilePair), AdmitError> {
         let mut attempts = 3;
         loop {
-            let record = EntityRecord::admit(new, self.next_generation()?, wall_clock());
+            let record = EntityRecord::admit(new, Place::Files, self.next_generation()?, self.now());
             match self.files.make(&record, geometry) {
                 Ok(files) => return Ok((record, files)),
                 // A file that an older copy of the index does not know of: the sweep looks after it.
@@ -71,8 +89,12 @@ impl Core {
         }
         let Some(record) = self.index.record(id)? else { return Ok(None) };
         let Some(geometry) = Geometry::new(record.entity.length) else { return Ok(None) };
-        let files = if record.doomed { None } else { self.files.open(&record, &geometry)? };
-        let Some(files) = files else {
+        let content = match record.place {
+            _ if record.doomed => None,
+            Place::Files => self.files.open(&record, &geometry)?.map(Content::Files),
+            Place::Index => Some(Content::Index(self.inline(&record))),
+        };
+        let Some(content) = content else {
             if !record.doomed {
                 tracing::error!(entity = %record.entity.url, "the files of a cached entity are gone or foreign: forgotten");
             }
@@ -84,8 +106,53 @@ impl Core {
         let all = BlockSet::from_run(geometry.all_blocks());
         held = held.intersection(&all);
         here = here.intersection(&held);
-        let shared = Shared::new(Arc::clone(self), record, geometry, files, (held, here))?;
+        let shared = Shared::new(Arc::clone(self), record, geometry, content, (held, here))?;
         Ok(Some(self.enter(Arc::new(shared))))
+    }
+}
+
+impl Core {
+    /// Lets whole small entities in, in few transactions; gives how many were taken. See [`super::Store::take_in`].
+    pub(super) fn take_in(&self, whole: Vec<(NewEntity, Vec<u8>)>) -> Result<u64, AdmitError> {
+        let (mut taken, mut whole) = (0, whole.into_iter().peekable());
+        while whole.peek().is_some() {
+            let _one = self.admit();
+            let (mut changes, mut bytes, mut entities) = (Vec::new(), 0, HashSet::new());
+            while entities.len() < MOST_TAKEN
+                && bytes < MOST_TAKEN_BYTES
+                && let Some((new, content)) = whole.next()
+            {
+                let id = new.entity.id();
+                let is_small = new.entity.length <= MOST_IN_INDEX && new.entity.length == content.len() as u64;
+                if !is_small || self.is_in_use(&id) || self.index.record(&id).map_err(StoreError::from)?.is_some() {
+                    continue;
+                }
+                if entities.insert(id) {
+                    bytes += room::footprint(new.entity.length, Place::Index);
+                    changes.extend(self.whole(&new, content)?);
+                }
+            }
+            self.make_room(bytes)?;
+            self.committer.commit(changes)?;
+            taken += entities.len() as u64;
+        }
+        Ok(taken)
+    }
+
+    /// The changes that let a whole small entity in.
+    fn whole(&self, new: &NewEntity, bytes: Vec<u8>) -> Result<Vec<Change>, StoreError> {
+        let record = EntityRecord::admit(new, Place::Index, self.next_generation()?, self.now());
+        let (id, generation) = (record.id(), record.generation);
+        let mut changes = self.birth(&record)?;
+        if let Some(geometry) = Geometry::new(new.entity.length)
+            && !bytes.is_empty()
+        {
+            let hash = tree::hash_block(&geometry, 0, &bytes);
+            changes.push(Change::Inline { id, generation, hash, bytes });
+            let (add, none) = (BlockSet::from_run(0..1), BlockSet::new());
+            changes.push(Change::Blocks { id, generation, add, fetched_here: none.clone(), remove: none });
+        }
+        Ok(changes)
     }
 }
 
@@ -110,6 +177,16 @@ impl Stock {
         }
         changes.push(Change::Entity(Box::new(record), name));
         self.committer.commit(changes)
+    }
+
+    /// The changes that let an entity in: its row, its lookup key, and that it is the newest under its URL.
+    pub(crate) fn birth(&self, record: &EntityRecord) -> Result<Vec<Change>, StoreError> {
+        let name = row::name_of(&record.requested_url);
+        let newest = self.index.latest(&name)?.filter(|newest| newest.id() != record.id());
+        let mut changes = vec![Change::Entity(Box::new(record.clone()), name)];
+        changes.extend(self.lookup_change(record));
+        changes.extend(newest.map(|newest| Change::Superseded(newest.id())));
+        Ok(changes)
     }
 
     pub(super) fn secret_key(&self, record: &EntityRecord) -> Option<LookupKey> {

@@ -1,6 +1,6 @@
 //! Letting entities go: what a goal costs, shown before it is done, and the removal itself (C-05).
 
-use super::stock::{Stock, wall_clock};
+use super::stock::Stock;
 use crate::fault::{AdmitError, StoreError};
 use crate::index::{Change, InLine, LineHold};
 use crate::recovery::{Progress, Sweep, SweepReport};
@@ -97,7 +97,7 @@ impl Stock {
     fn plan_to_fit(&self, limits: &Limits) -> Result<EvictionPlan, StoreError> {
         let unused_since = limits.max_age.map(|age| {
             let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
-            wall_clock().saturating_sub(age)
+            self.now().saturating_sub(age)
         });
         let (of_quota, of_disk) = self.excess(limits)?;
         if of_disk <= of_quota {
@@ -242,6 +242,9 @@ impl Stock {
     /// Pins an entity or lets it go; says whether it is here.
     pub(super) fn pin(&self, id: &EntityId, pin: Pin) -> Result<bool, StoreError> {
         let _one = self.admit();
+        if let Some(shared) = self.leased(id) {
+            shared.ensure_row()?;
+        }
         let Some(record) = self.index.record(id)?.filter(|record| !record.doomed) else { return Ok(false) };
         if record.pinned != (pin == Pin::Pinned) {
             self.committer.commit(vec![Change::Pin(*id, pin)])?;

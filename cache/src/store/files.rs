@@ -2,6 +2,7 @@
 //!
 //! `entities/<first two hex digits>/<id>-<generation>.data` and `.outboard`; `quarantine/` for what nobody claims.
 
+use crate::content::FilePair;
 use crate::direct::BlockFile;
 use crate::disk::{self, Disk};
 use crate::fault::{DiskFault, FaultKind};
@@ -31,9 +32,6 @@ pub(crate) struct Pair {
     pub(crate) outboard: PathBuf,
     pub(crate) directory: PathBuf,
 }
-
-/// The open files of an entity: data, outboard, and where things stand in that.
-pub(crate) type OpenFiles = (BlockFile, BlockFile, Layout);
 
 /// What a file name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,7 +113,7 @@ impl Files {
     }
 
     /// Makes the files of a new entity, durable with their names before anything refers to them (C-02).
-    pub(crate) fn make(&self, record: &EntityRecord, geometry: &Geometry) -> Result<OpenFiles, DiskFault> {
+    pub(crate) fn make(&self, record: &EntityRecord, geometry: &Geometry) -> Result<FilePair, DiskFault> {
         let pair = self.pair(&record.id(), record.generation);
         let made = self.make_pair(&pair, record, geometry);
         if let Err(fault) = &made
@@ -127,7 +125,7 @@ impl Files {
         made
     }
 
-    fn make_pair(&self, pair: &Pair, record: &EntityRecord, geometry: &Geometry) -> Result<OpenFiles, DiskFault> {
+    fn make_pair(&self, pair: &Pair, record: &EntityRecord, geometry: &Geometry) -> Result<FilePair, DiskFault> {
         let disk = &*self.disk;
         self.make_shard(pair)?;
         let data = disk::create(disk, &pair.data)?;
@@ -141,7 +139,7 @@ impl Files {
         disk::sync_all(&*outboard, &pair.outboard)?;
         disk::sync_directory(disk, &pair.directory)?;
         let data = BlockFile::new(&self.disk, &pair.data, data, geometry.length());
-        Ok((data, BlockFile::new(&self.disk, &pair.outboard, outboard, 0), layout))
+        Ok(FilePair { data, outboard: BlockFile::new(&self.disk, &pair.outboard, outboard, 0), layout })
     }
 
     /// Makes the directory that a pair is in. One that is there may have been made by a process that did not live to make
@@ -170,7 +168,7 @@ impl Files {
     }
 
     /// Opens the files of an entity; `None` when they are not what its row says.
-    pub(crate) fn open(&self, record: &EntityRecord, geometry: &Geometry) -> Result<Option<OpenFiles>, DiskFault> {
+    pub(crate) fn open(&self, record: &EntityRecord, geometry: &Geometry) -> Result<Option<FilePair>, DiskFault> {
         let pair = self.pair(&record.id(), record.generation);
         let (Some(data), Some(outboard)) =
             (disk::open(&*self.disk, &pair.data)?, disk::open(&*self.disk, &pair.outboard)?)
@@ -185,7 +183,8 @@ impl Files {
         }
         let layout = Layout::new(header_length, geometry);
         let data = BlockFile::new(&self.disk, &pair.data, data, length);
-        Ok(Some((data, BlockFile::new(&self.disk, &pair.outboard, outboard, 0), layout)))
+        let outboard = BlockFile::new(&self.disk, &pair.outboard, outboard, 0);
+        Ok(Some(FilePair { data, outboard, layout }))
     }
 
     /// Deletes what lies in quarantine, whatever its age.

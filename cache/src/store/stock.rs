@@ -5,22 +5,23 @@
 
 use super::Files;
 use crate::committer::Committer;
-use crate::disk::{self, Volume};
+use crate::content::Inline;
+use crate::disk::{self, Disk, RealDisk, Volume};
 use crate::entity::Shared;
 use crate::fault::{DiskFault, StoreError};
 use crate::index::{Change, Index};
 use crate::journal::Journal;
 use crate::room::{Limits, Usage};
+use crate::row::EntityRecord;
 use eddy_content::{EntityId, LookupSecret};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Uses that are remembered before they are written down.
 const MAX_TOUCHED: usize = 1024;
 /// Generations that are set aside at once, so that not each admission writes that down.
-const RESERVED: u64 = 1024;
+const RESERVED: u64 = 1 << 16;
 
 /// What is here.
 pub(crate) struct Stock {
@@ -35,7 +36,9 @@ pub(crate) struct Stock {
     generations: Mutex<Generations>,
     pub(super) secret: RwLock<Option<LookupSecret>>,
     /// Uses that are not written down yet.
-    touched: Mutex<HashMap<EntityId, i64>>,
+    touched: Mutex<BTreeMap<EntityId, i64>>,
+    /// What was let in and has no row yet: its number and bytes.
+    expected: Mutex<(u64, u64)>,
     /// More is here than the limits allow: what goes, goes when its lease ends.
     pub(super) is_overfull: AtomicBool,
 }
@@ -70,6 +73,7 @@ impl Stock {
             generations: Mutex::default(),
             secret: RwLock::default(),
             touched: Mutex::default(),
+            expected: Mutex::default(),
             is_overfull: AtomicBool::new(false),
         })
     }
@@ -116,15 +120,28 @@ impl Stock {
     pub(crate) fn usage(&self) -> Result<Usage, StoreError> {
         let (volume, limits, counters) = (self.volume()?, self.limits(), self.index.counters());
         let (quota, reserve) = (limits.quota.bytes(&volume), limits.reserve.bytes(&volume));
-        let available = quota.saturating_sub(counters.bytes).min(volume.available.saturating_sub(reserve));
-        Ok(Usage {
-            used: counters.bytes,
-            quota,
-            reserve,
-            available,
-            entities: counters.entities,
-            pinned: counters.pinned_bytes,
-        })
+        let (entities, bytes) = *self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = counters.bytes.saturating_add(bytes);
+        let available = quota.saturating_sub(used).min(volume.available.saturating_sub(reserve));
+        let entities = counters.entities.saturating_add(entities);
+        Ok(Usage { used, quota, reserve, available, entities, pinned: counters.pinned_bytes })
+    }
+
+    /// Counts an entity that has no row yet.
+    pub(crate) fn expect(&self, record: &EntityRecord) {
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        *expected = (expected.0 + 1, expected.1.saturating_add(record.footprint()));
+    }
+
+    /// It has its row, or never gets one.
+    pub(crate) fn expect_no_more(&self, record: &EntityRecord) {
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        *expected = (expected.0.saturating_sub(1), expected.1.saturating_sub(record.footprint()));
+    }
+
+    /// The content of an entity that lies in the index.
+    pub(crate) fn inline(&self, record: &EntityRecord) -> Inline {
+        Inline::new(Arc::clone(&self.index), self.files.index(), record.id(), record.generation)
     }
 
     /// Takes the lock of whoever lets in, removes or opens files.
@@ -171,11 +188,16 @@ impl Stock {
         self.leases().remove(id);
     }
 
+    /// The clock in seconds since 1970, for the order of eviction only (C-13).
+    pub(super) fn now(&self) -> i64 {
+        self.files.disk().clock()
+    }
+
     /// Notes a use, to be written down with the next that are many enough.
     pub(crate) fn touch(&self, id: EntityId) {
         let is_full = {
             let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
-            touched.insert(id, wall_clock());
+            touched.insert(id, self.now());
             touched.len() >= MAX_TOUCHED
         };
         if is_full {
@@ -184,7 +206,7 @@ impl Stock {
     }
 
     /// The uses that are not written down yet.
-    pub(super) fn touched(&self) -> MutexGuard<'_, HashMap<EntityId, i64>> {
+    pub(super) fn touched(&self) -> MutexGuard<'_, BTreeMap<EntityId, i64>> {
         self.touched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -216,8 +238,7 @@ impl Stock {
     }
 }
 
-/// The wall clock in seconds since 1970: for display and the order of eviction only (C-13).
+/// The wall clock in seconds since 1970: for display and names of what is set aside (C-13).
 pub(crate) fn wall_clock() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    RealDisk.clock()
 }

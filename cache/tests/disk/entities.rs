@@ -29,6 +29,11 @@ pub(crate) fn length(tag: u64) -> u64 {
     LENGTHS[tag as usize]
 }
 
+/// Whether its bytes lie in the index: it is one block at most.
+pub(crate) fn lies_in_index(tag: u64) -> bool {
+    length(tag) <= BLOCK as u64
+}
+
 /// The entity number `tag`.
 pub(crate) fn entity(tag: u64) -> NewEntity {
     support::new_entity(tag, length(tag))

@@ -1,6 +1,6 @@
 //! A store at work: carries out one step after another, and keeps the truth about it.
 
-use crate::entities::{TAGS, account, entity, geometry, key, length, right_bytes, right_hashes};
+use crate::entities::{TAGS, account, entity, geometry, key, length, lies_in_index, right_bytes, right_hashes};
 use crate::support::{ORIGIN, PEER};
 use crate::truth::{Promise, Truth, row_of};
 use eddy_cache::disk::Disk;
@@ -75,6 +75,18 @@ pub(crate) fn config(directory: &Path, quota: u64) -> StoreConfig {
     StoreConfig { directory, quota: Quota::Bytes(quota), reserve: Reserve::Bytes(0) }
 }
 
+/// Whether a step may drop the handle on an entity.
+fn lets_go(step: &Step, tag: u64) -> bool {
+    match step {
+        Step::Remove(other) | Step::LetGo(other) => tag == *other,
+        Step::Clear | Step::Reopen => true,
+        // When room is needed, all others are let go.
+        Step::Admit(other) | Step::Write { tag: other, .. } | Step::Statements { tag: other, .. } => tag != *other,
+        Step::Commit(other) => tag != *other,
+        _ => false,
+    }
+}
+
 impl World {
     /// A world whose store is not open yet.
     pub(crate) fn new(disk: Arc<dyn Disk>, config: StoreConfig, truth: Truth) -> Self {
@@ -112,6 +124,10 @@ impl World {
 
     /// Says what may change from here on.
     pub(crate) fn announce(&mut self, step: &Step) {
+        // A small one that was let in gets its row when its handle goes, at the latest.
+        for tag in (0..TAGS).filter(|tag| lies_in_index(*tag) && lets_go(step, *tag)) {
+            self.truth.may_become(tag, true);
+        }
         match step {
             Step::Admit(tag) | Step::Write { tag, .. } | Step::Statements { tag, .. } | Step::Commit(tag) => {
                 if !self.truth.is_here(*tag) || !self.handles.contains_key(tag) {
@@ -142,7 +158,8 @@ impl World {
 
     /// Whatever may have to go for this entity.
     fn announce_evictions(&mut self, tag: u64) {
-        let need = length(tag) + 32 * 1024;
+        // In the index a block takes a page of twice its size.
+        let need = 2 * length(tag) + 32 * 1024;
         let plan = self.store.as_ref().and_then(|store| store.plan_eviction(need).ok());
         let plan = plan.filter(|plan| plan.refused.is_none());
         for other in 0..TAGS {
@@ -191,11 +208,7 @@ impl World {
                 Ok(())
             }
             Step::Secret => Ok(self.store()?.set_lookup_secret(Some(key()))?),
-            Step::Ask | Step::Reopen => {
-                let Self { store: Some(store), truth, .. } = self else { return Err("closed".into()) };
-                truth.ask(store);
-                Ok(())
-            }
+            Step::Ask | Step::Reopen => self.ask(),
         }
     }
 
@@ -228,11 +241,23 @@ impl World {
             }
             Err(error) => return Err(error.into()),
         };
-        self.truth.came(tag);
+        // One that lies in the index has its row with its first commit, or when its last handle goes.
+        if !lies_in_index(tag) {
+            self.truth.came(tag);
+        }
         self.handles.insert(tag, handle.clone());
+        self.ask()?;
+        Ok(handle)
+    }
+
+    /// Takes what the store says of whatever is not settled.
+    fn ask(&mut self) -> Result<(), Trouble> {
         let Self { store: Some(store), truth, .. } = self else { return Err("closed".into()) };
         truth.ask(store);
-        Ok(handle)
+        for tag in self.handles.keys().filter(|tag| lies_in_index(**tag)) {
+            self.truth.may_become(*tag, true);
+        }
+        Ok(())
     }
 
     fn write(&mut self, tag: u64, blocks: Range<u32>, from: From) -> Result<(), Trouble> {
@@ -271,6 +296,7 @@ impl World {
     fn commit(&mut self, tag: u64) -> Result<(), Trouble> {
         let handle = self.admit(tag)?;
         let blocks = handle.commit()?;
+        self.truth.came(tag);
         let bytes = blocks.runs().map(|run| right_bytes(tag, run).len() as u64).sum();
         self.truth.holds(tag, &blocks, bytes);
         Ok(())

@@ -199,6 +199,11 @@ fn missing() -> io::Error {
 }
 
 impl Disk for SimDisk {
+    /// Time stands still, so that a seed does the same twice.
+    fn clock(&self) -> i64 {
+        1_800_000_000
+    }
+
     fn make_directory(&self, path: &Path) -> io::Result<()> {
         let (mut machine, _) = self.enter(Kind::MakeDirectory, path, (0, 0))?;
         machine.apply(Change::MakeDirectory(path.to_owned()));

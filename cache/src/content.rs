@@ -1,0 +1,176 @@
+//! Where the bytes of an open entity are: in two files, or, when they are one block at most, in the index.
+//!
+//! A small object in files of its own costs four syncs and two inodes; in the index it costs a share of one transaction,
+//! with its admission in the same one. Until that commit it is in memory alone: nothing of it is acknowledged, and nothing of
+//! it is on disk (C-01). What is read from the index is hashed like any block (C-21).
+
+use crate::direct::BlockFile;
+use crate::disk;
+use crate::fault::{DiskFault, IndexFault, ReadError};
+use crate::handle::StoredStatement;
+use crate::index::{Change, Index};
+use crate::outboard::{self, Layout};
+use eddy_content::{BLOCK_SIZE, BlockHash, EntityId};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Bytes of the longest entity that lies in the index: one block, and with its seal far below a row's bound (C-09).
+pub(crate) const MOST_IN_INDEX: u64 = BLOCK_SIZE;
+
+/// The place of an open entity's bytes.
+pub(crate) enum Content {
+    /// Two files.
+    Files(FilePair),
+    /// A row.
+    Index(Inline),
+}
+
+/// The open files of an entity, and where things stand in the outboard.
+pub(crate) struct FilePair {
+    pub(crate) data: BlockFile,
+    pub(crate) outboard: BlockFile,
+    pub(crate) layout: Layout,
+}
+
+/// An entity of at most one block, in the index.
+pub(crate) struct Inline {
+    index: Arc<Index>,
+    id: EntityId,
+    generation: u64,
+    /// The file that it is in, for faults.
+    path: PathBuf,
+    /// The block, from its writing to its commit.
+    written: Mutex<Vec<u8>>,
+}
+
+impl Content {
+    /// Whether aligned bytes go past the page cache.
+    pub(crate) fn is_direct(&self) -> bool {
+        matches!(self, Self::Files(pair) if pair.data.is_direct())
+    }
+
+    /// Writes the bytes of whole blocks; nothing is durable yet.
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DiskFault> {
+        match self {
+            Self::Files(pair) => pair.data.write_at(bytes, offset),
+            Self::Index(inline) => {
+                *inline.written() = bytes.to_vec();
+                Ok(())
+            }
+        }
+    }
+
+    /// The statements that are kept, at most `limit`, and where the next one goes.
+    pub(crate) fn statements(&self, limit: usize) -> Result<(Vec<StoredStatement>, u64), DiskFault> {
+        match self {
+            Self::Files(pair) => pair.layout.read_statements(&*pair.outboard.file(), &pair.outboard.path, limit),
+            Self::Index(inline) => {
+                let bytes = inline.index.inline_statements(&inline.id).map_err(|fault| inline.fault(&fault))?;
+                let mut statements = Vec::new();
+                let mut rest = bytes.as_slice();
+                while statements.len() < limit
+                    && let Some((statement, length)) = outboard::decode_statement(rest)
+                {
+                    statements.push(statement);
+                    rest = &rest[length..];
+                }
+                Ok((statements, 0))
+            }
+        }
+    }
+
+    /// Where the first statement goes.
+    pub(crate) fn first_statement(&self) -> u64 {
+        match self {
+            Self::Files(pair) => pair.layout.statements(),
+            Self::Index(_) => 0,
+        }
+    }
+
+    /// Takes nothing that was written for durable, after a failed commit (C-08).
+    pub(crate) fn distrust(&self) {
+        match self {
+            Self::Files(pair) => {
+                pair.data.reopen();
+                pair.outboard.reopen();
+            }
+            Self::Index(inline) => inline.written().clear(),
+        }
+    }
+
+    /// The hashes of held blocks; wrong ones where they are gone.
+    pub(crate) fn hashes(&self, blocks: Range<u32>) -> Result<Vec<BlockHash>, DiskFault> {
+        match self {
+            Self::Files(pair) => pair.layout.read_hashes(&*pair.outboard.file(), &pair.outboard.path, blocks),
+            Self::Index(_) if blocks.is_empty() => Ok(Vec::new()),
+            Self::Index(inline) => Ok(vec![inline.read()?.map_or(BlockHash([0; 32]), |(hash, _)| hash)]),
+        }
+    }
+}
+
+impl FilePair {
+    /// Makes what was written durable: hashes and statements, then the data, then the outboard (C-01).
+    pub(crate) fn make_durable(
+        &self,
+        hashes: &[(u32, &[BlockHash])],
+        statements: (&[u8], u64),
+    ) -> Result<(), DiskFault> {
+        let outboard = self.outboard.file();
+        for (first, hashes) in hashes {
+            self.layout.write_hashes(&*outboard, &self.outboard.path, *first, hashes)?;
+        }
+        if !statements.0.is_empty() {
+            disk::write_at(&*outboard, &self.outboard.path, statements.0, statements.1)?;
+        }
+        if !hashes.is_empty() {
+            disk::sync_bytes(&*self.data.file(), &self.data.path)?;
+        }
+        if !hashes.is_empty() || !statements.0.is_empty() {
+            disk::sync_bytes(&*outboard, &self.outboard.path)?;
+        }
+        Ok(())
+    }
+}
+
+impl Inline {
+    /// An entity in the file `path` of the index.
+    pub(crate) fn new(index: Arc<Index>, path: PathBuf, id: EntityId, generation: u64) -> Self {
+        Self { index, id, generation, path, written: Mutex::default() }
+    }
+
+    fn written(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The change that puts the written block, of this hash, into the index.
+    pub(crate) fn change(&self, hash: BlockHash) -> Change {
+        Change::Inline { id: self.id, generation: self.generation, hash, bytes: self.written().clone() }
+    }
+
+    /// The change that keeps these statements, and no others.
+    pub(crate) fn statements_change(&self, statements: &[StoredStatement]) -> Change {
+        let bytes = statements.iter().flat_map(outboard::encode_statement).collect();
+        Change::InlineStatements { id: self.id, generation: self.generation, bytes }
+    }
+
+    /// Lets the written block go: the index has it.
+    pub(crate) fn is_kept(&self) {
+        *self.written() = Vec::new();
+    }
+
+    /// The block and its hash, as they are in the index.
+    pub(crate) fn read(&self) -> Result<Option<(BlockHash, Vec<u8>)>, DiskFault> {
+        self.index.inline(&self.id, self.generation).map_err(|fault| self.fault(&fault))
+    }
+
+    /// The block of `length` bytes, with the hash that it should have.
+    pub(crate) fn read_block(&self, length: usize) -> Result<(BlockHash, Vec<u8>), ReadError> {
+        let found = self.read()?.filter(|(_, bytes)| bytes.len() == length);
+        found.ok_or(ReadError::Corrupt { block: 0 })
+    }
+
+    fn fault(&self, fault: &IndexFault) -> DiskFault {
+        fault.of_file(&self.path)
+    }
+}
