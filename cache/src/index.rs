@@ -156,6 +156,8 @@ pub(crate) struct Index {
     path: PathBuf,
     /// `None` after a failure that could not be got over yet; the next use tries again.
     database: RwLock<Option<Database>>,
+    /// Held while it is opened again.
+    reopening: Mutex<()>,
     /// The sums as of the last transaction.
     counters: Mutex<Counters>,
 }
@@ -164,7 +166,13 @@ impl Index {
     /// Opens or makes the index; redb repairs what an unclean stop left.
     pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self, IndexOpenError> {
         let database = RwLock::new(Some(open_database(&**disk, path)?));
-        let index = Self { disk: Arc::clone(disk), path: path.to_owned(), database, counters: Mutex::default() };
+        let index = Self {
+            disk: Arc::clone(disk),
+            path: path.to_owned(),
+            database,
+            reopening: Mutex::default(),
+            counters: Mutex::default(),
+        };
         index.bring_up_to_date()?;
         Ok(index)
     }
@@ -206,8 +214,12 @@ impl Index {
 
     /// Lends the database out, opening it again first if a failure closed it.
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
-        if self.database.read().unwrap_or_else(PoisonError::into_inner).is_none() {
-            self.reopen()?;
+        if self.is_closed() {
+            let _one = self.reopening.lock().unwrap_or_else(PoisonError::into_inner);
+            // Somebody else may have opened it meanwhile: two databases on one file would overwrite each other.
+            if self.is_closed() {
+                self.open_again()?;
+            }
         }
         let outcome = match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
             Some(database) => guarded(|| work(database)),
@@ -219,8 +231,18 @@ impl Index {
         outcome
     }
 
+    fn is_closed(&self) -> bool {
+        self.database.read().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     /// Closes the database and opens it again, so that what is read next is what is on disk (C-08).
     fn reopen(&self) -> Result<(), redb::Error> {
+        let _one = self.reopening.lock().unwrap_or_else(PoisonError::into_inner);
+        self.open_again()
+    }
+
+    /// The same; the caller has the lock.
+    fn open_again(&self) -> Result<(), redb::Error> {
         self.shut();
         let file = self.disk.open(&self.path)?;
         if file.length()? == 0 {
