@@ -38,6 +38,15 @@ fn attack(root: &Path, part: &OsString, is_over: &AtomicBool) {
     }
 }
 
+/// Ends the attack, also when a round fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn no_swap_of_a_link_leads_a_delivery_elsewhere() {
     let directory = directory();
@@ -56,6 +65,7 @@ fn no_swap_of_a_link_leads_a_delivery_elsewhere() {
     let (mut delivered, mut refused) = (0, 0);
     std::thread::scope(|scope| {
         let attacker = scope.spawn(|| attack(&root, &part, &is_over));
+        let over = Over(&is_over);
         for round in 0..rounds() {
             let destination = Destination::new(file, &path);
             let overwrite = round % 2 == 0;
@@ -73,7 +83,7 @@ fn no_swap_of_a_link_leads_a_delivery_elsewhere() {
             let victim = std::fs::read(root.join("outside/victim")).expect("read");
             assert_eq!(victim, b"somebody else's", "round {round}");
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         attacker.join().expect("the attacker ends");
     });
     println!("{delivered} delivered, {refused} refused");
