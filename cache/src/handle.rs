@@ -92,7 +92,8 @@ impl EntityHandle {
     }
 
     /// A mirror in the empty file `file` that stands at `path`: a writer that is told of it ([`RunWriter::mirror`]) brings
-    /// every block there, too.
+    /// every block there, too. When all blocks are held and the file system can share extents between the two, they are all
+    /// there from the beginning, hashed where they stand.
     pub fn mirror(&self, path: &Path, file: File) -> Result<Mirror, DiskFault> {
         Mirror::new(&self.shared, path, file)
     }

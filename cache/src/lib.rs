@@ -48,6 +48,7 @@ mod committer;
 mod content;
 mod direct;
 mod entity;
+mod extents;
 mod index;
 mod journal;
 mod outboard;

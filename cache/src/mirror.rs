@@ -33,22 +33,23 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Sets room aside in the empty `file` that stands at `path`.
+    /// Begins the empty `file` that stands at `path`: with the extents of a whole entity where the file system can share them,
+    /// else with room set aside.
     pub(crate) fn new(shared: &Shared, path: &Path, file: File) -> Result<Self, DiskFault> {
         let length = shared.geometry.length();
+        // Before the look at the blocks: what is taken back from here on makes them doubtful.
+        let retractions = shared.blocks().retractions();
         let part = Arc::new(file);
+        let has_extents = shared.share_extents(&part);
         let file: OpenFile = Arc::new(RealFile::new(Arc::clone(&part), path));
-        disk::preallocate(&*file, path, length)?;
+        if !has_extents {
+            disk::preallocate(&*file, path, length)?;
+        }
         // The user's file is on the disk of this machine, whatever the store is on.
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        Ok(Self {
-            entity: shared.id,
-            retractions: shared.blocks().retractions(),
-            part,
-            file: BlockFile::new(&disk, path, file, length),
-            blocks: Mutex::default(),
-            is_broken: AtomicBool::new(false),
-        })
+        let file = BlockFile::new(&disk, path, file, length);
+        let blocks = Mutex::new(if has_extents { shared.right_blocks(&file) } else { BlockSet::new() });
+        Ok(Self { entity: shared.id, retractions, part, file, blocks, is_broken: AtomicBool::new(false) })
     }
 
     /// Writes what is missing, as a [`crate::RunReader`] gave it.

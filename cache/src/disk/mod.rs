@@ -13,6 +13,7 @@ mod real;
 use crate::fault::DiskFault;
 use std::any::Any;
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -76,6 +77,12 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     /// The same file once more, past the page cache, where the disk has such a way.
     fn past_cache(&self) -> Option<OpenFile> {
         None
+    }
+    /// Gives the empty file `into` of this machine the extents of this one, so that both have the same bytes and neither is
+    /// copied; refused where the disk, or the way between the two, has no such thing.
+    fn share_extents(&self, into: &File) -> io::Result<()> {
+        let _ = into;
+        Err(io::ErrorKind::Unsupported.into())
     }
     /// Reads until `into` is full; a file that ends before is [`io::ErrorKind::UnexpectedEof`].
     fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {

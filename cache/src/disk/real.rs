@@ -149,6 +149,10 @@ impl DiskFile for RealFile {
         self.file.sync_all()
     }
 
+    fn share_extents(&self, into: &File) -> io::Result<()> {
+        Ok(rustix::fs::ioctl_ficlone(into, &*self.file)?)
+    }
+
     /// `None` where the file system has no such way (tmpfs), or another file stands at the path.
     fn past_cache(&self) -> Option<OpenFile> {
         let flags = OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -3,6 +3,7 @@
 mod basics;
 mod crash;
 mod damage;
+mod extents;
 mod full_disk;
 mod mirror;
 mod model;
