@@ -44,6 +44,7 @@ pub mod scrub;
 pub mod store;
 pub mod writer;
 
+mod ahead;
 mod committer;
 mod content;
 mod direct;

@@ -1,5 +1,6 @@
 //! The way out: every block is hashed as it is read, and a wrong one never leaves.
 
+use crate::ahead::ReadAhead;
 use crate::content::Content;
 use crate::direct::{AlignedBuffer, BlockFile};
 use crate::entity::Shared;
@@ -63,21 +64,49 @@ impl Landing for AlignedBuffer {
     }
 }
 
-/// Reads an entity once from end to end, for a delivery. Keeps its buffer between runs.
+/// Reads an entity once from end to end, for a delivery. Keeps its buffer between runs; while one run is hashed, the next one of
+/// a large file is on its way.
 pub struct RunReader {
     shared: Arc<Shared>,
     buffer: AlignedBuffer,
+    ahead: Option<ReadAhead>,
+    /// The block behind the last run.
+    next: u32,
 }
 
 impl RunReader {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, buffer: AlignedBuffer::default() }
+        Self { shared, buffer: AlignedBuffer::default(), ahead: None, next: 0 }
     }
 
     /// The bytes of held blocks, each hashed on its way out as by [`crate::EntityHandle::read_run`].
     pub fn read(&mut self, blocks: Range<u32>) -> Result<&[u8], ReadError> {
+        let place = self.shared.geometry.bytes_of(blocks.clone());
+        let is_here = self.ahead.as_mut().is_some_and(|ahead| ahead.take(&place, &mut self.buffer));
+        self.order_behind(&blocks);
+        if is_here && self.shared.check(blocks.clone(), &self.buffer).is_ok() {
+            return Ok(&self.buffer);
+        }
+        // Not ordered, or not right: read in the ordinary way, which knows what to do about rot.
         self.shared.read_run(blocks, &mut self.buffer)?;
         Ok(&self.buffer)
+    }
+
+    /// Orders the run behind `blocks`, of the same length, as long as runs are asked for in order.
+    fn order_behind(&mut self, blocks: &Range<u32>) {
+        let is_in_order = blocks.start == self.next;
+        self.next = blocks.end;
+        let geometry = &self.shared.geometry;
+        let end = blocks.end.saturating_add(blocks.end.saturating_sub(blocks.start)).min(geometry.block_count());
+        if !is_in_order || end <= blocks.end {
+            return;
+        }
+        if self.ahead.is_none() {
+            self.ahead = ReadAhead::start(&self.shared);
+        }
+        if let Some(ahead) = &mut self.ahead {
+            ahead.order(geometry.bytes_of(blocks.end..end));
+        }
     }
 }
 
@@ -106,7 +135,7 @@ impl Shared {
     }
 
     fn read_checked(&self, blocks: Range<u32>, into: &mut impl Landing) -> Result<(), ReadError> {
-        let hashes = self.hashes_of_held(blocks.clone())?;
+        self.must_hold(&blocks)?;
         let bytes = self.geometry.bytes_of(blocks.clone());
         let length = (bytes.end - bytes.start) as usize;
         match &self.content {
@@ -114,7 +143,13 @@ impl Shared {
             Content::Index(_) if blocks.is_empty() => into.take(&[]),
             Content::Index(inline) => into.take(&inline.read_block(length)?.1),
         }
-        let mut rest = into.bytes();
+        self.check(blocks, into.bytes())
+    }
+
+    /// Holds the bytes of held blocks against their hashes.
+    fn check(&self, blocks: Range<u32>, bytes: &[u8]) -> Result<(), ReadError> {
+        let hashes = self.hashes_of_held(blocks.clone())?;
+        let mut rest = bytes;
         for (block, expected) in blocks.zip(&hashes) {
             let (bytes, later) = rest.split_at(self.geometry.block_len(block));
             if tree::hash_block(&self.geometry, block, bytes) != *expected {
@@ -143,11 +178,13 @@ impl Shared {
 
     /// The hashes of held blocks.
     pub(crate) fn hashes_of_held(&self, blocks: Range<u32>) -> Result<Vec<BlockHash>, ReadError> {
-        let missing = BlockSet::from_run(blocks.clone()).difference(&self.blocks().held);
-        if let Some(run) = missing.first_run() {
-            return Err(ReadError::NotHeld { block: run.start });
-        }
+        self.must_hold(&blocks)?;
         Ok(self.content.hashes(blocks)?)
+    }
+
+    fn must_hold(&self, blocks: &Range<u32>) -> Result<(), ReadError> {
+        let missing = BlockSet::from_run(blocks.clone()).difference(&self.blocks().held);
+        missing.first_run().map_or(Ok(()), |run| Err(ReadError::NotHeld { block: run.start }))
     }
 }
 

@@ -7,6 +7,7 @@ mod extents;
 mod full_disk;
 mod mirror;
 mod model;
+mod reader;
 mod room;
 mod small;
 mod support;
