@@ -6,7 +6,7 @@ use crate::truth::{Promise, Truth, row_of};
 use eddy_cache::disk::Disk;
 use eddy_cache::{
     AdmitError, Delivered, EntityHandle, LedgerEntry, Limits, Pin, Quota, ReadError, RemoveOutcome, Reserve, Store,
-    StoreConfig, StoredStatement, Waste, WriteError,
+    StoreConfig, StoreError, StoredStatement, Waste, WriteError,
 };
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -124,6 +124,10 @@ impl World {
 
     /// Says what may change from here on.
     pub(crate) fn announce(&mut self, step: &Step) {
+        if self.is_overfull() {
+            // What is beyond a smaller limit goes as soon as nobody has a handle on it.
+            self.may_lose_what_is_not_pinned();
+        }
         // A small one that was let in gets its row when its handle goes, at the latest.
         for tag in (0..TAGS).filter(|tag| lies_in_index(*tag) && lets_go(step, *tag)) {
             self.truth.may_become(tag, true);
@@ -146,6 +150,12 @@ impl World {
             Step::Verify(_) | Step::Scrub => {}
             Step::Read { .. } | Step::LetGo(_) | Step::Record(_) | Step::Secret | Step::Ask | Step::Reopen => {}
         }
+    }
+
+    /// Whether the store holds more than its limit, or does not say.
+    fn is_overfull(&self) -> bool {
+        let Some(store) = &self.store else { return false };
+        store.usage().map_or(true, |usage| usage.used > usage.quota)
     }
 
     fn may_lose_what_is_not_pinned(&mut self) {
@@ -231,15 +241,17 @@ impl World {
         if let Some(handle) = self.handles.get(&tag) {
             return Ok(handle.clone());
         }
-        let handle = match self.store()?.begin(entity(tag)) {
-            Ok(handle) => handle,
-            // Everything else is in use, until it is let go.
+        let handle = match self.begin_with_room(tag) {
+            // Everything else is pinned, until it is not.
             Err(AdmitError::NoRoom { .. }) => {
-                self.handles.clear();
+                for other in 0..TAGS {
+                    self.truth.pin_may_become(other, false);
+                    self.pin(other, Pin::Free)?;
+                }
                 self.may_lose_what_is_not_pinned();
-                self.store()?.begin(entity(tag))?
+                self.begin_with_room(tag)?
             }
-            Err(error) => return Err(error.into()),
+            other => other?,
         };
         // One that lies in the index has its row with its first commit, or when its last handle goes.
         if !lies_in_index(tag) {
@@ -248,6 +260,19 @@ impl World {
         self.handles.insert(tag, handle.clone());
         self.ask()?;
         Ok(handle)
+    }
+
+    /// The handle on an entity; where everything else is in use, it is let go.
+    fn begin_with_room(&mut self, tag: u64) -> Result<EntityHandle, AdmitError> {
+        let Some(store) = self.store.clone() else { return Err(StoreError::Closing.into()) };
+        match store.begin(entity(tag)) {
+            Err(AdmitError::NoRoom { .. }) => {
+                self.handles.clear();
+                self.may_lose_what_is_not_pinned();
+                store.begin(entity(tag))
+            }
+            other => other,
+        }
     }
 
     /// Takes what the store says of whatever is not settled.
