@@ -13,6 +13,8 @@
 //! | [`file`] | what one file needs next: contact, peers, blocks, staging |
 //! | [`planner`] | which block comes from which source |
 //! | [`roster`] | who waits, runs or sleeps |
+//! | [`queue`] | who waits for which host, and which hosts are spared |
+//! | `shares` | how much each owner has had |
 //! | [`schedule`] | whose turn it is |
 //! | [`retry`] | whether and when to try again |
 //! | [`scrub`] | how fast the store is read through for rot |
@@ -27,13 +29,16 @@ pub mod meter;
 pub mod outbox;
 pub mod planner;
 pub mod port;
+pub mod queue;
 pub mod retry;
 pub mod roster;
 pub mod schedule;
 pub mod scrub;
+mod shares;
 
 pub use engine::{Engine, EngineConfig};
 pub use job::record::JobRecord;
 pub use job::spec::{Asking, FileSpec, Finish, JobId, JobSpec, Patience, PeerUse, Priority};
 pub use job::state::{JobEvent, JobState};
+pub use job::terms::{Owner, Terms};
 pub use port::{Effect, Failure, FailureClass, FetchId, FileRef, Held, Input, Notice, Now, Peer};

@@ -427,6 +427,8 @@ pub enum Input {
     PeerUp(Peer),
     /// A member is no longer connected.
     PeerDown(Peer),
+    /// This machine has a way to the outside that it had not before.
+    NetworkUp,
 }
 
 /// What others may want to know.

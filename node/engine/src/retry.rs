@@ -38,15 +38,51 @@ pub const WATCHING_NO_PROGRESS: Duration = Duration::from_secs(60);
 /// Without progress for this long a background job becomes an error (F-26: 14 days).
 pub const BACKGROUND_NO_PROGRESS: Duration = Duration::from_secs(1_209_600);
 
-/// The pause before attempt number `attempt` (counted from 1): exponential, with full jitter over the upper half.
+/// The code of a job that has used up its time of transfer (F-24).
+pub const TIME_OVER: &str = "transfer-time-over";
+
+/// First pause of a host that does not answer, for the jobs that nobody watches.
+const HOST_FIRST: Duration = Duration::from_secs(5);
+/// Longest pause of such a host.
+const HOST_LONGEST: Duration = Duration::from_secs(60);
+/// Jobs that a network has woken begin within this time.
+const WAKE_WITHIN: Duration = Duration::from_secs(2);
+
+/// The pause before attempt number `attempt` (counted from 1): exponential, with full jitter over the upper half. A job's own
+/// wish for the first pause stands in for that of its patience.
 #[must_use]
-pub fn job_delay(patience: Patience, attempt: u32, retry_after: Option<Duration>, rng: &mut SmallRng) -> Duration {
+pub fn job_delay(
+    (patience, wish): (Patience, Option<Duration>),
+    attempt: u32,
+    retry_after: Option<Duration>,
+    rng: &mut SmallRng,
+) -> Duration {
     let (first, longest) = match patience {
         Patience::Watching => (WATCHING_FIRST, WATCHING_LONGEST),
         Patience::Background => (BACKGROUND_FIRST, BACKGROUND_LONGEST),
     };
+    let first = wish.unwrap_or(first);
+    let longest = longest.max(first);
     let backoff = jittered(first, longest, attempt, rng);
     retry_after.map_or(backoff, |wish| wish.min(RETRY_AFTER_LONGEST).max(backoff))
+}
+
+/// How long a host is spared that did not answer so often in a row.
+#[must_use]
+pub fn host_delay(failures: u32, rng: &mut SmallRng) -> Duration {
+    jittered(HOST_FIRST, HOST_LONGEST, failures, rng)
+}
+
+/// How long a host is spared that has asked for a pause.
+#[must_use]
+pub fn host_wish(wish: Duration) -> Duration {
+    wish.min(RETRY_AFTER_LONGEST)
+}
+
+/// How long a job waits that a network has woken.
+#[must_use]
+pub fn wake_delay(rng: &mut SmallRng) -> Duration {
+    WAKE_WITHIN.mul_f64(rng.random_range(0.0..=1.0))
 }
 
 /// The pause before a look whether a condition of this machine has ended: the first after `attempts` turns in a row that met it,
@@ -100,10 +136,10 @@ mod tests {
     fn waits_grow_and_stay_below_the_cap() {
         let mut rng = SmallRng::seed_from_u64(1);
         for attempt in 1..100 {
-            let wait = job_delay(Patience::Background, attempt, None, &mut rng);
+            let wait = job_delay((Patience::Background, None), attempt, None, &mut rng);
             assert!(wait >= BACKGROUND_FIRST / 2 && wait <= BACKGROUND_LONGEST, "{attempt}: {wait:?}");
         }
-        assert!(job_delay(Patience::Background, 9, None, &mut rng) >= BACKGROUND_LONGEST / 2);
+        assert!(job_delay((Patience::Background, None), 9, None, &mut rng) >= BACKGROUND_LONGEST / 2);
     }
 
     #[test]
@@ -122,9 +158,9 @@ mod tests {
     #[test]
     fn the_origins_wish_is_obeyed_up_to_a_day() {
         let mut rng = SmallRng::seed_from_u64(1);
-        let wait = |wish| job_delay(Patience::Watching, 1, Some(Duration::from_secs(wish)), &mut rng.clone());
+        let wait = |wish| job_delay((Patience::Watching, None), 1, Some(Duration::from_secs(wish)), &mut rng.clone());
         assert_eq!(wait(120), Duration::from_secs(120));
         assert_eq!(wait(9_999_999), RETRY_AFTER_LONGEST);
-        assert!(job_delay(Patience::Watching, 1, Some(Duration::ZERO), &mut rng) >= WATCHING_FIRST / 2);
+        assert!(job_delay((Patience::Watching, None), 1, Some(Duration::ZERO), &mut rng) >= WATCHING_FIRST / 2);
     }
 }

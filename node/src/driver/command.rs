@@ -44,7 +44,7 @@ pub enum Refusal {
 }
 
 pub(super) enum Command {
-    Create { spec: JobSpec, start: Start, answer: oneshot::Sender<Result<JobView, Refusal>> },
+    Create { spec: Box<JobSpec>, start: Start, answer: oneshot::Sender<Result<JobView, Refusal>> },
     Act { job: JobId, act: Act, answer: oneshot::Sender<Result<JobView, Refusal>> },
     View { job: JobId, answer: oneshot::Sender<Result<JobView, Refusal>> },
     List { answer: oneshot::Sender<Vec<JobView>> },
@@ -65,7 +65,7 @@ impl DriverHandle {
 
     /// Makes a job; durable when this returns.
     pub async fn create(&self, spec: JobSpec, start: Start) -> Result<JobView, Refusal> {
-        self.ask(|answer| Command::Create { spec, start, answer }).await?
+        self.ask(|answer| Command::Create { spec: Box::new(spec), start, answer }).await?
     }
 
     /// Does something to a job.

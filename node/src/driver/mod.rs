@@ -27,7 +27,7 @@ use command::{Command, Refusal, Start};
 use eddy_cache::Store;
 use eddy_engine::engine::Turns;
 use eddy_engine::job::live::Job;
-use eddy_engine::{Asking, Engine, EngineConfig, Failure, Input, JobId, JobRecord, JobSpec, Notice, Now};
+use eddy_engine::{Asking, Engine, EngineConfig, Failure, Input, JobId, JobRecord, JobSpec, Notice, Now, Owner};
 use eddy_wire::api::JobView;
 use execute::Executor;
 use std::collections::HashMap;
@@ -97,7 +97,8 @@ pub fn start(
     rand::fill(&mut seed);
     let settling_until = if parts.peers.is_some() { parts.settling } else { Duration::ZERO };
     let turns = if parts.network == Network::Full { Turns::Given } else { Turns::Withheld };
-    let engine = Engine::new(EngineConfig { seed: u64::from_le_bytes(seed), settling_until, turns });
+    let engine =
+        Engine::new(EngineConfig { settling_until, turns, ..EngineConfig::ordinary(u64::from_le_bytes(seed)) });
     let executor = Executor::new(parts, inputs.clone(), opened, tasks.clone(), shutdown.clone());
     let driver = Driver {
         engine,
@@ -130,6 +131,9 @@ struct Driver {
 
 impl Driver {
     async fn run(mut self, records: Vec<JobRecord>) {
+        // Those that wait go on in the order in which they were made.
+        let mut records = records;
+        records.sort_by_key(|record| (record.created, record.id));
         for record in records {
             self.engine.restore(self.now(), record);
         }
@@ -177,7 +181,7 @@ impl Driver {
         let now = self.now();
         match command {
             Command::Create { spec, start, answer } => {
-                let made = self.make(spec, start).await;
+                let made = self.make(*spec, start).await;
                 let _ = answer.send(made.and_then(|id| self.view(id)));
             }
             Command::Act { job, act, answer } => {
@@ -218,7 +222,7 @@ impl Driver {
             Some(id) => id,
             None => {
                 let id = JobId(rand::random());
-                self.engine.create(self.now(), id, spec);
+                self.engine.create(self.now(), id, Owner(rustix::process::geteuid().as_raw()), spec);
                 self.settle().await;
                 let lacking = match &self.durability {
                     _ if start.is_followed => None,

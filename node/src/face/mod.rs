@@ -187,6 +187,7 @@ fn of_refusal(refusal: Refusal) -> Problem {
         }
         Refusal::Stopping => Problem::from(ErrorCode::ShuttingDown),
         Refusal::Command(CommandError::NoSuchJob) => Problem::from(ErrorCode::JobNotFound),
+        Refusal::Command(CommandError::NoSuchFile) => Problem::from(ErrorCode::FileNotInJob),
         Refusal::Command(CommandError::NoFiles) => Problem::from(ErrorCode::EmptyJob),
         Refusal::Command(CommandError::WrongState(illegal)) => Problem::new(ErrorCode::WrongState, illegal.to_string()),
     }

@@ -4,7 +4,7 @@ use crate::config::FreshnessPolicy;
 use eddy_content::digest;
 use eddy_content::url::{TypedUrl, UrlError};
 use eddy_engine::job::spec::Credentials;
-use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Priority};
+use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Priority, Terms};
 use eddy_wire::api::{self, Problem};
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::HashSet;
@@ -45,6 +45,7 @@ pub(super) fn parse_job(spec: api::JobSpec, policy: FreshnessPolicy) -> Result<J
             (Some(api::Asking::WithinLifetime), _) | (None, FreshnessPolicy::Lifetime) => Asking::WithinLifetime,
         },
         files,
+        terms: Terms::default(),
     })
 }
 

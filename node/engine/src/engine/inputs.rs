@@ -5,11 +5,14 @@ use crate::file::Surroundings;
 use crate::job::live::News;
 use crate::job::spec::JobId;
 use crate::port::{FileRef, Input, Notice, Now, Peer};
+use crate::retry;
 
 impl Engine {
     /// Handles what happened outside.
     pub fn handle(&mut self, now: Now, input: Input) {
+        self.begin(now);
         match input {
+            Input::NetworkUp => self.on_network_up(now),
             Input::PeerUp(peer) => {
                 if !self.peers.contains(&peer) {
                     self.peers.push(peer);
@@ -38,6 +41,19 @@ impl Engine {
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Now) {
         self.run(now);
+    }
+
+    /// A way to the outside has come up: whoever waits for origins tries again at once, whatever stopped it (F-27).
+    fn on_network_up(&mut self, now: Now) {
+        self.roster.queue_mut().open_all();
+        let sleepers: Vec<JobId> = self.roster.sleepers().collect();
+        for id in sleepers {
+            let Some(job) = self.roster.get_mut(id).filter(|job| job.condition.is_none()) else { continue };
+            // All at once would be a herd: each within a moment of its own.
+            let wake = now.mono + retry::wake_delay(&mut self.rng);
+            job.retry_at = job.retry_at.map(|at| at.min(wake));
+            self.roster.settle(id);
+        }
     }
 
     /// What is durable, or damaged, is so for every job that wants the same version.
@@ -97,7 +113,7 @@ impl Engine {
             Input::Damaged { blocks, .. } => file.on_damaged(&blocks, s.out),
             Input::Staged { result, .. } => file.on_staged(result, &mut s),
             Input::Published { result, .. } => is_published = file.on_published(result),
-            Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } => {}
+            Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } | Input::NetworkUp => {}
         }
         if file.progress() > progress {
             job.on_progress();
@@ -128,7 +144,7 @@ impl Engine {
             Input::Contacted { fetch, .. } | Input::Received { fetch, .. } | Input::Ended { fetch, .. } => {
                 self.out.owner(*fetch)
             }
-            Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } => None,
+            Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } | Input::NetworkUp => None,
         }
     }
 }

@@ -1,17 +1,23 @@
 //! The engine: jobs, inputs, effects. See the crate's page for its four families of methods.
 
+mod amend;
 mod conditions;
 mod inputs;
+mod timers;
 mod turns;
+
+pub use amend::Amendment;
 
 use crate::file::CacheUse;
 use crate::job::live::Job;
 use crate::job::record::{FileRecord, JobRecord};
 use crate::job::spec::{Finish, JobId, JobSpec};
 use crate::job::state::{IllegalTransition, JobEvent, JobState};
+use crate::job::terms::{Life, Owner};
 use crate::outbox::Outbox;
 use crate::port::{Effect, Notice, Now, Peer};
 use crate::roster::Roster;
+use crate::schedule::Places;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use std::collections::{BTreeSet, VecDeque};
@@ -19,6 +25,8 @@ use std::time::Duration;
 
 /// Ended jobs that are still shown.
 const ENDED_KEPT: usize = 256;
+/// How long a job that does nothing by itself is kept if nobody says otherwise (F-23: 90 days).
+pub const INACTIVE: Duration = Duration::from_secs(90 * 86_400);
 
 /// What an engine is told at its birth.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +37,19 @@ pub struct EngineConfig {
     pub settling_until: Duration,
     /// Whether jobs get turns.
     pub turns: Turns,
+    /// How many run side by side.
+    pub places: Places,
+    /// How long a job that does nothing by itself is kept (F-23); `None` for ever.
+    pub inactive: Option<Duration>,
+}
+
+impl EngineConfig {
+    /// A node alone, with the ordinary numbers.
+    #[must_use]
+    pub fn ordinary(seed: u64) -> Self {
+        let (settling_until, places) = (Duration::ZERO, Places::default());
+        Self { seed, settling_until, turns: Turns::Given, places, inactive: Some(INACTIVE) }
+    }
 }
 
 /// Whether jobs get turns.
@@ -49,6 +70,9 @@ pub enum CommandError {
     /// The job has no file, so it cannot run.
     #[error("the job has no file")]
     NoFiles,
+    /// A file that was named is not there, or cannot be changed any more.
+    #[error("there is no such file in the job, or it stands at its destination")]
+    NoSuchFile,
     /// The command does not fit the job's state.
     #[error(transparent)]
     WrongState(#[from] IllegalTransition),
@@ -62,6 +86,10 @@ pub struct Engine {
     peers: Vec<Peer>,
     settling_until: Duration,
     turns: Turns,
+    places: Places,
+    inactive: Option<Duration>,
+    /// When what is handled now happens.
+    clock: Now,
     out: Outbox,
     notices: VecDeque<Notice>,
     /// Jobs for which a look is under way.
@@ -77,11 +105,14 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         Self {
-            roster: Roster::default(),
+            roster: Roster::new(config.places.per_host),
             ended: VecDeque::new(),
             peers: Vec::new(),
             settling_until: config.settling_until,
             turns: config.turns,
+            places: config.places,
+            inactive: config.inactive,
+            clock: Now { mono: Duration::ZERO, wall: 0 },
             out: Outbox::default(),
             notices: VecDeque::new(),
             probing: BTreeSet::new(),
@@ -120,8 +151,13 @@ impl Engine {
 
     /// Takes a job over from its record, after a restart.
     pub fn restore(&mut self, now: Now, record: JobRecord) {
+        self.begin(now);
         let was_completing = record.is_completing;
         let mut job = Job::from_record(record);
+        let idle = u64::try_from(now.wall.saturating_sub(job.life().touched)).unwrap_or_default();
+        // A record from before this was written down does not say since when.
+        let idle = if job.life().touched == 0 { 0 } else { idle };
+        job.forgotten_at = self.inactive.map(|kept| now.mono + kept.saturating_sub(Duration::from_secs(idle)));
         let (id, state) = (job.id(), job.state());
         if state == JobState::TransientError {
             job.retry_at = Some(now.mono);
@@ -136,32 +172,44 @@ impl Engine {
     }
 
     /// Enters a new job, suspended. A name that is taken already is left to its job.
-    pub fn create(&mut self, now: Now, id: JobId, spec: JobSpec) {
+    pub fn create(&mut self, now: Now, id: JobId, owner: Owner, spec: JobSpec) {
+        self.begin(now);
         if self.roster.get(id).is_some() {
             return;
         }
         let files = vec![FileRecord::UNKNOWN; spec.files.len()];
         let state = JobState::Suspended;
-        let (created, asking) = (now.wall, spec.asking);
-        let record = JobRecord { id, spec, state, created, failure: None, files, is_completing: false, asking };
+        let (created, asking, terms) = (now.wall, spec.asking, spec.terms.clone());
+        let life = Life { owner, touched: created, ..Life::default() };
+        let record =
+            JobRecord { id, spec, state, created, failure: None, files, is_completing: false, asking, terms, life };
         self.roster.insert(Job::from_record(record));
         self.persist(id);
     }
 
     /// Lets a job run.
     pub fn resume(&mut self, now: Now, id: JobId) -> Result<(), CommandError> {
+        self.begin(now);
         let job = self.roster.get_mut(id).ok_or(CommandError::NoSuchJob)?;
         if job.spec().files.is_empty() {
             return Err(CommandError::NoFiles);
         }
-        if job.apply(JobEvent::Resume)? {
+        let is_new = job.state() == JobState::Suspended;
+        if job.apply(now.mono, JobEvent::Resume)? {
+            let host = job.host();
+            job.life_mut().spent = Duration::ZERO;
             job.set_failure(None);
             job.attempts = 0;
             job.wake();
             job.cache_use = CacheUse::Allowed;
             job.no_progress_since = None;
             job.hindered_since = None;
-            if job.is_delivery_owed {
+            let is_delivery_owed = job.is_delivery_owed;
+            if !is_new {
+                // Somebody says that it will go better now.
+                self.roster.queue_mut().open(host);
+            }
+            if is_delivery_owed {
                 self.begin_completion(id);
             } else {
                 self.persist(id);
@@ -173,8 +221,9 @@ impl Engine {
 
     /// Stops a job; what is durable stays.
     pub fn suspend(&mut self, now: Now, id: JobId) -> Result<(), CommandError> {
+        self.begin(now);
         let job = self.roster.get_mut(id).ok_or(CommandError::NoSuchJob)?;
-        if job.apply(JobEvent::Suspend)? {
+        if job.apply(now.mono, JobEvent::Suspend)? {
             job.is_completing = false;
             job.is_delivery_owed = false;
             job.wake();
@@ -187,20 +236,16 @@ impl Engine {
 
     /// Throws a job away with all its traces but the cache.
     pub fn cancel(&mut self, now: Now, id: JobId) -> Result<(), CommandError> {
-        let job = self.roster.get_mut(id).ok_or(CommandError::NoSuchJob)?;
-        job.apply(JobEvent::Cancel)?;
-        job.is_completing = false;
-        job.is_delivery_owed = false;
-        for file in job.files_mut() {
-            file.discard(&mut self.out);
-        }
-        self.end(id);
+        self.begin(now);
+        self.roster.get(id).ok_or(CommandError::NoSuchJob)?.state().after(JobEvent::Cancel)?;
+        self.throw_away(id);
         self.run(now);
         Ok(())
     }
 
     /// Delivers what is whole and ends the job; what is not whole is dropped (F-20, success code 0x00200017 of BITS).
     pub fn complete(&mut self, now: Now, id: JobId) -> Result<(), CommandError> {
+        self.begin(now);
         let job = self.roster.get_mut(id).ok_or(CommandError::NoSuchJob)?;
         // Asked of the table now, applied when the files are visible.
         job.state().after(JobEvent::Complete)?;
@@ -238,18 +283,6 @@ impl Engine {
     /// The next thing to tell; drain until `None`.
     pub fn poll_notice(&mut self) -> Option<Notice> {
         self.notices.pop_front()
-    }
-
-    /// When [`Self::handle_timeout`] is due at the latest; never before `now`.
-    #[must_use]
-    pub fn poll_timeout(&self, now: Now) -> Option<Duration> {
-        if self.turns == Turns::Withheld {
-            return None;
-        }
-        let wake = self.roster.next_to_wake().map(|(at, _)| at);
-        let files = self.roster.running().flat_map(Job::movers);
-        let files = files.filter_map(|file| file.timeout(self.settling_until));
-        wake.into_iter().chain(files).min().map(|at| at.max(now.mono))
     }
 }
 

@@ -17,16 +17,17 @@ fn spec() -> JobSpec {
         patience: Patience::Background,
         peers: PeerUse::FULL,
         asking: Asking::Always,
+        terms: crate::Terms::default(),
     }
 }
 
 #[test]
 fn ten_thousand_waiting_jobs_cost_an_input_no_look() {
     let now = Now { mono: Duration::from_secs(1), wall: 0 };
-    let mut engine = Engine::new(EngineConfig { seed: 1, settling_until: Duration::ZERO, turns: Turns::Given });
+    let mut engine = Engine::new(EngineConfig::ordinary(1));
     for number in 0..10_000u128 {
         let id = JobId(number.to_be_bytes());
-        engine.create(now, id, spec());
+        engine.create(now, id, Owner::default(), spec());
         engine.resume(now, id).unwrap();
     }
     let running = engine.running();

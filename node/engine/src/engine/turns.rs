@@ -5,12 +5,14 @@ use crate::file::{CacheUse, Surroundings};
 use crate::job::live::Job;
 use crate::job::spec::{Finish, JobId};
 use crate::job::state::{JobEvent, JobState};
-use crate::port::{Effect, Failure, Notice, Now, Peer};
+use crate::port::{Effect, Failure, FailureClass, Notice, Now, Peer};
+use crate::queue::HostKey;
 use crate::{retry, schedule};
 
 impl Engine {
     /// Brings everything on as far as it goes without the outside.
     pub(super) fn run(&mut self, now: Now) {
+        self.begin(now);
         self.advance_all(now);
         self.schedule(now);
     }
@@ -30,6 +32,7 @@ impl Engine {
         if self.turns == Turns::Withheld {
             return;
         }
+        self.end_overdue(now);
         while let Some((at, id)) = self.roster.next_to_wake()
             && at <= now.mono
         {
@@ -40,24 +43,24 @@ impl Engine {
             while self.out.take_freed() {
                 self.advance_all(now);
             }
-            let turns = schedule::turns(&self.roster);
-            if turns.begin.is_empty() {
-                return;
-            }
-            for id in turns.preempt {
-                self.preempt(id);
-            }
-            for id in turns.begin {
-                self.transit(id, JobEvent::Turn);
-                if let Some(job) = self.roster.get_mut(id) {
-                    job.begin_turn(now.mono);
+            let Some(turn) = schedule::next(&self.roster, &self.places) else {
+                if self.end_slices(now) {
+                    continue;
                 }
-                self.advance(now, id);
+                return;
+            };
+            if let Some(victim) = turn.victim {
+                self.preempt(victim);
             }
+            if let Some(job) = self.roster.get_mut(turn.begin) {
+                job.begin_turn(now.mono, turn.rank);
+            }
+            self.transit(turn.begin, JobEvent::Turn);
+            self.advance(now, turn.begin);
         }
     }
 
-    fn preempt(&mut self, id: JobId) {
+    pub(super) fn preempt(&mut self, id: JobId) {
         if let Some(job) = self.roster.get_mut(id) {
             job.pause_files(&mut self.out);
         }
@@ -87,9 +90,14 @@ impl Engine {
         let is_whole = job.is_whole();
         let is_contacted = is_whole || job.movers().any(|file| file.is_contacted());
         if is_contacted && job.state() == JobState::Connecting {
+            let host = job.host();
             self.transit(id, JobEvent::Connected);
+            self.roster.queue_mut().open(host);
         }
         if is_whole {
+            if let Some(job) = self.roster.get_mut(id) {
+                job.life_mut().transferred = Some(now.wall);
+            }
             self.transit(id, JobEvent::AllDone);
             self.persist(id);
             if self.roster.get(id).is_some_and(|job| job.spec().finish == Finish::Auto) {
@@ -99,7 +107,7 @@ impl Engine {
         }
     }
 
-    fn stop(&mut self, now: Now, id: JobId, file: u32, failure: Failure) {
+    pub(super) fn stop(&mut self, now: Now, id: JobId, file: u32, failure: Failure) {
         let Some(job) = self.roster.get_mut(id) else { return };
         let patience = job.spec().patience;
         job.cache_use = CacheUse::Allowed;
@@ -110,15 +118,32 @@ impl Engine {
             return;
         }
         let since = *job.no_progress_since.get_or_insert(now.mono);
-        let is_given_up = now.mono.saturating_sub(since) >= retry::no_progress_timeout(patience);
+        let is_given_up = now.mono.saturating_sub(since) >= job.gives_up_after();
         let event = if is_given_up || job.is_hopeless(failure.class) { JobEvent::Fail } else { JobEvent::Falter };
         if event == JobEvent::Falter {
-            let delay = retry::job_delay(patience, job.attempts, failure.retry_after, &mut self.rng);
+            let pace = (patience, job.retry_delay());
+            let delay = retry::job_delay(pace, job.attempts, failure.retry_after, &mut self.rng);
             job.retry_at = Some(now.mono + delay);
         }
+        let host = job.host_of(file);
+        self.close_host(now, host, &failure);
+        let Some(job) = self.roster.get_mut(id) else { return };
         job.set_failure(Some(failure));
         self.transit(id, event);
         self.persist(id);
+    }
+
+    /// A host that does not answer, or asks for a pause, is spared by the jobs that nobody watches.
+    fn close_host(&mut self, now: Now, host: HostKey, failure: &Failure) {
+        let pause = match (failure.class, failure.retry_after) {
+            (FailureClass::Transient | FailureClass::Unreachable, Some(wish)) => retry::host_wish(wish),
+            // Those who were there at the same time say the same.
+            (FailureClass::Unreachable, None) if self.roster.queue().closed_until(host).is_none() => {
+                retry::host_delay(self.roster.queue().failures(host) + 1, &mut self.rng)
+            }
+            _ => return,
+        };
+        self.roster.queue_mut().close(host, now.mono + pause);
     }
 
     /// Ends the job when its completion was asked for and every staged file is visible.
@@ -141,9 +166,24 @@ impl Engine {
             let event = if job.state() == JobState::Transferred { JobEvent::DeliveryFailed } else { JobEvent::Suspend };
             self.transit(id, event);
             self.persist(id);
-        } else if job.apply(JobEvent::Complete).is_ok() {
+        } else if job.apply(now.mono, JobEvent::Complete).is_ok() {
             self.end(id);
         }
+    }
+
+    /// Throws a job away with all its traces but the cache, if it has not ended.
+    pub(super) fn throw_away(&mut self, id: JobId) {
+        let now = self.clock.mono;
+        let Some(job) = self.roster.get_mut(id) else { return };
+        if job.apply(now, JobEvent::Cancel).is_err() {
+            return;
+        }
+        job.is_completing = false;
+        job.is_delivery_owed = false;
+        for file in job.files_mut() {
+            file.discard(&mut self.out);
+        }
+        self.end(id);
     }
 
     pub(super) fn end(&mut self, id: JobId) {
@@ -160,8 +200,9 @@ impl Engine {
 
     /// Events that the engine itself raises fit the state by construction; one that does not is dropped, not obeyed.
     pub(super) fn transit(&mut self, id: JobId, event: JobEvent) {
+        let now = self.clock.mono;
         if let Some(job) = self.roster.get_mut(id)
-            && job.apply(event).is_ok()
+            && job.apply(now, event).is_ok()
         {
             self.notices.push_back(Notice::JobChanged(id));
         }
@@ -169,6 +210,10 @@ impl Engine {
     }
 
     pub(super) fn persist(&mut self, id: JobId) {
+        let forgotten_at = self.inactive.map(|kept| self.clock.mono + kept);
+        if let Some(job) = self.roster.get_mut(id) {
+            job.touch(self.clock.wall, forgotten_at);
+        }
         self.roster.settle(id);
         if let Some(job) = self.roster.get(id) {
             self.out.push(Effect::Persist(Box::new(job.record())));

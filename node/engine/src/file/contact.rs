@@ -72,7 +72,7 @@ impl File {
             return false;
         }
         self.learn(&facts);
-        self.is_shareable = facts.shareable && self.spec.credentials.is_none();
+        self.is_shareable = facts.shareable && self.spec.credentials.is_none() && !self.is_personal;
         let entity = Entity { url: facts.url, validator, length };
         self.entity_id = Some(entity.id());
         self.entity = Some(entity.clone());

@@ -58,6 +58,17 @@ pub struct Surroundings<'a> {
     pub rng: &'a mut SmallRng,
 }
 
+/// What the job says about each of its files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileTerms {
+    /// What peers may do.
+    pub peers: PeerUse,
+    /// When the origin is asked.
+    pub asking: Asking,
+    /// Whether the answer may be meant for the job alone.
+    pub is_personal: bool,
+}
+
 /// Who writes the file beside the destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PartUse {
@@ -137,6 +148,8 @@ pub struct File {
     spec: FileSpec,
     peer_use: PeerUse,
     asking: Asking,
+    /// Whether the job shows the origin something of its own.
+    is_personal: bool,
     held_use: Option<HeldUse>,
     phase: Phase,
     /// The version last opened, for those who ask.
@@ -186,7 +199,8 @@ pub struct File {
 impl File {
     /// A file as its record has it.
     #[must_use]
-    pub fn new(at: FileRef, spec: FileSpec, (peer_use, asking): (PeerUse, Asking), record: FileRecord) -> Self {
+    pub fn new(at: FileRef, spec: FileSpec, terms: FileTerms, record: FileRecord) -> Self {
+        let FileTerms { peers: peer_use, asking, is_personal } = terms;
         let held = |cache| SourceBytes { cache, ..SourceBytes::default() };
         let (phase, length, root, bytes) = match record {
             FileRecord::Wanted { length, held: bytes } => (Phase::Idle, length, None, held(bytes)),
@@ -202,6 +216,7 @@ impl File {
             spec,
             peer_use,
             asking,
+            is_personal,
             held_use: None,
             phase,
             entity: None,
@@ -240,6 +255,22 @@ impl File {
     #[must_use]
     pub fn spec(&self) -> &FileSpec {
         &self.spec
+    }
+
+    /// Changes what it was asked for; whoever does has paused it.
+    pub(crate) fn amend(&mut self, spec: FileSpec, terms: FileTerms) {
+        let FileTerms { peers, asking, is_personal } = terms;
+        if self.spec == spec && (self.peer_use, self.asking, self.is_personal) == (peers, asking, is_personal) {
+            return;
+        }
+        (self.peer_use, self.asking, self.is_personal) = (peers, asking, is_personal);
+        if self.spec.url != spec.url && !self.is_staged() {
+            // Another URL is another file, until its origin says that it is the same (F-58).
+            self.length = None;
+            self.bytes = SourceBytes::default();
+        }
+        self.digests.clone_from(&spec.digests);
+        self.spec = spec;
     }
 
     /// The durable form.

@@ -2,12 +2,15 @@
 
 use super::condition::Condition;
 use super::record::{FileRecord, JobRecord};
-use super::spec::{JobId, JobSpec, Patience};
+use super::spec::{JobId, JobSpec, Patience, Priority};
 use super::state::{IllegalTransition, JobEvent, JobState};
-use crate::file::{CacheUse, File, SourceBytes, Surroundings};
+use super::terms::{Life, MAX_TRANSFER_TIME, Owner, SHORTEST_RETRY};
+use crate::file::{CacheUse, File, FileTerms, SourceBytes, Surroundings};
 use crate::meter::Meter;
 use crate::outbox::Outbox;
 use crate::port::{Failure, FailureClass, FileRef};
+use crate::queue::HostKey;
+use crate::{retry, schedule};
 use eddy_content::{BlockSet, EntityId};
 use std::time::Duration;
 
@@ -32,6 +35,21 @@ pub struct Job {
     created: i64,
     files: Vec<File>,
     failure: Option<Failure>,
+    life: Life,
+    /// The host of the first file, for which the job waits and holds a place.
+    host: HostKey,
+    /// Its number in the queue, as long as it keeps its place there.
+    pub(crate) number: Option<u64>,
+    /// As how urgent it counts in this turn.
+    rank: Priority,
+    /// When this turn began.
+    began: Duration,
+    /// When the slice of this turn is over.
+    pub(crate) slice_ends: Duration,
+    /// When it is forgotten if nothing happens to it.
+    pub(crate) forgotten_at: Option<Duration>,
+    /// Since when it is in its state.
+    since: Duration,
     meter: Meter,
     /// Turns in a row that ended in a fault without progress.
     pub(crate) attempts: u32,
@@ -67,13 +85,22 @@ impl Job {
     /// A job as its record has it.
     #[must_use]
     pub fn from_record(record: JobRecord) -> Self {
-        let JobRecord { id, mut spec, state, created, failure, files, is_completing: _, asking } = record;
-        spec.asking = asking;
+        let JobRecord { id, mut spec, state, created, failure, files, is_completing: _, asking, terms, life } = record;
+        (spec.asking, spec.terms) = (asking, terms);
         // A job without files has nothing to run with.
         let state = if spec.files.is_empty() && !state.is_final() { JobState::Suspended } else { state.at_rest() };
         let files = build_files(id, &spec, &files);
+        let (host, rank) = (host_of(&spec), spec.priority);
         Self {
             id,
+            life,
+            host,
+            rank,
+            number: None,
+            began: Duration::ZERO,
+            slice_ends: Duration::ZERO,
+            forgotten_at: None,
+            since: Duration::ZERO,
             spec,
             state,
             created,
@@ -109,6 +136,8 @@ impl Job {
             files: self.files.iter().map(File::record).collect(),
             is_completing: self.is_completing || self.is_delivery_owed,
             asking: self.spec.asking,
+            terms: self.spec.terms.clone(),
+            life: self.life,
         }
     }
 
@@ -134,6 +163,96 @@ impl Job {
     #[must_use]
     pub fn created(&self) -> i64 {
         self.created
+    }
+
+    /// To whom it belongs.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        self.life.owner
+    }
+
+    /// What it has lived through.
+    #[must_use]
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// Since when it is in its state, monotonic; zero since before the node started.
+    #[must_use]
+    pub fn since(&self) -> Duration {
+        self.since
+    }
+
+    /// Since when nothing has moved though it was tried, monotonic.
+    #[must_use]
+    pub fn no_progress_since(&self) -> Option<Duration> {
+        self.no_progress_since
+    }
+
+    /// Without progress for this long it becomes an error.
+    #[must_use]
+    pub fn gives_up_after(&self) -> Duration {
+        self.spec.terms.give_up_after.unwrap_or_else(|| retry::no_progress_timeout(self.spec.patience))
+    }
+
+    /// The first pause after a fault that may pass, if it has a wish.
+    pub(crate) fn retry_delay(&self) -> Option<Duration> {
+        self.spec.terms.retry_delay.map(|wish| wish.max(SHORTEST_RETRY))
+    }
+
+    /// Time of transfer that is left (F-24).
+    pub(crate) fn time_left(&self) -> Duration {
+        let most = self.spec.terms.max_transfer_time.unwrap_or(MAX_TRANSFER_TIME);
+        most.saturating_sub(self.life.spent)
+    }
+
+    /// The host of one of its files.
+    pub(crate) fn host_of(&self, file: u32) -> HostKey {
+        self.spec.files.get(file as usize).map_or(self.host, |file| HostKey::of(&file.url.origin().to_string()))
+    }
+
+    pub(crate) fn host(&self) -> HostKey {
+        self.host
+    }
+
+    pub(crate) fn rank(&self) -> Priority {
+        self.rank
+    }
+
+    pub(crate) fn began(&self) -> Duration {
+        self.began
+    }
+
+    pub(crate) fn life_mut(&mut self) -> &mut Life {
+        &mut self.life
+    }
+
+    /// Asks for something else; whoever does has ended the turn, unless nothing changes that the files know.
+    pub(crate) fn amend(&mut self, spec: JobSpec) {
+        let terms = file_terms(&spec);
+        for (file, wanted) in self.files.iter_mut().zip(&spec.files) {
+            file.amend(wanted.clone(), terms);
+        }
+        for (wanted, index) in spec.files.iter().zip(0u32..).skip(self.files.len()) {
+            let at = FileRef { job: self.id, file: index };
+            self.files.push(File::new(at, wanted.clone(), terms, FileRecord::UNKNOWN));
+        }
+        self.host = host_of(&spec);
+        if self.rank != spec.priority && self.state.is_active() {
+            self.rank = spec.priority;
+        }
+        self.spec = spec;
+    }
+
+    /// It has held a place for so long.
+    pub(crate) fn spend(&mut self, time: Duration) {
+        self.life.spent += time;
+    }
+
+    /// Something about it that is written down changes.
+    pub(crate) fn touch(&mut self, wall: i64, forgotten_at: Option<Duration>) {
+        self.life.touched = wall;
+        self.forgotten_at = forgotten_at;
     }
 
     /// The files, in the order of the specification.
@@ -213,15 +332,17 @@ impl Job {
     }
 
     /// The turn begins.
-    pub(crate) fn begin_turn(&mut self, now: Duration) {
+    pub(crate) fn begin_turn(&mut self, now: Duration, rank: Priority) {
         self.progress_at_turn = self.progress;
         self.no_progress_since.get_or_insert(now);
+        (self.rank, self.began, self.slice_ends) = (rank, now, now + schedule::SLICE);
     }
 
     /// Counts a turn that ended in a fault; one that made progress begins the count anew.
     pub(crate) fn count_fault(&mut self) {
         let has_moved = self.progress > self.progress_at_turn;
         self.attempts = if has_moved { 1 } else { self.attempts.saturating_add(1) };
+        self.life.faults = self.life.faults.saturating_add(1);
     }
 
     /// Brings the files on that move side by side; those that are staged or failed make room for the next.
@@ -326,9 +447,16 @@ impl Job {
     }
 
     /// Goes through the transition table, the only way by which a state changes.
-    pub(crate) fn apply(&mut self, event: JobEvent) -> Result<bool, IllegalTransition> {
+    pub(crate) fn apply(&mut self, now: Duration, event: JobEvent) -> Result<bool, IllegalTransition> {
         let next = self.state.after(event)?;
         let is_changed = next != self.state;
+        if is_changed {
+            self.since = now;
+        }
+        // Whoever did not give way to a more urgent one waits behind those who wait already.
+        if event != JobEvent::Preempt && !next.is_active() {
+            self.number = None;
+        }
         self.state = next;
         Ok(is_changed)
     }
@@ -363,10 +491,18 @@ impl Job {
     }
 }
 
+fn file_terms(spec: &JobSpec) -> FileTerms {
+    FileTerms { peers: spec.peers, asking: spec.asking, is_personal: spec.terms.is_personal() }
+}
+
+fn host_of(spec: &JobSpec) -> HostKey {
+    HostKey::of(&spec.files.first().map(|file| file.url.origin().to_string()).unwrap_or_default())
+}
+
 fn build_files(id: JobId, spec: &JobSpec, records: &[FileRecord]) -> Vec<File> {
     let with_record = |(index, file): (usize, &crate::FileSpec)| {
         let record = records.get(index).copied().unwrap_or(FileRecord::UNKNOWN);
-        File::new(FileRef { job: id, file: index as u32 }, file.clone(), (spec.peers, spec.asking), record)
+        File::new(FileRef { job: id, file: index as u32 }, file.clone(), file_terms(spec), record)
     };
     spec.files.iter().enumerate().map(with_record).collect()
 }

@@ -5,3 +5,4 @@ pub mod live;
 pub mod record;
 pub mod spec;
 pub mod state;
+pub mod terms;

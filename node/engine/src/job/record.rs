@@ -2,6 +2,7 @@
 
 use super::spec::{Asking, JobId, JobSpec};
 use super::state::JobState;
+use super::terms::{Life, Terms};
 use crate::port::Failure;
 use eddy_content::Root;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -24,13 +25,19 @@ pub struct JobRecord {
     /// Whether its owner has asked for completion: what is staged is being delivered, what is not is dropped.
     pub is_completing: bool,
     /// When the origin is asked; records that were written before there was a choice end here, and mean always.
-    #[serde(deserialize_with = "or_always")]
+    #[serde(deserialize_with = "or_default")]
     pub asking: Asking,
+    /// What else it says; older records end here, and say nothing else.
+    #[serde(deserialize_with = "or_default")]
+    pub terms: Terms,
+    /// What it has lived through.
+    #[serde(deserialize_with = "or_default")]
+    pub life: Life,
 }
 
-fn or_always<'de, D: Deserializer<'de>>(rest: D) -> Result<Asking, D::Error> {
-    // The last field of the row: what cannot be read is not there.
-    Ok(Asking::deserialize(rest).unwrap_or_default())
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(rest: D) -> Result<T, D::Error> {
+    // At the end of the row: what cannot be read is not there.
+    Ok(T::deserialize(rest).unwrap_or_default())
 }
 
 /// The durable state of one file. The blocks that are held are the store's knowledge, not the job's.
@@ -73,7 +80,7 @@ mod tests {
     use crate::job::spec::{Finish, Patience, PeerUse, Priority};
 
     #[test]
-    fn a_record_from_before_there_was_a_choice_asks_always() {
+    fn a_record_from_before_there_was_more_to_say_is_read_as_it_was_meant() {
         let spec = JobSpec {
             name: "n".to_owned(),
             priority: Priority::Low,
@@ -82,16 +89,27 @@ mod tests {
             patience: Patience::Background,
             peers: PeerUse::FULL,
             asking: Asking::WithinLifetime,
+            terms: Terms::default(),
         };
         let (state, asking) = (JobState::Suspended, Asking::WithinLifetime);
-        let id = JobId([7; 16]);
+        let terms = Terms { description: "d".to_owned(), ..Terms::default() };
+        let life = Life { touched: 7, ..Life::default() };
+        let (id, files) = (JobId([7; 16]), Vec::new());
         let record =
-            JobRecord { id, spec, state, created: 1, failure: None, files: Vec::new(), is_completing: true, asking };
+            JobRecord { id, spec, state, created: 1, failure: None, files, is_completing: true, asking, terms, life };
         let row = postcard::to_stdvec(&record).expect("plain data");
-        let read: JobRecord = postcard::from_bytes(&row).expect("a record");
-        assert_eq!((read.asking, read.is_completing), (Asking::WithinLifetime, true));
-        let old: JobRecord = postcard::from_bytes(&row[..row.len() - 1]).expect("a record");
+        let lives = postcard::to_stdvec(&record.life).expect("plain data").len();
+        let says = postcard::to_stdvec(&record.terms).expect("plain data").len();
+        let read = |cut: usize| postcard::from_bytes::<JobRecord>(&row[..row.len() - cut]);
+        let whole = read(0).expect("a record");
+        assert_eq!((whole.asking, whole.is_completing), (Asking::WithinLifetime, true));
+        assert_eq!((&whole.terms, whole.life), (&record.terms, record.life));
+        let without_life = read(lives).expect("a record");
+        assert_eq!((without_life.terms, without_life.life), (record.terms.clone(), Life::default()));
+        let without_terms = read(lives + says).expect("a record");
+        assert_eq!((without_terms.asking, without_terms.terms), (Asking::WithinLifetime, Terms::default()));
+        let old = read(lives + says + 1).expect("a record");
         assert_eq!((old.asking, old.is_completing), (Asking::Always, true));
-        assert!(postcard::from_bytes::<JobRecord>(&row[..row.len() - 2]).is_err(), "nothing else may be missing");
+        assert!(read(lives + says + 2).is_err(), "nothing else may be missing");
     }
 }

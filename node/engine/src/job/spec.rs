@@ -1,5 +1,6 @@
 //! What a job asks for.
 
+use super::terms::Terms;
 use eddy_content::ResourceUrl;
 use eddy_content::digest::ExpectedDigest;
 use serde::{Deserialize, Serialize};
@@ -146,4 +147,7 @@ pub struct JobSpec {
     /// When the origin is asked; in a record it stands at the end ([`crate::JobRecord`]).
     #[serde(skip)]
     pub asking: Asking,
+    /// What else it says; in a record it stands at the end.
+    #[serde(skip)]
+    pub terms: Terms,
 }

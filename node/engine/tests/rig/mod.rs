@@ -11,11 +11,11 @@ mod body;
 pub mod world;
 
 use eddy_content::{EntityId, ResourceUrl};
-use eddy_engine::engine::{EngineConfig, Turns};
+use eddy_engine::engine::EngineConfig;
 use eddy_engine::port::{ContactMethod, FetchId};
 use eddy_engine::{
     Asking, Effect, Engine, Failure, FileRef, FileSpec, Finish, Input, JobId, JobRecord, JobSpec, JobState, Notice,
-    Now, Patience, Peer, PeerUse, Priority,
+    Now, Owner, Patience, Peer, PeerUse, Priority, Terms,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -137,9 +137,13 @@ impl Rig {
     }
 
     pub fn create(&mut self, spec: JobSpec) -> JobId {
+        self.create_for(Owner::default(), spec)
+    }
+
+    pub fn create_for(&mut self, owner: Owner, spec: JobSpec) -> JobId {
         self.next_job += 1;
         let id = JobId([self.next_job; 16]);
-        self.act(|engine, now| engine.create(now, id, spec));
+        self.act(|engine, now| engine.create(now, id, owner, spec));
         id
     }
 
@@ -314,7 +318,7 @@ impl Rig {
 }
 
 fn engine(seed: u64, settling_until: Duration) -> Engine {
-    Engine::new(EngineConfig { seed, settling_until, turns: Turns::Given })
+    Engine::new(EngineConfig { settling_until, inactive: None, ..EngineConfig::ordinary(seed) })
 }
 
 pub fn url(name: &str) -> String {
@@ -338,6 +342,7 @@ pub fn job(names: &[&str]) -> JobSpec {
         patience: Patience::Watching,
         peers: PeerUse::FULL,
         asking: Asking::Always,
+        terms: Terms::default(),
     }
 }
 

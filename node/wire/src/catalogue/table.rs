@@ -119,6 +119,24 @@ catalogue! {
     WrongState: "wrong-state", User, State, Useless, 409, Some("0x80200002");
         "the job cannot do that in its state";
         "See `eddy job show ID` for its state.";
+    FileNotInJob: "file-not-in-job", User, NotFound, Useless, 404, Some("0x80200029");
+        "the job has no such file, or it stands at its destination already";
+        "See `eddy job show ID` for its files; they are counted from 0.";
+    BadHeader: "bad-header", User, Usage, Useless, 400, None;
+        "the header field cannot be sent";
+        "Write NAME: VALUE in visible characters; fields that the transfer itself needs, such as Range, cannot be set.";
+    BadCredentials: "bad-credentials", User, Usage, Useless, 400, Some("0x80200040");
+        "the credentials cannot be used";
+        "Give a user name of at most 300 characters and a password, or a token; the detail says what is wrong.";
+    BadProxy: "bad-proxy", User, Usage, Useless, 400, Some("0x8020003f");
+        "the proxy cannot be used";
+        "Write it as http://host:port or socks5://host:port, or say `direct` or `system`.";
+    TooManyJobs: "too-many-jobs", User, State, Useless, 429, Some("0x80200049");
+        "there are as many jobs as the administrator allows";
+        "Finish or cancel some; the detail names the limit, `eddy.toml` sets it ([jobs]).";
+    KeyReused: "idempotency-key-reused", User, State, Useless, 422, None;
+        "the idempotency key was used for another request";
+        "Use a new key for each request, and the same one only to repeat it.";
     EntityNotFound: "entity-not-found", User, NotFound, Useless, 404, Some("0x80200042");
         "the cache has no such entity";
         "List what it holds with `eddy cache ls`.";
@@ -151,6 +169,10 @@ catalogue! {
     ProxyFailed: "proxy-failed", Network, Network, Helps, 502, Some("0x8020003f");
         "the proxy does not let the request through";
         "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and the credentials in them.";
+
+    TransferTimeOver: "transfer-time-over", User, Network, Useless, 504, Some("0x80200054");
+        "the job has transferred for as long as it may";
+        "Resume it to give it the whole time again, or allow more with `eddy job set ID max-transfer-time=...`.";
 
     // TLS.
     TlsUntrusted: "tls-untrusted", Origin, Tls, Useless, 502, None;

@@ -1,0 +1,83 @@
+//! Amendments: what its owner changes about a job that is there already.
+
+use super::{CommandError, Engine};
+use crate::job::spec::{FileSpec, JobId, JobSpec, PeerUse, Priority};
+use crate::job::state::{IllegalTransition, JobEvent, JobState};
+use crate::job::terms::{Owner, Terms};
+use crate::port::Now;
+use eddy_content::ResourceUrl;
+
+/// What is to be changed; what is not named stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Amendment {
+    /// The owner's name for it.
+    pub name: Option<String>,
+    /// How urgent it is.
+    pub priority: Option<Priority>,
+    /// Whether peers are used.
+    pub peers: Option<PeerUse>,
+    /// What else it says.
+    pub terms: Option<Terms>,
+    /// Other URLs of files, by their place.
+    pub urls: Vec<(u32, ResourceUrl)>,
+    /// More files.
+    pub files: Vec<FileSpec>,
+    /// To whom it belongs from now on.
+    pub owner: Option<Owner>,
+}
+
+impl Engine {
+    /// Changes a job that has not ended. A turn goes on where nothing changes that its transfers know; otherwise it begins
+    /// anew, with what is durable.
+    pub fn amend(&mut self, now: Now, id: JobId, amendment: Amendment) -> Result<(), CommandError> {
+        self.begin(now);
+        let job = self.roster.get(id).ok_or(CommandError::NoSuchJob)?;
+        let state = job.state();
+        // While files become visible, what they are is settled.
+        if state.is_final() || job.is_completing() {
+            let event = JobEvent::FilesAdded;
+            return Err(CommandError::WrongState(IllegalTransition { state, event }));
+        }
+        let Amendment { name, priority, peers, terms, urls, files, owner } = amendment;
+        let old = job.spec();
+        let mut spec = JobSpec {
+            name: name.unwrap_or_else(|| old.name.clone()),
+            priority: priority.unwrap_or(old.priority),
+            peers: peers.unwrap_or(old.peers),
+            terms: terms.unwrap_or_else(|| old.terms.clone()),
+            ..old.clone()
+        };
+        for (at, url) in urls {
+            let is_changeable = job.files().get(at as usize).is_some_and(|file| !file.is_published());
+            let file = spec.files.get_mut(at as usize).filter(|_| is_changeable).ok_or(CommandError::NoSuchFile)?;
+            file.url = url;
+        }
+        let is_longer = !files.is_empty();
+        spec.files.extend(files);
+        let begins_anew = state.is_active() && is_felt(old, &spec);
+        if begins_anew {
+            self.preempt(id);
+        }
+        let Some(job) = self.roster.get_mut(id) else { return Err(CommandError::NoSuchJob) };
+        job.amend(spec);
+        if let Some(owner) = owner {
+            job.life_mut().owner = owner;
+        }
+        if is_longer && state == JobState::Transferred {
+            self.transit(id, JobEvent::FilesAdded);
+        }
+        self.persist(id);
+        self.run(now);
+        Ok(())
+    }
+}
+
+/// Whether transfers under way would go another way.
+fn is_felt(old: &JobSpec, new: &JobSpec) -> bool {
+    let network =
+        |terms: &Terms| (terms.headers.clone(), terms.authorization.clone(), terms.proxy.clone(), terms.redirects);
+    let is_other = |(old, new): (&FileSpec, &FileSpec)| old != new;
+    old.peers != new.peers
+        || network(&old.terms) != network(&new.terms)
+        || old.files.iter().zip(&new.files).any(is_other)
+}
