@@ -45,6 +45,7 @@ pub mod store;
 pub mod writer;
 
 mod ahead;
+mod behind;
 mod committer;
 mod content;
 mod direct;

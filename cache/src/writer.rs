@@ -2,8 +2,10 @@
 //!
 //! Whole runs are hashed and written straight from the caller's slice; only what does not fill a block waits in a buffer
 //! of 256 KiB. Large files are written past the page cache (see [`crate::direct`]), and for that everything passes through
-//! an aligned buffer. A block from a peer is held against its expected hash before a byte of it is written (T-01).
+//! aligned buffers of 1 MiB: one is filled while others are written (`behind`). A block from a peer is held against its
+//! expected hash before a byte of it is written (T-01).
 
+use crate::behind::{Run, Target, WriteBehind};
 use crate::direct::AlignedBuffer;
 use crate::entity::Shared;
 use crate::fault::WriteError;
@@ -21,9 +23,7 @@ const BLOCK: usize = BLOCK_SIZE as usize;
 
 /// Writes consecutive blocks of one entity from one source for one account.
 pub struct RunWriter {
-    shared: Arc<Shared>,
-    source: Source,
-    account: Account,
+    target: Target,
     /// The block that the next unhashed byte belongs to.
     next: u32,
     /// Bytes that are not written yet: whole blocks that are hashed, then the beginning of block `next`.
@@ -31,9 +31,10 @@ pub struct RunWriter {
     /// Hashes of the whole blocks in front of `next` that are not written yet.
     hashes: Vec<BlockHash>,
     expected: Option<(u32, Vec<BlockHash>)>,
-    mirror: Option<Arc<Mirror>>,
     /// Whether runs are gathered in aligned memory, to be written past the cache.
     is_aligning: bool,
+    /// Who writes such runs while the next one comes; begun with the first full one.
+    behind: Option<WriteBehind>,
     is_spent: bool,
 }
 
@@ -59,14 +60,12 @@ impl RunWriter {
     pub(crate) fn new(shared: Arc<Shared>, first_block: u32, source: Source, account: Account) -> Self {
         Self {
             is_aligning: shared.content.is_direct(),
-            shared,
-            source,
-            account,
+            target: Target { shared, source, account, mirror: None },
             next: first_block,
             buffer: AlignedBuffer::default(),
             hashes: Vec::new(),
             expected: None,
-            mirror: None,
+            behind: None,
             is_spent: false,
         }
     }
@@ -82,7 +81,7 @@ impl RunWriter {
     #[must_use]
     pub fn mirror(mut self, mirror: Arc<Mirror>) -> Self {
         self.is_aligning |= mirror.is_direct();
-        self.mirror = Some(mirror);
+        self.target.mirror = Some(mirror);
         self
     }
 
@@ -93,7 +92,9 @@ impl RunWriter {
 
     /// Takes the next bytes, cut in any way.
     ///
-    /// After an error the writer takes nothing more; blocks that were found right before it stay.
+    /// After an error the writer takes nothing more; blocks that were found right before it stay. Runs of a large file are
+    /// written behind: an error of the disk may be one of an earlier push, and what was pushed is written for certain
+    /// after [`Self::finish`] only.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Pushed, WriteError> {
         if self.is_spent {
             return Err(WriteError::Spent);
@@ -104,7 +105,7 @@ impl RunWriter {
             self.drop_buffer(&error, lost as u64);
             return Err(error);
         }
-        Ok(Pushed { blocks: first..self.next, commit_due: self.shared.is_commit_due() })
+        Ok(Pushed { blocks: first..self.next, commit_due: self.target.shared.is_commit_due() })
     }
 
     /// Ends the writer: whole blocks wait for a commit, the beginning of another is dropped as aborted.
@@ -113,12 +114,12 @@ impl RunWriter {
             return Err(WriteError::Spent);
         }
         self.is_spent = true;
-        if let Err(error) = self.flush() {
+        if let Err(error) = self.flush_all() {
             self.drop_buffer(&error, 0);
             return Err(error);
         }
         let dropped = self.buffer.len() as u64;
-        self.waste(Waste::Aborted, dropped);
+        self.target.waste(Waste::Aborted, dropped);
         self.buffer.clear();
         Ok(Finished { next_block: self.next, dropped })
     }
@@ -183,16 +184,19 @@ impl RunWriter {
         self.buffer = buffer;
         checked?;
         let has_straight_run = !self.is_aligning && waiting >= RUN;
-        if self.buffer.len() >= self.run() || length < BLOCK || has_straight_run {
-            self.flush()?;
+        if self.is_aligning && self.buffer.len() >= self.run() {
+            self.hand_over()
+        } else if self.buffer.len() >= self.run() || length < BLOCK || has_straight_run {
+            self.flush()
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// Length of block `next`, or the refusal of anything beyond the end.
     fn block_length(&self) -> Result<usize, WriteError> {
-        match self.shared.geometry.block_len(self.next) {
-            0 => Err(WriteError::PastEnd { length: self.shared.geometry.length() }),
+        match self.target.shared.geometry.block_len(self.next) {
+            0 => Err(WriteError::PastEnd { length: self.target.shared.geometry.length() }),
             length => Ok(length),
         }
     }
@@ -200,8 +204,8 @@ impl RunWriter {
     /// Hashes the whole block `next` and holds it against its expected hash.
     fn check(&mut self, block: &[u8]) -> Result<(), WriteError> {
         let number = self.next;
-        let hash = tree::hash_block(&self.shared.geometry, number, block);
-        match (&self.expected, self.source) {
+        let hash = tree::hash_block(&self.target.shared.geometry, number, block);
+        match (&self.expected, self.target.source) {
             (Some((first, hashes)), from) => match hashes.get((number - first) as usize) {
                 Some(expected) if *expected == hash => {}
                 Some(_) => return Err(WriteError::WrongBlock { block: number, from }),
@@ -217,7 +221,7 @@ impl RunWriter {
 
     /// Writes the buffer's whole blocks.
     fn flush(&mut self) -> Result<(), WriteError> {
-        let whole = self.shared.byte_count(&self.unwritten()) as usize;
+        let whole = self.target.shared.byte_count(&self.unwritten()) as usize;
         let mut buffer = std::mem::take(&mut self.buffer);
         let outcome = self.write(&buffer[..whole]);
         buffer.drop_front(whole);
@@ -225,60 +229,49 @@ impl RunWriter {
         outcome
     }
 
+    /// Lets the full buffer of whole blocks be written behind our back, and goes on with another one; an error is one of an
+    /// earlier run.
+    fn hand_over(&mut self) -> Result<(), WriteError> {
+        if self.behind.is_none() {
+            self.behind = WriteBehind::start(&self.target);
+        }
+        let first = self.unwritten().start;
+        let Some(behind) = &mut self.behind else { return self.flush() };
+        let run = Run { first, hashes: std::mem::take(&mut self.hashes), bytes: std::mem::take(&mut self.buffer) };
+        let (outcome, empty) = behind.hand_over(run);
+        self.buffer = empty;
+        outcome
+    }
+
+    /// Writes all that is whole, and waits for what is on its way.
+    fn flush_all(&mut self) -> Result<(), WriteError> {
+        let before = self.behind.as_mut().map_or(Ok(()), WriteBehind::drain);
+        before.and(self.flush())
+    }
+
     /// The hashed blocks that are not written yet.
     fn unwritten(&self) -> Range<u32> {
         self.next - self.hashes.len() as u32..self.next
     }
 
-    /// Writes `bytes`, exactly the unwritten hashed blocks; those that somebody else has are left out as duplicates.
-    /// Every byte is accounted for, also in an error.
+    /// Writes `bytes`, exactly the unwritten hashed blocks.
     fn write(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        let all = self.unwritten();
-        let base = self.shared.geometry.bytes_of(all.clone()).start;
-        let mut rest = all.clone();
-        let mut outcome = Ok(());
-        while let Some(claim) = self.shared.claim(rest.clone(), self.account, self.source) {
-            let place = self.shared.geometry.bytes_of(claim.blocks.clone());
-            let part = &bytes[(place.start - base) as usize..(place.end - base) as usize];
-            let hashes =
-                &self.hashes[(claim.blocks.start - all.start) as usize..(claim.blocks.end - all.start) as usize];
-            rest.start = claim.blocks.end;
-            match self.shared.content.write_at(part, place.start) {
-                Ok(()) => {
-                    // First the mirror: what counts in the store is not written anywhere any more.
-                    if let Some(mirror) = &self.mirror {
-                        mirror.put(claim.blocks.clone(), part, place.start);
-                    }
-                    self.shared.wrote(&claim, hashes, self.account, self.source);
-                }
-                Err(fault) => {
-                    self.shared.abandon(&claim, self.account, self.source);
-                    self.waste(Waste::Aborted, self.shared.byte_count(&rest));
-                    outcome = Err(WriteError::Disk(fault));
-                    break;
-                }
-            }
-        }
+        let outcome = self.target.write(self.unwritten().start, &self.hashes, bytes);
         self.hashes.clear();
         outcome
     }
 
     /// Accounts for what an error leaves behind: right blocks in the buffer are kept, the rest is wasted.
     fn drop_buffer(&mut self, error: &WriteError, lost: u64) {
-        let kept = self.flush();
-        if let Err(error) = kept {
+        if let Err(error) = self.flush_all() {
             tracing::debug!(%error, "blocks before a failure were not kept");
         }
         let reason = match error {
             WriteError::WrongBlock { .. } | WriteError::PastEnd { .. } => Waste::Corrupt,
             WriteError::Unverified { .. } | WriteError::Spent | WriteError::Disk(_) => Waste::Aborted,
         };
-        self.waste(reason, self.buffer.len() as u64 + lost);
+        self.target.waste(reason, self.buffer.len() as u64 + lost);
         self.buffer.clear();
-    }
-
-    fn waste(&self, reason: Waste, bytes: u64) {
-        self.shared.blocks().waste(self.account, self.source, reason, bytes);
     }
 }
 
@@ -287,10 +280,10 @@ impl Drop for RunWriter {
     fn drop(&mut self) {
         if !self.is_spent {
             self.is_spent = true;
-            if let Err(error) = self.flush() {
+            if let Err(error) = self.flush_all() {
                 tracing::debug!(%error, "blocks of an abandoned writer were not kept");
             }
-            self.waste(Waste::Aborted, self.buffer.len() as u64);
+            self.target.waste(Waste::Aborted, self.buffer.len() as u64);
         }
     }
 }

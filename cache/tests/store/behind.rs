@@ -1,0 +1,191 @@
+//! Runs of a large file that are written behind the writer's back: what the disk refuses is told, given back and counted, whichever
+//! run it was, and nothing beside it is lost.
+
+use crate::support::*;
+use eddy_cache::disk::{Disk, DiskFile, Lock, OpenFile, RealDisk, Volume};
+use eddy_cache::{EntityHandle, LedgerRow, Store, WriteError};
+use eddy_content::BlockSet;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tempfile::TempDir;
+
+/// Long enough that blocks go past the page cache, with an odd end.
+const BLOCKS: u32 = 1100;
+const LENGTH: u64 = BLOCKS as u64 * BLOCK as u64 - 777;
+
+/// The real disk, which refuses one write past the cache.
+#[derive(Debug, Clone, Default)]
+struct RefusingDisk {
+    /// How many such writes go well before that one.
+    before: Arc<AtomicI64>,
+}
+
+impl RefusingDisk {
+    fn file(&self, opened: io::Result<OpenFile>) -> io::Result<OpenFile> {
+        Ok(Arc::new(RefusingFile { disk: self.clone(), file: opened?, is_direct: false }))
+    }
+}
+
+impl Disk for RefusingDisk {
+    fn make_directory(&self, path: &Path) -> io::Result<()> {
+        RealDisk.make_directory(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        RealDisk.sync_directory(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<OpenFile> {
+        self.file(RealDisk.create(path))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<OpenFile> {
+        self.file(RealDisk.open(path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        RealDisk.unlink(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list(directory)
+    }
+
+    fn length(&self, path: &Path) -> io::Result<u64> {
+        RealDisk.length(path)
+    }
+
+    fn volume(&self, path: &Path) -> io::Result<Volume> {
+        RealDisk.volume(path)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Lock> {
+        RealDisk.lock(path)
+    }
+}
+
+#[derive(Debug)]
+struct RefusingFile {
+    disk: RefusingDisk,
+    file: OpenFile,
+    is_direct: bool,
+}
+
+impl DiskFile for RefusingFile {
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(into, offset)
+    }
+
+    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.is_direct && self.disk.before.fetch_sub(1, Ordering::Relaxed) == 0 {
+            return Err(io::Error::other("a bad sector"));
+        }
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.file.length()
+    }
+
+    fn set_length(&self, length: u64) -> io::Result<()> {
+        self.file.set_length(length)
+    }
+
+    fn preallocate(&self, length: u64) -> io::Result<()> {
+        self.file.preallocate(length)
+    }
+
+    fn sync_bytes(&self) -> io::Result<()> {
+        self.file.sync_bytes()
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    fn past_cache(&self) -> Option<OpenFile> {
+        let file = self.file.past_cache()?;
+        Some(Arc::new(Self { disk: self.disk.clone(), file, is_direct: true }))
+    }
+}
+
+/// A large entity of which nothing is here yet, on a disk that refuses the write past the cache number `refused`.
+fn begun(refused: i64) -> (TempDir, Store, EntityHandle) {
+    let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory on a disk");
+    let disk = RefusingDisk { before: Arc::new(AtomicI64::new(refused)) };
+    let store = Store::open_on(config(directory.path()), Arc::new(disk)).expect("the store opens");
+    let handle = store.begin(new_entity(1, LENGTH)).expect("admitted");
+    (directory, store, handle)
+}
+
+/// Bytes that came for the entity, and whether every column closes.
+fn received(store: &Store) -> u64 {
+    let rows = store.ledger().expect("the ledger");
+    assert!(rows.iter().all(LedgerRow::closes), "{rows:?}");
+    let of_file = |row: &LedgerRow| match row {
+        LedgerRow::File { balance, .. } => balance.origin.received,
+        _ => 0,
+    };
+    rows.iter().map(of_file).sum()
+}
+
+#[test]
+fn a_run_that_the_disk_refuses_is_told_and_all_others_are_kept() {
+    // The first, one in the middle, and the last full run of 16 blocks.
+    for refused in [0, 31, 67] {
+        let (_directory, store, handle) = begun(refused);
+        let mut writer = handle.writer(0, ORIGIN, ACCOUNT);
+        let bytes = blocks_of(1, &handle.geometry(), 0..BLOCKS);
+        let mut pushed = 0;
+        let told = bytes.chunks(300_000).find_map(|part| {
+            pushed += part.len() as u64;
+            writer.push(part).err()
+        });
+        let told = match told {
+            Some(error) => error,
+            None => writer.finish().expect_err("told in the end at the latest"),
+        };
+        assert!(matches!(told, WriteError::Disk(_)), "{told}");
+        let first = refused as u32 * 16;
+        let kept = handle.commit().expect("committed");
+        assert!(kept.intersection(&BlockSet::from_run(first..first + 16)).is_empty(), "run {refused} is not there");
+        assert!(kept.contains_run(0..first), "what came before run {refused} is kept");
+        assert_eq!(received(&store), pushed, "run {refused}: every byte is accounted for");
+        for run in BlockSet::from_run(0..BLOCKS).difference(&kept).runs() {
+            write(&handle, 1, run);
+        }
+        handle.commit().expect("committed");
+        assert!(handle.is_complete());
+        assert_all_held_are_right(&handle, 1);
+    }
+}
+
+#[test]
+fn a_wrong_block_ends_a_large_fetch_and_every_right_one_before_it_is_kept() {
+    let (_directory, store, handle) = begun(i64::MAX);
+    let geometry = handle.geometry();
+    let mut bytes = blocks_of(1, &geometry, 0..100);
+    bytes[70 * BLOCK + 3] ^= 4;
+    let mut writer = handle.writer(0, PEER, ACCOUNT).expect(hashes_of(1, &geometry, 0..100));
+    let error = bytes.chunks(100_000).find_map(|part| writer.push(part).err()).expect("refused");
+    assert!(matches!(error, WriteError::WrongBlock { block: 70, from: PEER }), "{error}");
+    assert_eq!(handle.commit().expect("committed"), BlockSet::from_run(0..70));
+    assert_all_held_are_right(&handle, 1);
+    received(&store);
+}
+
+#[test]
+fn a_writer_that_is_dropped_leaves_its_whole_blocks() {
+    let (_directory, store, handle) = begun(i64::MAX);
+    let mut writer = handle.writer(0, ORIGIN, ACCOUNT);
+    writer.push(&content(1, 0..50 * BLOCK as u64 + 5)).expect("pushed");
+    drop(writer);
+    assert_eq!(handle.commit().expect("committed"), BlockSet::from_run(0..50));
+    assert_eq!(received(&store), 50 * BLOCK as u64 + 5);
+}
