@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use std::io;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Bytes from which a file is written past the cache; smaller ones are read again soon, and cost little.
@@ -27,13 +28,16 @@ pub(crate) struct BlockFile {
     disk: Arc<dyn Disk>,
     pub(crate) file: RwLock<OpenFile>,
     direct: RwLock<Option<OpenFile>>,
+    /// Where the last read through the page cache ended.
+    read_to: AtomicU64,
 }
 
 impl BlockFile {
     /// The file at `path`, open as `file`, that is to have `length` bytes.
     pub(crate) fn new(disk: &Arc<dyn Disk>, path: &Path, file: OpenFile, length: u64) -> Self {
         let direct = if length >= SHORTEST { file.past_cache() } else { None };
-        Self { path: path.to_owned(), disk: Arc::clone(disk), file: RwLock::new(file), direct: RwLock::new(direct) }
+        let (disk, file, direct) = (Arc::clone(disk), RwLock::new(file), RwLock::new(direct));
+        Self { path: path.to_owned(), disk, file, direct, read_to: AtomicU64::new(0) }
     }
 
     /// The file at `path` to be read from the medium, whatever its length, where the disk has a way past the cache.
@@ -62,6 +66,15 @@ impl BlockFile {
             // The old descriptor stays: what is read through it is hashed, what is written is synced before it counts.
             Ok(None) => tracing::error!(path = %self.path.display(), "a cache file vanished"),
             Err(error) => tracing::error!(%error, "a cache file cannot be opened again"),
+        }
+    }
+
+    /// Before a read of these bytes: when reads follow each other, lets the disk bring the run behind this one, to lie in the
+    /// page cache when this one is hashed. The kernel's own look ahead is shorter than what is hashed at once.
+    pub(crate) fn expect_more(&self, offset: u64, length: u64) {
+        let end = offset.saturating_add(length);
+        if self.read_to.swap(end, Ordering::Relaxed) == offset {
+            self.file().will_need(end, length);
         }
     }
 

@@ -62,6 +62,10 @@ pub trait Disk: fmt::Debug + Send + Sync {
 pub trait DiskFile: fmt::Debug + Send + Sync {
     /// Reads at `offset`; says how many bytes it were, 0 at the end of the file.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Says that these bytes will be read next, so that the disk may bring them meanwhile; they need not exist.
+    fn will_need(&self, offset: u64, length: u64) {
+        let _ = (offset, length);
+    }
     /// Writes all of `bytes` at `offset`. After an error any part of them may be written.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Bytes of the file.

@@ -1,10 +1,11 @@
 //! The disk of this machine, through the system's calls.
 
 use super::{Disk, DiskFile, Lock, OpenFile, Volume};
-use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags};
 use rustix::io::Errno;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -119,6 +120,12 @@ impl Drop for FileLock {
 impl DiskFile for RealFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         self.file.read_at(into, offset)
+    }
+
+    fn will_need(&self, offset: u64, length: u64) {
+        let Some(length) = NonZeroU64::new(length) else { return };
+        // A hint: what the kernel makes of it shows in the read that follows.
+        let _ = rustix::fs::fadvise(&*self.file, offset, Some(length), Advice::WillNeed);
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
