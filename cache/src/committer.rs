@@ -68,8 +68,10 @@ fn run(index: &Index, journal: &mut Journal, mut number: u64, requests: &Receive
     while let Ok(first) = requests.recv() {
         let mut group = vec![first];
         group.extend(requests.try_iter().take(GROUP - 1));
-        number += 1;
+        let turn = index.take_turn(journal);
+        number = number.max(index.highest_number()) + 1;
         let outcome = commit(index, journal, number, &mut group);
+        drop(turn);
         for request in group {
             // Who no longer waits does not want to know.
             let _ = request.answer.send(outcome.clone());

@@ -37,8 +37,8 @@ pub(crate) struct Shared {
     pub(crate) geometry: Geometry,
     pub(crate) content: Content,
     /// Whether the index has its row; one that lies in the index gets it with its first commit.
-    has_row: AtomicBool,
-    blocks: Mutex<Blocks>,
+    has_row: Arc<AtomicBool>,
+    blocks: Arc<Mutex<Blocks>>,
     /// Taken for the length of a commit: commits of one entity follow each other, writers go on meanwhile.
     committing: Mutex<()>,
 }
@@ -115,15 +115,9 @@ impl Shared {
         let (held, fetched_here) = sets;
         let (statements, statements_end) = content.statements(MAX_STATEMENTS)?;
         let saved_statements = statements.len();
-        let blocks = Mutex::new(Blocks {
-            held,
-            fetched_here,
-            statements,
-            saved_statements,
-            statements_end,
-            ..Blocks::default()
-        });
-        let (id, has_row) = (record.id(), AtomicBool::new(true));
+        let blocks = Blocks { held, fetched_here, statements, saved_statements, statements_end, ..Blocks::default() };
+        let blocks = Arc::new(Mutex::new(blocks));
+        let (id, has_row) = (record.id(), Arc::new(AtomicBool::new(true)));
         Ok(Self { core, record, id, geometry, content, has_row, blocks, committing: Mutex::new(()) })
     }
 
@@ -131,8 +125,13 @@ impl Shared {
     pub(crate) fn unborn(core: Arc<Core>, record: EntityRecord, geometry: Geometry) -> Self {
         core.expect(&record);
         let content = Content::Index(core.inline(&record));
-        let (id, has_row, blocks) = (record.id(), AtomicBool::new(false), Mutex::default());
+        let (id, has_row, blocks) = (record.id(), Arc::default(), Arc::default());
         Self { core, record, id, geometry, content, has_row, blocks, committing: Mutex::new(()) }
+    }
+
+    /// Whether the index has its row, and its blocks, also for whoever has no handle.
+    pub(crate) fn state(&self) -> (Arc<AtomicBool>, Arc<Mutex<Blocks>>) {
+        (Arc::clone(&self.has_row), Arc::clone(&self.blocks))
     }
 
     /// Makes sure that the index has the entity's row.
@@ -383,8 +382,7 @@ impl Blocks {
 impl Drop for Shared {
     /// What was received and never committed is not lost from the account: it becomes aborted waste.
     fn drop(&mut self) {
-        let state = self.blocks.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let batch = state.take_batch();
+        let batch = self.blocks().take_batch();
         let mut flows = batch.flows;
         for run in &batch.runs {
             let bytes = self.geometry.bytes_of(run.blocks());

@@ -2,30 +2,38 @@
 //!
 //! Every change is a [`Change`], plain data; [`Index::apply`] carries a list of them out in one durable two-phase
 //! transaction (C-09). A commit that fails is *unknown* (C-08): the database is closed, opened again and asked whether
-//! the transaction is in it, by number. Nothing is retried and believed.
+//! the transaction is in it, by number. Nothing is retried and believed. Damage that is met in use is an answer, too: the
+//! index is checked, or made anew in place ([`renewal`]).
 
 mod apply;
 mod audit;
+mod guard;
 mod jobs;
 mod line;
 mod query;
 mod rebuild;
+mod renewal;
 
 use crate::disk::{Disk, DiskBackend, OpenFile};
 use crate::fault::IndexFault;
 use crate::ledger::{Account, FlowChange, LedgerEntry};
+use crate::recovery::unused_name;
 use crate::room::Pin;
 use crate::row::EntityRecord;
 use crate::scrub::ScrubRecord;
 use eddy_content::{BlockHash, BlockSet, EntityId, LookupKey};
+use guard::{Place, guarded};
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, TableDefinition};
+use renewal::Renewal;
 use std::io;
-use std::panic::AssertUnwindSafe;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub(crate) use line::{Counters, Line, LineHold};
 pub(crate) use query::InLine;
+pub(crate) use renewal::Heirs;
 
 /// A table: every key and every value is bytes, every value is sealed (see [`crate::row`]).
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -34,6 +42,8 @@ type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 pub(crate) const FORMAT: u32 = 2;
 /// Bytes of redb's page cache; its own default is 1 GiB.
 const PAGE_CACHE: usize = 32 << 20;
+/// Bytes of an index of which every page and every row is looked at whenever it is opened.
+const SMALL: u64 = 16 << 20;
 
 const META: Table = TableDefinition::new("meta");
 const ENTITIES: Table = TableDefinition::new("entities");
@@ -150,37 +160,51 @@ pub(crate) enum IndexOpenError {
     Fault(IndexFault),
 }
 
+/// What came of opening the database again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Opened {
+    Whole,
+    Damaged,
+}
+
 /// The open index.
 pub(crate) struct Index {
-    disk: Arc<dyn Disk>,
-    path: PathBuf,
+    place: Arc<Place>,
     /// `None` after a failure that could not be got over yet; the next use tries again.
     database: RwLock<Option<Database>>,
     /// Held while it is opened again.
     reopening: Mutex<()>,
     /// The sums as of the last transaction.
     counters: Mutex<Counters>,
+    /// The highest number of a transaction that was tried here.
+    latest: AtomicU64,
+    /// What generations are set aside, as of the last transaction.
+    reserved: AtomicU64,
+    renewal: Renewal,
 }
 
 impl Index {
     /// Opens or makes the index; redb repairs what an unclean stop left.
     pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self, IndexOpenError> {
-        let database = RwLock::new(Some(open_database(&**disk, path)?));
+        let place = Place::new(disk, path);
+        let database = RwLock::new(Some(open_database(&place)?));
         let index = Self {
-            disk: Arc::clone(disk),
-            path: path.to_owned(),
+            place,
             database,
             reopening: Mutex::default(),
             counters: Mutex::default(),
+            latest: AtomicU64::new(0),
+            reserved: AtomicU64::new(0),
+            renewal: Renewal::default(),
         };
         index.bring_up_to_date()?;
         Ok(index)
     }
 
     /// The format of an index that was closed cleanly, without touching it; `None` when it cannot be told that way.
-    pub(crate) fn format_of(disk: &dyn Disk, path: &Path) -> Option<u32> {
+    pub(crate) fn format_of(disk: &Arc<dyn Disk>, path: &Path) -> Option<u32> {
         let file = disk.open(path).ok().filter(|file| file.length().is_ok_and(|length| length > 0))?;
-        let format = guarded(|| {
+        let format = guarded(&Place::new(disk, path), || {
             let database = builder().open_read_only_with_backend(DiskBackend(file))?;
             query::format(&database.begin_read()?)
         });
@@ -199,7 +223,14 @@ impl Index {
         }
         let counters = self.meta(KEY_COUNTERS).map_err(IndexOpenError::Fault)?.unwrap_or_default();
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = counters;
+        self.latest.fetch_max(self.last_transaction().map_err(IndexOpenError::Fault)?, Relaxed);
+        self.reserved.store(self.generations().map_err(IndexOpenError::Fault)?.1, Relaxed);
         Ok(())
+    }
+
+    /// The highest number of a transaction that was tried: the next one is higher.
+    pub(crate) fn highest_number(&self) -> u64 {
+        self.latest.load(Relaxed)
     }
 
     /// The sums over all entities.
@@ -212,23 +243,38 @@ impl Index {
         self.with(|database| ask(&database.begin_read()?)).map_err(|e| IndexFault::new("be read", e))
     }
 
-    /// Lends the database out, opening it again first if a failure closed it.
+    /// Lends the database out, opening it again first if a failure closed it, and making it anew if it is damaged.
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, redb::Error> {
-        if self.is_closed() {
-            let _one = self.reopening.lock().unwrap_or_else(PoisonError::into_inner);
-            // Somebody else may have opened it meanwhile: two databases on one file would overwrite each other.
-            if self.is_closed() {
-                self.open_again()?;
-            }
+        self.renew_if_damaged()?;
+        if self.is_closed() && self.open_if_closed()? == Opened::Damaged {
+            self.renew_if_damaged()?;
         }
+        let opened = self.renewal.opened();
         let outcome = match &*self.database.read().unwrap_or_else(PoisonError::into_inner) {
-            Some(database) => guarded(|| work(database)),
+            Some(database) => guarded(&self.place, || work(database)),
             None => return Err(redb::Error::DatabaseClosed),
         };
         if let Err(redb::Error::Corrupted(text)) = &outcome {
-            self.suspect(text);
+            self.suspect(text, opened);
         }
         outcome
+    }
+
+    /// Opens the database again unless somebody else has done so meanwhile: two on one file would overwrite each other.
+    fn open_if_closed(&self) -> Result<Opened, redb::Error> {
+        let _one = self.reopening.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_closed() {
+            return Ok(Opened::Whole);
+        }
+        let opened = self.renewal.opened();
+        match self.open_again() {
+            Ok(()) => Ok(Opened::Whole),
+            Err(redb::Error::Corrupted(text)) => {
+                self.suspect(&text, opened);
+                Ok(Opened::Damaged)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn is_closed(&self) -> bool {
@@ -244,19 +290,24 @@ impl Index {
     /// The same; the caller has the lock.
     fn open_again(&self) -> Result<(), redb::Error> {
         self.shut();
-        let file = self.disk.open(&self.path)?;
+        self.renewal.refuse_damaged()?;
+        let file = self.place.disk.open(&self.place.path)?;
         if file.length()? == 0 {
             return Err(redb::Error::Corrupted("the index is gone".to_owned()));
         }
-        let database = guarded(|| Ok(builder().create_with_backend(DiskBackend(file))?))?;
-        *self.database.write().unwrap_or_else(PoisonError::into_inner) = Some(database);
+        let database = guarded(&self.place, || Ok(builder().create_with_backend(DiskBackend(file))?))?;
+        self.publish(Some(database));
         Ok(())
+    }
+
+    fn publish(&self, database: Option<Database>) {
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) = database;
     }
 
     /// Drops the database, whatever state it is in.
     fn shut(&self) {
         let taken = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
-        if let Err(error) = guarded(|| {
+        if let Err(error) = guarded(&self.place, || {
             drop(taken);
             Ok(())
         }) {
@@ -264,23 +315,19 @@ impl Index {
         }
     }
 
-    /// Notes that the index is damaged, so that the next start checks all of it.
-    fn suspect(&self, text: &str) {
-        tracing::error!(damage = text, "the cache index is damaged; the next start checks it");
-        match self.disk.create(&suspicion(&self.path)) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                tracing::error!(%error, "the suspicion could not be written down");
-            }
-            _ => {}
+    /// Notes that the index is damaged: it is checked before it is used again, by the next start if not before.
+    fn suspect(&self, text: &str, opened: u64) {
+        if self.renewal.met_damage(opened) {
+            self.place.suspect(text);
+            self.shut();
         }
-        self.shut();
     }
 
     /// Closes the index; errors say that the last state may not be marked as clean.
     pub(crate) fn close(&self) -> Result<(), IndexFault> {
         let taken = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
         let Some(database) = taken else { return Ok(()) };
-        guarded(|| Ok(database.close()?)).map_err(|e| IndexFault::new("be closed", e))
+        guarded(&self.place, || Ok(database.close()?)).map_err(|e| IndexFault::new("be closed", e))
     }
 }
 
@@ -291,27 +338,6 @@ impl Drop for Index {
     }
 }
 
-/// Runs redb and turns a panic of its into what it means: it panics on some damaged pages, and damage is an answer
-/// here, not a reason to die (N6). The database is dropped afterwards, so no broken state is seen again.
-fn guarded<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
-    std::panic::catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(redb::Error::Corrupted("a page makes no sense".to_owned())))
-        .map_err(|error| match error {
-            // The tables are as this program made them, or they are damaged: a name or a type with a flipped bit.
-            redb::Error::TableTypeMismatch { .. }
-            | redb::Error::TableIsMultimap(_)
-            | redb::Error::TableIsNotMultimap(_)
-            | redb::Error::TypeDefinitionChanged { .. }
-            | redb::Error::TableDoesNotExist(_) => redb::Error::Corrupted(error.to_string()),
-            other => other,
-        })
-}
-
-/// The file beside the index that says that it was found damaged while it was in use.
-fn suspicion(path: &Path) -> PathBuf {
-    path.with_extension("suspect")
-}
-
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(PAGE_CACHE);
@@ -319,16 +345,19 @@ fn builder() -> Builder {
 }
 
 /// Opens the database file, telling damage from a disk that refuses.
-fn open_database(disk: &dyn Disk, path: &Path) -> Result<Database, IndexOpenError> {
-    let file =
-        open_file(disk, path).map_err(|e| IndexOpenError::Fault(IndexFault::new("be opened", redb::Error::Io(e))))?;
-    let suspicion = suspicion(path);
-    let is_suspect = disk.length(&suspicion).is_ok();
-    let opened =
-        guarded(|| Ok(builder().set_check_integrity_on_open(is_suspect).create_with_backend(DiskBackend(file))?));
-    if is_suspect && opened.is_ok() {
+///
+/// Every page of a small index is checked, its own books included: rot in those is met nowhere but in the middle of a commit.
+fn open_database(place: &Arc<Place>) -> Result<Database, IndexOpenError> {
+    let refused = |e| IndexOpenError::Fault(IndexFault::new("be opened", redb::Error::Io(e)));
+    let file = open_file(&*place.disk, &place.path).map_err(refused)?;
+    let is_small = file.length().is_ok_and(|length| 0 < length && length <= SMALL);
+    let is_checked = is_small || place.is_suspect();
+    let opened = guarded(place, || {
+        Ok(builder().set_check_integrity_on_open(is_checked).create_with_backend(DiskBackend(file))?)
+    });
+    if is_checked && opened.is_ok() {
         // It is whole. One that is not stays under suspicion until it was moved aside.
-        let _ = disk.unlink(&suspicion);
+        place.clear();
     }
     opened.map_err(IndexOpenError::from)
 }
@@ -351,16 +380,9 @@ impl From<redb::Error> for IndexOpenError {
         match &error {
             redb::Error::UpgradeRequired(version) => Self::TooNew(u32::from(*version)),
             redb::Error::Corrupted(_) | redb::Error::RepairAborted => Self::Damaged(error.to_string()),
-            redb::Error::Io(e) if is_damage(e) => Self::Damaged(error.to_string()),
             _ => Self::Fault(IndexFault::new("be opened", error)),
         }
     }
-}
-
-/// Whether an I/O error speaks of the content of the file, not of the disk.
-fn is_damage(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
 /// The key of a chunk of an entity's held blocks: sorts behind the entity, by number.

@@ -15,6 +15,7 @@ use crate::journal::{self, Reconciled};
 use crate::room::Limits;
 use crate::store::{Files, Name, Stock, wall_clock};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use sweep::SweepReport;
 pub(crate) use sweep::{Progress, Sweep};
@@ -75,7 +76,7 @@ pub(crate) struct Recovered {
 }
 
 /// Refuses a store that a later version wrote, before anything in it is touched (C-24).
-pub(crate) fn refuse_newer(disk: &dyn Disk, index: &Path) -> Result<(), OpenError> {
+pub(crate) fn refuse_newer(disk: &Arc<dyn Disk>, index: &Path) -> Result<(), OpenError> {
     match Index::format_of(disk, index) {
         Some(found) if found > FORMAT => Err(OpenError::TooNew { found, supported: FORMAT }),
         _ => Ok(()),
@@ -123,7 +124,7 @@ fn finish(stock: &Stock, mut report: RecoveryReport) -> Result<(RecoveryReport, 
     let (highest, reserved) = stock.index.generations()?;
     let first = if highest == 0 && reserved == 0 { first_generation(stock)? } else { reserved };
     stock.begin_numbering(first, vec![Change::Running(true)])?;
-    report.finished_removals = finish_removals(stock)?;
+    report.finished_removals = stock.finish_removals()?;
 
     let mut sweep = Some(Sweep::new(highest, reserved.max(first)));
     let is_small = stock.index.counters().entities.saturating_mul(2) <= LOOKS as u64;
@@ -143,15 +144,6 @@ fn finish(stock: &Stock, mut report: RecoveryReport) -> Result<(RecoveryReport, 
         tracing::info!(?report, "the cache was recovered");
     }
     Ok((report, sweep))
-}
-
-/// Finishes the removals that were begun.
-fn finish_removals(stock: &Stock) -> Result<u64, Failure> {
-    let mut records = Vec::new();
-    for id in stock.index.doomed()? {
-        records.extend(stock.index.record(&id)?.filter(|record| record.doomed));
-    }
-    Ok(stock.destroy(records)?.0)
 }
 
 /// Where a new index begins to number: beyond every file that lies there, which is a look at all their names.

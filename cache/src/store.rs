@@ -3,6 +3,7 @@
 mod admit;
 mod evict;
 mod files;
+mod heirs;
 mod stock;
 mod upkeep;
 
@@ -21,7 +22,7 @@ use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use upkeep::Upkeep;
 
 pub(crate) use files::{Files, Name};
@@ -96,10 +97,12 @@ impl Store {
             Lock::Ours(lock) => lock,
             Lock::Theirs(holder) => return Err(OpenError::InUse { directory: config.directory, holder }),
         };
-        recovery::refuse_newer(&*disk, &config.directory.join(files::INDEX))?;
+        recovery::refuse_newer(&disk, &config.directory.join(files::INDEX))?;
         let files = Files::new(disk, &config.directory)?;
         let recovered = recovery::recover(&files, config.limits())?;
         let stock = Arc::new(recovered.stock);
+        let heirs: Weak<Stock> = Arc::downgrade(&stock);
+        stock.index.set_heirs(heirs);
         let upkeep = Upkeep::start(Arc::clone(&stock), recovered.sweep)
             .map_err(|e| DiskFault::new("start a thread for", &config.directory, e))?;
         Ok(Self { core: Arc::new(Core { stock, report: recovered.report, upkeep, _lock: lock }) })
@@ -166,6 +169,7 @@ impl Store {
         }
         core.committer.commit(vec![Change::Fingerprint(None), Change::ClearLookup])?;
         let Some(secret) = secret else { return Ok(()) };
+        let renewals = core.index.renewals();
         let mut after = None;
         loop {
             let page = core.index.page(after, LOOKUP_BATCH)?;
@@ -177,6 +181,10 @@ impl Store {
                 .map(|record| Change::Lookup(record.entity.lookup_key(&secret), record.id()))
                 .collect();
             core.committer.commit(rows)?;
+        }
+        if core.index.renewals() != renewals {
+            // The table was lost under way: what comes back is entered as it comes, and it is made again by the next start.
+            return Ok(());
         }
         core.committer.commit(vec![Change::Fingerprint(mark)])
     }

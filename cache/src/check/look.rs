@@ -128,11 +128,11 @@ impl Looker<'_> {
             }
             return Ok(None);
         }
-        if let Some(found) = Index::format_of(&*disk, &path).filter(|found| *found > FORMAT) {
+        if let Some(found) = Index::format_of(&disk, &path).filter(|found| *found > FORMAT) {
             return Err(OpenError::TooNew { found, supported: FORMAT });
         }
         if self.depth == Depth::Strict
-            && let Some(damage) = Index::check_pages(&*disk, &path)?
+            && let Some(damage) = Index::check_pages(&disk, &path)?
         {
             self.add(Severity::Damaged, Object::Index, damage, remedy());
             return Ok(None);

@@ -17,10 +17,12 @@ use redb::{Database, Durability, ReadableTable, TableHandle, WriteTransaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
 
 impl Index {
     /// Applies all changes or none; durable when it returns. `Err` means that none of them is in the index.
     pub(crate) fn apply(&self, number: u64, changes: &[Change]) -> Result<(), IndexFault> {
+        self.latest.fetch_max(number, Relaxed);
         let outcome = self.with(|database| {
             let transaction = begin(database)?;
             put(&transaction, META, KEY_TRANSACTION, &number)?;
@@ -34,7 +36,7 @@ impl Index {
         });
         let error = match outcome {
             Ok(counters) => {
-                self.set_counters(counters);
+                self.applied(counters, changes);
                 return Ok(());
             }
             Err(error) => error,
@@ -42,10 +44,20 @@ impl Index {
         tracing::warn!(%error, "an index commit failed: opening the index again to see what is in it");
         self.reopen().map_err(|e| IndexFault::new("be opened again", e))?;
         if self.meta::<u64>(KEY_TRANSACTION)? == Some(number) {
-            self.set_counters(self.meta(KEY_COUNTERS)?.unwrap_or_default());
+            self.applied(self.meta(KEY_COUNTERS)?.unwrap_or_default(), changes);
             return Ok(());
         }
         Err(IndexFault::new("be written", error))
+    }
+
+    /// Remembers what must be known without asking.
+    fn applied(&self, counters: Counters, changes: &[Change]) {
+        self.set_counters(counters);
+        for change in changes {
+            if let Change::Reserved(highest) = change {
+                self.reserved.store(*highest, Relaxed);
+            }
+        }
     }
 
     pub(super) fn set_counters(&self, counters: Counters) {

@@ -1,22 +1,24 @@
 //! What a check asks of the index beyond what the store asks: every page, every row.
 
-use super::{ALL_TABLES, ENTITIES, Index, KEY_UNPROVEN, LOOKUP, builder, guarded};
+use super::guard::{Place, guarded};
+use super::{ALL_TABLES, ENTITIES, Index, KEY_UNPROVEN, LOOKUP, builder};
 use crate::disk::{Disk, DiskBackend};
 use crate::fault::IndexFault;
 use crate::row::{self, EntityRecord};
 use eddy_content::EntityId;
 use redb::{ReadableTable, TableHandle};
 use std::path::Path;
+use std::sync::Arc;
 
 impl Index {
     /// Checks every page of an index file; says what is wrong with it.
-    pub(crate) fn check_pages(disk: &dyn Disk, path: &Path) -> Result<Option<String>, IndexFault> {
+    pub(crate) fn check_pages(disk: &Arc<dyn Disk>, path: &Path) -> Result<Option<String>, IndexFault> {
         let fault = |e: std::io::Error| IndexFault::new("be opened", redb::Error::Io(e));
         let file = disk.open(path).map_err(fault)?;
         if file.length().map_err(fault)? == 0 {
             return Ok(Some("it is empty".to_owned()));
         }
-        let checked = guarded(|| {
+        let checked = guarded(&Place::new(disk, path), || {
             let database = builder().set_check_integrity_on_open(true).create_with_backend(DiskBackend(file))?;
             Ok(database.close()?)
         });

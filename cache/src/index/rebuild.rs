@@ -8,7 +8,7 @@ use super::apply::{begin, delete, get, make_tables, put, put_record, strike};
 use super::line::{Line, LineHold, Lines, order_key};
 use super::{
     ALL_TABLES, Counters, DOOMED, ENTITIES, FORMAT, Index, KEY_COUNTERS, KEY_FORMAT, KEY_REBUILD, LINES, META, ORDER,
-    Table,
+    SMALL, Table,
 };
 use crate::fault::IndexFault;
 use crate::row::{self, EntityRecord};
@@ -19,8 +19,6 @@ use std::ops::Bound;
 
 /// Entities of one transaction.
 const BATCH: usize = 4096;
-/// Bytes of an index that is read through whenever it is opened.
-const SMALL: u64 = 16 << 20;
 /// When entities of format 1 were last used.
 const USED: Table = TableDefinition::new("used");
 
@@ -66,7 +64,7 @@ impl Index {
     /// Reads every row of a small index, so that rot in a page shows before anything is acknowledged on top of it, and
     /// mends lines, order and sums that do not agree.
     pub(crate) fn look_through(&self) -> Result<(), IndexFault> {
-        if self.disk.length(&self.path).is_ok_and(|length| length > SMALL) {
+        if self.place.disk.length(&self.place.path).is_ok_and(|length| length > SMALL) {
             return Ok(());
         }
         self.read(|transaction| {

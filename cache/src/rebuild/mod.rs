@@ -86,7 +86,7 @@ pub(crate) fn adopt(stock: &Stock, name: &Name) -> Result<Adoption, StoreError> 
 }
 
 /// The record of an entity as its outboard describes it.
-fn read_record(files: &Files, name: &Name) -> Result<Option<(EntityRecord, Geometry)>, DiskFault> {
+pub(crate) fn read_record(files: &Files, name: &Name) -> Result<Option<(EntityRecord, Geometry)>, DiskFault> {
     let pair = files.pair(&name.id, name.generation);
     let Some(outboard) = disk::open(&**files.disk(), &pair.outboard)? else { return Ok(None) };
     let Some((header, privacy)) = Header::read_with_privacy(&*outboard, &pair.outboard)? else { return Ok(None) };

@@ -179,8 +179,9 @@ impl Stock {
             return Err(AdmitError::TooLarge { need, quota: usage.quota });
         }
         if need > usage.available {
-            // What nobody claims goes before what somebody may ask for.
+            // What nobody claims goes before what somebody may ask for, and so does what was on its way out.
             self.files.empty_quarantine()?;
+            self.finish_removals()?;
             usage = self.usage()?;
         }
         if need <= usage.available {
@@ -199,6 +200,10 @@ impl Stock {
 
     /// Lets go of what is beyond the limits, as far as leases and pins let it.
     pub(super) fn keep_to_limits(&self) -> Result<EvictionPlan, StoreError> {
+        {
+            let _one = self.admit();
+            self.finish_removals()?;
+        }
         let plan = self.plan(&Goal::Fit(self.limits()))?;
         let outcome = self.carry_out(&plan)?;
         self.note_what_waits(&plan, &outcome);
@@ -207,6 +212,7 @@ impl Stock {
 
     /// The same for who has the admission lock.
     fn keep_to_limits_locked(&self) -> Result<(), StoreError> {
+        self.finish_removals()?;
         let plan = self.plan(&Goal::Fit(self.limits()))?;
         let mut outcome = ClearOutcome::default();
         for victims in plan.victims.chunks(BATCH) {
@@ -281,6 +287,16 @@ impl Stock {
         outcome.removed += removed;
         outcome.bytes += bytes;
         Ok(())
+    }
+
+    /// Finishes the removals that were begun, and that a crash or a failing disk cut short; says how many. The caller has the
+    /// admission lock: no removal is under way.
+    pub(crate) fn finish_removals(&self) -> Result<u64, StoreError> {
+        let mut records = Vec::new();
+        for id in self.index.doomed()? {
+            records.extend(self.index.record(&id)?.filter(|record| record.doomed));
+        }
+        if records.is_empty() { Ok(0) } else { Ok(self.destroy(records)?.0) }
     }
 
     /// Rows doomed, files unlinked, directories synced, rows removed: in this order (C-05). What lies in the index alone

@@ -7,15 +7,15 @@ use super::Files;
 use crate::committer::Committer;
 use crate::content::Inline;
 use crate::disk::{self, Disk, RealDisk, Volume};
-use crate::entity::Shared;
+use crate::entity::{Blocks, Shared};
 use crate::fault::{DiskFault, StoreError};
 use crate::index::{Change, Index};
 use crate::journal::Journal;
 use crate::room::{Limits, Usage};
 use crate::row::EntityRecord;
-use eddy_content::{EntityId, LookupSecret};
+use eddy_content::{BlockSet, EntityId, LookupSecret};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 /// Uses that are remembered before they are written down.
@@ -30,7 +30,7 @@ pub(crate) struct Stock {
     pub(crate) committer: Committer,
     limits: RwLock<Limits>,
     /// Open entities; also the leases: what can be upgraded here does not go.
-    open: Mutex<HashMap<EntityId, Weak<Shared>>>,
+    open: Mutex<HashMap<EntityId, Lease>>,
     /// One admission, removal or opening of files at a time; writers and readers never take it.
     admission: Mutex<()>,
     generations: Mutex<Generations>,
@@ -43,12 +43,40 @@ pub(crate) struct Stock {
     pub(super) is_overfull: AtomicBool,
 }
 
+/// An entity that somebody has a handle on, or had one a moment ago.
+struct Lease {
+    shared: Weak<Shared>,
+    /// As it was when it was opened. Whoever held the entity itself would be the last to have it open, at times.
+    record: EntityRecord,
+    has_row: Arc<AtomicBool>,
+    blocks: Arc<Mutex<Blocks>>,
+}
+
+/// What is known of an open entity without asking the index.
+pub(super) struct Known {
+    pub(super) record: EntityRecord,
+    pub(super) held: BlockSet,
+    pub(super) fetched_here: BlockSet,
+}
+
 /// The numbers that name files, each used once (C-06).
 #[derive(Debug, Clone, Copy, Default)]
 struct Generations {
     last: u64,
     /// What the index says may have been used: no number beyond it was.
     reserved: u64,
+}
+
+impl Lease {
+    fn is_live(&self) -> bool {
+        self.shared.strong_count() > 0
+    }
+
+    fn known(&self) -> Known {
+        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let (held, fetched_here) = (blocks.held.clone(), blocks.fetched_here.clone());
+        Known { record: self.record.clone(), held, fetched_here }
+    }
 }
 
 impl Stock {
@@ -154,22 +182,29 @@ impl Stock {
         self.admission.try_lock().ok()
     }
 
-    fn leases(&self) -> MutexGuard<'_, HashMap<EntityId, Weak<Shared>>> {
+    fn leases(&self) -> MutexGuard<'_, HashMap<EntityId, Lease>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether somebody has a handle on the entity.
     pub(crate) fn is_in_use(&self, id: &EntityId) -> bool {
-        self.leases().get(id).is_some_and(|lease| lease.strong_count() > 0)
+        self.leases().get(id).is_some_and(Lease::is_live)
     }
 
     /// The entities that somebody has a handle on.
     pub(super) fn in_use(&self) -> HashSet<EntityId> {
-        self.leases().iter().filter(|(_, lease)| lease.strong_count() > 0).map(|(id, _)| *id).collect()
+        self.leases().iter().filter(|(_, lease)| lease.is_live()).map(|(id, _)| *id).collect()
+    }
+
+    /// What is known of them, as far as they have a row in the index.
+    pub(super) fn known(&self) -> Vec<Known> {
+        let leases = self.leases();
+        let has_row = |lease: &&Lease| lease.is_live() && lease.has_row.load(Relaxed);
+        leases.values().filter(has_row).map(Lease::known).collect()
     }
 
     pub(super) fn leased(&self, id: &EntityId) -> Option<Arc<Shared>> {
-        self.leases().get(id).and_then(Weak::upgrade)
+        self.leases().get(id).and_then(|lease| lease.shared.upgrade())
     }
 
     /// Notes that somebody has the entity open.
@@ -177,9 +212,10 @@ impl Stock {
         let mut open = self.leases();
         // Dead leases are swept when they could be half of the table, so that it stays as small as what is in use.
         if open.len() >= 64 && open.len() == open.capacity() {
-            open.retain(|_, lease| lease.strong_count() > 0);
+            open.retain(|_, lease| lease.is_live());
         }
-        open.insert(shared.id, Arc::downgrade(&shared));
+        let (record, (has_row, blocks)) = (shared.record.clone(), shared.state());
+        open.insert(shared.id, Lease { shared: Arc::downgrade(&shared), record, has_row, blocks });
         shared
     }
 

@@ -81,12 +81,14 @@ struct Rounds {
     prover: Prover,
     last_sweep: Instant,
     last_round: Instant,
+    /// How often the index had been made anew at the last look.
+    renewals: u64,
 }
 
 impl Rounds {
     fn new(stock: Arc<Stock>, sweep: Option<Sweep>) -> Self {
         let now = Instant::now();
-        Self { stock, sweep, prover: Prover::default(), last_sweep: now, last_round: now }
+        Self { stock, sweep, prover: Prover::default(), last_sweep: now, last_round: now, renewals: 0 }
     }
 
     fn run(mut self, bell: &Bell) {
@@ -128,8 +130,15 @@ impl Rounds {
     }
 
     fn go_on_sweeping(&mut self) {
-        if self.sweep.is_none() && self.last_sweep.elapsed() >= SWEEP_EVERY {
+        let renewals = self.stock.index.renewals();
+        if renewals != self.renewals {
+            // A new index knows what is open, the files know the rest.
             self.sweep = self.stock.new_sweep();
+        } else if self.sweep.is_none() && self.last_sweep.elapsed() >= SWEEP_EVERY {
+            self.sweep = self.stock.new_sweep();
+        }
+        if self.sweep.is_some() {
+            self.renewals = renewals;
         }
         let Some(sweep) = &mut self.sweep else { return };
         match sweep.step(&self.stock, SLICE) {

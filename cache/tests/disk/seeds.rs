@@ -280,6 +280,9 @@ fn run_seeds(promise: Promise) {
     let total = Mutex::new(Tally::default());
     for_each(count, |number| {
         let _say = Say(begin + number, promise);
+        if std::env::var_os("EDDY_DISK_LOUD").is_some() {
+            println!("seed {}", begin + number);
+        }
         let tally = Life::new(begin + number, promise, Telling::Nothing).run();
         let mut total = total.lock().expect("no other seed failed");
         total.steps += tally.steps;
