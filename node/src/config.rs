@@ -8,7 +8,8 @@ pub mod edit;
 use crate::group::PkiFiles;
 use crate::origin::{OriginConfig, Proxies};
 use eddy_cache::{Limits, Quota, Reserve, StoreConfig};
-use eddy_wire::api::amount::{Amount, BadAmount, parse_age, parse_amount, parse_size};
+use eddy_engine::upload::UploadLimits;
+use eddy_wire::api::amount::{Amount, BadAmount, parse_age, parse_amount, parse_rate, parse_size};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 /// Bytes of the largest configuration file that is read.
 const MAX_FILE: u64 = 1024 * 1024;
+/// Bytes a second of the lowest limit on uploads.
+const LEAST_UPLOAD: u64 = 64 * 1024;
 
 /// Whether the node talks to anybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +127,10 @@ pub struct PeerSettings {
     pub mdns: Option<bool>,
     /// Peers by address or name and port, besides those that are found: ["10.0.0.2:7717"].
     pub known: Vec<String>,
+    /// Most that leaves to all peers together: "20 MB/s", at least 64 KiB/s. Default: as fast as it goes.
+    pub upload: Option<String>,
+    /// Most that leaves to each peer: "5 MB/s", at least 64 KiB/s. Default: as fast as it goes.
+    pub upload_per_peer: Option<String>,
 }
 
 /// `[origin]`
@@ -214,6 +221,7 @@ impl Settings {
         self.quota()?;
         self.reserve()?;
         self.max_age()?;
+        self.peers.uploads()?;
         Ok(())
     }
 
@@ -288,6 +296,26 @@ impl Settings {
     }
 }
 
+impl PeerSettings {
+    /// What may leave to peers.
+    pub fn uploads(&self) -> Result<UploadLimits, ConfigError> {
+        Ok(UploadLimits {
+            all: upload("peers.upload", self.upload.as_deref())?,
+            each: upload("peers.upload-per-peer", self.upload_per_peer.as_deref())?,
+        })
+    }
+}
+
+fn upload(key: &'static str, text: Option<&str>) -> Result<Option<u64>, ConfigError> {
+    let Some(text) = text else { return Ok(None) };
+    let wrong = |source| ConfigError::Value { key, source };
+    match parse_rate(text).map_err(wrong)? {
+        // With less, a peer would take the wait for a stall and go elsewhere.
+        ..LEAST_UPLOAD => Err(wrong(BadAmount::TooLow(text.to_owned(), "64 KiB/s"))),
+        rate => Ok(Some(rate)),
+    }
+}
+
 fn written(text: Option<&String>, default: &str) -> (String, LimitSource) {
     text.map_or_else(|| (default.to_owned(), LimitSource::Default), |text| (text.clone(), LimitSource::File))
 }
@@ -302,6 +330,21 @@ mod tests {
         std::fs::write(home.path().join("eddy.toml"), "[cache]\nqouta = \"1 GiB\"\n").unwrap();
         let message = load(home.path(), None).unwrap_err().to_string();
         assert!(message.contains("qouta") && message.contains("quota"), "{message}");
+    }
+
+    #[test]
+    fn uploads_are_limited_by_rates_that_no_peer_takes_for_a_stall() {
+        let home = tempfile::tempdir().unwrap();
+        let load = |text: &str| {
+            std::fs::write(home.path().join("eddy.toml"), format!("[peers]\n{text}\n")).unwrap();
+            load(home.path(), None)
+        };
+        let uploads = load("upload = \"20 MB/s\"\nupload-per-peer = \"64KiB/s\"").unwrap().peers.uploads().unwrap();
+        assert_eq!(uploads, UploadLimits { all: Some(20_000_000), each: Some(64 * 1024) });
+        for wrong in ["upload = \"20 MB\"", "upload-per-peer = \"63 KiB/s\"", "upload = \"0 B/s\""] {
+            let message = load(wrong).unwrap_err().to_string();
+            assert!(message.contains("peers.upload") && message.contains("/s"), "{message}");
+        }
     }
 
     #[test]

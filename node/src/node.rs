@@ -148,8 +148,13 @@ impl Node {
         let shutdown = CancellationToken::new();
         let mut neighbourhood = match (&group, config.network) {
             (Some(group), Network::Full) => {
-                let parts =
-                    neighbourhood::Parts { identity: &identity, group, store: &store, settings: &settings.peers };
+                let parts = neighbourhood::Parts {
+                    identity: &identity,
+                    group,
+                    store: &store,
+                    settings: &settings.peers,
+                    uploads: settings.peers.uploads()?,
+                };
                 Some(neighbourhood::start(parts, shutdown.clone()).await?)
             }
             _ => None,
