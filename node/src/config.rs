@@ -5,15 +5,21 @@
 
 pub mod edit;
 
+use crate::driver::EngineLimits;
 use crate::group::PkiFiles;
 use crate::origin::{OriginConfig, Proxies};
 use eddy_cache::{Limits, Quota, Reserve, StoreConfig};
+use eddy_engine::engine::INACTIVE;
+use eddy_engine::schedule::Places;
 use eddy_engine::upload::UploadLimits;
 use eddy_wire::api::amount::{Amount, BadAmount, parse_age, parse_amount, parse_rate, parse_size};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Most jobs that have not ended, if nobody says otherwise.
+const MOST_JOBS: usize = 100_000;
 
 /// Bytes of the largest configuration file that is read.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -65,6 +71,8 @@ pub struct Settings {
     pub peers: PeerSettings,
     /// The way to origins.
     pub origin: OriginSettings,
+    /// The jobs.
+    pub jobs: JobSettings,
     /// The group, where its certificates come from files.
     pub group: GroupSettings,
 }
@@ -131,6 +139,26 @@ pub struct PeerSettings {
     pub upload: Option<String>,
     /// Most that leaves to each peer: "5 MB/s", at least 64 KiB/s. Default: as fast as it goes.
     pub upload_per_peer: Option<String>,
+}
+
+/// `[jobs]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct JobSettings {
+    /// Jobs in the foreground that run side by side. Default: 16.
+    pub foreground: Option<usize>,
+    /// Jobs in the background that run side by side. Default: 8.
+    pub background: Option<usize>,
+    /// Of those, most at one host. Default: 3.
+    pub per_host: Option<usize>,
+    /// Of those, most of one user. Default: as many as run.
+    pub per_user: Option<usize>,
+    /// Most jobs that have not ended. Default: 100000.
+    pub most: Option<usize>,
+    /// Of those, most of one user. Default: 100000.
+    pub most_per_user: Option<usize>,
+    /// How long a job that does nothing by itself is kept: "90 d", or "none" for ever. Default: "90 d".
+    pub inactive: Option<String>,
 }
 
 /// `[origin]`
@@ -222,6 +250,7 @@ impl Settings {
         self.reserve()?;
         self.max_age()?;
         self.peers.uploads()?;
+        self.jobs()?;
         Ok(())
     }
 
@@ -252,6 +281,28 @@ impl Settings {
     pub fn max_age(&self) -> Result<Option<Duration>, ConfigError> {
         let Some(text) = self.cache.max_age.as_deref().filter(|text| *text != "none") else { return Ok(None) };
         parse_age(text).map(Some).map_err(|source| ConfigError::Value { key: "cache.max-age", source })
+    }
+
+    /// What is said about jobs that run. Nobody can be locked out: at least one place of each kind there is.
+    pub fn jobs(&self) -> Result<EngineLimits, ConfigError> {
+        let usual = Places::default();
+        let background = self.jobs.background.unwrap_or(usual.background).max(1);
+        let inactive = match self.jobs.inactive.as_deref() {
+            None => Some(INACTIVE),
+            Some("none") => None,
+            Some(text) => Some(parse_age(text).map_err(|source| ConfigError::Value { key: "jobs.inactive", source })?),
+        };
+        Ok(EngineLimits {
+            places: Places {
+                foreground: self.jobs.foreground.unwrap_or(usual.foreground).max(1),
+                background,
+                per_owner: self.jobs.per_user.unwrap_or(background).max(1),
+                per_host: self.jobs.per_host.unwrap_or(usual.per_host).max(1),
+            },
+            inactive,
+            jobs: self.jobs.most.unwrap_or(MOST_JOBS),
+            jobs_per_user: self.jobs.most_per_user.unwrap_or(MOST_JOBS),
+        })
     }
 
     /// The cache's limits.

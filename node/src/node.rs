@@ -3,6 +3,7 @@
 use crate::condition;
 use crate::config::{ConfigError, Network, NodeConfig, RunsAs};
 use crate::control::{self, BindError, ControlListener};
+use crate::driver::seal::JobSeal;
 use crate::driver::{self, DriverHandle, DriverParts, Durability};
 use crate::face::{MAX_LONG_WORK, NodeFace};
 use crate::group::{EXPIRED, Group, GroupError, REMOVED, Standing};
@@ -58,6 +59,9 @@ pub enum StartError {
     /// The store cannot be read.
     #[error("cannot read the jobs from the store")]
     Jobs(#[source] eddy_cache::StoreError),
+    /// The key of the jobs.
+    #[error(transparent)]
+    JobKey(#[from] SecretFileError),
     /// The node's key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -77,7 +81,7 @@ impl StartError {
     #[must_use]
     pub fn problem(&self) -> Problem {
         let row = match self {
-            Self::Home { .. } | Self::Jobs(_) => ErrorCode::StoreUnusable,
+            Self::Home { .. } | Self::Jobs(_) | Self::JobKey(_) => ErrorCode::StoreUnusable,
             Self::Config(_) | Self::Origin(_) | Self::Neighbourhood(NeighbourhoodError::Discovery(_)) => {
                 ErrorCode::BadConfig
             }
@@ -136,7 +140,8 @@ impl Node {
         if trouble.is_none() {
             hold_to(&store, limits).await;
         }
-        let records = jobs(&store).await?;
+        let seal = seal(&config.home, &shelter)?;
+        let records = jobs(&store, &seal).await?;
         let origin = Origin::new(settings.origin())?;
         let (identity, group) = who(&config, &mut shelter)?;
         let standing = group.as_ref().map(|group| group.standing(&identity.node_id()));
@@ -162,6 +167,9 @@ impl Node {
         let parts = DriverParts {
             store: store.clone(),
             origin,
+            ways: settings.origin(),
+            seal,
+            engine: settings.jobs()?,
             peers: neighbourhood.as_ref().map(|n| n.peers().clone()),
             settling: if neighbourhood.as_ref().is_some_and(Neighbourhood::may_find_peers) {
                 SETTLING
@@ -378,12 +386,20 @@ fn make_home(home: &Path) -> Result<(), StartError> {
     made.map_err(|source| StartError::Home { path: home.to_path_buf(), source })
 }
 
-async fn jobs(store: &Store) -> Result<Vec<JobRecord>, StartError> {
+/// The key under which jobs are written down; one for the day where the home takes none, since no job is written there either.
+fn seal(home: &Path, shelter: &Shelter) -> Result<JobSeal, StartError> {
+    match JobSeal::load_or_create(home) {
+        Err(SecretFileError::Io { .. }) if shelter.is_used() => Ok(JobSeal::fleeting()),
+        other => Ok(other?),
+    }
+}
+
+async fn jobs(store: &Store, seal: &JobSeal) -> Result<Vec<JobRecord>, StartError> {
     let store = store.clone();
     let rows = blocking(move || store.jobs()).await.map_err(StartError::Jobs)?;
     let mut records = Vec::new();
     for (id, row) in rows {
-        match postcard::from_bytes::<JobRecord>(&row) {
+        match seal.open(eddy_engine::JobId(id), &row) {
             Ok(record) => records.push(record),
             // Kept in the store for a version that can read it; the queue of the others goes on (N5).
             Err(error) => {

@@ -3,11 +3,13 @@
 use super::DriverParts;
 use super::account::{Delivery, Owed, settle_account};
 use super::held;
+use super::seal::JobSeal;
+use super::ways::{Dress, Ways};
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::origin::{Opened, Origin, OriginBody, OriginError, OriginRequest, Span};
 use crate::peer::Peers;
 use crate::transfer::open::OpenEntity;
-use crate::transfer::origin::{OriginFetch, userinfo};
+use crate::transfer::origin::OriginFetch;
 use crate::transfer::peer::PeerFetch;
 use crate::transfer::progress::Progress;
 use crate::transfer::room::CacheRoom;
@@ -18,7 +20,7 @@ use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::{Asked, Freshness, Representation};
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::port::{ContactMethod, Contacted, FetchOutcome, StagedFile};
-use eddy_engine::{Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Input, JobId};
+use eddy_engine::{Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Input, JobId, Terms};
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -56,7 +58,8 @@ pub(super) struct OpenedFile {
 pub(super) struct Executor {
     pub(super) store: Store,
     pub(super) room: CacheRoom,
-    origin: Origin,
+    pub(super) seal: JobSeal,
+    ways: Ways,
     peers: Option<Peers>,
     inputs: mpsc::Sender<Input>,
     opened: mpsc::Sender<OpenedFile>,
@@ -80,14 +83,16 @@ impl Executor {
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
-        let DriverParts { store, directory, origin, peers, .. } = parts;
+        let DriverParts { store, directory, origin, ways: config, seal, peers, .. } = parts;
+        let ways = Ways::new(origin, config);
         let room = CacheRoom { store: store.clone(), directory };
         let (open, fetches, parked) = (HashMap::new(), HashMap::new(), HashMap::new());
         let (unsaved, owed, destinations) = (HashMap::new(), Owed::default(), BTreeMap::new());
         Self {
             store,
             room,
-            origin,
+            seal,
+            ways,
             peers,
             inputs,
             opened,
@@ -129,10 +134,10 @@ impl Executor {
             }
             Effect::Prepare { file } => self.prepare(engine, file),
             Effect::Probe { file, class } => self.probe(engine, file, class),
-            Effect::Contact { fetch, file, url, credentials, method } => {
+            Effect::Contact { fetch, file, url, credentials: _, method } => {
                 let mut request = OriginRequest::new(url, asked(method));
-                request.credentials = userinfo(credentials);
-                self.contact(fetch, file, request);
+                self.dress(engine, file, &request.url).put_on(&mut request);
+                self.contact(engine, fetch, file, request);
             }
             Effect::Open { file, entity, requested_url, shareable, last_modified, digests, freshness } => {
                 let privacy = if shareable { Privacy::Shareable } else { Privacy::Private };
@@ -154,9 +159,14 @@ impl Executor {
                     let _ = parked.send(Parked::Stream { destination, digests, room: self.room.clone() });
                 }
             }
-            Effect::FetchOrigin { fetch, file, credentials, blocks, ranges } => {
-                let order = OriginFetch { blocks, ranges, credentials };
-                self.fetch(fetch, file, Work::Origin(self.origin.clone(), order));
+            Effect::FetchOrigin { fetch, file, credentials: _, blocks, ranges } => {
+                let at = self.open.get(&file).map(|open| open.entity.entity().url.clone());
+                let dress = at.map(|at| self.dress(engine, file, &at)).unwrap_or_default();
+                let order = OriginFetch { blocks, ranges, dress };
+                match self.way(engine, file) {
+                    Ok(origin) => self.fetch(fetch, file, Work::Origin(origin, order)),
+                    Err(failure) => self.answer(move || Input::Ended { fetch, outcome: FetchOutcome::Failed(failure) }),
+                }
             }
             Effect::FetchPeer { fetch, file, peer, blocks } => {
                 if let Some(peers) = self.peers.clone() {
@@ -251,15 +261,33 @@ impl Executor {
         // A turn begins: the place may have been mended, by another file system too.
         self.destinations.remove(&file);
         let (Some(spec), Some(destination)) = (spec(engine, file), self.destination(engine, file)) else { return };
+        let dress = self.dress(engine, file, &spec.url);
         let (store, spec) = (self.store.clone(), spec.clone());
         self.answer(move || Input::Prepared {
             file,
-            result: destination.check(spec.overwrite).map(|()| held::look(&store, &spec)),
+            result: destination.check(spec.overwrite).map(|()| held::look(&store, &spec, dress)),
         });
     }
 
-    fn contact(&mut self, fetch: FetchId, file: FileRef, request: OriginRequest) {
-        let (origin, inputs) = (self.origin.clone(), self.inputs.clone());
+    /// What a question about the file that goes to `at` shows of its job.
+    fn dress(&self, engine: &Engine, file: FileRef, at: &ResourceUrl) -> Dress {
+        let job = engine.job(file.job).map(|job| job.spec());
+        job.and_then(|job| Some(Dress::of(job, spec(engine, file)?, at))).unwrap_or_default()
+    }
+
+    /// The way to origins that the file's job wants.
+    fn way(&mut self, engine: &Engine, file: FileRef) -> Result<Origin, Failure> {
+        let none = Terms::default();
+        let terms = engine.job(file.job).map_or(&none, |job| &job.spec().terms);
+        self.ways.of(terms).map_err(|error| refusal(ErrorCode::BadProxy, error.to_string()))
+    }
+
+    fn contact(&mut self, engine: &Engine, fetch: FetchId, file: FileRef, request: OriginRequest) {
+        let origin = match self.way(engine, file) {
+            Ok(origin) => origin,
+            Err(failure) => return self.answer(move || Input::Contacted { fetch, result: Err(failure) }),
+        };
+        let inputs = self.inputs.clone();
         let cancel = self.token(fetch);
         let (order, ordered) = oneshot::channel();
         self.parked.insert(fetch, order);
@@ -498,5 +526,5 @@ fn asked(method: ContactMethod) -> Asked {
 }
 
 fn spec(engine: &Engine, file: FileRef) -> Option<&FileSpec> {
-    engine.job(file.job)?.spec().files.get(file.file as usize)
+    Some(engine.job(file.job)?.files().get(file.file as usize)?.spec())
 }

@@ -37,4 +37,4 @@ pub use config::{ConfigError, OriginConfig, PrivateAddresses, Proxies};
 pub use degrade::Degraded;
 pub use error::{Cause, Fault, OriginError, Phase, Retry, TlsFault};
 pub use open::{Opened, Origin};
-pub use request::{OriginRequest, PersonalHeaders};
+pub use request::{OriginRequest, PersonalHeaders, Redirecting};

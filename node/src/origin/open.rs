@@ -10,7 +10,7 @@ use super::error::{Cause, OriginError, Phase, Retry};
 use super::fallback::Http1Hosts;
 use super::hop::{Hop, Path};
 use super::reach::Reach;
-use super::request::{Audience, OriginRequest};
+use super::request::{Audience, OriginRequest, Redirecting};
 use eddy_content::ResourceUrl;
 use eddy_content::http::freshness::{Exchange, Question};
 use eddy_content::http::{
@@ -128,6 +128,9 @@ impl Origin {
             let hop = self.send(request, &path).await.map_err(|cause| path.error(cause))?;
             match judge(&request.expectation(&path.url), &hop.head, unix_now()) {
                 // The hop is dropped inside: its place in the budget is given back before another is asked for.
+                Verdict::Redirect { .. } if request.redirects == Redirecting::Refuse => {
+                    return Err(path.error(Cause::TooManyRedirects { limit: 0 }));
+                }
                 Verdict::Redirect { location } => path.follow(&location, hop).map_err(|cause| path.error(cause))?,
                 verdict => return Ok((verdict, hop, path.url)),
             }

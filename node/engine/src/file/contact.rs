@@ -3,6 +3,7 @@
 use super::moving::bytes_of;
 use super::{CacheUse, FIRST_RANGE, File, HeldUse, PartUse, Phase, SourceBytes, Surroundings};
 use crate::job::spec::Asking;
+use crate::job::terms::Redirects;
 use crate::planner::{Planner, Source};
 use crate::port::{ContactMethod, Contacted, Effect, Failure, FailureClass, FetchId, FetchOutcome, Held};
 use eddy_content::digest::ExpectedDigest;
@@ -93,6 +94,9 @@ impl File {
     }
 
     fn learn(&mut self, facts: &Contacted) {
+        if self.redirects == Redirects::Report && facts.url != self.spec.url {
+            self.spec.url = facts.url.clone();
+        }
         self.length = facts.length;
         self.has_origin_digest = !facts.digests.is_empty();
         self.digests = strongest_first(&self.spec.digests, &facts.digests);
