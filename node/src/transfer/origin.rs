@@ -4,7 +4,6 @@ use super::failure;
 use super::open::OpenEntity;
 use super::progress::Progress;
 use super::sink::Sink;
-use crate::driver::ways::Dress;
 use crate::origin::{Opened, Origin, OriginBody, OriginRequest, Span};
 use eddy_cache::Source;
 use eddy_content::http::{Asked, Known, Precondition, RangeSupport};
@@ -17,17 +16,17 @@ use tokio_util::sync::CancellationToken;
 
 /// What a fetch from the origin is told.
 #[derive(Debug)]
-pub(crate) struct OriginFetch {
+pub struct OriginFetch {
     /// The blocks to bring.
-    pub(crate) blocks: Range<u32>,
+    pub blocks: Range<u32>,
     /// Whether a range can be asked for; if not, the whole is read and what comes before the blocks is skipped.
-    pub(crate) ranges: RangeSupport,
-    /// What the question shows of the job.
-    pub(crate) dress: Dress,
+    pub ranges: RangeSupport,
+    /// What to prove oneself with.
+    pub credentials: Option<Credentials>,
 }
 
 /// Asks the origin for blocks of the open entity's version and stores them.
-pub(crate) async fn fetch(
+pub async fn fetch(
     origin: &Origin,
     open: &OpenEntity,
     fetch: OriginFetch,
@@ -44,7 +43,7 @@ pub(crate) async fn fetch(
     let precondition = if asked == Asked::Whole { Precondition::None } else { Precondition::IfRange };
     let known = Known::of(entity);
     let mut request = OriginRequest::new(entity.url.clone(), asked.clone()).about(known, precondition);
-    fetch.dress.put_on(&mut request);
+    request.credentials = userinfo(fetch.credentials);
     let opened = tokio::select! {
         biased;
         () = cancel.cancelled() => return FetchOutcome::Aborted,
