@@ -13,7 +13,6 @@ use eddy_wire::NodeId;
 use eddy_wire::frame::{ReadRefusal, ReadReply, Request, StreamKind};
 use eddy_wire::statement::Expected;
 use std::fmt;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +65,6 @@ pub enum Piece {
 pub struct PeerRead {
     core: Arc<Core>,
     node: NodeId,
-    address: SocketAddr,
     question: Question,
     expected: Expected,
     geometry: Geometry,
@@ -111,7 +109,6 @@ pub(crate) async fn read(
     }
     Ok(PeerRead {
         node,
-        address: connection.remote_address(),
         question,
         expected: Expected { group: core.group.id(), key, length: entity.length },
         geometry,
@@ -186,7 +183,6 @@ impl PeerRead {
             arrived.map_err(|_| ReadFailure::Stalled)??;
             self.heard = Instant::now();
         }
-        self.core.inbound.used(self.address, whole as u64);
         self.missing -= whole as u64;
         Ok(self.gathered.take())
     }
