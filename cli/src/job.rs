@@ -1,13 +1,4 @@
-//! `eddy job`: see, make, change and steer jobs.
-//!
-//! | module | verbs |
-//! |---|---|
-//! | here | `ls`, `show`, `watch`, `pause`, `resume`, `cancel`, `finish`, `take` |
-//! | `more` | `create`, `add`, `auth`, `relocate`, `purge` |
-//! | [`set`] | `set` |
-
-mod more;
-pub(crate) mod set;
+//! `eddy job`: see and steer jobs.
 
 use crate::failure::Failure;
 use crate::follow;
@@ -17,9 +8,7 @@ use crate::text::table::{Column, facts, table};
 use crate::text::units;
 use clap::Subcommand;
 use eddy_node::control::Client;
-use eddy_wire::api::{
-    DigestCheck, FileView, HeaderView, JobAction, JobView, MAX_PAGE, PageQuery, Priority, Problem, Redirects, Sources,
-};
+use eddy_wire::api::{DigestCheck, FileView, JobAction, JobView, MAX_PAGE, PageQuery, Priority, Problem, Sources};
 use std::time::Duration;
 
 /// `eddy job ...`.
@@ -32,27 +21,6 @@ pub enum JobCommand {
         /// Its id
         id: String,
     },
-    /// Make a job, which waits for `resume` and at its end for `finish`
-    Create(Box<more::CreateArgs>),
-    /// Give a job more files
-    Add(more::AddArgs),
-    /// Change what a job says: name, description, priority, peers, retry-delay, give-up-after, max-transfer-time,
-    /// header, secret-header, proxy, redirects, url.N
-    Set {
-        /// Its id
-        id: String,
-        /// What to set; times as in 30s, 12h, 30d; an empty value takes a wish away
-        #[arg(required = true, value_name = "KEY=VALUE")]
-        pairs: Vec<String>,
-    },
-    /// Give a job proof of identity for its origins, read from standard input
-    Auth(more::AuthArgs),
-    /// Replace the beginning of a job's URLs
-    Relocate(more::RelocateArgs),
-    /// Make jobs your own, without the secrets of their last owner
-    Take(Ids),
-    /// Cancel all jobs
-    Purge(more::PurgeArgs),
     /// Stop jobs and keep what they have
     Pause(Ids),
     /// Go on with jobs, or try again now
@@ -86,13 +54,6 @@ pub(crate) async fn run(command: JobCommand, setting: &Setting) -> Result<(), Fa
             let job = Link::ask(setting, async |client| client.job(&id).await).await?;
             setting.answer(&job, || show(&job, setting))
         }
-        JobCommand::Create(args) => more::create(*args, setting).await,
-        JobCommand::Add(args) => more::add(args, setting).await,
-        JobCommand::Set { id, pairs } => more::change(&id, &set::change(&pairs)?, setting).await,
-        JobCommand::Auth(args) => more::auth(args, setting).await,
-        JobCommand::Relocate(args) => more::relocate(args, setting).await,
-        JobCommand::Take(ids) => act(ids, JobAction::Take, setting).await,
-        JobCommand::Purge(args) => more::purge(&args, setting).await,
         JobCommand::Pause(ids) => act(ids, JobAction::Pause, setting).await,
         JobCommand::Resume(ids) => act(ids, JobAction::Resume, setting).await,
         JobCommand::Cancel(ids) => act(ids, JobAction::Cancel, setting).await,
@@ -107,10 +68,6 @@ pub(crate) async fn run(command: JobCommand, setting: &Setting) -> Result<(), Fa
 }
 
 async fn act(Ids { ids }: Ids, action: JobAction, setting: &Setting) -> Result<(), Failure> {
-    act_on_all(ids, action, setting).await
-}
-
-async fn act_on_all(ids: Vec<String>, action: JobAction, setting: &Setting) -> Result<(), Failure> {
     let jobs = Link::ask(setting, async |client| {
         let mut jobs = Vec::new();
         for id in &ids {
@@ -119,12 +76,9 @@ async fn act_on_all(ids: Vec<String>, action: JobAction, setting: &Setting) -> R
         Ok::<_, Failure>(jobs)
     })
     .await?;
-    setting.answer(&jobs, || jobs.iter().map(brief).collect())
-}
-
-/// One line about a job.
-fn brief(job: &JobView) -> String {
-    format!("{} {}: {}\n", short(job), name(job), job.state.word())
+    setting.answer(&jobs, || {
+        jobs.iter().map(|job| format!("{} {}: {}\n", short(job), name(job), job.state.word())).collect()
+    })
 }
 
 /// All pages.
@@ -200,34 +154,11 @@ fn show(job: &JobView, setting: &Setting) -> String {
         ("priority", priority.to_owned()),
         ("made", units::time(job.created_unix_ms)),
     ]);
-    text += &terms(job);
     for file in &job.files {
         text.push('\n');
         text += &facts(&file_facts(file, setting));
     }
     text
-}
-
-/// What the job says besides its files: only what somebody has said.
-fn terms(job: &JobView) -> String {
-    let terms = &job.terms;
-    let time = |seconds: Option<u64>| seconds.map_or_else(String::new, |s| units::duration(Duration::from_secs(s)));
-    let header = |field: &HeaderView| format!("{}: {}", field.name, field.value.as_deref().unwrap_or("(secret)"));
-    let redirects = match terms.redirects {
-        Redirects::Follow => "",
-        Redirects::Report => "report",
-        Redirects::Refuse => "refuse",
-    };
-    let said = |text: &str| if text == "system" { String::new() } else { text.to_owned() };
-    facts(&[
-        ("description", terms.description.clone()),
-        ("headers", terms.headers.iter().map(header).collect::<Vec<_>>().join(", ")),
-        ("authorization", terms.authorization.clone().unwrap_or_default()),
-        ("proxy", said(&terms.proxy)),
-        ("redirects", redirects.to_owned()),
-        ("retry delay", time(terms.retry_delay_seconds)),
-        ("max transfer", time(terms.max_transfer_seconds)),
-    ])
 }
 
 fn file_facts(file: &FileView, setting: &Setting) -> [(&'static str, String); 10] {
