@@ -14,7 +14,7 @@ mod query;
 mod rebuild;
 mod renewal;
 
-use crate::disk::{Disk, DiskBackend, OpenFile};
+use crate::disk::{Disk, DiskBackend};
 use crate::fault::IndexFault;
 use crate::ledger::{Account, FlowChange, LedgerEntry};
 use crate::recovery::unused_name;
@@ -77,6 +77,9 @@ const ALL_TABLES: [Table; 14] = [
     ACCOUNT_NAMES,
     PEERS,
 ];
+
+/// What an index is called, in place of its ending, until it is whole.
+const UNFINISHED: &str = "unfinished";
 
 const KEY_FORMAT: &[u8] = b"format";
 const KEY_TRANSACTION: &[u8] = b"transaction";
@@ -344,12 +347,14 @@ fn builder() -> Builder {
     builder
 }
 
-/// Opens the database file, telling damage from a disk that refuses.
+/// Opens the database file, or makes it; tells damage from a disk that refuses.
 ///
 /// Every page of a small index is checked, its own books included: rot in those is met nowhere but in the middle of a commit.
 fn open_database(place: &Arc<Place>) -> Result<Database, IndexOpenError> {
-    let refused = |e| IndexOpenError::Fault(IndexFault::new("be opened", redb::Error::Io(e)));
-    let file = open_file(&*place.disk, &place.path).map_err(refused)?;
+    let file = match place.disk.open(&place.path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return make_database(place),
+        other => other.map_err(refused)?,
+    };
     let is_small = file.length().is_ok_and(|length| 0 < length && length <= SMALL);
     let is_checked = is_small || place.is_suspect();
     let opened = guarded(place, || {
@@ -362,17 +367,24 @@ fn open_database(place: &Arc<Place>) -> Result<Database, IndexOpenError> {
     opened.map_err(IndexOpenError::from)
 }
 
-/// Opens the file, or makes it: redb takes an empty one for a new database.
-fn open_file(disk: &dyn Disk, path: &Path) -> io::Result<OpenFile> {
-    match disk.open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let file = disk.create(path)?;
-            // Its name must outlive a power cut before anything in it is acknowledged (C-02).
-            path.parent().map_or(Ok(()), |directory| disk.sync_directory(directory))?;
-            Ok(file)
-        }
-        other => other,
+/// Makes the database under another name, and gives it its own when it is whole: one whose making was cut short is no index, and
+/// so no damaged one either.
+fn make_database(place: &Arc<Place>) -> Result<Database, IndexOpenError> {
+    let unfinished = place.path.with_extension(UNFINISHED);
+    match place.disk.unlink(&unfinished) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(refused(e)),
+        _ => {}
     }
+    let file = place.disk.create(&unfinished).map_err(refused)?;
+    let database = guarded(place, || Ok(builder().create_with_backend(DiskBackend(file))?))?;
+    place.disk.rename(&unfinished, &place.path).map_err(refused)?;
+    // Its name must outlive a power cut before anything in it is acknowledged (C-02).
+    place.path.parent().map_or(Ok(()), |directory| place.disk.sync_directory(directory)).map_err(refused)?;
+    Ok(database)
+}
+
+fn refused(error: io::Error) -> IndexOpenError {
+    IndexOpenError::Fault(IndexFault::new("be opened", redb::Error::Io(error)))
 }
 
 impl From<redb::Error> for IndexOpenError {

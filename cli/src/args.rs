@@ -14,7 +14,8 @@ use std::path::PathBuf;
     subcommand_required = true
 )]
 #[command(
-    after_help = "The main thing:  eddy get https://example.org/file.iso\nWhat an error means:  eddy explain CODE"
+    after_help = "The main thing:  eddy get https://example.org/file.iso\nWhat an error means:  eddy explain CODE\n\
+                  Coming from BITS:     eddy help bits"
 )]
 pub struct Cli {
     /// What applies to every command.
@@ -56,14 +57,14 @@ pub enum Command {
     Get(crate::get::GetArgs),
     /// See and steer jobs
     Job(JobArgs),
+    /// Say what a job waits for, and what would change it
+    Why(crate::why::WhyArgs),
     /// See and clear what is stored here
     Cache(CacheArgs),
     /// See the machines that this one shares with
     Peers(PeersArgs),
     /// Make, join or leave the group of machines that share
     Group(GroupArgs),
-    /// Let package managers fetch through this node
-    Gateway(GatewayArgs),
     /// Show where the bytes came from, to the byte
     Report(crate::report::ReportArgs),
     /// Show whether a node runs, and what it does
@@ -74,6 +75,9 @@ pub enum Command {
     Doctor(crate::doctor::DoctorArgs),
     /// Explain an error code
     Explain(crate::explain::ExplainArgs),
+    /// Show what does here what a verb of BITS does there; typed as `eddy help bits`
+    #[command(hide = true)]
+    Bits,
     /// Print completions for a shell
     Completions(crate::manual::CompletionsArgs),
     /// Write the manual pages
@@ -110,12 +114,4 @@ pub struct GroupArgs {
     /// What to do.
     #[command(subcommand)]
     pub command: crate::group::GroupCommand,
-}
-
-/// `eddy gateway`.
-#[derive(Debug, Args)]
-pub struct GatewayArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: crate::gateway::GatewayCommand,
 }

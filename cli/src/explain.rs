@@ -6,12 +6,12 @@ use crate::text::safe;
 use crate::text::table::{Column, facts, table};
 use clap::Args;
 use eddy_wire::api::Problem;
-use eddy_wire::catalogue::{Class, Entry, ErrorCode, Exit};
+use eddy_wire::catalogue::{Answer, BitsCode, Class, Entry, ErrorCode, Exit};
 
 /// `eddy explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// The code as in error[CODE], or a code of BITS such as 0x80200001; without it, all are listed
+    /// The code as in error[CODE], or a code of BITS by number or name, such as 0x80200001; without it, all are listed
     pub code: Option<String>,
     /// List the exit statuses
     #[arg(long, conflicts_with = "code")]
@@ -23,13 +23,42 @@ pub(crate) fn run(args: &ExplainArgs, setting: &Setting) -> Result<(), Failure> 
         return exits(setting);
     }
     let Some(text) = &args.code else { return list(setting) };
-    let found = ErrorCode::lookup(text);
-    if found.is_empty() {
+    let bits = BitsCode::lookup(text);
+    let mut found = ErrorCode::lookup(text);
+    if let Some(Answer::Code(code)) = bits.map(|bits| bits.eddy) {
+        found.retain(|other| *other != code);
+        found.insert(0, code);
+    }
+    if found.is_empty() && bits.is_none() {
         return Err(unknown(text));
     }
     let problems: Vec<Problem> = found.iter().copied().map(Problem::from).collect();
-    let people = || found.iter().map(|code| one(code.entry())).collect::<Vec<_>>().join("\n");
-    setting.answer(&problems, people)
+    let people = || {
+        let rows = found.iter().map(|code| one(code.entry()));
+        bits.map(|bits| of_bits(&bits)).into_iter().chain(rows).collect::<Vec<_>>().join("\n")
+    };
+    match bits {
+        Some(bits) => {
+            let reason = match bits.eddy {
+                Answer::Code(_) => None,
+                Answer::Never(reason) => Some(reason),
+            };
+            let number = format!("0x{:08x}", bits.number);
+            let known =
+                serde_json::json!({"code": number, "name": bits.name, "meaning": bits.meaning, "never": reason});
+            setting.answer(&serde_json::json!({"bits": known, "eddy": problems}), people)
+        }
+        None => setting.answer(&problems, people),
+    }
+}
+
+/// A code of BITS, and why eddy never says the same, if it does not.
+fn of_bits(bits: &BitsCode) -> String {
+    let head = format!("0x{:08x} ({}) in BITS: {}\n", bits.number, bits.name, bits.meaning);
+    match bits.eddy {
+        Answer::Code(_) => head,
+        Answer::Never(reason) => format!("{head}\nIt never comes to that: {reason}.\n"),
+    }
 }
 
 fn unknown(text: &str) -> Failure {

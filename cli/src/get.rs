@@ -8,7 +8,7 @@ use crate::setting::{Setting, utf8};
 use clap::{Args, ValueEnum};
 use eddy_node::control::Client;
 use eddy_wire::api::check::{file_name, parse_url};
-use eddy_wire::api::{Asking, FileSpec, Finish, JobAction, JobSpec, JobState, PeerUse, Priority};
+use eddy_wire::api::{Asking, FileSpec, Finish, JobAction, JobSpec, JobState, PeerUse, Priority, Terms};
 use eddy_wire::catalogue::ErrorCode;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -125,6 +125,7 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
         asking: args.refresh.then_some(Asking::Always),
         // An interrupted or killed command left its job behind; the same command goes on with it.
         adopt: true,
+        terms: Terms::default(),
         followed: !args.background,
     };
     spec.check()?;
@@ -146,6 +147,11 @@ fn destination(url: &str, output: Option<&Path>, count: usize) -> Result<PathBuf
     let name = file_name(url)
         .ok_or_else(|| Failure::new(ErrorCode::BadDestination, "the URL suggests no file name; name one with -o"))?;
     Ok(directory.join(name))
+}
+
+/// A path as somebody types it, as the node takes it.
+pub(crate) fn place(path: &Path) -> Result<String, Failure> {
+    utf8(&resolve(path)?)
 }
 
 /// The absolute path, with the user's own links and `..` on the way followed: the node follows none.

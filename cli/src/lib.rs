@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`args`] | what may be typed; no side effects |
 //! | `setting` | what the global options mean: home, socket, how to write |
-//! | `get`, `job`, `cache`, `peers`, `group`, `gateway`, `report`, `status`, `doctor`, `daemon`, `explain`, `manual` | one noun each |
+//! | `get`, `job`, `why`, `cache`, `peers`, `group`, `report`, `status`, `doctor`, `daemon`, `explain`, `manual` | one noun each |
 //! | `link` | the way to a node: the daemon, or one inside this command |
 //! | `follow` | a job on its way, for people |
 //! | `text` | sizes, times, tables; what comes from outside is neutralised |
@@ -13,13 +13,13 @@
 //! Everything that a node knows comes through its control API, so that any other program could do the same.
 
 pub mod args;
+mod bits;
 mod cache;
 mod daemon;
 mod doctor;
 mod explain;
 mod failure;
 mod follow;
-mod gateway;
 mod get;
 mod group;
 mod inside;
@@ -31,19 +31,27 @@ mod report;
 mod setting;
 mod status;
 mod text;
+mod why;
 
 use args::{Cli, Command};
 use clap::Parser;
 use failure::Failure;
 use setting::Setting;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Alone, the name of the program asks what it can do.
-    let alone = std::env::args_os().len() <= 1;
-    let parsed = if alone { Cli::try_parse_from(["eddy", "--help"]) } else { Cli::try_parse() };
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    match words.as_slice() {
+        // Alone, the name of the program asks what it can do.
+        [] | [_] => words = vec!["eddy".into(), "--help".into()],
+        // A table that is no command's help.
+        [_, help, what, ..] if help == "help" && what == "bits" => drop(words.remove(1)),
+        _ => {}
+    }
+    let parsed = Cli::try_parse_from(words);
     let cli = match parsed {
         Ok(cli) => cli,
         // Help and version are no errors; clap knows where each belongs. If even that cannot be written, there is no way
@@ -67,6 +75,7 @@ fn run(command: Command, setting: &Setting) -> Result<(), Failure> {
     // What needs no node needs no runtime.
     match command {
         Command::Explain(args) => return explain::run(&args, setting),
+        Command::Bits => return bits::run(setting),
         Command::Completions(args) => return manual::completions(&args),
         Command::Man(args) => return manual::man(&args),
         _ => {}
@@ -76,16 +85,16 @@ fn run(command: Command, setting: &Setting) -> Result<(), Failure> {
     let outcome = runtime.block_on(async {
         match command {
             Command::Get(args) => get::run(args, setting).await,
+            Command::Why(args) => why::run(args, setting).await,
             Command::Daemon(args) => daemon::run(args, setting).await,
             Command::Job(args) => job::run(args.command, setting).await,
             Command::Cache(args) => cache::run(args.command, setting).await,
             Command::Peers(args) => peers::run(args.command, setting).await,
             Command::Group(args) => group::run(args.command, setting).await,
-            Command::Gateway(args) => gateway::run(args.command, setting).await,
             Command::Report(args) => report::run(args, setting).await,
             Command::Doctor(args) => doctor::run(args, setting).await,
             Command::Status => status::run(setting).await,
-            Command::Explain(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
+            Command::Explain(_) | Command::Bits | Command::Completions(_) | Command::Man(_) => Ok(()),
         }
     });
     // A name that is being resolved cannot be interrupted; nobody waits for it.

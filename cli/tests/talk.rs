@@ -6,10 +6,10 @@ use eddy_node::control::face::{ExportPiece, VerifyNews};
 use eddy_node::control::{Bytes, ControlListener, Face, serve, socket_of};
 use eddy_wire::api::{
     Account, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ExportView,
-    FileState, FileView, Finding, ImportQuery, ImportView, JobAction, JobSpec, JobState, JobView, Kept, KeptReason,
-    LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, PackedView, Page, PageQuery, PeersView, PinChange,
-    PinnedToo, Place, PlanView, Planned, Problem, Received, RemovalOrder, Removed, ReportRow, ReportView, Severity,
-    Sources, StatusView, VerifiedView, VerifyProgress, Wasted,
+    FileState, FileView, Finding, ImportQuery, ImportView, JobAction, JobChange, JobSpec, JobState, JobView, Kept,
+    KeptReason, LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, MoreFiles, PackedView, Page, PageQuery,
+    PeersView, PinChange, PinnedToo, Place, PlanView, Planned, Problem, Received, RemovalOrder, Removed, ReportRow,
+    ReportView, Severity, Sources, StatusView, TermsView, VerifiedView, VerifyProgress, Wasted,
 };
 use eddy_wire::catalogue::ErrorCode;
 use rustix::process::{Pid, Signal};
@@ -63,7 +63,13 @@ fn view(id: usize, spec: &JobSpec) -> JobView {
         priority: spec.priority,
         finish: spec.finish,
         peers: spec.peers,
+        owner: 1000,
+        terms: TermsView::default(),
         created_unix_ms: 1_700_000_000_000,
+        changed_unix_ms: 1_700_000_000_000,
+        transferred_unix_ms: None,
+        faults: 0,
+        waiting: None,
         files: spec.files.iter().map(file).collect(),
         rate: 0,
         eta_seconds: None,
@@ -129,11 +135,11 @@ impl Face for Scripted {
         })
     }
 
-    async fn create_job(&self, spec: JobSpec) -> Result<JobView, Problem> {
+    async fn create_job(&self, spec: JobSpec, _key: Option<&str>) -> Result<JobView, Problem> {
         if spec.adopt
             && let Some(left) = self.left_by(&spec)
         {
-            return self.act(&left, JobAction::Resume).await;
+            return self.act(&left, JobAction::Resume, 0).await;
         }
         self.note("create");
         let mut jobs = self.jobs.lock().unwrap();
@@ -141,6 +147,17 @@ impl Face for Scripted {
         (self.begin)(&mut view);
         jobs.push(watch::Sender::new(view.clone()));
         Ok(view)
+    }
+
+    async fn change_job(&self, id: &str, change: JobChange) -> Result<JobView, Problem> {
+        self.with_job(id, |job| {
+            job.send_modify(|view| view.name = change.name.unwrap_or_else(|| view.name.clone()));
+            job.borrow().clone()
+        })
+    }
+
+    async fn add_files(&self, id: &str, _more: MoreFiles) -> Result<JobView, Problem> {
+        self.job(id).await
     }
 
     async fn job(&self, id: &str) -> Result<JobView, Problem> {
@@ -152,7 +169,7 @@ impl Face for Scripted {
         Ok(Page { items, next: None })
     }
 
-    async fn act(&self, id: &str, action: JobAction) -> Result<JobView, Problem> {
+    async fn act(&self, id: &str, action: JobAction, _caller: u32) -> Result<JobView, Problem> {
         self.note(format!("{} {id}", action.path()));
         let job = self.with_job(id, watch::Sender::clone)?;
         match action {
@@ -160,6 +177,7 @@ impl Face for Scripted {
             JobAction::Pause => job.send_modify(|view| view.state = JobState::Suspended),
             JobAction::Cancel => job.send_modify(|view| view.state = JobState::Cancelled),
             JobAction::Finish => job.send_modify(|view| view.state = JobState::Acknowledged),
+            JobAction::Take => job.send_modify(|view| view.owner = 1),
         }
         let view = job.borrow().clone();
         Ok(view)
@@ -531,7 +549,7 @@ async fn a_job_that_somebody_else_stops_is_not_done() {
         let stage = Stage::new(half);
         let mut get = stage.start(&["get", "https://h/a"]);
         get.expect("transferring");
-        stage.node.act("job0", action).await.unwrap();
+        stage.node.act("job0", action, 0).await.unwrap();
         assert_eq!(get.end().0, Some(exit));
     }
 }

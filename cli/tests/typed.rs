@@ -19,10 +19,14 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn help_is_as_reviewed() {
     let home = tempfile::tempdir().unwrap();
-    let nouns: [&[&str]; 16] = [
+    let nouns: [&[&str]; 20] = [
         &[],
         &["get"],
+        &["why"],
         &["job"],
+        &["job", "create"],
+        &["job", "set"],
+        &["job", "auth"],
         &["cache"],
         &["cache", "ls"],
         &["cache", "set"],
@@ -41,6 +45,22 @@ fn help_is_as_reviewed() {
         let output = eddy(home.path(), &[noun, &["--help"]].concat());
         assert_eq!(output.status.code(), Some(0), "{noun:?}");
         insta::assert_snapshot!(format!("help_{}", noun.join("_")), text(&output.stdout));
+    }
+}
+
+#[test]
+fn verbs_and_codes_of_bits_are_told_apart_from_commands() {
+    let home = tempfile::tempdir().unwrap();
+    let table = text(&eddy(home.path(), &["help", "bits"]).stdout);
+    assert_eq!(table.lines().count(), 1 + 109 + 8, "a heading, every switch, every cmdlet");
+    insta::assert_snapshot!("help_bits", table);
+    let json: Vec<serde_json::Value> =
+        serde_json::from_slice(&eddy(home.path(), &["help", "bits", "--json"]).stdout).unwrap();
+    assert_eq!(json.len(), 117);
+    for code in ["0x80200013", "BG_E_DESTINATION_LOCKED", "80190194", "disk-full"] {
+        let output = eddy(home.path(), &["explain", code]);
+        assert_eq!(output.status.code(), Some(0), "{code}");
+        insta::assert_snapshot!(format!("explain_{code}"), text(&output.stdout));
     }
 }
 

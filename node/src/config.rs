@@ -4,20 +4,27 @@
 //! ("64 GiB", "30 %"), so that nobody has to guess.
 
 pub mod edit;
-pub mod gateway;
 
+use crate::driver::EngineLimits;
 use crate::group::PkiFiles;
 use crate::origin::{OriginConfig, Proxies};
 use eddy_cache::{Limits, Quota, Reserve, StoreConfig};
-use eddy_wire::api::amount::{Amount, BadAmount, parse_age, parse_amount, parse_size};
-use gateway::{BadGateway, GatewaySettings};
+use eddy_engine::engine::INACTIVE;
+use eddy_engine::schedule::Places;
+use eddy_engine::upload::UploadLimits;
+use eddy_wire::api::amount::{Amount, BadAmount, parse_age, parse_amount, parse_rate, parse_size};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// Most jobs that have not ended, if nobody says otherwise.
+const MOST_JOBS: usize = 100_000;
+
 /// Bytes of the largest configuration file that is read.
 const MAX_FILE: u64 = 1024 * 1024;
+/// Bytes a second of the lowest limit on uploads.
+const LEAST_UPLOAD: u64 = 64 * 1024;
 
 /// Whether the node talks to anybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +71,10 @@ pub struct Settings {
     pub peers: PeerSettings,
     /// The way to origins.
     pub origin: OriginSettings,
+    /// The jobs.
+    pub jobs: JobSettings,
     /// The group, where its certificates come from files.
     pub group: GroupSettings,
-    /// The gateway for tools that speak HTTP.
-    pub gateway: GatewaySettings,
 }
 
 /// `[group]`
@@ -128,6 +135,30 @@ pub struct PeerSettings {
     pub mdns: Option<bool>,
     /// Peers by address or name and port, besides those that are found: ["10.0.0.2:7717"].
     pub known: Vec<String>,
+    /// Most that leaves to all peers together: "20 MB/s", at least 64 KiB/s. Default: as fast as it goes.
+    pub upload: Option<String>,
+    /// Most that leaves to each peer: "5 MB/s", at least 64 KiB/s. Default: as fast as it goes.
+    pub upload_per_peer: Option<String>,
+}
+
+/// `[jobs]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct JobSettings {
+    /// Jobs in the foreground that run side by side. Default: 16.
+    pub foreground: Option<usize>,
+    /// Jobs in the background that run side by side. Default: 8.
+    pub background: Option<usize>,
+    /// Of those, most at one host. Default: 3.
+    pub per_host: Option<usize>,
+    /// Of those, most of one user. Default: as many as run.
+    pub per_user: Option<usize>,
+    /// Most jobs that have not ended. Default: 100000.
+    pub most: Option<usize>,
+    /// Of those, most of one user. Default: 100000.
+    pub most_per_user: Option<usize>,
+    /// How long a job that does nothing by itself is kept: "90 d", or "none" for ever. Default: "90 d".
+    pub inactive: Option<String>,
 }
 
 /// `[origin]`
@@ -157,9 +188,6 @@ pub enum ConfigError {
         /// What is wrong, with the known keys.
         message: String,
     },
-    /// The gateway cannot be as it is wanted.
-    #[error("gateway: {0}")]
-    Gateway(#[from] BadGateway),
     /// A value does not fit its key.
     #[error("{key}: {source}")]
     Value {
@@ -188,34 +216,11 @@ pub fn file_of(home: &Path, named: Option<&Path>) -> PathBuf {
 /// Reads the settings: those of `file`, or of `eddy.toml` in the home if it is there, or the defaults.
 pub fn load(home: &Path, file: Option<&Path>) -> Result<Settings, ConfigError> {
     let path = file_of(home, file);
-    let mut settings = match read(&path)? {
-        Some(text) => parse(&path, &text)?,
-        None if file.is_none() => Settings::default(),
-        None => return Err(ConfigError::Read { path, source: std::io::ErrorKind::NotFound.into() }),
-    };
-    add_mounts(home, &mut settings)?;
-    Ok(settings)
-}
-
-/// Adds the mounts that `eddy gateway enable` has written into files of their own.
-fn add_mounts(home: &Path, settings: &mut Settings) -> Result<(), ConfigError> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Mounts {
-        #[serde(default)]
-        mount: Vec<gateway::MountSettings>,
+    match read(&path)? {
+        Some(text) => parse(&path, &text),
+        None if file.is_none() => Ok(Settings::default()),
+        None => Err(ConfigError::Read { path, source: std::io::ErrorKind::NotFound.into() }),
     }
-    let Ok(entries) = std::fs::read_dir(home.join("gateway")) else { return Ok(()) };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|kind| kind == "toml"));
-    paths.sort();
-    for path in paths {
-        let text = read(&path)?.unwrap_or_default();
-        let found = toml::from_str::<Mounts>(&text);
-        let wrong = |error: toml::de::Error| ConfigError::Parse { path: path.clone(), message: error.to_string() };
-        settings.gateway.mount.extend(found.map_err(wrong)?.mount);
-    }
-    settings.check()
 }
 
 /// The text of a configuration file; `None` when there is none.
@@ -244,7 +249,8 @@ impl Settings {
         self.quota()?;
         self.reserve()?;
         self.max_age()?;
-        self.gateway.plan()?;
+        self.peers.uploads()?;
+        self.jobs()?;
         Ok(())
     }
 
@@ -275,6 +281,28 @@ impl Settings {
     pub fn max_age(&self) -> Result<Option<Duration>, ConfigError> {
         let Some(text) = self.cache.max_age.as_deref().filter(|text| *text != "none") else { return Ok(None) };
         parse_age(text).map(Some).map_err(|source| ConfigError::Value { key: "cache.max-age", source })
+    }
+
+    /// What is said about jobs that run. Nobody can be locked out: at least one place of each kind there is.
+    pub fn jobs(&self) -> Result<EngineLimits, ConfigError> {
+        let usual = Places::default();
+        let background = self.jobs.background.unwrap_or(usual.background).max(1);
+        let inactive = match self.jobs.inactive.as_deref() {
+            None => Some(INACTIVE),
+            Some("none") => None,
+            Some(text) => Some(parse_age(text).map_err(|source| ConfigError::Value { key: "jobs.inactive", source })?),
+        };
+        Ok(EngineLimits {
+            places: Places {
+                foreground: self.jobs.foreground.unwrap_or(usual.foreground).max(1),
+                background,
+                per_owner: self.jobs.per_user.unwrap_or(background).max(1),
+                per_host: self.jobs.per_host.unwrap_or(usual.per_host).max(1),
+            },
+            inactive,
+            jobs: self.jobs.most.unwrap_or(MOST_JOBS),
+            jobs_per_user: self.jobs.most_per_user.unwrap_or(MOST_JOBS),
+        })
     }
 
     /// The cache's limits.
@@ -319,6 +347,26 @@ impl Settings {
     }
 }
 
+impl PeerSettings {
+    /// What may leave to peers.
+    pub fn uploads(&self) -> Result<UploadLimits, ConfigError> {
+        Ok(UploadLimits {
+            all: upload("peers.upload", self.upload.as_deref())?,
+            each: upload("peers.upload-per-peer", self.upload_per_peer.as_deref())?,
+        })
+    }
+}
+
+fn upload(key: &'static str, text: Option<&str>) -> Result<Option<u64>, ConfigError> {
+    let Some(text) = text else { return Ok(None) };
+    let wrong = |source| ConfigError::Value { key, source };
+    match parse_rate(text).map_err(wrong)? {
+        // With less, a peer would take the wait for a stall and go elsewhere.
+        ..LEAST_UPLOAD => Err(wrong(BadAmount::TooLow(text.to_owned(), "64 KiB/s"))),
+        rate => Ok(Some(rate)),
+    }
+}
+
 fn written(text: Option<&String>, default: &str) -> (String, LimitSource) {
     text.map_or_else(|| (default.to_owned(), LimitSource::Default), |text| (text.clone(), LimitSource::File))
 }
@@ -333,6 +381,21 @@ mod tests {
         std::fs::write(home.path().join("eddy.toml"), "[cache]\nqouta = \"1 GiB\"\n").unwrap();
         let message = load(home.path(), None).unwrap_err().to_string();
         assert!(message.contains("qouta") && message.contains("quota"), "{message}");
+    }
+
+    #[test]
+    fn uploads_are_limited_by_rates_that_no_peer_takes_for_a_stall() {
+        let home = tempfile::tempdir().unwrap();
+        let load = |text: &str| {
+            std::fs::write(home.path().join("eddy.toml"), format!("[peers]\n{text}\n")).unwrap();
+            load(home.path(), None)
+        };
+        let uploads = load("upload = \"20 MB/s\"\nupload-per-peer = \"64KiB/s\"").unwrap().peers.uploads().unwrap();
+        assert_eq!(uploads, UploadLimits { all: Some(20_000_000), each: Some(64 * 1024) });
+        for wrong in ["upload = \"20 MB\"", "upload-per-peer = \"63 KiB/s\"", "upload = \"0 B/s\""] {
+            let message = load(wrong).unwrap_err().to_string();
+            assert!(message.contains("peers.upload") && message.contains("/s"), "{message}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::identity::Identity;
 use crate::peer::{PeerEvent, PeerSummary, Peers, PeersConfig, PeersError};
 use eddy_cache::Store;
 use eddy_discovery::{Discovery, DiscoveryConfig, DiscoveryError, DiscoveryEvent, Mdns, Summary};
+use eddy_engine::upload::UploadLimits;
 use eddy_engine::{Input, Peer};
 use eddy_wire::node_id::NodeId;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -42,6 +43,8 @@ pub struct Parts<'a> {
     pub store: &'a Store,
     /// What the administrator set.
     pub settings: &'a PeerSettings,
+    /// The same about uploads, read.
+    pub uploads: UploadLimits,
 }
 
 /// The peers of this node, found and connected by themselves.
@@ -67,7 +70,8 @@ pub async fn start(parts: Parts<'_>, stop: CancellationToken) -> Result<Neighbou
     let named = tokio::task::spawn_blocking(move || store.set_lookup_secret(Some(secret))).await;
     named.unwrap_or(Err(eddy_cache::StoreError::Closing)).map_err(NeighbourhoodError::Lookup)?;
     let listen = parts.settings.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-    let config = PeersConfig { listen, ..PeersConfig::default() };
+    let mut config = PeersConfig { listen, ..PeersConfig::default() };
+    config.limits.upload = parts.uploads;
     let (peers, peer_events) =
         Peers::start(config, parts.identity, parts.group, parts.store.clone(), stop.clone()).await?;
     let mdns = if parts.settings.mdns.unwrap_or(true) { Mdns::On } else { Mdns::Off };

@@ -3,9 +3,9 @@
 use crate::condition;
 use crate::config::{ConfigError, Network, NodeConfig, RunsAs};
 use crate::control::{self, BindError, ControlListener};
+use crate::driver::seal::JobSeal;
 use crate::driver::{self, DriverHandle, DriverParts, Durability};
 use crate::face::{MAX_LONG_WORK, NodeFace};
-use crate::gateway::{self, GatewayError, RunningGateway};
 use crate::group::{EXPIRED, Group, GroupError, REMOVED, Standing};
 use crate::identity::{Identity, IdentityError};
 use crate::neighbourhood::{self, Neighbourhood, NeighbourhoodError};
@@ -59,6 +59,9 @@ pub enum StartError {
     /// The store cannot be read.
     #[error("cannot read the jobs from the store")]
     Jobs(#[source] eddy_cache::StoreError),
+    /// The key of the jobs.
+    #[error(transparent)]
+    JobKey(#[from] SecretFileError),
     /// The node's key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -71,9 +74,6 @@ pub enum StartError {
     /// The control socket.
     #[error(transparent)]
     Socket(#[from] BindError),
-    /// The gateway.
-    #[error(transparent)]
-    Gateway(#[from] GatewayError),
 }
 
 impl StartError {
@@ -81,7 +81,7 @@ impl StartError {
     #[must_use]
     pub fn problem(&self) -> Problem {
         let row = match self {
-            Self::Home { .. } | Self::Jobs(_) => ErrorCode::StoreUnusable,
+            Self::Home { .. } | Self::Jobs(_) | Self::JobKey(_) => ErrorCode::StoreUnusable,
             Self::Config(_) | Self::Origin(_) | Self::Neighbourhood(NeighbourhoodError::Discovery(_)) => {
                 ErrorCode::BadConfig
             }
@@ -92,8 +92,7 @@ impl StartError {
             Self::Identity(_) | Self::Group(_) => ErrorCode::GroupUnusable,
             Self::Neighbourhood(_) => ErrorCode::SocketUnusable,
             Self::Socket(BindError::InUse(_)) => ErrorCode::StoreInUse,
-            Self::Socket(_) | Self::Gateway(GatewayError::Listen { .. }) => ErrorCode::SocketUnusable,
-            Self::Gateway(GatewayError::Origin(_)) => ErrorCode::BadConfig,
+            Self::Socket(_) => ErrorCode::SocketUnusable,
         };
         let mut detail = self.to_string();
         let mut source = std::error::Error::source(self);
@@ -116,7 +115,6 @@ pub struct Node {
     driving: JoinHandle<()>,
     serving: JoinHandle<std::io::Result<()>>,
     neighbourhood: Option<Neighbourhood>,
-    gateway: Option<RunningGateway>,
     scrubbing: TaskTracker,
     store: Store,
     /// Why the node's own store is not used.
@@ -142,7 +140,8 @@ impl Node {
         if trouble.is_none() {
             hold_to(&store, limits).await;
         }
-        let records = jobs(&store).await?;
+        let seal = seal(&config.home, &shelter)?;
+        let records = jobs(&store, &seal).await?;
         let origin = Origin::new(settings.origin())?;
         let (identity, group) = who(&config, &mut shelter)?;
         let standing = group.as_ref().map(|group| group.standing(&identity.node_id()));
@@ -154,8 +153,13 @@ impl Node {
         let shutdown = CancellationToken::new();
         let mut neighbourhood = match (&group, config.network) {
             (Some(group), Network::Full) => {
-                let parts =
-                    neighbourhood::Parts { identity: &identity, group, store: &store, settings: &settings.peers };
+                let parts = neighbourhood::Parts {
+                    identity: &identity,
+                    group,
+                    store: &store,
+                    settings: &settings.peers,
+                    uploads: settings.peers.uploads()?,
+                };
                 Some(neighbourhood::start(parts, shutdown.clone()).await?)
             }
             _ => None,
@@ -163,6 +167,9 @@ impl Node {
         let parts = DriverParts {
             store: store.clone(),
             origin,
+            ways: settings.origin(),
+            seal,
+            engine: settings.jobs()?,
             peers: neighbourhood.as_ref().map(|n| n.peers().clone()),
             settling: if neighbourhood.as_ref().is_some_and(Neighbourhood::may_find_peers) {
                 SETTLING
@@ -181,15 +188,6 @@ impl Node {
         if let Some(neighbourhood) = &mut neighbourhood {
             neighbourhood.report_to(inputs);
         }
-        let gateway = match settings.gateway.plan().map_err(ConfigError::from)? {
-            Some(plan) if config.runs_as == RunsAs::Daemon && config.network == Network::Full => {
-                let peers = neighbourhood.as_ref().map(|n| n.peers().clone());
-                let parts =
-                    gateway::Parts { store: store.clone(), driver: driver.clone(), peers, origin: settings.origin() };
-                Some(gateway::start(plan, parts, shutdown.clone()).await?)
-            }
-            _ => None,
-        };
         let face = NodeFace {
             driver: driver.clone(),
             store: store.clone(),
@@ -221,7 +219,6 @@ impl Node {
             driving,
             serving,
             neighbourhood,
-            gateway,
             scrubbing,
             store,
             trouble,
@@ -234,12 +231,6 @@ impl Node {
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
-    }
-
-    /// Where the gateway listens, if there is one.
-    #[must_use]
-    pub fn gateway(&self) -> Option<std::net::SocketAddr> {
-        self.gateway.as_ref().map(RunningGateway::address)
     }
 
     /// The way to the driver.
@@ -284,9 +275,6 @@ impl Node {
     pub async fn shutdown(self) {
         self.shutdown.cancel();
         let _ = self.driving.await;
-        if let Some(gateway) = self.gateway {
-            gateway.close().await;
-        }
         if let Some(neighbourhood) = self.neighbourhood {
             neighbourhood.close().await;
         }
@@ -398,12 +386,20 @@ fn make_home(home: &Path) -> Result<(), StartError> {
     made.map_err(|source| StartError::Home { path: home.to_path_buf(), source })
 }
 
-async fn jobs(store: &Store) -> Result<Vec<JobRecord>, StartError> {
+/// The key under which jobs are written down; one for the day where the home takes none, since no job is written there either.
+fn seal(home: &Path, shelter: &Shelter) -> Result<JobSeal, StartError> {
+    match JobSeal::load_or_create(home) {
+        Err(SecretFileError::Io { .. }) if shelter.is_used() => Ok(JobSeal::fleeting()),
+        other => Ok(other?),
+    }
+}
+
+async fn jobs(store: &Store, seal: &JobSeal) -> Result<Vec<JobRecord>, StartError> {
     let store = store.clone();
     let rows = blocking(move || store.jobs()).await.map_err(StartError::Jobs)?;
     let mut records = Vec::new();
     for (id, row) in rows {
-        match postcard::from_bytes::<JobRecord>(&row) {
+        match seal.open(eddy_engine::JobId(id), &row) {
             Ok(record) => records.push(record),
             // Kept in the store for a version that can read it; the queue of the others goes on (N5).
             Err(error) => {

@@ -7,9 +7,9 @@ use eddy_node::control::face::{ExportPiece, VerifyNews};
 use eddy_node::control::{Bytes, Client, ControlListener, Face, serve};
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ExportView, FileSpec, Finish,
-    ImportQuery, ImportView, JobAction, JobSpec, JobState, JobView, LimitView, LimitsChange, LimitsOutcome, LimitsView,
-    Mode, PackedView, Page, PageQuery, PeerUse, PeersView, PinChange, PlanView, Priority, Problem, RemovalOrder,
-    Removed, ReportView, StatusView, VerifiedView, VerifyProgress,
+    ImportQuery, ImportView, JobAction, JobChange, JobSpec, JobState, JobView, LimitView, LimitsChange, LimitsOutcome,
+    LimitsView, Mode, MoreFiles, PackedView, Page, PageQuery, PeerUse, PeersView, PinChange, PlanView, Priority,
+    Problem, RemovalOrder, Removed, ReportView, StatusView, Terms, TermsView, VerifiedView, VerifyProgress,
 };
 use eddy_wire::catalogue::ErrorCode;
 use serde_json::Value;
@@ -44,7 +44,13 @@ fn view(id: usize, spec: &JobSpec) -> JobView {
         priority: spec.priority,
         finish: spec.finish,
         peers: spec.peers,
+        owner: 1000,
+        terms: TermsView::default(),
         created_unix_ms: 0,
+        changed_unix_ms: 0,
+        transferred_unix_ms: None,
+        faults: 0,
+        waiting: None,
         files: Vec::new(),
         rate: 0,
         eta_seconds: None,
@@ -75,11 +81,22 @@ impl Face for Plain {
         })
     }
 
-    async fn create_job(&self, spec: JobSpec) -> Result<JobView, Problem> {
+    async fn create_job(&self, spec: JobSpec, _key: Option<&str>) -> Result<JobView, Problem> {
         let mut jobs = self.jobs.lock().unwrap();
         let view = view(jobs.len(), &spec);
         jobs.push(watch::Sender::new(view.clone()));
         Ok(view)
+    }
+
+    async fn change_job(&self, id: &str, change: JobChange) -> Result<JobView, Problem> {
+        self.with_job(id, |job| {
+            job.send_modify(|view| view.name = change.name.unwrap_or_else(|| view.name.clone()));
+            job.borrow().clone()
+        })
+    }
+
+    async fn add_files(&self, id: &str, _more: MoreFiles) -> Result<JobView, Problem> {
+        self.job(id).await
     }
 
     async fn job(&self, id: &str) -> Result<JobView, Problem> {
@@ -94,11 +111,12 @@ impl Face for Plain {
         Ok(Page { items, next })
     }
 
-    async fn act(&self, id: &str, action: JobAction) -> Result<JobView, Problem> {
+    async fn act(&self, id: &str, action: JobAction, _caller: u32) -> Result<JobView, Problem> {
         let state = match action {
             JobAction::Resume => JobState::Queued,
             JobAction::Pause => JobState::Suspended,
             JobAction::Cancel => JobState::Cancelled,
+            JobAction::Take => JobState::Suspended,
             JobAction::Finish => return Err(Problem::new(ErrorCode::WrongState, "it is not transferred")),
         };
         self.with_job(id, |job| {
@@ -259,6 +277,7 @@ fn spec() -> JobSpec {
         asking: None,
         adopt: false,
         followed: false,
+        terms: Terms::default(),
     }
 }
 

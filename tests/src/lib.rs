@@ -4,8 +4,10 @@
 //! |---|---|
 //! | [`hostile`] | an origin server that misbehaves on request, down to the byte |
 //! | [`lab`] | hosts in network namespaces on a shaped WAN |
+//! | [`member`] | a member of a group that keeps to no rule of eddy |
 //! | [`process`] | real `eddy` processes, started, watched and killed by id |
 
 pub mod hostile;
 pub mod lab;
+pub mod member;
 pub mod process;

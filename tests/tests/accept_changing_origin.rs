@@ -237,6 +237,7 @@ fn spec(url: &str, destination: &Path) -> JobSpec {
         asking: None,
         adopt: false,
         followed: false,
+        terms: eddy_wire::api::Terms::default(),
     }
 }
 

@@ -183,6 +183,8 @@ impl Cycles {
                     JobAction::Pause => Known::Paused,
                     JobAction::Cancel => Known::Cancelled,
                     JobAction::Resume | JobAction::Finish => Known::Runs,
+                    // It is whose it was, and goes on.
+                    JobAction::Take => return Some(()),
                 }
             }
             Err(_) => {

@@ -77,6 +77,7 @@ impl Looker<'_> {
             }
             let (what, remedy) = match name.as_str() {
                 "index.suspect" => ("damage was met in use", Remedy::Repair("the next start checks the index")),
+                "index.unfinished" => ("its making was cut short", Remedy::Hand("remove it while no node runs")),
                 journal::NEW_NAME => ("a journal that was not finished", Remedy::Repair("the next start removes it")),
                 _ => ("it is not the cache's", Remedy::Hand("look whose it is, and move it away")),
             };

@@ -92,6 +92,7 @@ impl Rounds {
     }
 
     fn run(mut self, bell: &Bell) {
+        self.stock.warm_the_line(|| !bell.is_ending.load(Relaxed));
         let has_unproven = self.stock.index.unproven().is_ok_and(|cursor| cursor.is_some());
         let mut rest = if self.sweep.is_some() || has_unproven { Duration::ZERO } else { ROUND };
         loop {

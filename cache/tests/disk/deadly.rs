@@ -1,6 +1,7 @@
 //! This machine's disk, which kills the process at an operation (`kill -9`, as the kernel does it).
 
 use crate::meter::{Event, Kind, Meter, Order};
+use crate::sim::STANDING_TIME;
 use eddy_cache::disk::{Disk, DiskFile, Lock, OpenFile, RealDisk, Volume};
 use rustix::process::{Signal, getpid, kill_process};
 use std::io;
@@ -43,6 +44,10 @@ impl std::fmt::Debug for DeadlyDisk {
 }
 
 impl Disk for DeadlyDisk {
+    fn clock(&self) -> i64 {
+        STANDING_TIME
+    }
+
     fn make_directory(&self, path: &Path) -> io::Result<()> {
         self.step(Kind::MakeDirectory);
         RealDisk.make_directory(path)

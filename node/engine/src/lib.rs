@@ -18,10 +18,12 @@
 //! | [`schedule`] | whose turn it is |
 //! | [`retry`] | whether and when to try again |
 //! | [`scrub`] | how fast the store is read through for rot |
+//! | [`upload`], [`bucket`] | who may send next where uploads are limited |
 //! | [`meter`] | rate and remaining time |
 //! | [`outbox`] | what is to be done, in order, and whose each fetch is |
 //! | [`engine`] | all of it together, behind inputs and outputs |
 
+pub mod bucket;
 pub mod engine;
 pub mod file;
 pub mod job;
@@ -35,10 +37,11 @@ pub mod roster;
 pub mod schedule;
 pub mod scrub;
 mod shares;
+pub mod upload;
 
 pub use engine::{Engine, EngineConfig};
 pub use job::record::JobRecord;
-pub use job::spec::{Asking, FileSpec, Finish, Goal, JobId, JobSpec, Patience, PeerUse, Priority};
+pub use job::spec::{Asking, FileSpec, Finish, JobId, JobSpec, Patience, PeerUse, Priority};
 pub use job::state::{JobEvent, JobState};
 pub use job::terms::{Owner, Terms};
 pub use port::{Effect, Failure, FailureClass, FetchId, FileRef, Held, Input, Notice, Now, Peer};

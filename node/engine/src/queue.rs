@@ -225,6 +225,11 @@ impl Queue {
         }
     }
 
+    /// Whether one job may try the host, which did not answer before.
+    pub(crate) fn is_on_trial(&self, host: HostKey) -> bool {
+        self.hosts.get(&host).is_some_and(|host| host.closure == Some(Closure::Trial))
+    }
+
     /// Whether every place of the host is taken.
     pub(crate) fn is_full(&self, host: HostKey) -> bool {
         self.hosts.get(&host).is_some_and(|host| host.running.iter().skip(1).sum::<usize>() >= self.per_host)

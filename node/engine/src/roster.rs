@@ -94,6 +94,11 @@ impl Roster {
         self.jobs.values().map(|(job, _)| job)
     }
 
+    /// The jobs from this id on, in the order of ids.
+    pub fn jobs_from(&self, id: JobId) -> impl Iterator<Item = &Job> {
+        self.jobs.range(id..).map(|(_, (job, _))| job)
+    }
+
     /// One job.
     #[must_use]
     pub fn get(&self, id: JobId) -> Option<&Job> {

@@ -77,7 +77,7 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eddy_wire::api::{Finish, JobState, PeerUse, Priority};
+    use eddy_wire::api::{Finish, JobState, PeerUse, Priority, TermsView};
 
     fn view(state: JobState, rate: u64) -> JobView {
         JobView {
@@ -87,7 +87,13 @@ mod tests {
             priority: Priority::Normal,
             finish: Finish::Auto,
             peers: PeerUse::default(),
+            owner: 0,
+            terms: TermsView::default(),
             created_unix_ms: 0,
+            changed_unix_ms: 0,
+            transferred_unix_ms: None,
+            faults: 0,
+            waiting: None,
             files: Vec::new(),
             rate,
             eta_seconds: None,

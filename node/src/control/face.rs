@@ -10,8 +10,8 @@
 use bytes::Bytes;
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ImportQuery, ImportView, JobAction,
-    JobSpec, JobView, LimitsChange, LimitsOutcome, Page, PageQuery, PeersView, PinChange, PlanView, Problem,
-    RemovalOrder, Removed, ReportView, StatusView, VerifiedView, VerifyProgress,
+    JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeersView, PinChange,
+    PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView, VerifyProgress,
 };
 use std::future::Future;
 use tokio::sync::{mpsc, watch};
@@ -44,7 +44,15 @@ pub trait Face: Send + Sync + 'static {
     /// Makes a job. When this returns, the job survives a crash (promise 7).
     ///
     /// `spec.check()` has passed: the URLs, digests and destinations can be read (`eddy_wire::api::check` does it).
-    fn create_job(&self, spec: JobSpec) -> impl Future<Output = Result<JobView, Problem>> + Send;
+    ///
+    /// `key` is the request's idempotency key: with the same one the same job is meant, as long as it is known.
+    fn create_job(&self, spec: JobSpec, key: Option<&str>) -> impl Future<Output = Result<JobView, Problem>> + Send;
+
+    /// Changes a job that has not ended; `change.check()` has passed.
+    fn change_job(&self, id: &str, change: JobChange) -> impl Future<Output = Result<JobView, Problem>> + Send;
+
+    /// Gives a job that has not ended more files; `more.check()` has passed.
+    fn add_files(&self, id: &str, more: MoreFiles) -> impl Future<Output = Result<JobView, Problem>> + Send;
 
     /// One job, by its id as a text: what is no id is no job.
     fn job(&self, id: &str) -> impl Future<Output = Result<JobView, Problem>> + Send;
@@ -52,8 +60,8 @@ pub trait Face: Send + Sync + 'static {
     /// The jobs in the order in which they were made; `query.size()` is within the bounds.
     fn jobs(&self, query: PageQuery) -> impl Future<Output = Result<Page<JobView>, Problem>> + Send;
 
-    /// Does something to a job, and says how it then stands.
-    fn act(&self, id: &str, action: JobAction) -> impl Future<Output = Result<JobView, Problem>> + Send;
+    /// Does something to a job for a user, and says how it then stands.
+    fn act(&self, id: &str, action: JobAction, caller: u32) -> impl Future<Output = Result<JobView, Problem>> + Send;
 
     /// Follows a job: the newest view, whenever it changes. The sender is dropped when the job has ended, after the
     /// last view; a job that has just ended may still be watched for its last view.

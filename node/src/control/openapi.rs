@@ -15,7 +15,7 @@ use utoipa::openapi::path::{HttpMethod, PathItem};
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
     ),
     paths(
-        routes::status, routes::shutdown, routes::jobs, routes::create_job, routes::job, routes::watch_job, routes::cache,
+        routes::status, routes::shutdown, routes::jobs, routes::create_job, routes::job, routes::change_job, routes::add_files, routes::watch_job, routes::cache,
         routes::entities, routes::entity, routes::pin, routes::unpin, routes::set_limits, routes::verify, routes::export, routes::import, routes::plan_removal, routes::remove, routes::peers, routes::report,
     ),
     // What `eddy doctor` says is no answer of the API, but programs read it, too.
@@ -34,7 +34,7 @@ struct Document;
 #[must_use]
 pub fn document() -> utoipa::openapi::OpenApi {
     let mut document = Document::openapi();
-    // The four actions are one handler; each is a copy of the job's own path with another verb and id.
+    // The actions are one handler; each is a copy of the job's own path with another verb and id.
     let job = document.paths.paths.get("/v1/jobs/{id}").and_then(|item| item.get.clone()).unwrap_or_default();
     for action in JobAction::ALL {
         let mut operation = job.clone();
@@ -53,6 +53,7 @@ fn summary(action: JobAction) -> &'static str {
         JobAction::Pause => "Stops a job and keeps everything.",
         JobAction::Cancel => "Stops a job and leaves nothing behind.",
         JobAction::Finish => "Puts what is complete at its destination and ends the job.",
+        JobAction::Take => "Makes a job the caller's own, without the secrets of its last owner.",
     }
 }
 
@@ -84,7 +85,7 @@ mod tests {
         let document = serde_json::to_value(super::document()).expect("JSON");
         assert_eq!(document["openapi"], "3.1.0");
         let paths = document["paths"].as_object().expect("paths");
-        assert_eq!(paths.len(), 21, "{:?}", paths.keys().collect::<Vec<_>>());
+        assert_eq!(paths.len(), 23, "{:?}", paths.keys().collect::<Vec<_>>());
         for (path, item) in paths {
             for (_, operation) in item.as_object().expect("methods") {
                 let refusal = &operation["responses"]["default"]["content"]["application/problem+json"];

@@ -91,6 +91,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
 /// The id in a path.
 pub(super) struct Id(pub(super) String);
 
+/// The idempotency key of a request, if it has one.
+pub(super) struct Key(pub(super) Option<String>);
+
+/// Characters of the longest idempotency key.
+const MAX_KEY: usize = 255;
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+        let text = value.to_str().ok().filter(|text| (1..=MAX_KEY).contains(&text.len()));
+        let bad = || Problem::new(ErrorCode::BadRequest, "an idempotency key has 1 to 255 visible characters");
+        Ok(Self(Some(text.ok_or_else(bad)?.to_owned())))
+    }
+}
+
 /// Characters of the longest id that is looked up; no id of eddy's is longer.
 const MAX_ID: usize = 128;
 

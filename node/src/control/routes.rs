@@ -4,7 +4,7 @@ use super::events;
 use super::face::Face;
 use super::long;
 use super::openapi;
-use super::refusal::{Asked, Body, Id, Refusal};
+use super::refusal::{Asked, Body, Id, Key, Refusal};
 use super::socket::Caller;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
@@ -14,8 +14,8 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ImportQuery, ImportView, JobAction,
-    JobSpec, JobView, LimitsChange, LimitsOutcome, MAX_BODY, Page, PageQuery, PeersView, PinChange, PlanView, Problem,
-    RemovalOrder, Removed, ReportView, StatusView, VerifiedView,
+    JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MAX_BODY, MoreFiles, Page, PageQuery, PeersView,
+    PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::sync::Arc;
@@ -50,7 +50,8 @@ pub(super) fn router<F: Face>(face: Arc<F>, stop: CancellationToken) -> Router {
         .route("/v1/status", get(status::<F>))
         .route("/v1/shutdown", post(shutdown::<F>))
         .route("/v1/jobs", get(jobs::<F>).post(create_job::<F>))
-        .route("/v1/jobs/{id}", get(job::<F>))
+        .route("/v1/jobs/{id}", get(job::<F>).patch(change_job::<F>))
+        .route("/v1/jobs/{id}/files", post(add_files::<F>))
         .route("/v1/jobs/{id}/watch", get(watch_job::<F>))
         .route("/v1/cache", get(cache::<F>))
         .route("/v1/cache/entities", get(entities::<F>))
@@ -65,7 +66,9 @@ pub(super) fn router<F: Face>(face: Arc<F>, stop: CancellationToken) -> Router {
         .route("/v1/report", get(report::<F>))
         .route("/v1/openapi.json", get(document));
     for action in JobAction::ALL {
-        let act = move |State(room): State<Room<F>>, Id(id): Id| act(room, id, action);
+        let act = move |State(room): State<Room<F>>, Id(id): Id, ConnectInfo(caller): ConnectInfo<Caller>| {
+            act(room, id, action, caller)
+        };
         routes = routes.route(&format!("/v1/jobs/{{id}}/{}", action.path()), post(act));
     }
     routes
@@ -122,13 +125,20 @@ async fn jobs<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<PageQuer
     Ok(Json(room.face.jobs(query).await?))
 }
 
-/// Makes a job. When the answer comes, the job survives a crash.
-#[utoipa::path(post, path = "/v1/jobs", tag = "jobs", operation_id = "create_job", request_body = JobSpec, responses(
+/// Makes a job. When the answer comes, the job survives a crash. A request that is repeated with the same idempotency key
+/// makes no second job, as long as the first is known.
+#[utoipa::path(post, path = "/v1/jobs", tag = "jobs", operation_id = "create_job", request_body = JobSpec, params(
+    ("Idempotency-Key" = Option<String>, Header, description = "Any text of 1 to 255 visible characters.", min_length = 1, max_length = 255)
+), responses(
     (status = 201, body = JobView), (status = "default", body = Problem, content_type = "application/problem+json")
 ))]
-async fn create_job<F: Face>(State(room): State<Room<F>>, Body(spec): Body<JobSpec>) -> Result<Response, Refusal> {
+async fn create_job<F: Face>(
+    State(room): State<Room<F>>,
+    Key(key): Key,
+    Body(spec): Body<JobSpec>,
+) -> Result<Response, Refusal> {
     spec.check()?;
-    let job = room.face.create_job(spec).await?;
+    let job = room.face.create_job(spec, key.as_deref()).await?;
     let location = format!("/v1/jobs/{}", job.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(job)).into_response())
 }
@@ -141,8 +151,31 @@ async fn job<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Answer<JobView
     Ok(Json(room.face.job(&id).await?))
 }
 
-async fn act<F: Face>(room: Room<F>, id: String, action: JobAction) -> Answer<JobView> {
-    Ok(Json(room.face.act(&id, action).await?))
+/// Changes a job that has not ended: what is named, and nothing else. Transfers begin anew where they would go another way.
+#[utoipa::path(patch, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "change_job", params(("id" = String, Path, description = "The job's id.")), request_body = JobChange, responses(
+    (status = 200, body = JobView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn change_job<F: Face>(
+    State(room): State<Room<F>>,
+    Id(id): Id,
+    Body(change): Body<JobChange>,
+) -> Answer<JobView> {
+    change.check()?;
+    Ok(Json(room.face.change_job(&id, change).await?))
+}
+
+/// Gives a job that has not ended more files; one that was whole goes on with them.
+#[utoipa::path(post, path = "/v1/jobs/{id}/files", tag = "jobs", operation_id = "add_files", params(("id" = String, Path, description = "The job's id.")), request_body = MoreFiles, responses(
+    (status = 200, body = JobView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn add_files<F: Face>(State(room): State<Room<F>>, Id(id): Id, Body(more): Body<MoreFiles>) -> Answer<JobView> {
+    more.check()?;
+    Ok(Json(room.face.add_files(&id, more).await?))
+}
+
+async fn act<F: Face>(room: Room<F>, id: String, action: JobAction, caller: Caller) -> Answer<JobView> {
+    let caller = caller.uid.ok_or(ErrorCode::NotPermitted)?;
+    Ok(Json(room.face.act(&id, action, caller).await?))
 }
 
 /// Follows a job with server-sent events named `job`, whose data is a JobView: a change of state at once, progress at

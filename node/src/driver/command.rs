@@ -1,12 +1,9 @@
 //! What others may ask of the driver.
 
-use super::execute::Given;
-use crate::origin::Origin;
-use crate::transfer::open::Arrivals;
-use eddy_cache::EntityHandle;
-use eddy_engine::engine::CommandError;
-use eddy_engine::{Failure, JobId, JobSpec};
-use eddy_wire::api::JobView;
+use eddy_engine::engine::{Amendment, CommandError};
+use eddy_engine::job::live::Job;
+use eddy_engine::{Failure, JobId, JobSpec, Owner};
+use eddy_wire::api::{JobView, Problem};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What may be done to a job.
@@ -31,27 +28,34 @@ pub struct Start {
     pub is_adopting: bool,
     /// Whether its maker follows it to its end, so that it may run without being written down.
     pub is_followed: bool,
+    /// The id that a repeated request would name as well.
+    pub id: Option<JobId>,
+    /// To whom it will belong.
+    pub owner: Owner,
 }
 
-/// What is to be held in the store for whoever reads it there while it comes.
-pub struct HoldOrder {
-    /// A job of one file without a destination.
-    pub spec: JobSpec,
-    /// The origin's answer, which the asker has, so that nothing is asked twice.
-    pub given: Given,
-    /// The way to the origin that the job is bound to: a client's URL may reach less than an administrator's (T-20).
-    pub origin: Origin,
-}
+/// Makes an amendment for a job as it is.
+pub type Change = Box<dyn FnOnce(&Job) -> Result<Amendment, Problem> + Send>;
 
-/// An entity that is being filled.
+/// How an id begins.
 #[derive(Debug, Clone)]
-pub struct Holding {
-    /// The job that fills it.
-    pub job: JobId,
-    /// The entity.
-    pub entity: EntityHandle,
-    /// Told of each arrival.
-    pub arrivals: Arrivals,
+pub struct IdPrefix {
+    pub(super) first: JobId,
+    text: String,
+}
+
+impl IdPrefix {
+    /// Reads hexadecimal digits; `None` when no id begins like that.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
+        let first = format!("{text:0<32}").parse().ok()?;
+        Some(Self { first, text })
+    }
+
+    pub(super) fn is_of(&self, id: JobId) -> bool {
+        id.to_string().starts_with(&self.text)
+    }
 }
 
 /// Why the driver did not do it.
@@ -63,6 +67,9 @@ pub enum Refusal {
     /// The job could not be written down, so it was not made (promise 7).
     #[error("the job cannot be written down: {}", .0.detail)]
     NotDurable(Box<Failure>),
+    /// The node refuses it for this reason.
+    #[error("{}", .0.title)]
+    Problem(Box<Problem>),
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -72,10 +79,11 @@ pub(super) enum Command {
     Create { spec: Box<JobSpec>, start: Start, answer: oneshot::Sender<Result<JobView, Refusal>> },
     Act { job: JobId, act: Act, answer: oneshot::Sender<Result<JobView, Refusal>> },
     View { job: JobId, answer: oneshot::Sender<Result<JobView, Refusal>> },
-    List { answer: oneshot::Sender<Vec<JobView>> },
+    Amend { job: JobId, change: Change, answer: oneshot::Sender<Result<JobView, Refusal>> },
+    Find { prefix: IdPrefix, answer: oneshot::Sender<Vec<JobId>> },
+    List { after: Option<(i64, JobId)>, most: usize, answer: oneshot::Sender<Vec<JobView>> },
     Watch { job: JobId, answer: oneshot::Sender<Result<watch::Receiver<JobView>, Refusal>> },
     IsBusy { answer: oneshot::Sender<bool> },
-    Hold { order: Box<HoldOrder>, answer: oneshot::Sender<Holding> },
 }
 
 /// The way to the driver. A command that was sent is carried out whole, even if its asker goes away.
@@ -104,9 +112,19 @@ impl DriverHandle {
         self.ask(|answer| Command::View { job, answer }).await?
     }
 
-    /// All jobs, oldest first.
-    pub async fn list(&self) -> Result<Vec<JobView>, Refusal> {
-        self.ask(|answer| Command::List { answer }).await
+    /// Changes a job.
+    pub async fn amend(&self, job: JobId, change: Change) -> Result<JobView, Refusal> {
+        self.ask(|answer| Command::Amend { job, change, answer }).await?
+    }
+
+    /// At most two jobs whose ids begin like this.
+    pub async fn find(&self, prefix: IdPrefix) -> Result<Vec<JobId>, Refusal> {
+        self.ask(|answer| Command::Find { prefix, answer }).await
+    }
+
+    /// The jobs behind a point in the order in which they were made, at most `most`.
+    pub async fn list(&self, after: Option<(i64, JobId)>, most: usize) -> Result<Vec<JobView>, Refusal> {
+        self.ask(|answer| Command::List { after, most, answer }).await
     }
 
     /// Follows a job; the sender is dropped after the last view.
@@ -117,11 +135,6 @@ impl DriverHandle {
     /// Whether some job runs or will run by itself.
     pub async fn is_busy(&self) -> Result<bool, Refusal> {
         self.ask(|answer| Command::IsBusy { answer }).await
-    }
-
-    /// Has an entity filled, and gives it as soon as it is open; [`Refusal::Stopping`] also where it cannot be opened.
-    pub async fn hold(&self, order: HoldOrder) -> Result<Holding, Refusal> {
-        self.ask(|answer| Command::Hold { order: Box::new(order), answer }).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Refusal> {

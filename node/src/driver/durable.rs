@@ -43,7 +43,7 @@ impl Executor {
     pub(super) async fn persist(&mut self, record: JobRecord) {
         let store = self.store.clone();
         let job = record.id;
-        let row = match postcard::to_stdvec(&record) {
+        let row = match self.seal.seal(&record) {
             Ok(row) => row,
             Err(error) => {
                 tracing::error!(%job, %error, "a job cannot be written down");

@@ -2,13 +2,14 @@
 
 use super::DriverParts;
 use super::account::{Delivery, Owed, settle_account};
-use super::command::Holding;
 use super::held;
+use super::seal::JobSeal;
+use super::ways::{Dress, Ways};
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::origin::{Opened, Origin, OriginBody, OriginError, OriginRequest, Span};
 use crate::peer::Peers;
 use crate::transfer::open::OpenEntity;
-use crate::transfer::origin::{OriginFetch, userinfo};
+use crate::transfer::origin::OriginFetch;
 use crate::transfer::peer::PeerFetch;
 use crate::transfer::progress::Progress;
 use crate::transfer::room::CacheRoom;
@@ -19,9 +20,7 @@ use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::{Asked, Freshness, Representation};
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::port::{ContactMethod, Contacted, FetchOutcome, StagedFile};
-use eddy_engine::{
-    Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Goal, Held, Input, JobId, JobSpec,
-};
+use eddy_engine::{Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Input, JobId, Terms};
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -44,15 +43,6 @@ enum Parked {
     Stream { destination: Destination, digests: Vec<ExpectedDigest>, room: CacheRoom },
 }
 
-/// The origin's answer to a first question that somebody else has asked.
-#[derive(Debug)]
-pub struct Given {
-    /// What it says.
-    pub facts: Contacted,
-    /// The body that came with it.
-    pub body: Option<(Span, OriginBody)>,
-}
-
 /// A fetch into an open entity.
 enum Work {
     Origin(Origin, OriginFetch),
@@ -68,7 +58,8 @@ pub(super) struct OpenedFile {
 pub(super) struct Executor {
     pub(super) store: Store,
     pub(super) room: CacheRoom,
-    origin: Origin,
+    pub(super) seal: JobSeal,
+    ways: Ways,
     peers: Option<Peers>,
     inputs: mpsc::Sender<Input>,
     opened: mpsc::Sender<OpenedFile>,
@@ -78,11 +69,6 @@ pub(super) struct Executor {
     destinations: BTreeMap<FileRef, Destination>,
     fetches: HashMap<FetchId, CancellationToken>,
     parked: HashMap<FetchId, oneshot::Sender<Parked>>,
-    /// Answers that are here before the engine asks, and who waits for the entity; of jobs that only hold.
-    given: HashMap<JobId, Given>,
-    holders: HashMap<JobId, oneshot::Sender<Holding>>,
-    /// The ways to origins that jobs are bound to.
-    bound: HashMap<JobId, Origin>,
     /// Jobs whose newest state is not on the disk, and why.
     pub(super) unsaved: HashMap<JobId, Failure>,
     /// Deliveries that are not in the ledger.
@@ -97,14 +83,16 @@ impl Executor {
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
-        let DriverParts { store, directory, origin, peers, .. } = parts;
+        let DriverParts { store, directory, origin, ways: config, seal, peers, .. } = parts;
+        let ways = Ways::new(origin, config);
         let room = CacheRoom { store: store.clone(), directory };
         let (open, fetches, parked) = (HashMap::new(), HashMap::new(), HashMap::new());
         let (unsaved, owed, destinations) = (HashMap::new(), Owed::default(), BTreeMap::new());
         Self {
             store,
             room,
-            origin,
+            seal,
+            ways,
             peers,
             inputs,
             opened,
@@ -114,19 +102,9 @@ impl Executor {
             destinations,
             fetches,
             parked,
-            given: HashMap::new(),
-            holders: HashMap::new(),
-            bound: HashMap::new(),
             unsaved,
             owed,
         }
-    }
-
-    /// The first question of a job that only holds is answered already, and somebody waits for its entity.
-    pub(super) fn expect(&mut self, job: JobId, given: Given, origin: Origin, holder: oneshot::Sender<Holding>) {
-        self.given.insert(job, given);
-        self.bound.insert(job, origin);
-        self.holders.insert(job, holder);
     }
 
     /// Ends every fetch and lets every entity go.
@@ -141,11 +119,6 @@ impl Executor {
         let OpenedFile { file, result } = opened;
         let result = result.map(|open| {
             let held = open.entity.held();
-            if let Some(holder) = self.holders.remove(&file.job) {
-                let (entity, arrivals) = (open.entity.clone(), open.arrivals());
-                // Who waited may be gone; then nobody ends the job, and it ends by itself when all is held.
-                let _ = holder.send(Holding { job: file.job, entity, arrivals });
-            }
             self.open.insert(file, open);
             held
         });
@@ -154,24 +127,17 @@ impl Executor {
 
     pub(super) async fn execute(&mut self, engine: &Engine, effect: Effect) {
         match effect {
-            // Nothing of what is only held is durable but its blocks.
-            Effect::Persist(record) if is_only_held(&record.spec) => {}
             Effect::Persist(record) => self.persist(*record).await,
             Effect::Erase(job) => {
-                self.given.remove(&job);
-                self.holders.remove(&job);
-                self.bound.remove(&job);
                 self.forget_destinations(job);
-                if engine.job(job).is_none_or(|job| !is_only_held(job.spec())) {
-                    self.erase(job).await;
-                }
+                self.erase(job).await;
             }
             Effect::Prepare { file } => self.prepare(engine, file),
             Effect::Probe { file, class } => self.probe(engine, file, class),
-            Effect::Contact { fetch, file, url, credentials, method } => {
+            Effect::Contact { fetch, file, url, credentials: _, method } => {
                 let mut request = OriginRequest::new(url, asked(method));
-                request.credentials = userinfo(credentials);
-                self.contact(fetch, file, request);
+                self.dress(engine, file, &request.url).put_on(&mut request);
+                self.contact(engine, fetch, file, request);
             }
             Effect::Open { file, entity, requested_url, shareable, last_modified, digests, freshness } => {
                 let privacy = if shareable { Privacy::Shareable } else { Privacy::Private };
@@ -193,9 +159,14 @@ impl Executor {
                     let _ = parked.send(Parked::Stream { destination, digests, room: self.room.clone() });
                 }
             }
-            Effect::FetchOrigin { fetch, file, credentials, blocks, ranges } => {
-                let order = OriginFetch { blocks, ranges, credentials };
-                self.fetch(fetch, file, Work::Origin(self.origin_for(file), order));
+            Effect::FetchOrigin { fetch, file, credentials: _, blocks, ranges } => {
+                let at = self.open.get(&file).map(|open| open.entity.entity().url.clone());
+                let dress = at.map(|at| self.dress(engine, file, &at)).unwrap_or_default();
+                let order = OriginFetch { blocks, ranges, dress };
+                match self.way(engine, file) {
+                    Ok(origin) => self.fetch(fetch, file, Work::Origin(origin, order)),
+                    Err(failure) => self.answer(move || Input::Ended { fetch, outcome: FetchOutcome::Failed(failure) }),
+                }
             }
             Effect::FetchPeer { fetch, file, peer, blocks } => {
                 if let Some(peers) = self.peers.clone() {
@@ -272,11 +243,7 @@ impl Executor {
 
     /// Where the file goes: the same directory from its first look on.
     fn destination(&mut self, engine: &Engine, file: FileRef) -> Option<Destination> {
-        let spec = spec(engine, file)?;
-        let path = &spec.destination;
-        if spec.goal() == Goal::Hold {
-            return None;
-        }
+        let path = &spec(engine, file)?.destination;
         Some(self.destinations.entry(file).or_insert_with(|| Destination::new(file, path)).clone())
     }
 
@@ -293,35 +260,45 @@ impl Executor {
     fn prepare(&mut self, engine: &Engine, file: FileRef) {
         // A turn begins: the place may have been mended, by another file system too.
         self.destinations.remove(&file);
-        let Some(spec) = spec(engine, file) else { return };
-        let Some(destination) = self.destination(engine, file) else {
-            self.answer(move || Input::Prepared { file, result: Ok(Held::Nothing) });
-            return;
-        };
+        let (Some(spec), Some(destination)) = (spec(engine, file), self.destination(engine, file)) else { return };
+        let dress = self.dress(engine, file, &spec.url);
         let (store, spec) = (self.store.clone(), spec.clone());
         self.answer(move || Input::Prepared {
             file,
-            result: destination.check(spec.overwrite).map(|()| held::look(&store, &spec)),
+            result: destination.check(spec.overwrite).map(|()| held::look(&store, &spec, dress)),
         });
     }
 
-    fn contact(&mut self, fetch: FetchId, file: FileRef, request: OriginRequest) {
-        let (origin, inputs) = (self.origin_for(file), self.inputs.clone());
+    /// What a question about the file that goes to `at` shows of its job.
+    fn dress(&self, engine: &Engine, file: FileRef, at: &ResourceUrl) -> Dress {
+        let job = engine.job(file.job).map(|job| job.spec());
+        job.and_then(|job| Some(Dress::of(job, spec(engine, file)?, at))).unwrap_or_default()
+    }
+
+    /// The way to origins that the file's job wants.
+    fn way(&mut self, engine: &Engine, file: FileRef) -> Result<Origin, Failure> {
+        let none = Terms::default();
+        let terms = engine.job(file.job).map_or(&none, |job| &job.spec().terms);
+        self.ways.of(terms).map_err(|error| refusal(ErrorCode::BadProxy, error.to_string()))
+    }
+
+    fn contact(&mut self, engine: &Engine, fetch: FetchId, file: FileRef, request: OriginRequest) {
+        let origin = match self.way(engine, file) {
+            Ok(origin) => origin,
+            Err(failure) => return self.answer(move || Input::Contacted { fetch, result: Err(failure) }),
+        };
+        let inputs = self.inputs.clone();
         let cancel = self.token(fetch);
         let (order, ordered) = oneshot::channel();
         self.parked.insert(fetch, order);
-        let given = self.given.remove(&file.job);
         self.tasks.spawn(async move {
             let _done = cancel.clone().drop_guard();
-            let answer = match given {
-                Some(Given { facts, body }) => Ok((facts, body)),
-                None => tokio::select! {
-                    biased;
-                    () = cancel.cancelled() => return,
-                    opened = first_answer(&origin, request) => facts(opened),
-                },
+            let opened = tokio::select! {
+                biased;
+                () = cancel.cancelled() => return,
+                opened = first_answer(&origin, request) => opened,
             };
-            let (facts, body) = match answer {
+            let (facts, body) = match facts(opened) {
                 Ok(parts) => parts,
                 Err(failure) => {
                     let _ = inputs.send(Input::Contacted { fetch, result: Err(failure) }).await;
@@ -458,11 +435,6 @@ impl Executor {
         });
     }
 
-    /// The way to the file's origin.
-    fn origin_for(&self, file: FileRef) -> Origin {
-        self.bound.get(&file.job).unwrap_or(&self.origin).clone()
-    }
-
     fn token(&mut self, fetch: FetchId) -> CancellationToken {
         let token = self.shutdown.child_token();
         self.fetches.retain(|_, known| !known.is_cancelled());
@@ -525,8 +497,7 @@ fn facts(opened: Result<Opened, OriginError>) -> Result<(Contacted, Option<(Span
     }
 }
 
-/// The facts of an origin's answer, in the engine's terms.
-pub(crate) fn contacted(
+fn contacted(
     url: ResourceUrl,
     facts: Representation,
     freshness: Box<Freshness>,
@@ -554,11 +525,6 @@ fn asked(method: ContactMethod) -> Asked {
     }
 }
 
-/// Whether nobody's file comes of it.
-pub(super) fn is_only_held(spec: &JobSpec) -> bool {
-    spec.files.iter().any(|file| file.goal() == Goal::Hold)
-}
-
 fn spec(engine: &Engine, file: FileRef) -> Option<&FileSpec> {
-    engine.job(file.job)?.spec().files.get(file.file as usize)
+    Some(engine.job(file.job)?.files().get(file.file as usize)?.spec())
 }

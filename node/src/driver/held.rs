@@ -1,7 +1,7 @@
 //! What is held of a resource before its origin is asked, and whether it may be used without asking.
 
+use super::ways::Dress;
 use crate::origin::OriginRequest;
-use crate::transfer::origin::userinfo;
 use eddy_cache::{EntityRecord, Privacy, Store};
 use eddy_content::Geometry;
 use eddy_content::http::freshness::{Decision, MustAsk, Question, Sharing};
@@ -11,12 +11,12 @@ use eddy_engine::port::{Contacted, Held};
 use std::time::{Duration, SystemTime};
 
 /// Looks into the store; whatever fails there is met again, and told, when the entity is opened.
-pub(super) fn look(store: &Store, spec: &FileSpec) -> Held {
+pub(super) fn look(store: &Store, spec: &FileSpec, dress: Dress) -> Held {
     let Some(record) = store.latest(&spec.url).ok().flatten().filter(|record| record.held_blocks > 0) else {
         return Held::Nothing;
     };
     let mut request = OriginRequest::new(spec.url.clone(), Asked::Whole);
-    request.credentials = userinfo(spec.credentials.clone());
+    dress.put_on(&mut request);
     match decide(&record, &request).filter(|_| is_whole(&record)) {
         Some(decision) => Held::Whole { facts: Box::new(facts(record)), decision },
         None => Held::Some,

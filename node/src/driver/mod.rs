@@ -11,35 +11,42 @@
 //! | `held` | what is held of a resource before its origin is asked |
 //! | [`durable`] | writes jobs down, again later when the disk refuses |
 //! | [`account`] | what the ledger knows of a file that is whole |
+//! | `ways` | what questions show of their job, and through which proxy they go |
+//! | [`seal`] | jobs at rest cannot be read without the home's key |
 //! | [`view`] | the engine's jobs as the API shows them |
+//! | `waiting` | why a job does not move |
 
 mod account;
 pub mod command;
 mod durable;
 mod execute;
 pub(crate) mod held;
+pub mod seal;
 mod view;
+mod waiting;
+pub(crate) mod ways;
 
 use crate::config::Network;
-use crate::origin::Origin;
+use crate::origin::{Origin, OriginConfig};
 use crate::peer::Peers;
 use command::{Command, Refusal, Start};
 use eddy_cache::Store;
 use eddy_engine::engine::Turns;
 use eddy_engine::job::live::Job;
+use eddy_engine::schedule::Places;
 use eddy_engine::{Asking, Engine, EngineConfig, Failure, Input, JobId, JobRecord, JobSpec, Notice, Now, Owner};
-use eddy_wire::api::JobView;
+use eddy_wire::api::{JobView, Problem};
+use eddy_wire::catalogue::ErrorCode;
 use execute::Executor;
+use seal::JobSeal;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use command::{DriverHandle, HoldOrder, Holding};
-pub use execute::Given;
-pub(crate) use execute::contacted;
+pub use command::DriverHandle;
 
 /// Inputs that may wait for the driver; a full queue slows the tasks down, which is right.
 const INPUTS: usize = 1024;
@@ -74,12 +81,31 @@ pub struct DriverParts {
     pub durability: Durability,
     /// The way to origins.
     pub origin: Origin,
+    /// How it was set up, for those that jobs want otherwise.
+    pub ways: OriginConfig,
+    /// Under what jobs are written down.
+    pub seal: JobSeal,
+    /// How many jobs run side by side, and how long forgotten ones are kept.
+    pub engine: EngineLimits,
     /// The peers, in a group.
     pub peers: Option<Peers>,
     /// How long after the start the first peers may still be found.
     pub settling: Duration,
     /// Without a network jobs are shown and not run.
     pub network: Network,
+}
+
+/// What the administrator says about jobs that run.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineLimits {
+    /// How many run side by side.
+    pub places: Places,
+    /// How long a job that does nothing by itself is kept.
+    pub inactive: Option<Duration>,
+    /// Most jobs that have not ended.
+    pub jobs: usize,
+    /// Of those, most of one user.
+    pub jobs_per_user: usize,
 }
 
 /// Starts the driver: restores the jobs, then runs until `shutdown`.
@@ -99,8 +125,14 @@ pub fn start(
     rand::fill(&mut seed);
     let settling_until = if parts.peers.is_some() { parts.settling } else { Duration::ZERO };
     let turns = if parts.network == Network::Full { Turns::Given } else { Turns::Withheld };
-    let engine =
-        Engine::new(EngineConfig { settling_until, turns, ..EngineConfig::ordinary(u64::from_le_bytes(seed)) });
+    let engine = Engine::new(EngineConfig {
+        seed: u64::from_le_bytes(seed),
+        settling_until,
+        turns,
+        places: parts.engine.places,
+        inactive: parts.engine.inactive,
+    });
+    let limits = parts.engine;
     let executor = Executor::new(parts, inputs.clone(), opened, tasks.clone(), shutdown.clone());
     let driver = Driver {
         engine,
@@ -111,6 +143,7 @@ pub fn start(
         watchers: HashMap::new(),
         started: Instant::now(),
         durability,
+        limits,
         tasks,
         shutdown,
     };
@@ -127,6 +160,7 @@ struct Driver {
     watchers: HashMap<JobId, watch::Sender<JobView>>,
     started: Instant,
     durability: Durability,
+    limits: EngineLimits,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -186,6 +220,15 @@ impl Driver {
                 let made = self.make(*spec, start).await;
                 let _ = answer.send(made.and_then(|id| self.view(id)));
             }
+            Command::Amend { job, change, answer } => {
+                let amended = self.amend(now, job, change);
+                self.settle().await;
+                let _ = answer.send(amended.and_then(|()| self.view(job)));
+            }
+            Command::Find { prefix, answer } => {
+                let found = self.engine.jobs_from(prefix.first).map(Job::id).take_while(|id| prefix.is_of(*id));
+                let _ = answer.send(found.take(2).collect());
+            }
             Command::Act { job, act, answer } => {
                 let done = match act {
                     command::Act::Resume => self.engine.resume(now, job),
@@ -199,17 +242,12 @@ impl Driver {
             Command::View { job, answer } => {
                 let _ = answer.send(self.view(job));
             }
-            Command::List { answer } => {
-                let clock = self.clock();
-                // What is only held is nobody's job.
-                let mut jobs: Vec<_> = self.engine.jobs().filter(|job| !execute::is_only_held(job.spec())).collect();
-                jobs.sort_by_key(|job| (job.created(), job.id()));
-                let _ = answer.send(jobs.into_iter().map(|job| view::job(job, clock)).collect());
+            Command::List { after, most, answer } => {
+                let _ = answer.send(self.list(after, most));
             }
             Command::Watch { job, answer } => {
                 let _ = answer.send(self.watch(job));
             }
-            Command::Hold { order, answer } => self.hold(*order, answer).await,
             Command::IsBusy { answer } => {
                 let _ = answer.send(self.engine.is_busy());
             }
@@ -221,12 +259,22 @@ impl Driver {
         // Who wants the origin to be asked is not served by a job that would not.
         let asks = |job: &Job| spec.asking == Asking::WithinLifetime || job.spec().asking == Asking::Always;
         let is_same = |job: &&Job| !job.state().is_final() && job.spec().files == spec.files && asks(job);
-        let there = self.engine.jobs().find(is_same).map(Job::id).filter(|_| start.is_adopting);
+        // A repeated request finds what the first one made.
+        let named = start.id.and_then(|id| self.engine.job(id));
+        if named.is_some_and(|job| job.spec().files != spec.files || job.spec().name != spec.name) {
+            return Err(Refusal::Problem(Box::new(ErrorCode::KeyReused.into())));
+        }
+        let there = match named {
+            Some(job) => return Ok(job.id()),
+            None if start.is_adopting => self.engine.jobs().find(is_same).map(Job::id),
+            None => None,
+        };
         let id = match there {
             Some(id) => id,
             None => {
-                let id = JobId(rand::random());
-                self.engine.create(self.now(), id, Owner(rustix::process::geteuid().as_raw()), spec);
+                let (id, owner) = (start.id.unwrap_or_else(|| JobId(rand::random())), start.owner);
+                self.check_room(owner)?;
+                self.engine.create(self.now(), id, owner, spec);
                 self.settle().await;
                 let lacking = match &self.durability {
                     _ if start.is_followed => None,
@@ -249,13 +297,36 @@ impl Driver {
         Ok(id)
     }
 
-    /// Makes a job that holds an entity, and has its first question answered by what the asker knows already.
-    async fn hold(&mut self, order: command::HoldOrder, answer: oneshot::Sender<command::Holding>) {
-        let id = JobId(rand::random());
-        self.executor.expect(id, order.given, order.origin, answer);
-        self.engine.create(self.now(), id, Owner(rustix::process::geteuid().as_raw()), order.spec);
-        let _ = self.engine.resume(self.now(), id);
-        self.settle().await;
+    /// The jobs behind a point in the order in which they were made, at most `most`.
+    fn list(&self, after: Option<(i64, JobId)>, most: usize) -> Vec<JobView> {
+        let keys = self.engine.jobs().map(|job| (job.created(), job.id()));
+        let mut keys: Vec<_> = keys.filter(|key| after.is_none_or(|after| *key > after)).collect();
+        if keys.len() > most {
+            keys.select_nth_unstable(most);
+            keys.truncate(most);
+        }
+        keys.sort_unstable();
+        keys.into_iter().filter_map(|(_, id)| self.view(id).ok()).collect()
+    }
+
+    fn amend(&mut self, now: Now, id: JobId, change: command::Change) -> Result<(), Refusal> {
+        let no_job = Refusal::Command(eddy_engine::engine::CommandError::NoSuchJob);
+        let amendment =
+            change(self.engine.job(id).ok_or(no_job)?).map_err(|problem| Refusal::Problem(Box::new(problem)))?;
+        self.engine.amend(now, id, amendment).map_err(Refusal::Command)
+    }
+
+    /// Refuses one job more than the administrator allows (F-16).
+    fn check_room(&self, owner: Owner) -> Result<(), Refusal> {
+        let living = self.engine.jobs().filter(|job| !job.state().is_final());
+        let (all, own) = living.fold((0, 0), |(all, own), job| (all + 1, own + usize::from(job.owner() == owner)));
+        let (limit, whose) = match () {
+            () if all >= self.limits.jobs => (self.limits.jobs, "on this machine"),
+            () if own >= self.limits.jobs_per_user => (self.limits.jobs_per_user, "of this user"),
+            () => return Ok(()),
+        };
+        let detail = format!("at most {limit} jobs {whose}");
+        Err(Refusal::Problem(Box::new(Problem::new(ErrorCode::TooManyJobs, detail))))
     }
 
     fn watch(&mut self, job: JobId) -> Result<watch::Receiver<JobView>, Refusal> {
@@ -316,7 +387,10 @@ impl Driver {
 
     fn view(&self, id: JobId) -> Result<JobView, Refusal> {
         let job = self.engine.job(id).ok_or(Refusal::Command(eddy_engine::engine::CommandError::NoSuchJob))?;
-        Ok(view::job(job, self.clock()))
+        let clock = self.clock();
+        let mut view = view::job(job, clock);
+        view.waiting = Some(waiting::of(job, self.engine.turn_wait(id), clock));
+        Ok(view)
     }
 
     fn clock(&self) -> view::Clock {

@@ -3,15 +3,26 @@
 use eddy_content::http::freshness::Decision;
 use eddy_engine::file::{File, HeldUse};
 use eddy_engine::job::live::Job;
+use eddy_engine::job::terms::{Authorization, HeaderField, ProxyUse, Redirects, Secrecy};
 use eddy_engine::port::Failure;
 use eddy_engine::{Finish, JobState, Now, Priority};
 use eddy_wire::api;
 use eddy_wire::catalogue::ErrorCode;
+use std::time::Duration;
 
 /// The moment of a view.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     pub(super) now: Now,
+}
+
+impl Clock {
+    /// A monotonic moment in milliseconds since the Unix epoch.
+    pub(super) fn unix_ms(self, at: Duration) -> u64 {
+        let wall = u64::try_from(self.now.wall).unwrap_or_default().saturating_mul(1000);
+        let later = at.saturating_sub(self.now.mono).as_millis() as u64;
+        wall.saturating_add(later).saturating_sub(self.now.mono.saturating_sub(at).as_millis() as u64)
+    }
 }
 
 /// A job as it stands now.
@@ -30,7 +41,13 @@ pub(super) fn job(job: &Job, clock: Clock) -> api::JobView {
             Finish::Manual => api::Finish::Manual,
         },
         peers: api::PeerUse { fetch: job.spec().peers.fetch, share: job.spec().peers.share },
+        owner: job.owner().0,
+        terms: terms(job),
         created_unix_ms: wall_ms(job.created()),
+        changed_unix_ms: wall_ms(job.life().touched),
+        transferred_unix_ms: job.life().transferred.map(wall_ms),
+        faults: job.life().faults,
+        waiting: None,
         files: job.files().iter().map(file).collect(),
         rate: if is_moving { job.meter().rate(now) as u64 } else { 0 },
         eta_seconds: remaining
@@ -38,9 +55,36 @@ pub(super) fn job(job: &Job, clock: Clock) -> api::JobView {
             .and_then(|left| job.meter().eta(now, left))
             .map(|eta| eta.as_secs()),
         error: job.failure().map(problem),
-        next_attempt_unix_ms: job
-            .retry_at()
-            .map(|at| wall_ms(clock.now.wall).saturating_add(at.saturating_sub(now).as_millis() as u64)),
+        next_attempt_unix_ms: job.retry_at().map(|at| clock.unix_ms(at)),
+    }
+}
+
+fn terms(job: &Job) -> api::TermsView {
+    let terms = &job.spec().terms;
+    let shown = |field: &HeaderField| api::HeaderView {
+        name: field.name.clone(),
+        value: (field.secrecy == Secrecy::Shown).then(|| field.value.clone()),
+    };
+    api::TermsView {
+        description: terms.description.clone(),
+        retry_delay_seconds: terms.retry_delay.map(|delay| delay.as_secs()),
+        give_up_after_seconds: job.gives_up_after().as_secs(),
+        max_transfer_seconds: terms.max_transfer_time.map(|most| most.as_secs()),
+        headers: terms.headers.iter().map(shown).collect(),
+        authorization: terms.authorization.as_ref().map(|proof| match proof {
+            Authorization::Basic(_) => "basic".to_owned(),
+            Authorization::Bearer(_) => "bearer".to_owned(),
+        }),
+        proxy: match &terms.proxy {
+            ProxyUse::System => "system".to_owned(),
+            ProxyUse::Direct => "direct".to_owned(),
+            ProxyUse::Through { url, .. } => url.clone(),
+        },
+        redirects: match terms.redirects {
+            Redirects::Follow => api::Redirects::Follow,
+            Redirects::Report => api::Redirects::Report,
+            Redirects::Refuse => api::Redirects::Refuse,
+        },
     }
 }
 

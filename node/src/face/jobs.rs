@@ -1,10 +1,11 @@
 //! The jobs: made, seen, steered.
 
-use super::{NodeFace, SHORTEST_ID, of_refusal, wish};
+use super::{NodeFace, SHORTEST_ID, change, of_refusal, wish};
 use crate::config::Network;
-use crate::driver::command::{Act, Start};
-use eddy_engine::JobId;
-use eddy_wire::api::{self, JobAction, JobView, Page, PageQuery, Problem};
+use crate::driver::command::{Act, IdPrefix, Start};
+use eddy_engine::job::live::Job;
+use eddy_engine::{JobId, JobSpec, Owner};
+use eddy_wire::api::{self, JobAction, JobChange, JobView, MoreFiles, Page, PageQuery, Problem};
 use eddy_wire::catalogue::ErrorCode;
 use tokio::sync::watch;
 
@@ -12,17 +13,20 @@ use tokio::sync::watch;
 const MAX_JOB_ROW: usize = 512 * 1024;
 
 impl NodeFace {
-    pub(super) async fn make_job(&self, spec: api::JobSpec) -> Result<JobView, Problem> {
+    pub(super) async fn make_job(&self, spec: api::JobSpec, key: Option<&str>) -> Result<JobView, Problem> {
         if self.network == Network::Off {
             return Err(Problem::new(ErrorCode::WrongState, "this node only looks at the store"));
         }
-        let start = Start { is_running: spec.start, is_adopting: spec.adopt, is_followed: spec.followed };
+        let start = Start {
+            is_running: spec.start,
+            is_adopting: spec.adopt,
+            is_followed: spec.followed,
+            id: key.map(id_of_key),
+            owner: Owner(rustix::process::geteuid().as_raw()),
+        };
         let policy = self.settings.lock().await.cache.freshness;
         let spec = wish::parse_job(spec, policy)?;
-        let size = postcard::to_stdvec(&spec).map_or(usize::MAX, |row| row.len() * 2);
-        if size > MAX_JOB_ROW {
-            return Err(Problem::new(ErrorCode::TooManyFiles, "the job's files and URLs together are too long"));
-        }
+        check_size(&spec)?;
         self.driver.create(spec, start).await.map_err(of_refusal)
     }
 
@@ -31,25 +35,45 @@ impl NodeFace {
     }
 
     pub(super) async fn list_jobs(&self, query: PageQuery) -> Result<Page<JobView>, Problem> {
-        let mut jobs = self.driver.list().await.map_err(of_refusal)?;
-        if let Some(after) = &query.after {
-            let seen = jobs.iter().position(|job| &job.id == after).map_or(0, |at| at + 1);
-            jobs.drain(..seen);
-        }
+        let after = query.after.as_deref().map(|text| {
+            cursor(text).ok_or_else(|| Problem::new(ErrorCode::BadRequest, "`after` is no cursor of a page of jobs"))
+        });
+        let mut jobs = self.driver.list(after.transpose()?, query.size() + 1).await.map_err(of_refusal)?;
         let is_more = jobs.len() > query.size();
         jobs.truncate(query.size());
-        let next = if is_more { jobs.last().map(|job| job.id.clone()) } else { None };
+        let next = jobs.last().filter(|_| is_more).map(|job| format!("{:x}-{}", job.created_unix_ms / 1000, job.id));
         Ok(Page { items: jobs, next })
     }
 
-    pub(super) async fn act_on(&self, id: &str, action: JobAction) -> Result<JobView, Problem> {
+    pub(super) async fn act_on(&self, id: &str, action: JobAction, caller: u32) -> Result<JobView, Problem> {
+        let id = self.job_id(id).await?;
         let act = match action {
             JobAction::Resume => Act::Resume,
             JobAction::Pause => Act::Suspend,
             JobAction::Cancel => Act::Cancel,
             JobAction::Finish => Act::Complete,
+            JobAction::Take => {
+                let taken = Box::new(move |job: &Job| Ok(change::take(job, caller)));
+                return self.driver.amend(id, taken).await.map_err(of_refusal);
+            }
         };
-        self.driver.act(self.job_id(id).await?, act).await.map_err(of_refusal)
+        self.driver.act(id, act).await.map_err(of_refusal)
+    }
+
+    pub(super) async fn change(&self, id: &str, wish: JobChange) -> Result<JobView, Problem> {
+        let amend = Box::new(move |job: &Job| change::amend(job, wish));
+        self.driver.amend(self.job_id(id).await?, amend).await.map_err(of_refusal)
+    }
+
+    pub(super) async fn add(&self, id: &str, more: MoreFiles) -> Result<JobView, Problem> {
+        let add = Box::new(move |job: &Job| {
+            let amendment = change::add(job, &more)?;
+            let mut longer = job.spec().clone();
+            longer.files.extend(amendment.files.iter().cloned());
+            check_size(&longer)?;
+            Ok(amendment)
+        });
+        self.driver.amend(self.job_id(id).await?, add).await.map_err(of_refusal)
     }
 
     pub(super) async fn follow(&self, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
@@ -61,12 +85,34 @@ impl NodeFace {
         if let Ok(id) = text.parse() {
             return Ok(id);
         }
-        let jobs = self.driver.list().await.map_err(of_refusal)?;
-        let mut found = jobs.iter().filter(|job| text.len() >= SHORTEST_ID && job.id.starts_with(text));
-        match (found.next().and_then(|job| job.id.parse().ok()), found.next()) {
-            (Some(id), None) => Ok(id),
-            (Some(_), Some(_)) => Err(Problem::new(ErrorCode::BadRequest, "more than one job's id begins like that")),
-            (None, _) => Err(Problem::new(ErrorCode::JobNotFound, text.chars().take(64).collect::<String>())),
+        let unknown = || Problem::new(ErrorCode::JobNotFound, text.chars().take(64).collect::<String>());
+        let prefix = IdPrefix::parse(text).filter(|_| text.len() >= SHORTEST_ID).ok_or_else(unknown)?;
+        match self.driver.find(prefix).await.map_err(of_refusal)?.as_slice() {
+            [id] => Ok(*id),
+            [] => Err(unknown()),
+            _ => Err(Problem::new(ErrorCode::BadRequest, "more than one job's id begins like that")),
         }
     }
+}
+
+/// The id of the job that a request with this idempotency key makes, once and again.
+fn id_of_key(key: &str) -> JobId {
+    let mut id = [0; 16];
+    id.copy_from_slice(&blake3::derive_key("eddy job id of an idempotency key", key.as_bytes())[..16]);
+    JobId(id)
+}
+
+fn cursor(text: &str) -> Option<(i64, JobId)> {
+    let (created, id) = text.split_once('-')?;
+    Some((i64::from_str_radix(created, 16).ok()?, id.parse().ok()?))
+}
+
+fn check_size(spec: &JobSpec) -> Result<(), Problem> {
+    // The terms stand apart from the rest of a row.
+    let terms = postcard::to_stdvec(&spec.terms).map_or(usize::MAX / 4, |row| row.len());
+    let size = postcard::to_stdvec(spec).map_or(usize::MAX / 4, |row| row.len() * 2);
+    if size + terms > MAX_JOB_ROW {
+        return Err(Problem::new(ErrorCode::TooManyFiles, "the job's files and URLs together are too long"));
+    }
+    Ok(())
 }

@@ -3,12 +3,13 @@
 //! | module | answers about |
 //! |---|---|
 //! | `status` | the node itself |
-//! | `jobs`, `wish` | jobs; what a caller wishes, parsed |
+//! | `jobs`, `wish`, `change` | jobs; what a caller wishes, and wishes otherwise, parsed |
 //! | `cache` | what the store holds |
 //! | `peers` | who is there |
 //! | `report` | the account of bytes |
 
 mod cache;
+mod change;
 mod jobs;
 mod peers;
 mod report;
@@ -28,9 +29,9 @@ use eddy_cache::{Pin, Store, StoreError};
 use eddy_engine::Failure;
 use eddy_engine::engine::CommandError;
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, ExportOrder, ImportQuery, ImportView, JobAction, JobSpec,
-    JobView, LimitsChange, LimitsOutcome, Page, PageQuery, PeersView, PinChange, PlanView, Problem, RemovalOrder,
-    Removed, ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, ExportOrder, ImportQuery, ImportView, JobAction, JobChange,
+    JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeersView, PinChange, PlanView, Problem,
+    RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::path::PathBuf;
@@ -82,8 +83,16 @@ impl Face for NodeFace {
         self.view_status().await
     }
 
-    async fn create_job(&self, spec: JobSpec) -> Result<JobView, Problem> {
-        self.make_job(spec).await
+    async fn create_job(&self, spec: JobSpec, key: Option<&str>) -> Result<JobView, Problem> {
+        self.make_job(spec, key).await
+    }
+
+    async fn change_job(&self, id: &str, change: JobChange) -> Result<JobView, Problem> {
+        self.change(id, change).await
+    }
+
+    async fn add_files(&self, id: &str, more: MoreFiles) -> Result<JobView, Problem> {
+        self.add(id, more).await
     }
 
     async fn job(&self, id: &str) -> Result<JobView, Problem> {
@@ -94,8 +103,8 @@ impl Face for NodeFace {
         self.list_jobs(query).await
     }
 
-    async fn act(&self, id: &str, action: JobAction) -> Result<JobView, Problem> {
-        self.act_on(id, action).await
+    async fn act(&self, id: &str, action: JobAction, caller: u32) -> Result<JobView, Problem> {
+        self.act_on(id, action, caller).await
     }
 
     async fn watch(&self, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
@@ -185,6 +194,7 @@ fn of_refusal(refusal: Refusal) -> Problem {
             let row = ErrorCode::parse(&failure.code).unwrap_or(ErrorCode::StoreUnusable);
             Problem::new(row, format!("the job cannot be written down: {}", failure.detail))
         }
+        Refusal::Problem(problem) => *problem,
         Refusal::Stopping => Problem::from(ErrorCode::ShuttingDown),
         Refusal::Command(CommandError::NoSuchJob) => Problem::from(ErrorCode::JobNotFound),
         Refusal::Command(CommandError::NoSuchFile) => Problem::from(ErrorCode::FileNotInJob),

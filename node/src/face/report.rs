@@ -7,7 +7,7 @@ use eddy_wire::api::{self, JobView, PageQuery, Problem, Received, ReportRow, Rep
 
 impl NodeFace {
     pub(super) async fn view_report(&self, query: PageQuery) -> Result<ReportView, Problem> {
-        let jobs = self.driver.list().await.map_err(of_refusal)?;
+        let jobs = self.driver.list(None, usize::MAX).await.map_err(of_refusal)?;
         let rows = self.with_store(|store| store.ledger()).await?;
         Ok(report(&rows, &jobs, &query))
     }

@@ -1,5 +1,6 @@
 //! A caller's wish for a job, parsed: what is left is valid.
 
+use super::change;
 use crate::config::FreshnessPolicy;
 use eddy_content::digest;
 use eddy_content::url::{TypedUrl, UrlError};
@@ -12,7 +13,7 @@ use std::path::Path;
 
 /// A caller's wish, parsed: what is left is valid.
 pub(super) fn parse_job(spec: api::JobSpec, policy: FreshnessPolicy) -> Result<JobSpec, Problem> {
-    if spec.files.is_empty() {
+    if spec.files.is_empty() && spec.start {
         return Err(Problem::from(ErrorCode::EmptyJob));
     }
     let mut destinations = HashSet::new();
@@ -23,13 +24,10 @@ pub(super) fn parse_job(spec: api::JobSpec, policy: FreshnessPolicy) -> Result<J
         }
         files.push(parse_file(file)?);
     }
-    let first_name = || spec.files[0].destination.rsplit('/').next().unwrap_or_default().to_owned();
-    let priority = match spec.priority {
-        api::Priority::Foreground => Priority::Foreground,
-        api::Priority::High => Priority::High,
-        api::Priority::Normal => Priority::Normal,
-        api::Priority::Low => Priority::Low,
-    };
+    let first = spec.files.first().map(|file| file.destination.as_str()).unwrap_or_default();
+    let first_name = || first.rsplit('/').next().unwrap_or_default().to_owned();
+    let priority = priority(spec.priority);
+    let terms = change::merge(Terms::default(), spec.terms)?;
     Ok(JobSpec {
         name: spec.name.clone().unwrap_or_else(first_name),
         priority,
@@ -45,11 +43,21 @@ pub(super) fn parse_job(spec: api::JobSpec, policy: FreshnessPolicy) -> Result<J
             (Some(api::Asking::WithinLifetime), _) | (None, FreshnessPolicy::Lifetime) => Asking::WithinLifetime,
         },
         files,
-        terms: Terms::default(),
+        terms,
     })
 }
 
-fn parse_file(file: &api::FileSpec) -> Result<FileSpec, Problem> {
+/// The priority in the engine's word.
+pub(super) fn priority(priority: api::Priority) -> Priority {
+    match priority {
+        api::Priority::Foreground => Priority::Foreground,
+        api::Priority::High => Priority::High,
+        api::Priority::Normal => Priority::Normal,
+        api::Priority::Low => Priority::Low,
+    }
+}
+
+pub(super) fn parse_file(file: &api::FileSpec) -> Result<FileSpec, Problem> {
     let typed = TypedUrl::parse(&file.url).map_err(|error| {
         let row = if matches!(error, UrlError::Scheme(_)) { ErrorCode::UnknownScheme } else { ErrorCode::BadUrl };
         Problem::new(row, error.to_string())

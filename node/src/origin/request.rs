@@ -24,6 +24,18 @@ pub struct OriginRequest {
     pub personal: PersonalHeaders,
     /// Credentials that rode in the URL; sent as Basic, to the first origin alone.
     pub credentials: Option<Userinfo>,
+    /// What becomes of redirects.
+    pub redirects: Redirecting,
+}
+
+/// What becomes of redirects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Redirecting {
+    /// They are followed, as far as T-20 lets them.
+    #[default]
+    Follow,
+    /// They end the question.
+    Refuse,
 }
 
 /// Header fields that a job adds to its requests. Never shown, never sent to another origin than the one they are for.
@@ -71,6 +83,7 @@ impl OriginRequest {
             known: None,
             personal: PersonalHeaders::default(),
             credentials: None,
+            redirects: Redirecting::Follow,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What can be set of the peer room, and every bound that a member meets here.
 
+use eddy_engine::upload::UploadLimits;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ pub struct Limits {
     pub peers: usize,
     /// Reads of one peer that are served at a time; one more hears `Busy`.
     pub reads_per_peer: usize,
-    /// Reads that are served at a time in all: each holds four chunks of [`CHUNK_BLOCKS`] blocks, 2 MiB.
+    /// Reads that are served at a time in all: each holds at most four chunks of [`CHUNK_BLOCKS`] blocks, 64 together 80 MiB.
     /// When all are taken, the slowest reader gives way to one more, or it hears `Busy`.
     pub reads: usize,
     /// Keys that one peer may ask for in vain within a minute, before it hears `NotHere` for everything (T-12).
@@ -40,6 +41,8 @@ pub struct Limits {
     pub unproven_handshakes: usize,
     /// Handshakes under way in all, above which a new one is dropped unanswered.
     pub handshakes: usize,
+    /// Bytes of blocks that leave in a second.
+    pub upload: UploadLimits,
 }
 
 impl Default for Limits {
@@ -51,6 +54,7 @@ impl Default for Limits {
             misses_per_minute: 64,
             unproven_handshakes: 32,
             handshakes: 256,
+            upload: UploadLimits::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::config::PeersConfig;
 use super::enrol::Porch;
 use super::membership::Keeper;
 use super::serve::Server;
+use super::socket::Inbound;
 use super::table::{Admission, Initiator, Link, Table};
 use super::tls::Tls;
 use crate::group::Group;
@@ -69,6 +70,7 @@ pub(crate) struct Core {
     pub(crate) secret: LookupSecret,
     pub(crate) config: PeersConfig,
     pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) inbound: Arc<Inbound>,
     pub(crate) tls: Tls,
     pub(crate) believer: Arc<Believer>,
     pub(crate) server: Server,

@@ -5,6 +5,7 @@ use super::core::{Core, Live, Refusal};
 use super::enrol;
 use super::membership;
 use super::serve::guest::Guest;
+use super::serve::upload::reads_within;
 use super::table::Initiator;
 use crate::group::chain;
 use eddy_wire::NodeId;
@@ -46,6 +47,7 @@ pub(crate) async fn live(
             return;
         }
     };
+    let _counted = core.inbound.count(connection.remote_address());
     membership::compare(&core, &connection);
     let error = loop {
         match connection.accept_bi().await {
@@ -70,7 +72,7 @@ async fn enter(
     initiator: Initiator,
 ) -> Result<(NodeId, Arc<Guest>), Refusal> {
     let node = member(core, connection).ok_or(Refusal::Gone)?;
-    let guest = Arc::new(Guest::new(core.config.limits.reads_per_peer));
+    let guest = Arc::new(Guest::new(reads_within(core.config.limits.upload.each, core.config.limits.reads_per_peer)));
     let live = Live { connection: connection.clone(), since: SystemTime::now() };
     if let Some(retired) = core.admit(node, initiator, live).await? {
         core.tasks.spawn(linger(Arc::clone(core), node, retired));

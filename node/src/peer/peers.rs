@@ -12,8 +12,8 @@ use super::dial::{self, ConnectError};
 use super::enrol::Porch;
 use super::membership::{self, Keeper};
 use super::read::{self, PeerRead, ReadFailure};
-use super::serve::{Server, Shared, pool::Pool, sign::Signer};
-use super::socket;
+use super::serve::{Server, Shared, pool::Pool, sign::Signer, upload::Upload};
+use super::socket::{self, Inbound};
 use super::table::{Initiator, Table};
 use super::tls::{Applicants, Tls, TlsError};
 use super::transport;
@@ -105,7 +105,9 @@ impl Peers {
         transport::bound_incoming(&mut server, &config.limits);
         let socket = socket::bind(address).map_err(listen)?;
         let port = socket.local_addr().map_err(listen)?.port();
-        let endpoint = socket::endpoint(transport::endpoint(), Some(server), socket).map_err(listen)?;
+        let inbound = Arc::new(Inbound::default());
+        let endpoint = socket::endpoint(transport::endpoint(), Some(server), socket, Arc::clone(&inbound));
+        let endpoint = endpoint.map_err(listen)?;
         let (events, told) = mpsc::channel(EVENTS);
         let conduct = Arc::new(Mutex::new(Conduct::new(config.limits.misses_per_minute)));
         let believer = Arc::new(Believer::new(Arc::clone(&group)));
@@ -117,8 +119,11 @@ impl Peers {
             pool: Pool::default(),
         };
         let keeper = Arc::new(Keeper::new(Arc::clone(&group), badge));
-        let server =
-            Server::new(shared, Arc::clone(&keeper), Arc::clone(&conduct), &config.limits, config.patience.clone());
+        let tasks = TaskTracker::new();
+        let limits = &config.limits;
+        let upload = Upload::start(limits.upload, limits.reads, &tasks, &stop);
+        let server = (limits, upload);
+        let server = Server::new(shared, Arc::clone(&keeper), Arc::clone(&conduct), server, config.patience.clone());
         let core = Arc::new(Core {
             me: identity.node_id(),
             secret: group.lookup_secret(),
@@ -127,13 +132,14 @@ impl Peers {
             porch: Porch::new(),
             told: Mutex::default(),
             endpoint,
+            inbound,
             tls,
             believer,
             server,
             table: Mutex::new(Table::new(identity.node_id(), config.limits.peers)),
             conduct,
             events: tokio::sync::Mutex::new(events),
-            tasks: TaskTracker::new(),
+            tasks,
             stop,
             config,
         });

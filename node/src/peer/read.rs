@@ -13,6 +13,7 @@ use eddy_wire::NodeId;
 use eddy_wire::frame::{ReadRefusal, ReadReply, Request, StreamKind};
 use eddy_wire::statement::Expected;
 use std::fmt;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +66,7 @@ pub enum Piece {
 pub struct PeerRead {
     core: Arc<Core>,
     node: NodeId,
+    address: SocketAddr,
     question: Question,
     expected: Expected,
     geometry: Geometry,
@@ -109,6 +111,7 @@ pub(crate) async fn read(
     }
     Ok(PeerRead {
         node,
+        address: connection.remote_address(),
         question,
         expected: Expected { group: core.group.id(), key, length: entity.length },
         geometry,
@@ -183,6 +186,7 @@ impl PeerRead {
             arrived.map_err(|_| ReadFailure::Stalled)??;
             self.heard = Instant::now();
         }
+        self.core.inbound.used(self.address, whole as u64);
         self.missing -= whole as u64;
         Ok(self.gathered.take())
     }

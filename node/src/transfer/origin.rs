@@ -4,6 +4,7 @@ use super::failure;
 use super::open::OpenEntity;
 use super::progress::Progress;
 use super::sink::Sink;
+use crate::driver::ways::Dress;
 use crate::origin::{Opened, Origin, OriginBody, OriginRequest, Span};
 use eddy_cache::Source;
 use eddy_content::http::{Asked, Known, Precondition, RangeSupport};
@@ -16,17 +17,17 @@ use tokio_util::sync::CancellationToken;
 
 /// What a fetch from the origin is told.
 #[derive(Debug)]
-pub struct OriginFetch {
+pub(crate) struct OriginFetch {
     /// The blocks to bring.
-    pub blocks: Range<u32>,
+    pub(crate) blocks: Range<u32>,
     /// Whether a range can be asked for; if not, the whole is read and what comes before the blocks is skipped.
-    pub ranges: RangeSupport,
-    /// What to prove oneself with.
-    pub credentials: Option<Credentials>,
+    pub(crate) ranges: RangeSupport,
+    /// What the question shows of the job.
+    pub(crate) dress: Dress,
 }
 
 /// Asks the origin for blocks of the open entity's version and stores them.
-pub async fn fetch(
+pub(crate) async fn fetch(
     origin: &Origin,
     open: &OpenEntity,
     fetch: OriginFetch,
@@ -43,7 +44,7 @@ pub async fn fetch(
     let precondition = if asked == Asked::Whole { Precondition::None } else { Precondition::IfRange };
     let known = Known::of(entity);
     let mut request = OriginRequest::new(entity.url.clone(), asked.clone()).about(known, precondition);
-    request.credentials = userinfo(fetch.credentials);
+    fetch.dress.put_on(&mut request);
     let opened = tokio::select! {
         biased;
         () = cancel.cancelled() => return FetchOutcome::Aborted,

@@ -5,9 +5,11 @@
 //! ends, the [`Retry`] says whether the same call may go better by itself. Where BITS knows the case, its code is named
 //! as a cross-reference, and `eddy explain` finds the row by it.
 
+mod bits;
 mod exit;
 mod table;
 
+pub use bits::{Answer, BitsCode, TABLE as BITS_CODES};
 pub use exit::Exit;
 pub use table::ErrorCode;
 

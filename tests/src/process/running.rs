@@ -182,8 +182,28 @@ impl Running {
     /// # Errors
     /// When the process has ended.
     pub fn resident_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most resident memory since the start or since [`Running::forget_peak`], in bytes.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn peak_resident_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// Lets the peak of resident memory begin anew (`clear_refs` of proc(5)).
+    ///
+    /// # Errors
+    /// When the process has ended, or is another user's.
+    pub fn forget_peak(&self) -> Result<()> {
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.id()), "5")?)
+    }
+
+    fn status_bytes(&self, field: &str) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).with_context(|| field.to_owned())?;
         let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
         Ok(kib * 1_024)
     }
@@ -197,6 +217,16 @@ impl Running {
         let row = table.lines().find_map(|line| line.trim_start().strip_prefix(device)?.strip_prefix(':'));
         let first = row.and_then(|row| row.split_whitespace().next()).with_context(|| format!("no {device}"))?;
         Ok(first.parse()?)
+    }
+
+    /// Datagrams that the kernel has dropped so far in the network namespace in which it runs, for want of room in a socket.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn dropped_datagrams(&self) -> Result<u64> {
+        let table = std::fs::read_to_string(format!("/proc/{}/net/udp", self.id()))?;
+        let drops = table.lines().skip(1).filter_map(|row| row.split_whitespace().last()?.parse::<u64>().ok());
+        Ok(drops.sum())
     }
 
     /// CPU time used so far, user and system, in the kernel's ticks of 10 ms.

@@ -127,6 +127,7 @@ async fn fetch(client: &Client, url: &str, destination: &Path) -> JobView {
         asking: None,
         adopt: false,
         followed: false,
+        terms: eddy_wire::api::Terms::default(),
     };
     let job = client.create_job(&spec).await.expect("a job");
     let mut watch = client.watch(&job.id).await.expect("watches");

@@ -198,10 +198,12 @@ fn missing() -> io::Error {
     io::ErrorKind::NotFound.into()
 }
 
+/// The time beside every disk of these tests, in seconds: it stands still, so that the same steps evict the same entities.
+pub(crate) const STANDING_TIME: i64 = 1_800_000_000;
+
 impl Disk for SimDisk {
-    /// Time stands still, so that a seed does the same twice.
     fn clock(&self) -> i64 {
-        1_800_000_000
+        STANDING_TIME
     }
 
     fn make_directory(&self, path: &Path) -> io::Result<()> {

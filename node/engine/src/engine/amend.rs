@@ -39,7 +39,7 @@ impl Engine {
             return Err(CommandError::WrongState(IllegalTransition { state, event }));
         }
         let Amendment { name, priority, peers, terms, urls, files, owner } = amendment;
-        let old = job.spec();
+        let old = job.record().spec;
         let mut spec = JobSpec {
             name: name.unwrap_or_else(|| old.name.clone()),
             priority: priority.unwrap_or(old.priority),
@@ -54,7 +54,7 @@ impl Engine {
         }
         let is_longer = !files.is_empty();
         spec.files.extend(files);
-        let begins_anew = state.is_active() && is_felt(old, &spec);
+        let begins_anew = state.is_active() && is_felt(&old, &spec);
         if begins_anew {
             self.preempt(id);
         }

@@ -5,8 +5,10 @@ mod conditions;
 mod inputs;
 mod timers;
 mod turns;
+mod why;
 
 pub use amend::Amendment;
+pub use why::TurnWait;
 
 use crate::file::CacheUse;
 use crate::job::live::Job;
@@ -127,6 +129,11 @@ impl Engine {
     /// All jobs, ended ones that are still shown included.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
         self.roster.jobs()
+    }
+
+    /// The jobs from this id on, in the order of ids.
+    pub fn jobs_from(&self, id: JobId) -> impl Iterator<Item = &Job> {
+        self.roster.jobs_from(id)
     }
 
     /// One job.

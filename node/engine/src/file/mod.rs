@@ -14,7 +14,8 @@ mod moving;
 mod staging;
 
 use crate::job::record::FileRecord;
-use crate::job::spec::{Asking, FileSpec, Goal, PeerUse};
+use crate::job::spec::{Asking, FileSpec, PeerUse};
+use crate::job::terms::Redirects;
 use crate::outbox::Outbox;
 use crate::planner::Planner;
 use crate::port::{ContactMethod, Contacted, Effect, Failure, FetchId, FileRef, Held, Peer};
@@ -67,6 +68,8 @@ pub struct FileTerms {
     pub asking: Asking,
     /// Whether the answer may be meant for the job alone.
     pub is_personal: bool,
+    /// What becomes of redirects.
+    pub redirects: Redirects,
 }
 
 /// Who writes the file beside the destination.
@@ -150,14 +153,13 @@ pub struct File {
     asking: Asking,
     /// Whether the job shows the origin something of its own.
     is_personal: bool,
+    redirects: Redirects,
     held_use: Option<HeldUse>,
     phase: Phase,
     /// The version last opened, for those who ask.
     entity: Option<Entity>,
     /// The version that is open, or being opened.
     entity_id: Option<EntityId>,
-    /// The one version that a file which is only held is about.
-    pinned_version: Option<EntityId>,
     /// Whether an opening has not been answered yet; there is one at a time.
     owes_opened: bool,
     /// Who has not answered yet for the file beside the destination; there is one at a time.
@@ -202,7 +204,7 @@ impl File {
     /// A file as its record has it.
     #[must_use]
     pub fn new(at: FileRef, spec: FileSpec, terms: FileTerms, record: FileRecord) -> Self {
-        let FileTerms { peers: peer_use, asking, is_personal } = terms;
+        let FileTerms { peers: peer_use, asking, is_personal, redirects } = terms;
         let held = |cache| SourceBytes { cache, ..SourceBytes::default() };
         let (phase, length, root, bytes) = match record {
             FileRecord::Wanted { length, held: bytes } => (Phase::Idle, length, None, held(bytes)),
@@ -219,11 +221,11 @@ impl File {
             peer_use,
             asking,
             is_personal,
+            redirects,
             held_use: None,
             phase,
             entity: None,
             entity_id: None,
-            pinned_version: None,
             owes_opened: false,
             part_use: None,
             planner: None,
@@ -262,11 +264,12 @@ impl File {
 
     /// Changes what it was asked for; whoever does has paused it.
     pub(crate) fn amend(&mut self, spec: FileSpec, terms: FileTerms) {
-        let FileTerms { peers, asking, is_personal } = terms;
-        if self.spec == spec && (self.peer_use, self.asking, self.is_personal) == (peers, asking, is_personal) {
+        let FileTerms { peers, asking, is_personal, redirects } = terms;
+        let has_same = (self.peer_use, self.asking, self.is_personal) == (peers, asking, is_personal);
+        if self.spec == spec && has_same && self.redirects == redirects {
             return;
         }
-        (self.peer_use, self.asking, self.is_personal) = (peers, asking, is_personal);
+        (self.peer_use, self.asking, self.is_personal, self.redirects) = (peers, asking, is_personal, redirects);
         if self.spec.url != spec.url && !self.is_staged() {
             // Another URL is another file, until its origin says that it is the same (F-58).
             self.length = None;
@@ -437,10 +440,6 @@ impl File {
             }
             _ => None,
         }
-    }
-
-    fn is_only_held(&self) -> bool {
-        self.spec.goal() == Goal::Hold
     }
 
     fn fail(&mut self, failure: Failure) {

@@ -127,9 +127,14 @@ impl Job {
     /// The durable form.
     #[must_use]
     pub fn record(&self) -> JobRecord {
+        let mut spec = self.spec.clone();
+        for (wanted, file) in spec.files.iter_mut().zip(&self.files) {
+            // A redirect may have changed it.
+            wanted.url.clone_from(&file.spec().url);
+        }
         JobRecord {
             id: self.id,
-            spec: self.spec.clone(),
+            spec,
             state: self.state.at_rest(),
             created: self.created,
             failure: self.failure.clone(),
@@ -492,7 +497,12 @@ impl Job {
 }
 
 fn file_terms(spec: &JobSpec) -> FileTerms {
-    FileTerms { peers: spec.peers, asking: spec.asking, is_personal: spec.terms.is_personal() }
+    FileTerms {
+        peers: spec.peers,
+        asking: spec.asking,
+        is_personal: spec.terms.is_personal(),
+        redirects: spec.terms.redirects,
+    }
 }
 
 fn host_of(spec: &JobSpec) -> HostKey {

@@ -7,8 +7,9 @@ pub use events::{Verification, VerificationNews, Watch};
 pub use package::ExportFailure;
 
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobSpec, JobView, LimitsChange, LimitsOutcome, Page,
-    PageQuery, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobChange, JobSpec, JobView, LimitsChange,
+    LimitsOutcome, MoreFiles, Page, PageQuery, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed,
+    ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -64,6 +65,21 @@ impl Client {
     /// Makes a job.
     pub async fn create_job(&self, spec: &JobSpec) -> Result<JobView, Problem> {
         self.tell(Method::POST, &["jobs"], spec).await
+    }
+
+    /// Makes a job, or finds the one that the same key made.
+    pub async fn create_job_once(&self, spec: &JobSpec, key: &str) -> Result<JobView, Problem> {
+        read(self.send(self.request(Method::POST, &["jobs"])?.header("idempotency-key", key).json(spec)).await?).await
+    }
+
+    /// Changes a job.
+    pub async fn change_job(&self, id: &str, change: &JobChange) -> Result<JobView, Problem> {
+        self.tell(Method::PATCH, &["jobs", id], change).await
+    }
+
+    /// Gives a job more files.
+    pub async fn add_files(&self, id: &str, more: &MoreFiles) -> Result<JobView, Problem> {
+        self.tell(Method::POST, &["jobs", id, "files"], more).await
     }
 
     /// One job.

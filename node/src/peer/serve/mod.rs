@@ -6,6 +6,7 @@
 //! | [`ask`] | which of these entities are here? |
 //! | [`read`] | how do blocks leave, with hashes and statements before them? |
 //! | [`places`], [`guest`], [`pace`] | how much is served at a time, and who is too slow? |
+//! | [`upload`] | when may the next bytes leave, if the administrator limits them? |
 //! | [`sign`] | this node's own word about what it fetched from the origin |
 //! | [`pool`] | the buffers that blocks are read into |
 
@@ -17,11 +18,13 @@ pub(super) mod places;
 pub(super) mod pool;
 pub(super) mod read;
 pub(super) mod sign;
+pub(super) mod upload;
 
 use self::guest::Guest;
 use self::places::Places;
 use self::pool::Pool;
 use self::sign::Signer;
+use self::upload::Upload;
 use super::belief::Believer;
 use super::close::{abort, code};
 use super::conduct::{Conduct, Curiosity};
@@ -56,6 +59,7 @@ pub(crate) struct Server {
     /// Turns at the disk, in the order of asking.
     disk: Arc<Semaphore>,
     lookups: Semaphore,
+    upload: Upload,
 }
 
 /// What goes along to blocking threads.
@@ -99,7 +103,7 @@ impl Server {
         shared: Shared,
         keeper: Arc<Keeper>,
         conduct: Arc<Mutex<Conduct>>,
-        limits: &Limits,
+        (limits, upload): (&Limits, Upload),
         patience: Patience,
     ) -> Self {
         Self {
@@ -107,9 +111,10 @@ impl Server {
             keeper,
             conduct,
             patience,
-            places: Places::new(limits.reads),
+            places: Places::new(upload::reads_within(limits.upload.all, limits.reads)),
             disk: Arc::new(Semaphore::new(DISK_READS)),
             lookups: Semaphore::new(LOOKUPS),
+            upload,
         }
     }
 
@@ -160,7 +165,7 @@ impl Server {
                 // The place is held until the peer has it all: what lies unsent is memory of this node.
                 let serving = async {
                     self.read(node, (guest, &place), (key, blocks), send).await?;
-                    self.finish(send).await
+                    place.waiting(self.finish(send)).await
                 };
                 return tokio::select! {
                     outcome = serving => outcome,

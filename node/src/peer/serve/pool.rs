@@ -1,5 +1,6 @@
 //! Buffers for blocks on their way out, used again: fresh memory costs a page fault for each 4 KiB.
 
+use super::places::Seat;
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OwnedSemaphorePermit;
@@ -7,16 +8,20 @@ use tokio::sync::OwnedSemaphorePermit;
 /// Buffers that are kept while nobody uses them.
 const SPARE: usize = 16;
 
+/// Room for one chunk in a read's window, and whose read it is.
+pub(super) type Room = (Arc<Seat>, OwnedSemaphorePermit);
+
 /// The spare buffers.
 #[derive(Clone, Default)]
 pub(crate) struct Pool {
     spare: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
-/// A buffer that comes back when the last byte of it is sent and acknowledged.
+/// A buffer that comes back when the last byte of it is sent and acknowledged: then the reader has taken it.
 struct Lent {
     buffer: Vec<u8>,
     pool: Pool,
+    reader: Arc<Seat>,
     /// Room in the read's window, free again when the buffer is.
     _room: OwnedSemaphorePermit,
 }
@@ -28,8 +33,8 @@ impl Pool {
     }
 
     /// Makes a filled buffer shareable.
-    pub(crate) fn lend(&self, buffer: Vec<u8>, room: OwnedSemaphorePermit) -> Bytes {
-        Bytes::from_owner(Lent { buffer, pool: self.clone(), _room: room })
+    pub(super) fn lend(&self, buffer: Vec<u8>, (reader, room): Room) -> Bytes {
+        Bytes::from_owner(Lent { buffer, pool: self.clone(), reader, _room: room })
     }
 }
 
@@ -41,6 +46,7 @@ impl AsRef<[u8]> for Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
+        self.reader.count(self.buffer.len());
         let mut spare = self.pool.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if spare.len() < SPARE {
             spare.push(std::mem::take(&mut self.buffer));
@@ -56,7 +62,8 @@ mod tests {
     fn a_buffer_comes_back_when_its_last_reader_goes() {
         let (pool, window) = (Pool::default(), Arc::new(tokio::sync::Semaphore::new(1)));
         let room = Arc::clone(&window).try_acquire_owned().expect("is free");
-        let bytes = pool.lend(vec![7; 100], room);
+        let place = super::super::places::Places::new(1).enter(eddy_wire::NodeId([1; 32])).expect("is free");
+        let bytes = pool.lend(vec![7; 100], (place.seat(), room));
         let part = bytes.slice(10..20);
         drop(bytes);
         assert_eq!(pool.take().capacity(), 0, "still read");

@@ -1,13 +1,14 @@
 //! Blocks on their way to a member: for each portion a header with hashes and statements, then the bytes.
 //!
 //! Disk and hash work runs on blocking threads, two chunks ahead of what the connection takes. What a read has in memory,
-//! prepared or unacknowledged, is [`AHEAD`] chunks: enough for a fast link, and few enough to lie in a cache of the CPU.
+//! prepared or unacknowledged, is its place's window ([`Place::window`]).
 
 use super::ask::find;
 use super::guest::{DiskTurns, Guest};
 use super::offer::{Holdings, Portion, Proof};
 use super::pace::{Pace, STEP};
 use super::places::Place;
+use super::pool::Room;
 use super::{Abandon, Server, Shared};
 use crate::peer::belief::unix_now;
 use crate::peer::config::CHUNK_BLOCKS;
@@ -26,8 +27,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// Chunks that are read before the connection takes them.
 const PREPARED: usize = 2;
-/// Chunks of one read in memory until the reader has acknowledged them.
-const AHEAD: usize = 4;
 
 /// What is sent, in order.
 struct Chunk {
@@ -66,11 +65,11 @@ impl Server {
         (key, blocks): (LookupKey, Range<u32>),
         send: &mut SendStream,
     ) -> Result<(), Abandon> {
-        let window = Arc::new(Semaphore::new(AHEAD));
+        let window = Arc::new(Semaphore::new(place.window()));
         let mut coming = VecDeque::with_capacity(PREPARED);
         // A short read is planned and read in one go: each change of threads costs it more than its disk and hash work.
         let turns = guest.disk_turns(&self.disk);
-        let room = Arc::clone(&window).try_acquire_owned().ok();
+        let room = Arc::clone(&window).try_acquire_owned().ok().map(|room| (place.seat(), room));
         let planned = self.blocking(move |shared| {
             let mut plan = plan(shared, key, blocks)?;
             let first = turns.zip(room).and_then(|(turns, room)| {
@@ -91,21 +90,21 @@ impl Server {
                 let room = match Arc::clone(&window).try_acquire_owned() {
                     Ok(room) => room,
                     Err(_) if !coming.is_empty() => break,
-                    Err(_) => pace.wait(0, room_in(&window)).await??,
+                    Err(_) => pace.wait(0, place.waiting(room_in(&window))).await??,
                 };
-                coming.extend(self.prepare(guest, &mut plan, room));
+                coming.extend(self.prepare(guest, &mut plan, (place.seat(), room)));
             }
             let Some((header, bytes)) = coming.pop_front() else { break };
             let bytes = bytes.bytes().await?;
             for part in header.into_iter().chain([bytes]) {
-                hand_over(&mut pace, place, send, part).await?;
+                self.hand_over((node, &mut pace), place, send, part).await?;
             }
         }
         self.say(send, &ReadReply::End).await
     }
 
     /// Begins to read the next chunk; it waits for its turn at the disk.
-    fn prepare(&self, guest: &Guest, plan: &mut Plan, room: OwnedSemaphorePermit) -> Option<(Option<Bytes>, Coming)> {
+    fn prepare(&self, guest: &Guest, plan: &mut Plan, room: Room) -> Option<(Option<Bytes>, Coming)> {
         let Chunk { header, blocks } = plan.chunks.pop_front()?;
         let (shared, handle) = (Arc::clone(&self.shared), plan.handle.clone());
         let reading = match guest.disk_turns(&self.disk) {
@@ -121,6 +120,22 @@ impl Server {
         };
         Some((header, Coming::Reading(AbortOnDropHandle::new(reading))))
     }
+
+    /// Gives bytes to the connection in steps, each when its turn has come, so that a reader which takes nothing is noticed.
+    async fn hand_over(
+        &self,
+        (node, pace): (NodeId, &mut Pace),
+        place: &Place,
+        send: &mut SendStream,
+        mut bytes: Bytes,
+    ) -> Result<(), Abandon> {
+        while !bytes.is_empty() {
+            let step = bytes.split_to(bytes.len().min(STEP));
+            self.upload.turn(node, step.len()).await?;
+            pace.wait(step.len(), place.waiting(send.write_chunk(step))).await??;
+        }
+        Ok(())
+    }
 }
 
 /// Reads a chunk, each block held against its hash.
@@ -129,7 +144,7 @@ fn load(
     handle: &EntityHandle,
     blocks: Range<u32>,
     _turns: DiskTurns,
-    room: OwnedSemaphorePermit,
+    room: Room,
 ) -> Result<Bytes, Abandon> {
     let mut buffer = shared.pool.take();
     handle.read_run(blocks, &mut buffer).map_err(|error| Abandon::Fault(error.to_string()))?;
@@ -139,17 +154,6 @@ fn load(
 /// Waits until the reader has acknowledged a chunk.
 async fn room_in(window: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Abandon> {
     Arc::clone(window).acquire_owned().await.map_err(|error| Abandon::Fault(error.to_string()))
-}
-
-/// Gives bytes to the connection in steps, so that a reader which takes nothing is noticed.
-async fn hand_over(pace: &mut Pace, place: &Place, send: &mut SendStream, mut bytes: Bytes) -> Result<(), Abandon> {
-    while !bytes.is_empty() {
-        let step = bytes.split_to(bytes.len().min(STEP));
-        let length = step.len();
-        pace.wait(length, send.write_chunk(step)).await??;
-        place.count(length);
-    }
-    Ok(())
 }
 
 /// Finds what can be served of a read; `None` when that is nothing.

@@ -1,22 +1,30 @@
 //! The socket as quinn sees it, and the runtime that tells it when a turn ends.
 
 use super::batch::Batch;
+use super::inbound::Inbound;
 use super::outlet::{self, Kernel};
 use super::turn::{self, Turn};
+use bytes::Bytes;
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncTimer, AsyncUdpSocket, Endpoint, EndpointConfig, Runtime, ServerConfig, TokioRuntime, UdpPoller};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::{SocketAddr, UdpSocket};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use tokio::io::Interest;
 
 /// An endpoint whose datagrams leave in batches. Call it inside a runtime of tokio.
-pub fn endpoint(config: EndpointConfig, server: Option<ServerConfig>, socket: UdpSocket) -> io::Result<Endpoint> {
-    let socket = Arc::new(GatheringSocket::new(socket)?);
+pub fn endpoint(
+    config: EndpointConfig,
+    server: Option<ServerConfig>,
+    socket: UdpSocket,
+    inbound: Arc<Inbound>,
+) -> io::Result<Endpoint> {
+    let socket = Arc::new(GatheringSocket::new(socket, inbound)?);
     let turns = Arc::new(Turns { socket: Arc::clone(&socket) });
     Endpoint::new_with_abstract_socket(config, server, socket, turns)
 }
@@ -26,11 +34,52 @@ pub fn endpoint(config: EndpointConfig, server: Option<ServerConfig>, socket: Ud
 pub struct GatheringSocket {
     io: tokio::net::UdpSocket,
     state: UdpSocketState,
+    inbound: Arc<Inbound>,
+    /// Datagrams that have come and get memory of their own, one by one.
+    apart: Mutex<Apart>,
 }
 
+/// Pieces that are taken apart: of each the rest.
+type Apart = VecDeque<(RecvMeta, Bytes)>;
+
 impl GatheringSocket {
-    fn new(socket: UdpSocket) -> io::Result<Self> {
-        Ok(Self { state: UdpSocketState::new((&socket).into())?, io: tokio::net::UdpSocket::from_std(socket)? })
+    fn new(socket: UdpSocket, inbound: Arc<Inbound>) -> io::Result<Self> {
+        let state = UdpSocketState::new((&socket).into())?;
+        Ok(Self { state, io: tokio::net::UdpSocket::from_std(socket)?, inbound, apart: Mutex::default() })
+    }
+
+    /// Takes what may not be handed on whole out of what has come, and gives the number that stays.
+    fn take_apart(&self, count: usize, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
+        let mut apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = 0;
+        for place in 0..count {
+            let came = meta[place];
+            if came.len > came.stride && !self.inbound.may_be_whole(came.addr, came.len) {
+                apart.push_back((came, Bytes::copy_from_slice(&bufs[place][..came.len])));
+                continue;
+            }
+            bufs.swap(kept, place);
+            meta.swap(kept, place);
+            kept += 1;
+        }
+        kept
+    }
+
+    /// Hands datagrams on that were taken apart.
+    fn hand_on(&self, bufs: &mut [IoSliceMut<'_>], meta: &mut [RecvMeta]) -> usize {
+        let mut apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = 0;
+        for (into, told) in bufs.iter_mut().zip(meta) {
+            let Some((came, rest)) = apart.front_mut() else { break };
+            let datagram = rest.split_to(rest.len().min(came.stride));
+            into[..datagram.len()].copy_from_slice(&datagram);
+            *told = RecvMeta { len: datagram.len(), stride: datagram.len(), ..*came };
+            count += 1;
+            if rest.is_empty() {
+                apart.pop_front();
+            }
+        }
+        count
     }
 
     /// Sends the batch of a turn to its end, or until the kernel takes no more.
@@ -70,11 +119,19 @@ impl AsyncUdpSocket for GatheringSocket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         loop {
+            match self.hand_on(bufs, meta) {
+                0 => {}
+                count => return Poll::Ready(Ok(count)),
+            }
             ready!(self.io.poll_recv_ready(cx))?;
             let received = self.io.try_io(Interest::READABLE, || self.state.recv((&self.io).into(), bufs, meta));
             match received {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                received => return Poll::Ready(received),
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(count) => match self.take_apart(count, bufs, meta) {
+                    0 => {}
+                    kept => return Poll::Ready(Ok(kept)),
+                },
             }
         }
     }
@@ -160,7 +217,7 @@ mod tests {
 
     fn socket() -> Arc<GatheringSocket> {
         let bound = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("binds");
-        Arc::new(GatheringSocket::new(bound).expect("a socket"))
+        Arc::new(GatheringSocket::new(bound, Arc::default()).expect("a socket"))
     }
 
     /// A driver that sends as quinn's does, and comes to its end.
@@ -200,6 +257,7 @@ mod tests {
     async fn datagrams_of_a_turn_arrive_in_order_and_in_their_sizes() {
         let (from, to) = (socket(), socket());
         let address = to.local_addr().expect("bound");
+        let _connection = to.inbound.count(from.local_addr().expect("bound"));
         let turns = Turns { socket: Arc::clone(&from) };
         turns.spawn(Box::pin(driver(Arc::clone(&from), address)));
         let expected: Vec<usize> = SIZES.iter().flat_map(|(count, size)| vec![*size; *count]).collect();
@@ -211,6 +269,18 @@ mod tests {
         if from.segments() > 1 && to.max_receive_segments() > 1 {
             assert_eq!(largest, 31, "three transmits of ten and a short one leave in one call");
         }
+    }
+
+    #[tokio::test]
+    async fn what_comes_from_nobody_in_particular_comes_one_by_one() {
+        let (from, to) = (socket(), socket());
+        let turns = Turns { socket: Arc::clone(&from) };
+        turns.spawn(Box::pin(driver(Arc::clone(&from), to.local_addr().expect("bound"))));
+        let expected: Vec<usize> = SIZES.iter().flat_map(|(count, size)| vec![*size; *count]).collect();
+        let (datagrams, largest) = receive(&to, expected.len()).await;
+        assert_eq!(datagrams.iter().map(Vec::len).collect::<Vec<_>>(), expected);
+        assert!((0..).zip(&datagrams).all(|(number, datagram)| datagram.iter().all(|byte| *byte == number)));
+        assert_eq!(largest, 1);
     }
 
     #[tokio::test]

@@ -11,13 +11,16 @@
 //! | [`batch`] | which datagrams may leave together? (pure) |
 //! | [`outlet`] | how do they reach the kernel, and what if it takes no more? |
 //! | [`turn`] | when does a turn of a connection end, and where is its batch meanwhile? |
+//! | [`inbound`] | how much memory can what comes pin? |
 //! | [`gather`] | the socket as quinn sees it |
 
 mod batch;
 mod gather;
+mod inbound;
 mod open;
 mod outlet;
 mod turn;
 
 pub use self::gather::{GatheringSocket, Turns, endpoint};
+pub use self::inbound::{Counted, Inbound};
 pub use self::open::bind;

@@ -22,8 +22,10 @@ fn open(address: SocketAddr, dual: bool) -> io::Result<UdpSocket> {
     if address.is_ipv6() {
         socket.set_only_v6(!dual)?;
     }
-    // A smaller buffer than asked for is no reason not to have peers.
-    let _ = socket.set_recv_buffer_size(BUFFER);
+    // A smaller buffer than asked for is no reason not to have peers; the right to have it anyway is a service's, seldom a user's.
+    if rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER).is_err() {
+        let _ = socket.set_recv_buffer_size(BUFFER);
+    }
     let _ = socket.set_send_buffer_size(BUFFER);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -23,6 +23,12 @@ pub enum BadAmount {
     /// Neither a size nor a share.
     #[error("`{0}` is neither a size like 50GiB nor a share like 20%")]
     SizeOrShare(String),
+    /// No rate.
+    #[error("`{0}` is no rate: write a size and /s, like 20MB/s")]
+    Rate(String),
+    /// A rate that is too low.
+    #[error("`{0}` is too low: the least is {1}")]
+    TooLow(String, &'static str),
     /// No age.
     #[error("`{0}` is no age: write a number and s, min, h, d or w, like 30d")]
     Age(String),
@@ -38,6 +44,12 @@ pub fn parse_amount(text: &str) -> Result<Amount, BadAmount> {
     let share = text.trim().strip_suffix('%').and_then(|share| share.trim().parse().ok());
     let share = share.filter(|percent| (1..=100).contains(percent)).map(Amount::Percent);
     share.or_else(|| size(text).map(Amount::Bytes)).ok_or_else(|| BadAmount::SizeOrShare(shown(text)))
+}
+
+/// Parses "20 MB/s" or "1.5MiB/s": bytes in a second.
+pub fn parse_rate(text: &str) -> Result<u64, BadAmount> {
+    let bytes = text.trim().strip_suffix("/s").and_then(size);
+    bytes.ok_or_else(|| BadAmount::Rate(shown(text)))
 }
 
 /// Parses "90 s", "30min", "12 h", "30 d" or "2w"; an age of nothing is none.

@@ -1,7 +1,8 @@
 //! What can be said of a job before anybody has tried it: both the command line and the node refuse the same.
 
 use super::job::{MAX_FILES, MAX_NAME};
-use super::{FileSpec, JobSpec, Problem};
+use super::terms::{MAX_DESCRIPTION, MAX_HEADERS, MAX_PROXY, MAX_SECRET, MAX_USER};
+use super::{Authorization, FileSpec, JobChange, JobSpec, MoreFiles, Problem, Terms};
 use crate::catalogue::ErrorCode;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use eddy_content::digest::{DigestAlgorithm, ExpectedDigest};
@@ -15,24 +16,97 @@ const MAX_PATH: usize = 4095;
 impl JobSpec {
     /// Refuses a job that cannot be tried: no files or too many, a URL, digest or destination that cannot be read.
     pub fn check(&self) -> Result<(), Problem> {
+        if self.files.is_empty() && self.start {
+            return Err(ErrorCode::EmptyJob.into());
+        }
+        check_name(self.name.as_deref())?;
+        self.terms.check()?;
+        check_files(&self.files)
+    }
+}
+
+impl MoreFiles {
+    /// Refuses files that cannot be tried.
+    pub fn check(&self) -> Result<(), Problem> {
         if self.files.is_empty() {
             return Err(ErrorCode::EmptyJob.into());
         }
-        if self.files.len() > MAX_FILES {
-            return Err(Problem::new(ErrorCode::TooManyFiles, format!("{} files", self.files.len())));
-        }
-        if self.name.as_ref().is_some_and(|name| name.chars().count() > MAX_NAME) {
-            return Err(Problem::new(ErrorCode::TooLong, format!("a name has at most {MAX_NAME} characters")));
-        }
-        let mut destinations = HashSet::new();
-        for file in &self.files {
-            file.check()?;
-            if !destinations.insert(&file.destination) {
-                return Err(Problem::new(ErrorCode::DestinationTwice, file.destination.clone()));
-            }
+        check_files(&self.files)
+    }
+}
+
+impl JobChange {
+    /// Refuses a change that cannot be made.
+    pub fn check(&self) -> Result<(), Problem> {
+        check_name(self.name.as_deref())?;
+        self.terms.as_ref().map_or(Ok(()), Terms::check)?;
+        for change in &self.urls {
+            parse_url(&change.url)?;
         }
         Ok(())
     }
+}
+
+impl Terms {
+    /// Refuses terms that no job can have.
+    pub fn check(&self) -> Result<(), Problem> {
+        let bound = |text: Option<&str>, most: usize, what: &str| {
+            let is_within = text.is_none_or(|text| text.chars().count() <= most);
+            let problem = || Problem::new(ErrorCode::TooLong, format!("{what} at most {most} characters"));
+            is_within.then_some(()).ok_or_else(problem)
+        };
+        bound(self.description.as_deref(), MAX_DESCRIPTION, "a description has")?;
+        bound(self.proxy.as_deref(), MAX_PROXY, "a proxy has")?;
+        let headers: usize = self.headers.iter().map(|field| field.name.len() + field.value.len() + 4).sum();
+        if headers > MAX_HEADERS {
+            return Err(Problem::new(
+                ErrorCode::TooLong,
+                format!("header fields have at most {MAX_HEADERS} characters"),
+            ));
+        }
+        let bad = |why: &str| Err(Problem::new(ErrorCode::BadCredentials, why));
+        match &self.authorization {
+            Some(Authorization::Basic { user, password }) => {
+                bound(Some(user), MAX_USER, "a user name has")?;
+                bound(Some(password), MAX_SECRET, "a password has")?;
+                match () {
+                    () if user.is_empty() => bad("the user name is empty"),
+                    // RFC 7617 section 2.
+                    () if user.contains(':') => bad("a user name has no colon"),
+                    () if user.chars().chain(password.chars()).any(char::is_control) => bad("control characters"),
+                    () => Ok(()),
+                }
+            }
+            Some(Authorization::Bearer { token }) => {
+                bound(Some(token), MAX_SECRET, "a token has")?;
+                // RFC 6750 section 2.1: visible characters, none of which is a space.
+                let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+                if is_token { Ok(()) } else { bad("a token has visible characters only") }
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+fn check_name(name: Option<&str>) -> Result<(), Problem> {
+    if name.is_some_and(|name| name.chars().count() > MAX_NAME) {
+        return Err(Problem::new(ErrorCode::TooLong, format!("a name has at most {MAX_NAME} characters")));
+    }
+    Ok(())
+}
+
+fn check_files(files: &[FileSpec]) -> Result<(), Problem> {
+    if files.len() > MAX_FILES {
+        return Err(Problem::new(ErrorCode::TooManyFiles, format!("{} files", files.len())));
+    }
+    let mut destinations = HashSet::new();
+    for file in files {
+        file.check()?;
+        if !destinations.insert(&file.destination) {
+            return Err(Problem::new(ErrorCode::DestinationTwice, file.destination.clone()));
+        }
+    }
+    Ok(())
 }
 
 impl FileSpec {

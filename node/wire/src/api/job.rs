@@ -1,6 +1,7 @@
 //! A job: what is asked for ([`JobSpec`]) and how it stands ([`JobView`]).
 
 use super::Problem;
+use super::terms::{Terms, TermsView, Waiting};
 use eddy_content::url::{ResourceUrl, UrlError};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -16,7 +17,7 @@ pub const MAX_NAME: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobSpec {
-    /// The files, at least one and at most 10,000.
+    /// The files, at most 10,000; at least one, unless the job does not start at once.
     pub files: Vec<FileSpec>,
     /// A name for people, at most 256 characters; the node makes one from the first file if it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -39,6 +40,9 @@ pub struct JobSpec {
     /// Go on with a job that has not ended and has exactly these files, if there is one, instead of making a second.
     #[serde(default)]
     pub adopt: bool,
+    /// What else it says.
+    #[serde(default)]
+    pub terms: Terms,
     /// Whether the caller follows the job to its end: then it runs also when the node's disk takes no record of it, and is
     /// gone with the node. Otherwise such a job is refused.
     #[serde(default)]
@@ -212,11 +216,13 @@ pub enum JobAction {
     Cancel,
     /// Put what is complete at its destination and end the job.
     Finish,
+    /// Make it the caller's own, without the secrets of its last owner.
+    Take,
 }
 
 impl JobAction {
     /// Every action.
-    pub const ALL: [Self; 4] = [Self::Resume, Self::Pause, Self::Cancel, Self::Finish];
+    pub const ALL: [Self; 5] = [Self::Resume, Self::Pause, Self::Cancel, Self::Finish, Self::Take];
 
     /// The action as it stands in a path.
     #[must_use]
@@ -226,6 +232,7 @@ impl JobAction {
             Self::Pause => "pause",
             Self::Cancel => "cancel",
             Self::Finish => "finish",
+            Self::Take => "take",
         }
     }
 }
@@ -245,8 +252,20 @@ pub struct JobView {
     pub finish: Finish,
     /// What peers may do for this job.
     pub peers: PeerUse,
+    /// To which user it belongs, by number.
+    pub owner: u32,
+    /// What else it says.
+    pub terms: TermsView,
     /// When it was made, in milliseconds since the Unix epoch.
     pub created_unix_ms: u64,
+    /// When something about it changed last.
+    pub changed_unix_ms: u64,
+    /// When its last file became whole.
+    pub transferred_unix_ms: Option<u64>,
+    /// Faults that stopped it so far.
+    pub faults: u32,
+    /// Why nothing moves, or what is being done.
+    pub waiting: Option<Waiting>,
     /// Its files, in the order in which they were given.
     pub files: Vec<FileView>,
     /// Useful bytes per second, averaged over the last seconds; 0 while nothing moves.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`amount`] | sizes, shares and ages as people write them |
 //! | [`job`] | what a job is made of, how it stands |
+//! | [`terms`] | what else a job says, how it is changed, what it waits for |
 //! | [`check`] | what is refused before anybody tries it |
 //! | [`cache`] | what the store holds, and what may be done about it |
 //! | [`doctor`] | what is wrong with a node |
@@ -27,6 +28,7 @@ pub mod peers;
 pub mod problem;
 pub mod report;
 pub mod status;
+pub mod terms;
 
 pub use cache::{
     CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ExportView, Held, ImportQuery,
@@ -44,6 +46,10 @@ pub use peers::{PeerState, PeerView, PeersView};
 pub use problem::{PROBLEM_MEDIA_TYPE, Problem};
 pub use report::{Account, Identity, Received, ReportRow, ReportView, Wasted};
 pub use status::{Mode, StatusView};
+pub use terms::{
+    Authorization, Forget, HeaderField, HeaderView, JobChange, MoreFiles, Redirects, Relocation, Terms, TermsView,
+    UrlChange, Waiting,
+};
 
 /// The path prefix of this version of the API.
 pub const PREFIX: &str = "/v1";

@@ -1,0 +1,263 @@
+//! `eddy job`: see, make, change and steer jobs.
+//!
+//! | module | verbs |
+//! |---|---|
+//! | here | `ls`, `show`, `watch`, `pause`, `resume`, `cancel`, `finish`, `take` |
+//! | `more` | `create`, `add`, `auth`, `relocate`, `purge` |
+//! | [`set`] | `set` |
+
+mod more;
+pub(crate) mod set;
+
+use crate::failure::Failure;
+use crate::follow;
+use crate::link::Link;
+use crate::setting::Setting;
+use crate::text::table::{Column, facts, table};
+use crate::text::units;
+use clap::Subcommand;
+use eddy_node::control::Client;
+use eddy_wire::api::{
+    DigestCheck, FileView, HeaderView, JobAction, JobView, MAX_PAGE, PageQuery, Priority, Problem, Redirects, Sources,
+};
+use std::time::Duration;
+
+/// `eddy job ...`.
+#[derive(Debug, Subcommand)]
+pub enum JobCommand {
+    /// List the jobs
+    Ls,
+    /// Show one job with its files
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Make a job, which waits for `resume` and at its end for `finish`
+    Create(Box<more::CreateArgs>),
+    /// Give a job more files
+    Add(more::AddArgs),
+    /// Change what a job says: name, description, priority, peers, retry-delay, give-up-after, max-transfer-time,
+    /// header, secret-header, proxy, redirects, url.N
+    Set {
+        /// Its id
+        id: String,
+        /// What to set; times as in 30s, 12h, 30d; an empty value takes a wish away
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        pairs: Vec<String>,
+    },
+    /// Give a job proof of identity for its origins, read from standard input
+    Auth(more::AuthArgs),
+    /// Replace the beginning of a job's URLs
+    Relocate(more::RelocateArgs),
+    /// Make jobs your own, without the secrets of their last owner
+    Take(Ids),
+    /// Cancel all jobs
+    Purge(more::PurgeArgs),
+    /// Stop jobs and keep what they have
+    Pause(Ids),
+    /// Go on with jobs, or try again now
+    Resume(Ids),
+    /// Stop jobs and leave nothing behind
+    Cancel(Ids),
+    /// Put what is complete at its destination and end the jobs
+    Finish(Ids),
+    /// Follow a job until it ends
+    Watch {
+        /// Its id
+        id: String,
+    },
+}
+
+/// Jobs by id.
+#[derive(Debug, clap::Args)]
+pub struct Ids {
+    /// Their ids
+    #[arg(required = true, value_name = "ID")]
+    pub ids: Vec<String>,
+}
+
+pub(crate) async fn run(command: JobCommand, setting: &Setting) -> Result<(), Failure> {
+    match command {
+        JobCommand::Ls => {
+            let jobs = Link::ask(setting, all).await?;
+            setting.answer(&jobs, || list(&jobs, setting))
+        }
+        JobCommand::Show { id } => {
+            let job = Link::ask(setting, async |client| client.job(&id).await).await?;
+            setting.answer(&job, || show(&job, setting))
+        }
+        JobCommand::Create(args) => more::create(*args, setting).await,
+        JobCommand::Add(args) => more::add(args, setting).await,
+        JobCommand::Set { id, pairs } => more::change(&id, &set::change(&pairs)?, setting).await,
+        JobCommand::Auth(args) => more::auth(args, setting).await,
+        JobCommand::Relocate(args) => more::relocate(args, setting).await,
+        JobCommand::Take(ids) => act(ids, JobAction::Take, setting).await,
+        JobCommand::Purge(args) => more::purge(&args, setting).await,
+        JobCommand::Pause(ids) => act(ids, JobAction::Pause, setting).await,
+        JobCommand::Resume(ids) => act(ids, JobAction::Resume, setting).await,
+        JobCommand::Cancel(ids) => act(ids, JobAction::Cancel, setting).await,
+        JobCommand::Finish(ids) => act(ids, JobAction::Finish, setting).await,
+        JobCommand::Watch { id } => {
+            let client = Link::to_running(setting)?;
+            let watch = client.watch(&id).await?;
+            let job = follow::to_the_end(watch, setting, follow::Patience::Endless).await?;
+            follow::finish(&job, setting, None)
+        }
+    }
+}
+
+async fn act(Ids { ids }: Ids, action: JobAction, setting: &Setting) -> Result<(), Failure> {
+    act_on_all(ids, action, setting).await
+}
+
+async fn act_on_all(ids: Vec<String>, action: JobAction, setting: &Setting) -> Result<(), Failure> {
+    let jobs = Link::ask(setting, async |client| {
+        let mut jobs = Vec::new();
+        for id in &ids {
+            jobs.push(client.act(id, action).await?);
+        }
+        Ok::<_, Failure>(jobs)
+    })
+    .await?;
+    setting.answer(&jobs, || jobs.iter().map(brief).collect())
+}
+
+/// One line about a job.
+fn brief(job: &JobView) -> String {
+    format!("{} {}: {}\n", short(job), name(job), job.state.word())
+}
+
+/// All pages.
+pub(crate) async fn all(client: Client) -> Result<Vec<JobView>, Problem> {
+    let mut jobs = Vec::new();
+    let mut after = None;
+    loop {
+        let page = client.jobs(&PageQuery { after, limit: Some(MAX_PAGE) }).await?;
+        jobs.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            return Ok(jobs);
+        }
+    }
+}
+
+/// The job's id, harmless on a terminal.
+fn short(job: &JobView) -> String {
+    crate::text::safe::line(&job.id)
+}
+
+/// The job's name, harmless on a terminal.
+fn name(job: &JobView) -> String {
+    crate::text::safe::line(&job.name)
+}
+
+fn list(jobs: &[JobView], setting: &Setting) -> String {
+    if jobs.is_empty() {
+        return String::from("no jobs\n");
+    }
+    let columns = [
+        Column::Text("ID"),
+        Column::Text("STATE"),
+        Column::Number("DONE"),
+        Column::Number("LENGTH"),
+        Column::Number("RATE"),
+        Column::Number("LEFT"),
+        Column::Text("NAME"),
+    ];
+    let line = |job: &JobView| {
+        let length = job.length();
+        vec![
+            job.id.clone(),
+            job.state.word().to_owned(),
+            length.map_or_else(
+                || setting.sizes.size(job.done()),
+                |length| format!("{} %", units::percent(job.done(), length)),
+            ),
+            setting.sizes.size_if_known(length),
+            if job.rate == 0 { String::from("-") } else { setting.sizes.rate(job.rate) },
+            job.eta_seconds.map_or_else(|| String::from("-"), |eta| units::duration(Duration::from_secs(eta))),
+            job.name.clone(),
+        ]
+    };
+    table(&columns, jobs.iter().map(line))
+}
+
+fn show(job: &JobView, setting: &Setting) -> String {
+    let priority = match job.priority {
+        Priority::Foreground => "foreground",
+        Priority::High => "high",
+        Priority::Normal => "normal",
+        Priority::Low => "low",
+    };
+    let problem = |problem: &Problem| format!("{problem} [{}]", problem.code);
+    let mut text = facts(&[
+        ("job", job.id.clone()),
+        ("name", job.name.clone()),
+        ("state", job.state.word().to_owned()),
+        ("error", job.error.as_ref().map_or_else(String::new, problem)),
+        ("remedy", job.error.as_ref().map_or_else(String::new, |error| error.remedy.clone())),
+        ("next attempt", job.next_attempt_unix_ms.map_or_else(String::new, units::time)),
+        ("priority", priority.to_owned()),
+        ("made", units::time(job.created_unix_ms)),
+    ]);
+    text += &terms(job);
+    for file in &job.files {
+        text.push('\n');
+        text += &facts(&file_facts(file, setting));
+    }
+    text
+}
+
+/// What the job says besides its files: only what somebody has said.
+fn terms(job: &JobView) -> String {
+    let terms = &job.terms;
+    let time = |seconds: Option<u64>| seconds.map_or_else(String::new, |s| units::duration(Duration::from_secs(s)));
+    let header = |field: &HeaderView| format!("{}: {}", field.name, field.value.as_deref().unwrap_or("(secret)"));
+    let redirects = match terms.redirects {
+        Redirects::Follow => "",
+        Redirects::Report => "report",
+        Redirects::Refuse => "refuse",
+    };
+    let said = |text: &str| if text == "system" { String::new() } else { text.to_owned() };
+    facts(&[
+        ("description", terms.description.clone()),
+        ("headers", terms.headers.iter().map(header).collect::<Vec<_>>().join(", ")),
+        ("authorization", terms.authorization.clone().unwrap_or_default()),
+        ("proxy", said(&terms.proxy)),
+        ("redirects", redirects.to_owned()),
+        ("retry delay", time(terms.retry_delay_seconds)),
+        ("max transfer", time(terms.max_transfer_seconds)),
+    ])
+}
+
+fn file_facts(file: &FileView, setting: &Setting) -> [(&'static str, String); 10] {
+    let size = |bytes| setting.sizes.size(bytes);
+    let digest = match file.digest {
+        DigestCheck::None => "",
+        DigestCheck::Pending => "not checked yet",
+        DigestCheck::Holds => "holds",
+        DigestCheck::Differs => "DIFFERS",
+    };
+    [
+        ("file", file.destination.clone()),
+        ("from", file.url.clone()),
+        ("done", format!("{} of {}", size(file.done), setting.sizes.size_if_known(file.length))),
+        ("sources", sources(file.sources, setting)),
+        ("wasted", if file.wasted == 0 { String::new() } else { size(file.wasted) }),
+        ("blake3", file.blake3.clone().unwrap_or_default()),
+        ("digest", digest.to_owned()),
+        ("trust", file.trust.clone().unwrap_or_default()),
+        ("why origin", file.origin_reason.clone().unwrap_or_default()),
+        ("what was held", file.held_reason.clone().unwrap_or_default()),
+    ]
+}
+
+/// Where bytes came from: only what is not nothing, or `nothing yet`.
+pub(crate) fn sources(sources: Sources, setting: &Setting) -> String {
+    let named: Vec<_> = [("origin", sources.origin), ("peers", sources.peers), ("cache", sources.cache)]
+        .iter()
+        .filter(|(_, bytes)| *bytes > 0)
+        .map(|(name, bytes)| format!("{name} {}", setting.sizes.size(*bytes)))
+        .collect();
+    if named.is_empty() { String::from("nothing yet") } else { named.join(", ") }
+}

@@ -1,0 +1,223 @@
+//! `eddy job create`, `add`, `auth`, `relocate`, `purge`: jobs made and changed from what is typed or read.
+
+use super::{act_on_all, all, brief, set};
+use crate::failure::Failure;
+use crate::get::{PriorityArg, place};
+use crate::link::Link;
+use crate::setting::Setting;
+use clap::Args;
+use eddy_wire::api::{
+    Authorization, FileSpec, Finish, Forget, JobAction, JobChange, JobSpec, MoreFiles, PeerUse, Relocation, Terms,
+};
+use eddy_wire::catalogue::ErrorCode;
+use std::io::Read;
+use std::path::PathBuf;
+
+/// Bytes of the longest list of files that is read.
+const MAX_LIST: u64 = 4 * 1024 * 1024;
+
+/// `eddy job create`.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// Its name
+    pub name: String,
+    /// What it fetches; more can be added later
+    #[command(flatten)]
+    pub files: Files,
+    /// Whose turn it is when not everything fits: foreground, high, normal or low
+    #[arg(long, value_enum, hide_possible_values = true, default_value_t = PriorityArg::Normal)]
+    pub priority: PriorityArg,
+    /// Properties, as `eddy job set` takes them
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Let it run at once
+    #[arg(long)]
+    pub start: bool,
+    /// Put the files in place as soon as all are here, instead of waiting for `eddy job finish`
+    #[arg(long)]
+    pub auto: bool,
+}
+
+/// `eddy job add`.
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    /// The job's id
+    pub id: String,
+    /// What is added.
+    #[command(flatten)]
+    pub files: Files,
+}
+
+/// Files as they are typed.
+#[derive(Debug, Args)]
+pub struct Files {
+    /// A URL and the file to make of it
+    #[arg(long = "file", num_args = 2, value_names = ["URL", "PATH"])]
+    pub pairs: Vec<String>,
+    /// A list: one URL and one path in each line, separated by a space, a tab or a comma; `-` for standard input
+    #[arg(long, value_name = "LIST")]
+    pub from: Option<PathBuf>,
+    /// Replace files that already stand at their destinations
+    #[arg(long)]
+    pub overwrite: bool,
+}
+
+/// `eddy job auth`.
+#[derive(Debug, Args)]
+pub struct AuthArgs {
+    /// The job's id
+    pub id: String,
+    /// The user name; the password is read from standard input
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["bearer", "forget"])]
+    pub user: Option<String>,
+    /// Read a token from standard input
+    #[arg(long, conflicts_with = "forget")]
+    pub bearer: bool,
+    /// Forget what the job has
+    #[arg(long)]
+    pub forget: bool,
+}
+
+/// `eddy job relocate`.
+#[derive(Debug, Args)]
+pub struct RelocateArgs {
+    /// The job's id
+    pub id: String,
+    /// How the URLs begin
+    #[arg(long, value_name = "PREFIX")]
+    pub from: String,
+    /// How they shall begin
+    #[arg(long, value_name = "PREFIX")]
+    pub to: String,
+}
+
+/// `eddy job purge`.
+#[derive(Debug, Args)]
+pub struct PurgeArgs {
+    /// Really do it
+    #[arg(long)]
+    pub yes: bool,
+}
+
+pub(super) async fn create(args: CreateArgs, setting: &Setting) -> Result<(), Failure> {
+    let change = set::change(&args.set)?;
+    if change.name.is_some() || change.priority.is_some() || !change.urls.is_empty() || !change.forget.is_empty() {
+        return Err(Failure::new(ErrorCode::BadUsage, "--set takes what has no option of its own"));
+    }
+    let spec = JobSpec {
+        files: files(&args.files)?,
+        name: Some(args.name),
+        priority: args.priority.into(),
+        peers: change.peers.unwrap_or(PeerUse { fetch: true, share: true }),
+        start: args.start,
+        finish: if args.auto { Finish::Auto } else { Finish::Manual },
+        asking: None,
+        adopt: false,
+        terms: change.terms.unwrap_or_default(),
+        followed: false,
+    };
+    spec.check()?;
+    let job = Link::to_running(setting)?.create_job(&spec).await?;
+    setting.answer(&job, || format!("{}\n", crate::text::safe::line(&job.id)))
+}
+
+pub(super) async fn add(args: AddArgs, setting: &Setting) -> Result<(), Failure> {
+    let more = MoreFiles { files: files(&args.files)? };
+    more.check()?;
+    let job = Link::to_running(setting)?.add_files(&args.id, &more).await?;
+    setting.answer(&job, || brief(&job))
+}
+
+pub(super) async fn change(id: &str, change: &JobChange, setting: &Setting) -> Result<(), Failure> {
+    change.check()?;
+    let job = Link::to_running(setting)?.change_job(id, change).await?;
+    setting.answer(&job, || brief(&job))
+}
+
+pub(super) async fn auth(args: AuthArgs, setting: &Setting) -> Result<(), Failure> {
+    let authorization = match (args.user, args.bearer) {
+        (Some(user), _) => Some(Authorization::Basic { user, password: secret()? }),
+        (None, true) => Some(Authorization::Bearer { token: secret()? }),
+        (None, false) if args.forget => None,
+        (None, false) => return Err(Failure::new(ErrorCode::BadUsage, "say --user NAME, --bearer or --forget")),
+    };
+    let forget = if args.forget { vec![Forget::Authorization] } else { Vec::new() };
+    let terms = Some(Terms { authorization, ..Terms::default() });
+    change(&args.id, &JobChange { terms, forget, ..JobChange::default() }, setting).await
+}
+
+pub(super) async fn relocate(args: RelocateArgs, setting: &Setting) -> Result<(), Failure> {
+    let relocate = Some(Relocation { from: args.from, to: args.to });
+    change(&args.id, &JobChange { relocate, ..JobChange::default() }, setting).await
+}
+
+pub(super) async fn purge(args: &PurgeArgs, setting: &Setting) -> Result<(), Failure> {
+    let jobs = all(Link::to_running(setting)?).await?;
+    let living: Vec<String> = jobs.into_iter().filter(|job| !job.state.is_final()).map(|job| job.id).collect();
+    if !args.yes {
+        let detail = format!("{} jobs would be cancelled", living.len());
+        return Err(Failure::new(ErrorCode::NotConfirmed, detail));
+    }
+    act_on_all(living, JobAction::Cancel, setting).await
+}
+
+/// The first line of standard input: a secret is never an argument.
+fn secret() -> Result<String, Failure> {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).map_err(Failure::internal)?;
+    let secret = line.trim_end_matches(['\r', '\n']).to_owned();
+    if secret.is_empty() {
+        return Err(Failure::new(ErrorCode::BadCredentials, "standard input holds no secret"));
+    }
+    Ok(secret)
+}
+
+/// The files that are typed, and those of the list.
+fn files(args: &Files) -> Result<Vec<FileSpec>, Failure> {
+    let mut pairs: Vec<(String, String)> =
+        args.pairs.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
+    if let Some(list) = &args.from {
+        pairs.extend(listed(&read(list)?)?);
+    }
+    let file = |(url, path): (String, String)| {
+        let destination = place(std::path::Path::new(&path))?;
+        Ok(FileSpec { url, destination, digest: None, overwrite: args.overwrite })
+    };
+    pairs.into_iter().map(file).collect()
+}
+
+fn read(list: &std::path::Path) -> Result<String, Failure> {
+    let bad = |error: std::io::Error| Failure::new(ErrorCode::BadUsage, format!("{}: {error}", list.display()));
+    let mut text = String::new();
+    if list.as_os_str() == "-" {
+        std::io::stdin().take(MAX_LIST).read_to_string(&mut text).map_err(bad)?;
+    } else {
+        std::fs::File::open(list).and_then(|file| file.take(MAX_LIST).read_to_string(&mut text)).map_err(bad)?;
+    }
+    Ok(text)
+}
+
+/// The pairs of a list; empty lines and those that begin with `#` say nothing.
+fn listed(text: &str) -> Result<Vec<(String, String)>, Failure> {
+    let lines = text.lines().map(str::trim).zip(1..).filter(|(line, _)| !line.is_empty() && !line.starts_with('#'));
+    let pair = |(line, number): (&str, usize)| {
+        let (url, path) = line
+            .split_once([',', ' ', '\t'])
+            .ok_or_else(|| Failure::new(ErrorCode::BadUsage, format!("line {number} has no URL and path")))?;
+        Ok((url.trim().to_owned(), path.trim().to_owned()))
+    };
+    lines.map(pair).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_has_a_url_and_a_path_in_each_line() {
+        let text = "# what\n\nhttps://h/a /d/a b\nhttps://h/b,/d/b\r\nhttps://h/c\t/d/c\n";
+        let pairs = listed(text).expect("a list");
+        assert_eq!(pairs.iter().map(|pair| pair.1.as_str()).collect::<Vec<_>>(), ["/d/a b", "/d/b", "/d/c"]);
+        assert!(listed("https://h/a\n").is_err());
+    }
+}

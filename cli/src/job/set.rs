@@ -1,0 +1,122 @@
+//! `eddy job set`: properties of a job, one `KEY=VALUE` for each.
+
+use crate::failure::Failure;
+use eddy_wire::api::amount::parse_age;
+use eddy_wire::api::{Forget, HeaderField, JobChange, PeerUse, Priority, Redirects, Terms, UrlChange};
+use eddy_wire::catalogue::ErrorCode;
+
+/// What may be set, as it is told to whoever asks for something else.
+pub(crate) const KEYS: &str = "name, description, priority, peers, retry-delay, give-up-after, max-transfer-time, header, \
+    secret-header, proxy, redirects, url.N";
+
+/// The change that these words ask for.
+pub(crate) fn change(pairs: &[String]) -> Result<JobChange, Failure> {
+    let mut change = JobChange::default();
+    for pair in pairs {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Failure::new(ErrorCode::UnknownSetting, format!("write KEY=VALUE; the keys are {KEYS}")))?;
+        one(&mut change, key, value)?;
+    }
+    Ok(change)
+}
+
+fn one(change: &mut JobChange, key: &str, value: &str) -> Result<(), Failure> {
+    let bad = |what: &str| Failure::new(ErrorCode::BadUsage, format!("{key}: {what}"));
+    let terms = change.terms.get_or_insert_with(Terms::default);
+    // An empty value takes a wish away.
+    let mut seconds = |forget: Forget| match value {
+        "" => {
+            change.forget.push(forget);
+            Ok(None)
+        }
+        "0" => Ok(Some(0)),
+        text => parse_age(text)
+            .map(|age| Some(age.as_secs()))
+            .map_err(|error| Failure::new(ErrorCode::BadAmount, format!("{key}: {error}"))),
+    };
+    match key {
+        "name" => change.name = Some(value.to_owned()),
+        "description" => terms.description = Some(value.to_owned()),
+        "priority" => {
+            change.priority = Some(match value {
+                "foreground" => Priority::Foreground,
+                "high" => Priority::High,
+                "normal" => Priority::Normal,
+                "low" => Priority::Low,
+                _ => return Err(bad("one of foreground, high, normal, low")),
+            });
+        }
+        "peers" => {
+            change.peers = Some(match value {
+                "off" => PeerUse { fetch: false, share: false },
+                "fetch" => PeerUse { fetch: true, share: false },
+                "share" => PeerUse { fetch: false, share: true },
+                "fetch,share" | "on" => PeerUse { fetch: true, share: true },
+                _ => return Err(bad("one of off, fetch, share, on")),
+            });
+        }
+        "retry-delay" => terms.retry_delay_seconds = seconds(Forget::RetryDelay)?,
+        "give-up-after" => terms.give_up_after_seconds = seconds(Forget::GiveUpAfter)?,
+        "max-transfer-time" => terms.max_transfer_seconds = seconds(Forget::MaxTransfer)?,
+        "header" | "secret-header" => {
+            let (name, text) = value.split_once(':').ok_or_else(|| bad("write NAME: VALUE"))?;
+            let (name, value) = (name.trim().to_owned(), text.trim().to_owned());
+            terms.headers.push(HeaderField { name, value, secret: key == "secret-header" });
+        }
+        "proxy" => terms.proxy = Some(value.to_owned()),
+        "redirects" => {
+            terms.redirects = Some(match value {
+                "follow" => Redirects::Follow,
+                "report" => Redirects::Report,
+                "refuse" => Redirects::Refuse,
+                _ => return Err(bad("one of follow, report, refuse")),
+            });
+        }
+        _ => match key.strip_prefix("url.").map(str::parse) {
+            Some(Ok(file)) => change.urls.push(UrlChange { file, url: value.to_owned() }),
+            _ => return Err(Failure::new(ErrorCode::UnknownSetting, format!("{key}; the keys are {KEYS}"))),
+        },
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[&str]) -> Result<JobChange, Failure> {
+        change(&pairs.iter().map(|pair| (*pair).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_key_says_what_it_means() {
+        let set = read(&[
+            "name=a=b",
+            "priority=high",
+            "peers=fetch",
+            "retry-delay=30s",
+            "give-up-after=",
+            "header=X-A: 1",
+            "secret-header=X-B:2",
+            "proxy=direct",
+            "redirects=report",
+            "url.3=https://h/a",
+            "description=d",
+            "max-transfer-time=2d",
+        ]);
+        let set = set.expect("legal");
+        assert_eq!((set.name.as_deref(), set.priority), (Some("a=b"), Some(Priority::High)));
+        assert_eq!((set.forget, set.urls[0].file), (vec![Forget::GiveUpAfter], 3));
+        let terms = set.terms.expect("terms");
+        assert_eq!((terms.retry_delay_seconds, terms.max_transfer_seconds), (Some(30), Some(172_800)));
+        assert_eq!(terms.headers.iter().map(|field| field.secret).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn an_unknown_key_or_value_is_refused_and_the_known_ones_are_named() {
+        for wrong in ["nonsense", "color=red", "priority=urgent", "retry-delay=soon", "header=x", "url.x=https://h"] {
+            assert!(read(&[wrong]).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! How a job's questions go to origins: what they show of the job, and through which proxy.
+//!
+//! What is personal goes to the origin that the file's own URL names. A body that is fetched from where a redirect ended is asked for
+//! without it.
+
+use crate::origin::{ConfigError, Origin, OriginConfig, OriginRequest, PersonalHeaders, Proxies, Redirecting};
+use crate::transfer::origin::userinfo;
+use data_encoding::BASE64;
+use eddy_content::ResourceUrl;
+use eddy_engine::job::terms::{Authorization, ProxyUse, Redirects};
+use eddy_engine::{FileSpec, JobSpec, Terms};
+use std::collections::HashMap;
+
+/// Proxies of jobs whose connections are kept; beyond that all are made anew.
+const MOST_PROXIES: usize = 16;
+
+/// The ways to origins: the node's own, and one for each proxy that jobs name.
+pub(super) struct Ways {
+    own: Origin,
+    config: OriginConfig,
+    others: HashMap<String, Origin>,
+}
+
+impl Ways {
+    pub(super) fn new(own: Origin, config: OriginConfig) -> Self {
+        Self { own, config, others: HashMap::new() }
+    }
+
+    /// The way that a job wants.
+    pub(super) fn of(&mut self, terms: &Terms) -> Result<Origin, ConfigError> {
+        let proxies = match &terms.proxy {
+            ProxyUse::System => return Ok(self.own.clone()),
+            ProxyUse::Direct => Proxies::Direct,
+            ProxyUse::Through { url, credentials } => {
+                let mut url = url::Url::parse(url).map_err(|_| ConfigError::Proxy)?;
+                if let Some(credentials) = credentials {
+                    let is_set = url.set_username(&credentials.user).is_ok()
+                        && url.set_password(Some(&credentials.password)).is_ok();
+                    if !is_set {
+                        return Err(ConfigError::Proxy);
+                    }
+                }
+                Proxies::Fixed { url: url.into(), except: String::new() }
+            }
+        };
+        let key = match &proxies {
+            Proxies::Fixed { url, .. } => url.clone(),
+            _ => String::new(),
+        };
+        if let Some(origin) = self.others.get(&key) {
+            return Ok(origin.clone());
+        }
+        let origin = Origin::new(OriginConfig { proxies, ..self.config.clone() })?;
+        if self.others.len() >= MOST_PROXIES {
+            self.others.clear();
+        }
+        self.others.insert(key, origin.clone());
+        Ok(origin)
+    }
+}
+
+/// What a request about a file shows of its job.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Dress {
+    personal: PersonalHeaders,
+    credentials: Option<eddy_content::url::Userinfo>,
+    redirects: Redirecting,
+}
+
+impl Dress {
+    /// For a question that goes to `at` about a file of the job.
+    pub(crate) fn of(job: &JobSpec, file: &FileSpec, at: &ResourceUrl) -> Self {
+        let redirects = match job.terms.redirects {
+            Redirects::Follow | Redirects::Report => Redirecting::Follow,
+            Redirects::Refuse => Redirecting::Refuse,
+        };
+        if file.url.origin() != at.origin() {
+            return Self { redirects, ..Self::default() };
+        }
+        let proof = job.terms.authorization.as_ref().filter(|_| file.credentials.is_none()).map(|proof| match proof {
+            Authorization::Basic(known) => {
+                format!("Basic {}", BASE64.encode(format!("{}:{}", known.user, known.password).as_bytes()))
+            }
+            Authorization::Bearer(token) => format!("Bearer {}", token.0),
+        });
+        let fields = job.terms.headers.iter().map(|field| (field.name.as_str(), field.value.as_str()));
+        let fields = fields.chain(proof.as_deref().map(|proof| ("authorization", proof)));
+        // What cannot be sent was refused when the job was made.
+        let personal = PersonalHeaders::parse(fields).unwrap_or_default();
+        Self { personal, credentials: userinfo(file.credentials.clone()), redirects }
+    }
+
+    /// Puts it on.
+    pub(crate) fn put_on(self, request: &mut OriginRequest) {
+        request.personal = self.personal;
+        request.credentials = self.credentials;
+        request.redirects = self.redirects;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eddy_content::http::Asked;
+    use eddy_engine::job::spec::Credentials;
+    use eddy_engine::job::terms::{HeaderField, Secrecy, Token};
+
+    fn job(terms: Terms) -> JobSpec {
+        let url = ResourceUrl::parse("https://a.example/f").expect("parses");
+        let file = FileSpec { url, destination: "/f".into(), digests: Vec::new(), overwrite: false, credentials: None };
+        JobSpec {
+            name: String::new(),
+            priority: eddy_engine::Priority::Normal,
+            files: vec![file],
+            finish: eddy_engine::Finish::Auto,
+            patience: eddy_engine::Patience::Background,
+            peers: eddy_engine::PeerUse::FULL,
+            asking: eddy_engine::Asking::Always,
+            terms,
+        }
+    }
+
+    fn sent(job: &JobSpec, at: &str) -> http::HeaderMap {
+        let at = ResourceUrl::parse(at).expect("parses");
+        let mut request = OriginRequest::new(at.clone(), Asked::Whole);
+        Dress::of(job, &job.files[0], &at).put_on(&mut request);
+        request.selecting_fields().expect("legal")
+    }
+
+    #[test]
+    fn what_is_personal_goes_to_the_origin_that_the_job_names_and_to_no_other() {
+        let headers = vec![HeaderField { name: "x-key".into(), value: "topsecret".into(), secrecy: Secrecy::Shown }];
+        let authorization = Some(Authorization::Bearer(Token("token".into())));
+        let job = job(Terms { headers, authorization, ..Terms::default() });
+        let there = sent(&job, "https://a.example/other");
+        assert_eq!(there["x-key"], "topsecret");
+        assert_eq!(there["authorization"], "Bearer token");
+        for elsewhere in ["https://b.example/f", "http://a.example/f", "https://a.example:444/f"] {
+            let fields = sent(&job, elsewhere);
+            assert!(!fields.contains_key("x-key") && !fields.contains_key("authorization"), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn basic_credentials_are_sent_as_the_rfc_says() {
+        let known = Credentials { user: "Aladdin".into(), password: "open sesame".into() };
+        let job = job(Terms { authorization: Some(Authorization::Basic(known)), ..Terms::default() });
+        assert_eq!(sent(&job, "https://a.example/f")["authorization"], "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+    }
+}
