@@ -318,8 +318,20 @@ impl Shared {
         CommitError { blocks: dropped, source }
     }
 
-    /// Drops blocks that are not what they should be: durably first, so that they are not rewritten while they count.
+    /// Drops blocks that are not what they should be.
     pub(crate) fn quarantine(&self, rotten: &BlockSet) {
+        tracing::error!(entity = %self.record.entity.url, blocks = rotten.len(), "cached blocks are corrupt: dropped");
+        self.drop_blocks(rotten);
+    }
+
+    /// Puts blocks aside whose bytes are what their hashes say, and whose hashes nobody vouches for any more.
+    pub(crate) fn set_aside(&self, doubted: &BlockSet) {
+        tracing::warn!(entity = %self.record.entity.url, blocks = doubted.len(), "cached blocks are put aside");
+        self.drop_blocks(doubted);
+    }
+
+    /// Drops blocks: durably first, so that they are not rewritten while they count.
+    fn drop_blocks(&self, rotten: &BlockSet) {
         let change = Change::Blocks {
             id: self.id,
             generation: self.record.generation,
@@ -327,10 +339,9 @@ impl Shared {
             fetched_here: BlockSet::new(),
             remove: rotten.clone(),
         };
-        tracing::error!(entity = %self.record.entity.url, blocks = rotten.len(), "cached blocks are corrupt: dropped");
         if let Err(error) = self.core.committer.commit(vec![change]) {
             // They are dropped in this process all the same; the next one finds them by their hash.
-            tracing::error!(%error, "corrupt blocks could not be struck off the index");
+            tracing::error!(%error, "blocks could not be struck off the index");
         }
         let mut state = self.blocks();
         state.retractions += 1;

@@ -134,6 +134,11 @@ impl EntityHandle {
         self.shared.quarantine(rotten);
     }
 
+    /// Puts held blocks aside because the word that they were believed by is worth nothing: they are held no more.
+    pub fn set_aside(&self, doubted: &BlockSet) {
+        self.shared.set_aside(&doubted.intersection(&self.held()));
+    }
+
     /// A reader for a delivery, which needs every byte once.
     #[must_use]
     pub fn reader(&self) -> RunReader {

@@ -3,7 +3,7 @@
 //! Two identities hold in every row at every moment, because all columns of an event are written in one transaction:
 //! `received = used + wasted` for each source, and `delivered = origin + peers + cache`.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 
 /// Whose account a byte goes to: one file of one job.
@@ -87,6 +87,22 @@ pub enum LedgerEntry {
         account: Account,
         /// Bytes that are still of use; what is above is moved, the origin's first.
         except: u64,
+    },
+    /// Bytes that the origin sent a second time, to hold them against what is held: in no other column.
+    Audited {
+        /// Whose account.
+        account: Account,
+        /// How many.
+        bytes: u64,
+    },
+    /// Bytes that peers sent for the account were used and are put aside, because the word that they were believed by is worth
+    /// nothing: moves them to `wasted` as corrupt, cut at what is counted as used. The peers' own rows keep them as used: who
+    /// passed them on is not who lied.
+    Doubted {
+        /// Whose account.
+        account: Account,
+        /// How many.
+        bytes: u64,
     },
     /// A body that went straight to the destination, past the store; void once the account is delivered.
     Streamed {
@@ -214,6 +230,14 @@ pub struct Balance {
     pub peers: Flow,
     /// What reached the destination.
     pub delivered: Delivered,
+    /// What the origin sent a second time, to catch liars; rows that were written before there was such a thing end here.
+    #[serde(deserialize_with = "or_zero")]
+    pub audited: u64,
+}
+
+fn or_zero<'de, D: Deserializer<'de>>(rest: D) -> Result<u64, D::Error> {
+    // The last field of the row: what cannot be read is not there.
+    Ok(u64::deserialize(rest).unwrap_or_default())
 }
 
 /// A row of the ledger as it is shown.
@@ -260,6 +284,17 @@ pub(crate) struct FlowChange {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_row_without_the_last_column_is_read() {
+        let flow = Flow { received: 7, used: 7, wasted: Wasted::default() };
+        let delivered = Delivered { origin: 7, ..Delivered::default() };
+        let old = postcard::to_stdvec(&(flow, Flow::default(), delivered)).unwrap();
+        let expected = Balance { origin: flow, delivered, ..Balance::default() };
+        assert_eq!(postcard::from_bytes::<Balance>(&old), Ok(expected));
+        let new = Balance { audited: 300, ..expected };
+        assert_eq!(postcard::from_bytes::<Balance>(&postcard::to_stdvec(&new).unwrap()), Ok(new));
+    }
 
     proptest! {
         #[test]

@@ -62,6 +62,7 @@ fn people(report: &ReportView, setting: &Setting) -> String {
         ("spared the origin", offload),
         ("received", size(totals.received.origin.saturating_add(totals.received.peers))),
         ("wasted", wasted(report, setting)),
+        ("fetched twice to catch liars", if totals.audited > 0 { size(totals.audited) } else { String::new() }),
         ("accounts", identity(totals.identity(), setting)),
     ])
 }

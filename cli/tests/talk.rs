@@ -8,8 +8,8 @@ use eddy_wire::api::{
     Account, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ExportView,
     FileState, FileView, Finding, ImportQuery, ImportView, JobAction, JobChange, JobSpec, JobState, JobView, Kept,
     KeptReason, LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, MoreFiles, PackedView, Page, PageQuery,
-    PeersView, PinChange, PinnedToo, Place, PlanView, Planned, Problem, Received, RemovalOrder, Removed, ReportRow,
-    ReportView, Severity, Sources, StatusView, TermsView, VerifiedView, VerifyProgress, Wasted,
+    PeerDetail, PeersView, PinChange, PinnedToo, Place, PlanView, Planned, Problem, Received, RemovalOrder, Removed,
+    ReportRow, ReportView, Severity, Sources, StatusView, TermsView, VerifiedView, VerifyProgress, Wasted,
 };
 use eddy_wire::catalogue::ErrorCode;
 use rustix::process::{Pid, Signal};
@@ -52,6 +52,9 @@ fn view(id: usize, spec: &JobSpec) -> JobView {
         wasted: 0,
         blake3: None,
         digest: DigestCheck::None,
+        audited: 0,
+        rung: None,
+        witnesses: None,
         trust: None,
         origin_reason: None,
         held_reason: None,
@@ -233,6 +236,8 @@ impl Face for Scripted {
             modified_unix_ms: Some(1_600_000_000_000),
             from_origin: 1 << 20,
             from_peers: entity.held - (1 << 20),
+            rung: None,
+            witnesses: None,
             statements: 2,
             place: Place::File("/c/entities/aa/x.data".into()),
             entity,
@@ -342,12 +347,26 @@ impl Face for Scripted {
         Ok(PeersView { group: None, reason: Some("this node is in no group".into()), peers: Vec::new() })
     }
 
+    async fn peer(&self, node: &str) -> Result<PeerDetail, Problem> {
+        Ok(PeerDetail {
+            node: node.to_owned(),
+            peer: None,
+            anchor: false,
+            proofs: 0,
+            blocked_seconds: None,
+            discredited_seconds: None,
+            removed: false,
+            evidence: Vec::new(),
+        })
+    }
+
     async fn report(&self, _query: PageQuery) -> Result<ReportView, Problem> {
         let account = Account {
             delivered: 3 << 20,
             used: Sources { origin: 1 << 20, peers: 2 << 20, cache: 0 },
             received: Received { origin: 1 << 20, peers: (2 << 20) + 1024 },
             wasted: Wasted { corrupt: 1024, ..Wasted::default() },
+            audited: 0,
         };
         let row = ReportRow {
             job: "job0".into(),

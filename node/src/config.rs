@@ -4,6 +4,7 @@
 //! ("64 GiB", "30 %"), so that nobody has to guess.
 
 pub mod edit;
+pub mod trust;
 
 use crate::driver::EngineLimits;
 use crate::group::PkiFiles;
@@ -73,7 +74,7 @@ pub struct Settings {
     pub origin: OriginSettings,
     /// The jobs.
     pub jobs: JobSettings,
-    /// The group, where its certificates come from files.
+    /// The group: whose word is enough, and where its certificates are when they come from files.
     pub group: GroupSettings,
 }
 
@@ -83,6 +84,16 @@ pub struct Settings {
 pub struct GroupSettings {
     /// Certificates of one's own PKI instead of a group of eddy's.
     pub pki: Option<PkiSettings>,
+    /// How many different members must have fetched a block from its origin before it is believed without a digest: 1, 2, 3, or
+    /// "digest-only" for never. Default: 1.
+    pub witnesses: Option<trust::WitnessSetting>,
+    /// Node ids of members whose statement is enough by itself. Default: none.
+    pub anchors: Vec<String>,
+    /// Whether peers give content of plain `http://` origins: "off", "one", or "two" for two witnesses at least. Default: "one".
+    pub plain_http: trust::PlainHttpSetting,
+    /// How much of what one statement carries is fetched from the origin a second time, at least one block of each file: "1 %",
+    /// or "off". Default: "1 %".
+    pub audit: Option<String>,
 }
 
 /// `[group.pki]`
@@ -188,6 +199,14 @@ pub enum ConfigError {
         /// What is wrong, with the known keys.
         message: String,
     },
+    /// The policy of whom to believe will not do.
+    #[error("{key}: {source}")]
+    Policy {
+        /// The key.
+        key: &'static str,
+        /// What is wrong with the value.
+        source: trust::BadPolicy,
+    },
     /// A value does not fit its key.
     #[error("{key}: {source}")]
     Value {
@@ -251,6 +270,7 @@ impl Settings {
         self.max_age()?;
         self.peers.uploads()?;
         self.jobs()?;
+        self.group.policy()?;
         Ok(())
     }
 

@@ -4,12 +4,14 @@ use crate::config::PeerSettings;
 use crate::group::{EXPIRED, Group, REMOVED, Standing};
 use crate::identity::Identity;
 use crate::peer::{PeerEvent, PeerSummary, Peers, PeersConfig, PeersError};
-use eddy_cache::Store;
+use eddy_cache::{EntityHandle, Store};
 use eddy_discovery::{Discovery, DiscoveryConfig, DiscoveryError, DiscoveryEvent, Mdns, Summary};
+use eddy_engine::trust::Policy;
 use eddy_engine::upload::UploadLimits;
 use eddy_engine::{Input, Peer};
 use eddy_wire::node_id::NodeId;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -45,6 +47,10 @@ pub struct Parts<'a> {
     pub settings: &'a PeerSettings,
     /// The same about uploads, read.
     pub uploads: UploadLimits,
+    /// Whose word is enough.
+    pub trust: Policy,
+    /// Where evidence against members is kept.
+    pub home: &'a Path,
 }
 
 /// The peers of this node, found and connected by themselves.
@@ -70,7 +76,8 @@ pub async fn start(parts: Parts<'_>, stop: CancellationToken) -> Result<Neighbou
     let named = tokio::task::spawn_blocking(move || store.set_lookup_secret(Some(secret))).await;
     named.unwrap_or(Err(eddy_cache::StoreError::Closing)).map_err(NeighbourhoodError::Lookup)?;
     let listen = parts.settings.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-    let mut config = PeersConfig { listen, ..PeersConfig::default() };
+    let records = Some(parts.home.to_path_buf());
+    let mut config = PeersConfig { listen, trust: parts.trust, records, ..PeersConfig::default() };
     config.limits.upload = parts.uploads;
     let (peers, peer_events) =
         Peers::start(config, parts.identity, parts.group, parts.store.clone(), stop.clone()).await?;
@@ -145,6 +152,18 @@ impl NeighbourhoodView {
     #[must_use]
     pub fn discovery(&self) -> Summary {
         self.discovery.summary()
+    }
+
+    /// How many members vouch for each held block of an entity that this node did not fetch itself. Blocks on the disk.
+    #[must_use]
+    pub fn witnesses(&self, handle: &EntityHandle) -> Option<u8> {
+        self.peers.witnesses(handle)
+    }
+
+    /// The peers.
+    #[must_use]
+    pub fn peers(&self) -> &Peers {
+        &self.peers
     }
 
     /// Why there is no peer, if there is none.

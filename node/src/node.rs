@@ -159,6 +159,8 @@ impl Node {
                     store: &store,
                     settings: &settings.peers,
                     uploads: settings.peers.uploads()?,
+                    trust: settings.group.policy()?,
+                    home: &config.home,
                 };
                 Some(neighbourhood::start(parts, shutdown.clone()).await?)
             }

@@ -8,8 +8,8 @@ use eddy_node::control::{Bytes, Client, ControlListener, Face, serve};
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ExportView, FileSpec, Finish,
     ImportQuery, ImportView, JobAction, JobChange, JobSpec, JobState, JobView, LimitView, LimitsChange, LimitsOutcome,
-    LimitsView, Mode, MoreFiles, PackedView, Page, PageQuery, PeerUse, PeersView, PinChange, PlanView, Priority,
-    Problem, RemovalOrder, Removed, ReportView, StatusView, Terms, TermsView, VerifiedView, VerifyProgress,
+    LimitsView, Mode, MoreFiles, PackedView, Page, PageQuery, PeerDetail, PeerUse, PeersView, PinChange, PlanView,
+    Priority, Problem, RemovalOrder, Removed, ReportView, StatusView, Terms, TermsView, VerifiedView, VerifyProgress,
 };
 use eddy_wire::catalogue::ErrorCode;
 use serde_json::Value;
@@ -236,6 +236,19 @@ impl Face for Plain {
 
     async fn peers(&self) -> Result<PeersView, Problem> {
         Ok(PeersView { group: None, reason: Some("this node is in no group".into()), peers: Vec::new() })
+    }
+
+    async fn peer(&self, node: &str) -> Result<PeerDetail, Problem> {
+        Ok(PeerDetail {
+            node: node.to_owned(),
+            peer: None,
+            anchor: false,
+            proofs: 0,
+            blocked_seconds: None,
+            discredited_seconds: None,
+            removed: false,
+            evidence: Vec::new(),
+        })
     }
 
     async fn report(&self, _query: PageQuery) -> Result<ReportView, Problem> {

@@ -228,7 +228,7 @@ fn write_pieces(handle: &EntityHandle, node: NodeId, mut queue: mpsc::Receiver<P
     let mut writer: Option<RunWriter> = None;
     while let Some(piece) = queue.blocking_recv() {
         match piece {
-            Piece::Run { first_block, hashes, statements } => {
+            Piece::Run { first_block, hashes, statements, .. } => {
                 if let Some(done) = writer.take() {
                     done.finish().expect("ends");
                 }

@@ -66,9 +66,10 @@ fn the_second_and_the_third_machine_take_the_whole_body_from_peers() {
         let before = origin.access().unwrap().len();
         timed_get(&office, node, &origin, hash);
         assert_account(&office.nodes[node], [0, LENGTH]);
-        assert_only_questions(&origin.access().unwrap()[before..]);
+        let audited = assert_only_questions(&office.nodes[node], &origin.access().unwrap()[before..], LENGTH);
         let crossed = lab.wan_bytes().unwrap().sent - line.sent;
-        assert!(crossed < QUESTIONS, "{crossed} bytes crossed the line for machine {node}");
+        let most = QUESTIONS + audited + audited / 10;
+        assert!(crossed < most, "{crossed} bytes crossed the line for machine {node}, {audited} to catch liars");
     }
     assert_peers_are_shown(&office, first);
 }
@@ -87,7 +88,7 @@ fn a_command_without_a_daemon_takes_the_whole_body_from_peers_too() {
     let log = origin.wait_access(PATIENCE, |log| body_bytes(log) >= LENGTH / 4).unwrap();
     timed_get(&office, 2, &origin, hash);
     assert_account(&office.nodes[2], [0, LENGTH / 4]);
-    assert_only_questions(&origin.access().unwrap()[log.len()..]);
+    assert_only_questions(&office.nodes[2], &origin.access().unwrap()[log.len()..], LENGTH / 4);
     // What the command fetched is this machine's from now on, without anybody.
     let again = office.nodes[2].home().join("again.img");
     office.nodes[2].get(&origin.url("big.img"), &again).unwrap();
@@ -117,9 +118,14 @@ fn assert_account(node: &Eddy<'_>, [origin, peers]: [u64; 2]) {
     assert_eq!((totals.delivered, totals.wasted.total()), (origin + peers, 0), "{report:#?}");
 }
 
-fn assert_only_questions(log: &[Access]) {
-    assert_eq!(body_bytes(log), 0, "the origin was asked for more than the version: {log:#?}");
-    assert_eq!(log.len(), 1, "one question is enough: {log:#?}");
+/// The origin was asked for the version, and for what is looked at twice, which the account names to the byte.
+fn assert_only_questions(node: &Eddy<'_>, log: &[Access], length: u64) -> u64 {
+    let audited = node.report().unwrap().totals.audited;
+    assert_eq!(body_bytes(log), audited, "the origin was asked for more than the account says: {log:#?}");
+    // One block at least, one segment in a hundred on average; eight in a hundred never come in a lifetime of runs.
+    assert!((1..=length / 12).contains(&audited), "{audited} bytes were looked at twice");
+    assert_eq!(log.iter().filter(|access| access.body_bytes == 0).count(), 1, "one question is enough: {log:#?}");
+    audited
 }
 
 /// The machine that took the bytes shows where from, and the one that gave them shows whereto.

@@ -304,6 +304,12 @@ fn ledger_entry(transaction: &WriteTransaction, entry: &LedgerEntry) -> Result<(
             balance.origin.spoil(Waste::Stale, of_origin);
             balance.peers.spoil(Waste::Stale, outdated - of_origin);
         }),
+        LedgerEntry::Audited { account, bytes } => change_balance(transaction, &account, |balance| {
+            balance.audited = balance.audited.saturating_add(bytes);
+        }),
+        LedgerEntry::Doubted { account, bytes } => {
+            change_balance(transaction, &account, |balance| balance.peers.spoil(Waste::Corrupt, bytes))
+        }
         LedgerEntry::Streamed { account, source, bytes } => {
             let is_delivered = balance(transaction, &account)?.delivered.total() > 0;
             if is_delivered {

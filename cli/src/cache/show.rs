@@ -51,6 +51,7 @@ fn show(detail: &EntityDetail, setting: &Setting) -> String {
         ("came from", came_from.join(", ")),
         ("blake3", detail.blake3.clone().unwrap_or_default()),
         ("digests", detail.digests.join(" ")),
+        ("believed by", detail.rung.map(|rung| rung.sentence(detail.witnesses)).unwrap_or_default()),
         ("statements", if detail.statements == 0 { String::new() } else { detail.statements.to_string() }),
         ("fresh until", detail.fresh_until_unix_ms.map(units::time).unwrap_or_default()),
         ("not fresh", detail.not_fresh.clone().unwrap_or_default()),

@@ -19,6 +19,7 @@
 //! | [`retry`] | whether and when to try again |
 //! | [`scrub`] | how fast the store is read through for rot |
 //! | [`upload`], [`bucket`] | who may send next where uploads are limited |
+//! | [`trust`] | whose word is enough, and what is looked at a second time |
 //! | [`meter`] | rate and remaining time |
 //! | [`outbox`] | what is to be done, in order, and whose each fetch is |
 //! | [`engine`] | all of it together, behind inputs and outputs |
@@ -37,6 +38,7 @@ pub mod roster;
 pub mod schedule;
 pub mod scrub;
 mod shares;
+pub mod trust;
 pub mod upload;
 
 pub use engine::{Engine, EngineConfig};

@@ -199,6 +199,19 @@ pub enum Effect {
         peer: Peer,
         /// The blocks.
         blocks: Range<u32>,
+        /// Whose word they need.
+        proof: Proof,
+    },
+    /// Fetch held blocks from the origin a second time and hold them against what is held; they count as delivered to nobody.
+    Audit {
+        /// The fetch's name.
+        fetch: FetchId,
+        /// The file.
+        file: FileRef,
+        /// What to prove oneself with.
+        credentials: Option<Credentials>,
+        /// The blocks.
+        blocks: Range<u32>,
     },
     /// Write the parked body of a contact straight to the staged file: content that cannot be resumed or shared.
     Stream {
@@ -246,6 +259,15 @@ pub enum Effect {
         /// The file.
         file: FileRef,
     },
+}
+
+/// Whose word the blocks of a fetch from a peer need, before a byte of them is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// Agreeing statements of so many different members; at least one.
+    pub needed: u8,
+    /// Who may give one, when more than one is needed: it holds some of the blocks. The one that is read from comes first.
+    pub ask: Vec<Peer>,
 }
 
 /// What the origin said about a file.
@@ -304,6 +326,8 @@ pub enum FetchOutcome {
     Failed(Failure),
     /// The peer failed.
     PeerFailed(PeerFault),
+    /// What else was ordered was brought; for these blocks too few members vouch, or their words differ.
+    Unwitnessed(BlockSet),
 }
 
 /// What a peer did wrong, or could not do.
@@ -334,6 +358,10 @@ pub struct StagedFile {
     pub peers: u64,
     /// Bytes that arrived for nothing, by the ledger.
     pub wasted: u64,
+    /// Bytes that were fetched a second time to catch liars, by the ledger.
+    pub audited: u64,
+    /// Of the blocks that did not come from the origin itself, how many members vouch for each at least; none when all did.
+    pub witnesses: Option<u8>,
 }
 
 /// What happened outside.
@@ -394,6 +422,15 @@ pub enum Input {
         fetch: FetchId,
         /// How.
         outcome: FetchOutcome,
+    },
+    /// Blocks of a version are held no more: whose word they were held by is doubtful. Only the origin is believed about them.
+    Doubted {
+        /// The file whose fetch found it out.
+        file: FileRef,
+        /// The version.
+        entity: EntityId,
+        /// Which blocks.
+        blocks: BlockSet,
     },
     /// Answer to [`Effect::Stage`]: blocks that were held turned out to be damaged and are held no more.
     Damaged {

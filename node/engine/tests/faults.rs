@@ -11,6 +11,7 @@ use eddy_content::http::RangeSupport;
 use eddy_content::http::freshness::{Decision, Stale};
 use eddy_content::{BlockSet, EntityId};
 use eddy_engine::port::{FetchId, FetchOutcome, Held, PeerFault};
+use eddy_engine::trust::{AuditShare, Policy, Witnesses};
 use eddy_engine::{Asking, Failure, FileRef, Finish, Input, JobId, JobSpec, JobState, Peer, Priority};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
@@ -83,10 +84,17 @@ fn spec(rng: &mut SmallRng) -> JobSpec {
     JobSpec { priority, finish, asking, ..base }
 }
 
+/// Whom to believe; from a randomness of its own, so that a world stays the one that it was.
+fn trust(rng: &mut SmallRng) -> Policy {
+    let witnesses = [Witnesses::One, Witnesses::One, Witnesses::Two, Witnesses::Three, Witnesses::DigestOnly];
+    let audit = [AuditShare::OFF, AuditShare::percent(1), AuditShare::percent(30)];
+    Policy { witnesses: *witnesses.choose(rng).unwrap(), audit: *audit.choose(rng).unwrap(), ..Policy::default() }
+}
+
 /// A world with faults; jobs and commands come while it runs.
 fn run_world(seed: u64) {
     let mut rng = SmallRng::seed_from_u64(seed);
-    let mut rig = Rig::new(seed);
+    let mut rig = Rig::new(seed).trusting(trust(&mut SmallRng::seed_from_u64(seed ^ 0x7_2057)));
     rig.is_jittery = true;
     for name in NAMES {
         rig.set_origin(name, origin(&mut rng));
@@ -167,7 +175,9 @@ fn nonsense(rng: &mut SmallRng, jobs: &[JobId]) -> Input {
     let fetch = FetchId(1_000_000 + rng.random_range(0..10));
     let (entity, peer) = (EntityId([rng.random_range(0..3); 32]), Peer([rng.random_range(1..9); 32]));
     let blocks = BlockSet::from_run(0..rng.random_range(1..2000));
-    match rng.random_range(0..8) {
+    match rng.random_range(0..10) {
+        8 => Input::Doubted { file, entity, blocks },
+        9 => Input::Ended { fetch, outcome: FetchOutcome::Unwitnessed(blocks) },
         0 => Input::Prepared { file: FileRef { job: JobId([98; 16]), file: 0 }, result: Ok(Held::Some) },
         1 => Input::Contacted { fetch, result: Err(unreachable()) },
         2 => Input::Holds { file, entity, peer, blocks },

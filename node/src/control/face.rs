@@ -10,8 +10,8 @@
 use bytes::Bytes;
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ImportQuery, ImportView, JobAction,
-    JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeersView, PinChange,
-    PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView, VerifyProgress,
+    JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail, PeersView,
+    PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView, VerifyProgress,
 };
 use std::future::Future;
 use tokio::sync::{mpsc, watch};
@@ -107,6 +107,9 @@ pub trait Face: Send + Sync + 'static {
 
     /// The peers, and why there are none if there are none.
     fn peers(&self) -> impl Future<Output = Result<PeersView, Problem>> + Send;
+
+    /// One member, by its whole node id, and what is held against it; one of which nothing is known is no mistake.
+    fn peer(&self, node: &str) -> impl Future<Output = Result<PeerDetail, Problem>> + Send;
 
     /// The account of bytes.
     fn report(&self, query: PageQuery) -> impl Future<Output = Result<ReportView, Problem>> + Send;

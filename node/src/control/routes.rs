@@ -14,8 +14,8 @@ use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ImportQuery, ImportView, JobAction,
-    JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MAX_BODY, MoreFiles, Page, PageQuery, PeersView,
-    PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView,
+    JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MAX_BODY, MoreFiles, Page, PageQuery, PeerDetail,
+    PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::sync::Arc;
@@ -63,6 +63,7 @@ pub(super) fn router<F: Face>(face: Arc<F>, stop: CancellationToken) -> Router {
         .route("/v1/cache/plan", post(plan_removal::<F>))
         .route("/v1/cache/remove", post(remove::<F>))
         .route("/v1/peers", get(peers::<F>))
+        .route("/v1/peers/{id}", get(peer::<F>))
         .route("/v1/report", get(report::<F>))
         .route("/v1/openapi.json", get(document));
     for action in JobAction::ALL {
@@ -298,6 +299,15 @@ async fn remove<F: Face>(State(room): State<Room<F>>, Body(order): Body<RemovalO
 ))]
 async fn peers<F: Face>(State(room): State<Room<F>>) -> Answer<PeersView> {
     Ok(Json(room.face.peers().await?))
+}
+
+/// One member, and what is held against it.
+#[utoipa::path(get, path = "/v1/peers/{id}", tag = "peers", operation_id = "peer",
+    params(("id" = String, Path, description = "The node id.")), responses(
+    (status = 200, body = PeerDetail), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn peer<F: Face>(State(room): State<Room<F>>, Id(node): Id) -> Answer<PeerDetail> {
+    Ok(Json(room.face.peer(&node).await?))
 }
 
 /// The account of bytes.

@@ -8,6 +8,7 @@ use super::ways::{Dress, Ways};
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::origin::{Opened, Origin, OriginBody, OriginError, OriginRequest, Span};
 use crate::peer::Peers;
+use crate::transfer::audit::AuditOrder;
 use crate::transfer::open::OpenEntity;
 use crate::transfer::origin::OriginFetch;
 use crate::transfer::peer::PeerFetch;
@@ -20,6 +21,7 @@ use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::{Asked, Freshness, Representation};
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::port::{ContactMethod, Contacted, FetchOutcome, StagedFile};
+use eddy_engine::trust::{Demand, Digest, Line};
 use eddy_engine::{Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Input, JobId, Terms};
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::{BTreeMap, HashMap};
@@ -46,6 +48,7 @@ enum Parked {
 /// A fetch into an open entity.
 enum Work {
     Origin(Origin, OriginFetch),
+    Audit(Origin, Peers, AuditOrder),
     Peer(Peers, PeerFetch),
 }
 
@@ -144,7 +147,9 @@ impl Executor {
                 let freshness = freshness.map(|freshness| *freshness);
                 let new = NewEntity { entity, requested_url, privacy, last_modified, digests, freshness };
                 let destination = self.destination(engine, file);
-                self.open_entity(file, new, destination);
+                let of_job = spec(engine, file).map(|spec| spec.digests.as_slice()).unwrap_or_default();
+                let gate = self.gate(&new.entity.url, if of_job.is_empty() { &new.digests } else { of_job });
+                self.open_entity(file, new, (destination, gate));
             }
             Effect::Ask { file, peers } => self.ask(file, peers),
             Effect::Pump { fetch, file, blocks } => {
@@ -168,9 +173,19 @@ impl Executor {
                     Err(failure) => self.answer(move || Input::Ended { fetch, outcome: FetchOutcome::Failed(failure) }),
                 }
             }
-            Effect::FetchPeer { fetch, file, peer, blocks } => {
+            Effect::FetchPeer { fetch, file, peer, blocks, proof } => {
                 if let Some(peers) = self.peers.clone() {
-                    self.fetch(fetch, file, Work::Peer(peers, PeerFetch { peer, blocks }));
+                    self.fetch(fetch, file, Work::Peer(peers, PeerFetch { peer, blocks, proof }));
+                }
+            }
+            Effect::Audit { fetch, file, credentials: _, blocks } => {
+                let at = self.open.get(&file).map(|open| open.entity.entity().url.clone());
+                let dress = at.map(|at| self.dress(engine, file, &at)).unwrap_or_default();
+                match self.way(engine, file).ok().zip(self.peers.clone()) {
+                    Some((origin, peers)) => {
+                        self.fetch(fetch, file, Work::Audit(origin, peers, AuditOrder { blocks, dress }));
+                    }
+                    None => self.answer(move || Input::Ended { fetch, outcome: FetchOutcome::Done }),
                 }
             }
             Effect::Abort { fetch } => {
@@ -287,7 +302,7 @@ impl Executor {
             Ok(origin) => origin,
             Err(failure) => return self.answer(move || Input::Contacted { fetch, result: Err(failure) }),
         };
-        let inputs = self.inputs.clone();
+        let (inputs, judges) = (self.inputs.clone(), self.peers.clone());
         let cancel = self.token(fetch);
         let (order, ordered) = oneshot::channel();
         self.parked.insert(fetch, order);
@@ -313,6 +328,7 @@ impl Executor {
             match order {
                 Parked::Pump { open, blocks } => {
                     let outcome = transfer::origin::pump(body, span, &open, blocks, &mut progress, &cancel).await;
+                    settle(judges, &open).await;
                     let _ = inputs.send(Input::Ended { fetch, outcome }).await;
                 }
                 Parked::Stream { destination, digests, room } => {
@@ -327,13 +343,37 @@ impl Executor {
         });
     }
 
-    fn open_entity(&self, file: FileRef, new: NewEntity, destination: Option<Destination>) {
+    /// What decides whether what is held of a file still stands; nothing where a digest decides, or no member ever gave a byte.
+    fn gate(&self, url: &ResourceUrl, digests: &[ExpectedDigest]) -> Option<Gate> {
+        let peers = self.peers.clone().filter(|_| digests.is_empty())?;
+        let line = if url.is_https() { Line::Tls } else { Line::Plain };
+        let needed = match peers.policy().demand(line, Digest::Unknown) {
+            Demand::Statements(needed) => needed,
+            Demand::NoPeers(_) => u8::MAX,
+        };
+        Some(Gate { peers, needed })
+    }
+
+    fn open_entity(&self, file: FileRef, new: NewEntity, (destination, gate): (Option<Destination>, Option<Gate>)) {
         let (room, opened, inputs, tasks) =
             (self.room.clone(), self.opened.clone(), self.inputs.clone(), self.tasks.clone());
         let last_modified = new.last_modified;
         self.tasks.spawn(async move {
             let admitting = room.clone();
-            let begun = tokio::task::spawn_blocking(move || admit(&admitting, new, destination.as_ref())).await;
+            let begun = tokio::task::spawn_blocking(move || {
+                let begun = admit(&admitting, new, destination.as_ref());
+                let doubted = begun.as_ref().ok().zip(gate).and_then(|((entity, _), gate)| gate.close(entity));
+                (begun, doubted)
+            });
+            let begun = begun.await.map(|(begun, doubted)| (begun, doubted.unwrap_or_default()));
+            if let Ok((Ok((entity, _)), doubted)) = &begun
+                && !doubted.is_empty()
+            {
+                // Another job may count on them.
+                let (entity, blocks) = (entity.id(), doubted.clone());
+                let _ = inputs.send(Input::Doubted { file, entity, blocks }).await;
+            }
+            let begun = begun.map(|(begun, _)| begun);
             let result = match begun {
                 Ok(Ok(entity)) => Ok(OpenEntity::start((file, room), entity, last_modified, inputs, &tasks)),
                 Ok(Err(failure)) => {
@@ -364,15 +404,22 @@ impl Executor {
             self.answer(move || Input::Ended { fetch, outcome: FetchOutcome::Failed(not_open()) });
             return;
         };
-        let (cancel, inputs) = (self.token(fetch), self.inputs.clone());
+        let (cancel, inputs, judges) = (self.token(fetch), self.inputs.clone(), self.peers.clone());
         self.tasks.spawn(async move {
             let _done = cancel.clone().drop_guard();
             let mut progress = Progress::new(fetch, inputs.clone());
             let outcome = match work {
                 Work::Origin(origin, order) => {
-                    transfer::origin::fetch(&origin, &open, order, &mut progress, &cancel).await
+                    let outcome = transfer::origin::fetch(&origin, &open, order, &mut progress, &cancel).await;
+                    settle(judges, &open).await;
+                    outcome
                 }
-                Work::Peer(peers, order) => transfer::peer::fetch(&peers, &open, order, &mut progress, &cancel).await,
+                Work::Audit(origin, peers, order) => {
+                    transfer::audit::audit((&origin, &peers), &open, order, &inputs, &cancel).await
+                }
+                Work::Peer(peers, order) => {
+                    transfer::peer::fetch(&peers, &open, order, (&mut progress, &inputs), &cancel).await
+                }
             };
             tracing::debug!(fetch = fetch.0, ?outcome, "fetch ended");
             let _ = inputs.send(Input::Ended { fetch, outcome }).await;
@@ -385,8 +432,12 @@ impl Executor {
             self.answer(move || Input::Staged { file, result: Err(not_open()) });
             return;
         };
-        let store = self.store.clone();
+        let (store, gate) = (self.store.clone(), self.gate(&open.entity.entity().url, &digests));
+        let judges = self.peers.clone();
         self.answer(move || {
+            if let Some(blocks) = gate.and_then(|gate| gate.close(&open.entity)) {
+                return Input::Damaged { file, blocks };
+            }
             let order = StageOrder { digests: &digests, last_modified: open.last_modified, room: &open.room };
             let staged = destination.stage(&open.entity, open.take_part(), &order);
             match staged {
@@ -395,7 +446,10 @@ impl Executor {
                     let balance = settle_account(&store, open.account(), length);
                     let wasted = balance.origin.wasted.total() + balance.peers.wasted.total();
                     let (origin, peers) = (balance.origin.used, balance.peers.used);
-                    Input::Staged { file, result: Ok(StagedFile { length, root, origin, peers, wasted }) }
+                    let audited = balance.audited;
+                    let witnesses = witnesses(judges.as_ref(), &open.entity);
+                    let staged = StagedFile { length, root, origin, peers, wasted, audited, witnesses };
+                    Input::Staged { file, result: Ok(staged) }
                 }
                 Err(StageError::Damaged(blocks)) => Input::Damaged { file, blocks },
                 Err(StageError::Failed(failure)) => Input::Staged { file, result: Err(failure) },
@@ -440,6 +494,41 @@ impl Executor {
         self.fetches.retain(|_, known| !known.is_cancelled());
         self.fetches.insert(fetch, token.clone());
         token
+    }
+}
+
+/// Looks whether held blocks of an entity still stand on enough words.
+struct Gate {
+    peers: Peers,
+    needed: u8,
+}
+
+impl Gate {
+    /// Puts aside what does not, and says what that was. Blocks on the disk.
+    fn close(self, entity: &EntityHandle) -> Option<BlockSet> {
+        let weak = self.peers.weak(entity, self.needed);
+        if weak.is_empty() {
+            return None;
+        }
+        entity.set_aside(&weak);
+        Some(weak)
+    }
+}
+
+/// Blocks came from the origin: what members signed about them is right or wrong from now on.
+async fn settle(peers: Option<Peers>, open: &OpenEntity) {
+    if let Some(peers) = peers {
+        peers.settle(&open.entity).await;
+    }
+}
+
+/// How many members vouch for what this node did not fetch itself, at least.
+fn witnesses(peers: Option<&Peers>, entity: &EntityHandle) -> Option<u8> {
+    match peers {
+        Some(peers) => peers.witnesses(entity),
+        // It was believed while this node was in a group.
+        None if entity.held().difference(&entity.fetched_here()).is_empty() => None,
+        None => Some(1),
     }
 }
 

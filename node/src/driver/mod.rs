@@ -125,13 +125,15 @@ pub fn start(
     rand::fill(&mut seed);
     let settling_until = if parts.peers.is_some() { parts.settling } else { Duration::ZERO };
     let turns = if parts.network == Network::Full { Turns::Given } else { Turns::Withheld };
-    let engine = Engine::new(EngineConfig {
+    let trust = parts.peers.as_ref().map(|peers| peers.policy().clone()).unwrap_or_default();
+    let config = EngineConfig {
         seed: u64::from_le_bytes(seed),
         settling_until,
         turns,
         places: parts.engine.places,
         inactive: parts.engine.inactive,
-    });
+    };
+    let engine = Engine::new(config).trusting(trust);
     let limits = parts.engine;
     let executor = Executor::new(parts, inputs.clone(), opened, tasks.clone(), shutdown.clone());
     let driver = Driver {

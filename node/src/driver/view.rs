@@ -92,6 +92,9 @@ fn file(file: &File) -> api::FileView {
     let bytes = file.bytes();
     let is_failed = file.failure().is_some();
     let has_digest = !file.spec().digests.is_empty();
+    // After a restart only where the bytes came from is known.
+    let witnesses = file.witnesses().or((bytes.peers > 0).then_some(1));
+    let rung = rung(file, has_digest, witnesses);
     api::FileView {
         url: file.spec().url.redacted(),
         destination: file.spec().destination.clone(),
@@ -115,7 +118,10 @@ fn file(file: &File) -> api::FileView {
             }
             (true, false, _) => api::DigestCheck::Pending,
         },
-        trust: trust(file, has_digest),
+        audited: file.audited(),
+        rung,
+        witnesses: witnesses.filter(|_| rung.is_some()),
+        trust: rung.map(|rung| rung.sentence(witnesses)),
         origin_reason: file.origin_reason().map(str::to_owned),
         held_reason: file.held_use().map(held_reason),
     }
@@ -131,24 +137,17 @@ fn held_reason(held: HeldUse) -> String {
     }
 }
 
-/// On whose word the bytes are the origin's: the weakest source that contributed (design/20-trust, rung).
-fn trust(file: &File, has_digest: bool) -> Option<String> {
-    let bytes = file.bytes();
-    if !file.is_staged() {
+/// On whose word the bytes are the origin's: the weakest source that contributed.
+fn rung(file: &File, has_digest: bool, witnesses: Option<u8>) -> Option<api::Rung> {
+    if !file.is_staged() || (file.bytes().total() == 0 && !has_digest) {
         return None;
     }
-    let https = file.spec().url.is_https();
-    Some(
-        match () {
-            () if has_digest => "the digest that the job names",
-            () if file.has_origin_digest() => "a digest that the origin names",
-            () if bytes.peers > 0 => "one member's signed statement",
-            () if bytes.total() == 0 => return None,
-            () if https => "this node's own TLS connection to the origin",
-            () => "this node's own plain connection to the origin",
-        }
-        .to_owned(),
-    )
+    let digest = match (has_digest, file.has_origin_digest()) {
+        (true, _) => Some(api::DigestBy::Job),
+        (false, true) => Some(api::DigestBy::Origin),
+        (false, false) => None,
+    };
+    Some(api::Rung::of(api::Grounds { https: file.spec().url.is_https(), witnesses, digest }))
 }
 
 pub(super) fn problem(failure: &Failure) -> api::Problem {

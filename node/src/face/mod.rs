@@ -30,8 +30,8 @@ use eddy_engine::Failure;
 use eddy_engine::engine::CommandError;
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, ExportOrder, ImportQuery, ImportView, JobAction, JobChange,
-    JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeersView, PinChange, PlanView, Problem,
-    RemovalOrder, Removed, ReportView, StatusView,
+    JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange,
+    PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::path::PathBuf;
@@ -157,6 +157,10 @@ impl Face for NodeFace {
 
     async fn peers(&self) -> Result<PeersView, Problem> {
         self.view_peers().await
+    }
+
+    async fn peer(&self, node: &str) -> Result<PeerDetail, Problem> {
+        self.view_peer(node).await
     }
 
     async fn report(&self, query: PageQuery) -> Result<ReportView, Problem> {

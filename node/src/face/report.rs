@@ -28,6 +28,7 @@ fn report(rows: &[LedgerRow], jobs: &[JobView], query: &PageQuery) -> ReportView
                 aborted: balance.origin.wasted.aborted + balance.peers.wasted.aborted,
                 stale: balance.origin.wasted.stale + balance.peers.wasted.stale,
             },
+            audited: balance.audited,
         };
         totals = totals.plus(account_view);
         shown.push(report_row(*account, account_view, name.clone(), jobs));

@@ -20,6 +20,14 @@ impl<K: Clone + Eq + Hash, V> Bounded<K, V> {
         self.values.get(key)
     }
 
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.values.keys()
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.values.values()
+    }
+
     pub(crate) fn put(&mut self, key: K, value: V) {
         if self.values.insert(key.clone(), value).is_none() {
             self.order.push_back(key);

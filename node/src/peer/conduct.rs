@@ -6,7 +6,7 @@ use eddy_wire::NodeId;
 use std::time::{Duration, Instant};
 
 /// How long a peer with two proofs against it is not spoken to (T-01).
-const BLOCKED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const BLOCKED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// Proofs within [`BLOCKED_FOR`] that block a peer.
 const PROOFS: u32 = 2;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -25,6 +25,19 @@ struct Record {
     misses: u32,
     proofs: u32,
     last_proof: Option<Instant>,
+    /// When a statement that it signed was last proved wrong.
+    false_word: Option<Instant>,
+}
+
+/// How a member stands here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Proofs against it that count.
+    pub proofs: u32,
+    /// For how long it is not spoken to.
+    pub blocked_for: Option<Duration>,
+    /// For how long what it signs counts for nothing.
+    pub discredited_for: Option<Duration>,
 }
 
 /// Whether a peer may still ask in vain.
@@ -44,7 +57,8 @@ impl Conduct {
     }
 
     fn record(&mut self, node: NodeId, now: Instant) -> &mut Record {
-        let record = self.peers.entry(node, || Record { minute: now, misses: 0, proofs: 0, last_proof: None });
+        let record =
+            self.peers.entry(node, || Record { minute: now, misses: 0, proofs: 0, last_proof: None, false_word: None });
         if now.duration_since(record.minute) >= MINUTE {
             (record.minute, record.misses) = (now, 0);
         }
@@ -75,11 +89,50 @@ impl Conduct {
         record.proofs >= PROOFS
     }
 
+    /// Notes that a statement of this member was proved wrong: for a day nothing that it signed counts here. Whoever passes its
+    /// word on is not at fault.
+    pub(crate) fn discredit(&mut self, node: NodeId, now: Instant) {
+        self.record(node, now).false_word = Some(now);
+    }
+
+    /// Whether what this member signed counts for nothing.
+    pub(crate) fn is_discredited(&self, node: NodeId, now: Instant) -> bool {
+        self.peers.at(&node).is_some_and(|record| Record::blocked_until(record.false_word, now).is_some())
+    }
+
+    /// Whether there is any such member.
+    pub(crate) fn is_anybody_discredited(&self, now: Instant) -> bool {
+        self.peers.values().any(|record| Record::blocked_until(record.false_word, now).is_some())
+    }
+
+    /// How a member stands, if it ever did anything wrong.
+    pub(crate) fn standing(&self, node: NodeId, now: Instant) -> Option<Standing> {
+        let record = self.peers.at(&node)?;
+        let since_proof = Record::blocked_until(record.last_proof, now);
+        let discredited_for = Record::blocked_until(record.false_word, now);
+        let proofs = if since_proof.is_some() { record.proofs } else { 0 };
+        let blocked_for = since_proof.filter(|_| proofs >= PROOFS);
+        (proofs > 0 || discredited_for.is_some()).then_some(Standing { proofs, blocked_for, discredited_for })
+    }
+
+    /// Everybody who stands badly.
+    pub(crate) fn suspects(&self, now: Instant) -> Vec<(NodeId, Standing)> {
+        let nodes = self.peers.keys();
+        nodes.filter_map(|node| Some((*node, self.standing(*node, now)?))).collect()
+    }
+
     /// Whether the peer is not spoken to.
     pub(crate) fn is_blocked(&self, node: NodeId, now: Instant) -> bool {
         self.peers.at(&node).is_some_and(|record| {
             record.proofs >= PROOFS && record.last_proof.is_some_and(|at| now.duration_since(at) < BLOCKED_FOR)
         })
+    }
+}
+
+impl Record {
+    /// What is left of a block that began then.
+    fn blocked_until(since: Option<Instant>, now: Instant) -> Option<Duration> {
+        BLOCKED_FOR.checked_sub(now.duration_since(since?)).filter(|left| !left.is_zero())
     }
 }
 
@@ -105,6 +158,20 @@ mod tests {
         let (mut conduct, start) = (Conduct::new(64), Instant::now());
         conduct.count_proof(NODE, start);
         assert!(!conduct.count_proof(NODE, start + BLOCKED_FOR));
+    }
+
+    #[test]
+    fn a_false_word_discredits_for_a_day_and_does_not_block_by_itself() {
+        let (mut conduct, start) = (Conduct::new(64), Instant::now());
+        assert!(!conduct.is_anybody_discredited(start) && conduct.suspects(start).is_empty());
+        conduct.discredit(NODE, start);
+        assert!(conduct.is_discredited(NODE, start + MINUTE) && conduct.is_anybody_discredited(start + MINUTE));
+        assert!(!conduct.is_blocked(NODE, start + MINUTE));
+        let standing = conduct.standing(NODE, start + MINUTE).expect("stands badly");
+        assert_eq!((standing.proofs, standing.blocked_for), (0, None));
+        assert_eq!(standing.discredited_for, Some(BLOCKED_FOR - MINUTE));
+        assert!(!conduct.is_discredited(NODE, start + BLOCKED_FOR));
+        assert_eq!(conduct.standing(NODE, start + BLOCKED_FOR), None);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What can be set of the peer room, and every bound that a member meets here.
 
+use eddy_engine::trust::Policy;
 use eddy_engine::upload::UploadLimits;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How the peer endpoint is started.
@@ -13,6 +15,10 @@ pub struct PeersConfig {
     pub limits: Limits,
     /// How long this node waits for a member.
     pub patience: Patience,
+    /// Whose word is enough.
+    pub trust: Policy,
+    /// The home under which evidence against members is kept; without one it is in the log only.
+    pub records: Option<PathBuf>,
 }
 
 impl Default for PeersConfig {
@@ -21,6 +27,8 @@ impl Default for PeersConfig {
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
             limits: Limits::default(),
             patience: Patience::default(),
+            trust: Policy::default(),
+            records: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What all tasks of the peer room share, and the few ways in which it changes.
 
 use super::belief::Believer;
+use super::belief::judge::Judge;
 use super::close::{self, Parting};
 use super::conduct::Conduct;
 use super::config::PeersConfig;
@@ -73,6 +74,7 @@ pub(crate) struct Core {
     pub(crate) inbound: Arc<Inbound>,
     pub(crate) tls: Tls,
     pub(crate) believer: Arc<Believer>,
+    pub(crate) judge: Arc<Judge>,
     pub(crate) server: Server,
     pub(crate) keeper: Arc<Keeper>,
     pub(crate) porch: Porch,

@@ -14,7 +14,7 @@
 //! | [`conduct`] | who misbehaved? |
 //! | [`serve`] | what do members get from here? |
 //! | [`ask`], [`read`], [`gathered`] | what do we get from members? |
-//! | [`belief`] | why may it be believed? |
+//! | [`belief`], [`trial`] | why may it be believed, and who lied? |
 //! | `membership`, [`enrol`] | who is let in, renewed and removed? |
 //! | [`tls`], [`badge`], [`transport`], [`socket`] | how is the endpoint set up? |
 //! | [`close`] | why did something end? |
@@ -32,6 +32,7 @@ pub mod socket;
 pub mod table;
 pub mod tls;
 pub mod transport;
+pub mod trial;
 
 pub mod badge;
 
@@ -46,7 +47,11 @@ mod stream;
 
 pub use self::ask::AskError;
 pub use self::belief::Lie;
+pub use self::belief::archive::Archive;
+pub use self::belief::hearing::{Hearing, Membership, hear};
+pub use self::belief::vouch::Vouching;
 pub use self::close::Parting;
+pub use self::conduct::Standing;
 pub use self::config::{Limits, MAX_READ_BLOCKS, Patience, PeersConfig};
 pub use self::core::{PeerEvent, Refusal};
 pub use self::dial::ConnectError;

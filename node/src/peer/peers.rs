@@ -4,6 +4,8 @@ use super::accept;
 use super::ask::{self, AskError};
 use super::badge::{Badge, BadgeError};
 use super::belief::Believer;
+use super::belief::archive::Archive;
+use super::belief::judge::Judge;
 use super::close::{Parting, address_of, code};
 use super::conduct::Conduct;
 use super::config::PeersConfig;
@@ -110,7 +112,14 @@ impl Peers {
         let endpoint = endpoint.map_err(listen)?;
         let (events, told) = mpsc::channel(EVENTS);
         let conduct = Arc::new(Mutex::new(Conduct::new(config.limits.misses_per_minute)));
-        let believer = Arc::new(Believer::new(Arc::clone(&group)));
+        let believer = Arc::new(Believer::new(Arc::clone(&group), Arc::clone(&conduct)));
+        let archive = config.records.as_deref().map(Archive::of);
+        let judge = Judge::new(
+            (Arc::clone(&group), Arc::clone(&badge)),
+            (Arc::clone(&believer), Arc::clone(&conduct)),
+            archive,
+            config.trust.clone(),
+        );
         let shared = Shared {
             store,
             group: group.id(),
@@ -135,6 +144,7 @@ impl Peers {
             inbound,
             tls,
             believer,
+            judge: Arc::new(judge),
             server,
             table: Mutex::new(Table::new(identity.node_id(), config.limits.peers)),
             conduct,
@@ -147,6 +157,10 @@ impl Peers {
         core.tasks.spawn(close_when_stopped(Arc::clone(&core)));
         membership::start(&core);
         Ok((Self { core, port }, told))
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        &self.core
     }
 
     /// The UDP port.

@@ -1,7 +1,7 @@
 //! Reading blocks from a member: believed hashes first, then the bytes for the caller to hold against them.
 
 use super::ask::Question;
-use super::belief::Lie;
+use super::belief::{Believed, Lie};
 use super::config::MAX_READ_BLOCKS;
 use super::core::Core;
 use super::gathered::Gathered;
@@ -11,7 +11,7 @@ use eddy_cache::StoredStatement;
 use eddy_content::{BlockHash, Entity, Geometry};
 use eddy_wire::NodeId;
 use eddy_wire::frame::{ReadRefusal, ReadReply, Request, StreamKind};
-use eddy_wire::statement::Expected;
+use eddy_wire::statement::{Claim, Expected};
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -56,6 +56,8 @@ pub enum Piece {
         hashes: Vec<BlockHash>,
         /// Their statements, checked: to be kept with the blocks and passed on.
         statements: Vec<StoredStatement>,
+        /// The same, hash by hash; they may speak of more blocks than follow.
+        claims: Vec<Claim>,
     },
     /// Bytes of the run, in order, as packets brought them: the one copy on the way in is the store's, which gathers and
     /// hashes block by block. Nobody has held them against the hashes yet.
@@ -171,7 +173,8 @@ impl PeerRead {
                 let bytes = self.geometry.bytes_of(believed.blocks.clone());
                 self.missing = bytes.end - bytes.start;
                 let first_block = believed.blocks.start;
-                Ok(Some(Piece::Run { first_block, hashes: believed.hashes, statements: believed.statements }))
+                let Believed { hashes, statements, claims, .. } = believed;
+                Ok(Some(Piece::Run { first_block, hashes, statements, claims }))
             }
         }
     }

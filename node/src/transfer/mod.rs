@@ -10,10 +10,12 @@
 //! | [`sink`] | the blocking half: hash, verify, write |
 //! | [`origin`] | the body of an origin into a sink |
 //! | [`peer`] | the verified runs of a peer into a sink |
+//! | [`audit`] | a few blocks from the origin once more, to catch liars |
 //! | [`stream`] | a body that cannot be kept, straight beside the destination |
 //! | [`room`] | the cache gives way to the user's files, and says whether its disk is well |
 //! | [`failure`] | what went wrong, in the engine's terms |
 
+pub mod audit;
 pub mod failure;
 pub mod open;
 pub mod origin;

@@ -3,17 +3,21 @@
 //! The peer room has checked who signed the hashes; the store's writer holds every block against them before a byte of it is
 //! written. What fails here costs the peer its place and nothing else.
 
+use super::audit::put_aside;
 use super::failure;
 use super::open::OpenEntity;
 use super::progress::Progress;
 use super::sink::Sink;
-use crate::peer::{AskError, Peers, Piece, ReadFailure};
-use eddy_cache::Source;
-use eddy_content::{BlockSet, Entity};
-use eddy_engine::Peer;
-use eddy_engine::port::{FetchOutcome, PeerFault};
+use crate::peer::{AskError, Peers, Piece, ReadFailure, Vouching};
+use eddy_cache::{Source, StoredStatement};
+use eddy_content::{BlockHash, BlockSet, Entity};
+use eddy_engine::port::{FetchOutcome, PeerFault, Proof};
+use eddy_engine::{Input, Peer};
 use eddy_wire::node_id::NodeId;
+use eddy_wire::statement::Claim;
+use std::collections::BTreeMap;
 use std::ops::Range;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// What a fetch from a peer is told.
@@ -23,6 +27,8 @@ pub struct PeerFetch {
     pub peer: Peer,
     /// The blocks to bring.
     pub blocks: Range<u32>,
+    /// Whose word they need.
+    pub proof: Proof,
 }
 
 /// Asks a peer which blocks it holds; none when it has none, will not say, or says what cannot be.
@@ -40,61 +46,143 @@ pub async fn ask(peers: &Peers, peer: Peer, entity: &Entity) -> BlockSet {
     }
 }
 
-/// Reads blocks of the open entity from a peer and stores them.
+/// Reads blocks of the open entity from a peer and stores them; where one member's word is not enough, those of others are
+/// asked for first.
 pub async fn fetch(
     peers: &Peers,
     open: &OpenEntity,
     fetch: PeerFetch,
-    progress: &mut Progress,
+    (progress, inputs): (&mut Progress, &mpsc::Sender<Input>),
     cancel: &CancellationToken,
 ) -> FetchOutcome {
-    let node = NodeId(fetch.peer.0);
-    let reading = tokio::select! {
+    let reader = Reader { peers, open, node: NodeId(fetch.peer.0), inputs, cancel };
+    if fetch.proof.needed <= 1 {
+        return reader.read(fetch.blocks, None, progress).await;
+    }
+    let vouching = tokio::select! {
         biased;
         () = cancel.cancelled() => return FetchOutcome::Aborted,
-        reading = peers.read(node, open.entity.entity(), fetch.blocks.clone()) => reading,
+        vouching = peers.vouch(open.entity.entity(), fetch.blocks.clone(), &fetch.proof) => vouching,
     };
-    let mut reading = match reading {
-        Ok(reading) => reading,
-        Err(failure) => return judge(peers, node, open, &failure),
+    let unmet = BlockSet::from_run(fetch.blocks).difference(&vouching.met);
+    if !unmet.is_empty() {
+        let speaks_of_it = |claim: &Claim| !unmet.intersection(&BlockSet::from_run(claim.blocks())).is_empty();
+        peers.await_origin(open.entity.entity(), vouching.claims.iter().filter(|c| speaks_of_it(c)).cloned().collect());
+    }
+    // Those of others are kept with the blocks as well: they are what makes them stand on more than one word.
+    keep(open, &vouching);
+    for run in vouching.met.runs() {
+        let outcome = reader.read(run, Some(&vouching.hashes), progress).await;
+        if outcome != FetchOutcome::Done {
+            return outcome;
+        }
+    }
+    if unmet.is_empty() { FetchOutcome::Done } else { FetchOutcome::Unwitnessed(unmet) }
+}
+
+/// Keeps the statements that agree about the blocks that will be stored.
+fn keep(open: &OpenEntity, vouching: &Vouching) {
+    let agrees = |claim: &&Claim| {
+        let met = vouching.met.intersection(&BlockSet::from_run(claim.blocks()));
+        !met.is_empty()
+            && met.runs().flatten().all(|block| claim.hash_of(block).as_ref() == vouching.hashes.get(&block))
     };
-    let sink = Sink::start(open, Source::Peer { node: fetch.peer.0 });
-    let outcome = loop {
-        let next = tokio::select! {
+    let stored = |claim: &Claim| {
+        let run = claim.blocks();
+        let (first_block, count) = (run.start, run.end - run.start);
+        StoredStatement { first_block, count, bytes: claim.endorsed.encode() }
+    };
+    let statements: Vec<_> = vouching.claims.iter().filter(agrees).map(stored).collect();
+    open.entity.put_statements(&statements);
+}
+
+/// The hashes that enough members signed, where one is not enough.
+type Vouched<'a> = Option<&'a BTreeMap<u32, BlockHash>>;
+
+/// Reads from one member into one open file.
+struct Reader<'a> {
+    peers: &'a Peers,
+    open: &'a OpenEntity,
+    node: NodeId,
+    inputs: &'a mpsc::Sender<Input>,
+    cancel: &'a CancellationToken,
+}
+
+impl Reader<'_> {
+    /// Reads one run of at most 256 blocks.
+    async fn read(&self, blocks: Range<u32>, vouched: Vouched<'_>, progress: &mut Progress) -> FetchOutcome {
+        let (peers, open, node) = (self.peers, self.open, self.node);
+        let reading = tokio::select! {
             biased;
-            () = cancel.cancelled() => break FetchOutcome::Aborted,
-            next = reading.next() => next,
+            () = self.cancel.cancelled() => return FetchOutcome::Aborted,
+            reading = peers.read(node, open.entity.entity(), blocks.clone()) => reading,
         };
-        let is_taken = match next {
-            Ok(Some(Piece::Run { first_block, hashes, statements })) => {
-                sink.begin_verified(first_block, hashes, statements).await
-            }
-            Ok(Some(Piece::Bytes(bytes))) => {
-                progress.count(bytes.iter().map(|chunk| chunk.len() as u64).sum()).await;
-                sink.push_all(bytes).await
-            }
-            Ok(None) => break FetchOutcome::Done,
-            Err(failure) => break judge(peers, node, open, &failure),
+        let mut reading = match reading {
+            Ok(reading) => reading,
+            Err(failure) => return judge(peers, node, open, &failure),
         };
-        if !is_taken {
-            // The writing thread says why when it is asked for its end.
-            break FetchOutcome::Done;
-        }
-    };
-    drop(reading);
-    progress.flush().await;
-    let written = sink.finish().await;
-    let committed = open.commit().await;
-    match (written, committed) {
-        (Err(fault), _) => {
-            let outcome = failure::of_sink(&fault, true);
-            if outcome == FetchOutcome::PeerFailed(PeerFault::Lied) {
-                peers.blame(node, &format!("{fault}, of {}", open.entity.entity().url));
+        let sink = Sink::start(open, Source::Peer { node: node.0 });
+        let outcome = loop {
+            let next = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => break FetchOutcome::Aborted,
+                next = reading.next() => next,
+            };
+            let is_taken = match next {
+                Ok(Some(Piece::Run { first_block, hashes, statements, claims })) => {
+                    if !self.may_take((first_block, &hashes), claims, vouched).await {
+                        break FetchOutcome::Unwitnessed(BlockSet::from_run(first_block..blocks.end));
+                    }
+                    sink.begin_verified(first_block, hashes, statements).await
+                }
+                Ok(Some(Piece::Bytes(bytes))) => {
+                    progress.count(bytes.iter().map(|chunk| chunk.len() as u64).sum()).await;
+                    sink.push_all(bytes).await
+                }
+                Ok(None) => break FetchOutcome::Done,
+                Err(failure) => break judge(peers, node, open, &failure),
+            };
+            if !is_taken {
+                // The writing thread says why when it is asked for its end.
+                break FetchOutcome::Done;
             }
-            outcome
+        };
+        drop(reading);
+        progress.flush().await;
+        let written = sink.finish().await;
+        let committed = open.commit().await;
+        match (written, committed) {
+            (Err(fault), _) => {
+                let outcome = failure::of_sink(&fault, true);
+                if outcome == FetchOutcome::PeerFailed(PeerFault::Lied) {
+                    peers.blame(node, &format!("{fault}, of {}", open.entity.entity().url));
+                }
+                outcome
+            }
+            (Ok(()), Err(failure)) => FetchOutcome::Failed(failure),
+            (Ok(()), Ok(())) => outcome,
         }
-        (Ok(()), Err(failure)) => FetchOutcome::Failed(failure),
-        (Ok(()), Ok(())) => outcome,
+    }
+
+    /// Whether a run may be taken: enough members signed these hashes, and they contradict nothing that is held. If they do, the
+    /// blocks about which only the origin can decide are put aside.
+    async fn may_take(
+        &self,
+        (first_block, hashes): (u32, &[BlockHash]),
+        claims: Vec<Claim>,
+        vouched: Vouched<'_>,
+    ) -> bool {
+        let is_vouched = |vouched: &BTreeMap<u32, BlockHash>| {
+            (first_block..).zip(hashes).all(|(block, hash)| vouched.get(&block) == Some(hash))
+        };
+        if !vouched.is_none_or(is_vouched) {
+            self.peers.await_origin(self.open.entity.entity(), claims);
+            return false;
+        }
+        let disputed = self.peers.dispute(&self.open.entity, claims).await;
+        let is_agreed = disputed.is_empty();
+        put_aside(self.open, disputed, self.inputs).await;
+        is_agreed
     }
 }
 

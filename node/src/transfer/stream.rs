@@ -102,7 +102,7 @@ fn write(
     let root = Root(*plain.finalize().as_bytes());
     check.verify_with_root(root).map_err(|e| refusal(ErrorCode::DigestMismatch, e.to_string()))?;
     destination.seal(&file, order.last_modified)?;
-    Ok(StagedFile { length, root, origin: length, peers: 0, wasted: 0 })
+    Ok(StagedFile { length, root, origin: length, peers: 0, wasted: 0, audited: 0, witnesses: None })
 }
 
 /// Writes all bytes; on a full disk the cache gives way as long as it can.

@@ -69,7 +69,7 @@ async fn blocks_that_nobody_signs_for_are_neither_offered_nor_sent() {
     // A part of a signed run only: its statement cannot be shown whole.
     let mut read = second.peers.read(first.node(), &entity, 16..32).await.expect("answers");
     let handle = second.begin(&entity);
-    let eddy_node::peer::Piece::Run { first_block, hashes, statements } =
+    let eddy_node::peer::Piece::Run { first_block, hashes, statements, .. } =
         read.next().await.expect("comes").expect("a run")
     else {
         panic!("the run comes first")

@@ -25,6 +25,7 @@ pub(crate) struct Member {
     pub(crate) store: Store,
     pub(crate) peers: Peers,
     pub(crate) events: Receiver<PeerEvent>,
+    pub(crate) group: Group,
     home: TempDir,
 }
 
@@ -87,10 +88,12 @@ impl Member {
         (config.quota, config.reserve) = (Quota::Bytes(8 << 30), Reserve::Bytes(0));
         let store = Store::open(config).expect("a store");
         store.set_lookup_secret(Some(group.lookup_secret())).expect("keeps the secret");
-        let config = PeersConfig { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), limits, patience };
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let records = Some(home.path().to_path_buf());
+        let config = PeersConfig { listen, limits, patience, records, ..PeersConfig::default() };
         let (peers, events) =
             Peers::start(config, &identity, group, store.clone(), CancellationToken::new()).await.expect("starts");
-        Self { identity, store, peers, events, home }
+        Self { identity, store, peers, events, group: group.clone(), home }
     }
 
     pub(crate) fn node(&self) -> NodeId {
@@ -167,7 +170,7 @@ impl Member {
         let mut writer = None;
         while let Some(piece) = read.next().await.map_err(Failure::Read)? {
             match piece {
-                Piece::Run { first_block, hashes, statements } => {
+                Piece::Run { first_block, hashes, statements, .. } => {
                     handle.put_statements(&statements);
                     let source = Source::Peer { node: from.0 };
                     writer = Some(handle.writer(first_block, source, ACCOUNT).expect(hashes));

@@ -7,4 +7,6 @@ mod membership;
 mod strangers;
 mod trouble;
 mod whole_job;
+mod whole_word;
 mod wire;
+mod word;

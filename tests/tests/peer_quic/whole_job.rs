@@ -11,7 +11,7 @@ use eddy_node::node::Node;
 use eddy_tests::hostile::{Behaviour, HostileOrigin, Resource, Version};
 use eddy_wire::NodeId;
 use eddy_wire::api::{FileSpec, Finish, JobSpec, JobState, JobView, PeerUse, Priority};
-use eddy_wire::frame::{Answer, Answers, Request, decode_frame, encode_frame};
+use eddy_wire::frame::{Answer, Answers, Request, Vouched, decode_frame, encode_frame};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::net::SocketAddr;
@@ -71,6 +71,7 @@ fn lie(
             let holds = Answer::Holds { length: entity.length, blocks };
             encode_frame(&Answers(vec![holds; keys.len()])).expect("fits a frame")
         }
+        Request::Vouch { .. } => encode_frame(&Vouched::default()).expect("fits a frame"),
         Request::Read { blocks, .. } => {
             told.fetch_add(1, Ordering::Relaxed);
             let mut bytes = truth.bytes(blocks.clone());
@@ -97,11 +98,16 @@ impl std::io::Write for Log {
 
 async fn start(home: &Path, liars: &[Liar]) -> Node {
     let mut settings = Settings::default();
+    settings.peers.known = liars.iter().map(|liar| liar.address.to_string()).collect();
+    start_with(home, settings).await
+}
+
+/// A node whose peers are those that the settings name.
+pub(crate) async fn start_with(home: &Path, mut settings: Settings) -> Node {
     settings.cache.quota = Some("1 GiB".to_owned());
     settings.cache.reserve = Some("1 MiB".to_owned());
     settings.peers.mdns = Some(false);
     settings.peers.listen = Some("127.0.0.1:0".parse().expect("an address"));
-    settings.peers.known = liars.iter().map(|liar| liar.address.to_string()).collect();
     let (home, socket) = (home.to_path_buf(), socket_of(home));
     let config = NodeConfig {
         config: home.join("eddy.toml"),
@@ -114,7 +120,7 @@ async fn start(home: &Path, liars: &[Liar]) -> Node {
     Node::start(config).await.expect("starts")
 }
 
-async fn fetch(client: &Client, url: &str, destination: &Path) -> JobView {
+pub(crate) async fn fetch(client: &Client, url: &str, destination: &Path) -> JobView {
     let file =
         FileSpec { url: url.to_owned(), destination: destination.display().to_string(), digest: None, overwrite: true };
     let spec = JobSpec {

@@ -60,6 +60,7 @@ impl Engine {
     fn tell_companions(&mut self, now: Now, input: &Input) {
         let (file, entity, news) = match input {
             Input::Committed { file, entity, blocks } => (file, *entity, News::Durable(blocks)),
+            Input::Doubted { file, entity, blocks } => (file, *entity, News::Doubted(blocks)),
             Input::Damaged { file, blocks } => {
                 let teller = self.roster.get(file.job).and_then(|job| job.files().get(file.file as usize));
                 let Some(entity) = teller.and_then(|file| file.entity_id()) else { return };
@@ -69,7 +70,7 @@ impl Engine {
         };
         for id in self.running() {
             let Some(job) = self.roster.get_mut(id) else { continue };
-            if job.tell_movers(*file, entity, news) {
+            if job.tell_movers(*file, entity, news, (&mut self.out, &mut self.rng)) {
                 self.advance(now, id);
             }
         }
@@ -94,7 +95,7 @@ impl Engine {
         let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
         let (settling_until, cache_use) = (self.settling_until, job.cache_use);
         let (out, rng) = (&mut self.out, &mut self.rng);
-        let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, out, rng };
+        let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, trust: &self.trust, out, rng };
         let is_notable = !matches!(input, Input::Holds { .. } | Input::Committed { .. });
         let file = job.file_mut(at.file)?;
         let progress = file.progress();
@@ -108,7 +109,8 @@ impl Engine {
                 received = bytes;
                 file.on_received(now.mono, fetch, bytes);
             }
-            Input::Committed { entity, blocks, .. } => file.on_committed(entity, &blocks),
+            Input::Committed { entity, blocks, .. } => file.on_committed(entity, &blocks, (s.out, s.rng)),
+            Input::Doubted { entity, blocks, .. } => file.on_doubted(entity, &blocks),
             Input::Ended { fetch, outcome } => file.on_ended(fetch, outcome, &mut s),
             Input::Damaged { blocks, .. } => file.on_damaged(&blocks, s.out),
             Input::Staged { result, .. } => file.on_staged(result, &mut s),
@@ -138,6 +140,7 @@ impl Engine {
             | Input::Opened { file, .. }
             | Input::Holds { file, .. }
             | Input::Damaged { file, .. }
+            | Input::Doubted { file, .. }
             | Input::Committed { file, .. }
             | Input::Staged { file, .. }
             | Input::Published { file, .. } => Some(*file),

@@ -20,6 +20,7 @@ use crate::outbox::Outbox;
 use crate::port::{Effect, Notice, Now, Peer};
 use crate::roster::Roster;
 use crate::schedule::Places;
+use crate::trust::Policy;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use std::collections::{BTreeSet, VecDeque};
@@ -92,6 +93,7 @@ pub struct Engine {
     inactive: Option<Duration>,
     /// When what is handled now happens.
     clock: Now,
+    trust: Policy,
     out: Outbox,
     notices: VecDeque<Notice>,
     /// Jobs for which a look is under way.
@@ -115,6 +117,7 @@ impl Engine {
             places: config.places,
             inactive: config.inactive,
             clock: Now { mono: Duration::ZERO, wall: 0 },
+            trust: Policy::default(),
             out: Outbox::default(),
             notices: VecDeque::new(),
             probing: BTreeSet::new(),
@@ -122,6 +125,12 @@ impl Engine {
             #[cfg(test)]
             looks: 0,
         }
+    }
+
+    /// The same with a policy of whom to believe.
+    #[must_use]
+    pub fn trusting(self, trust: Policy) -> Self {
+        Self { trust, ..self }
     }
 
     // --- getters

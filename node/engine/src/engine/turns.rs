@@ -80,7 +80,7 @@ impl Engine {
         let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
         let (settling_until, cache_use) = (self.settling_until, job.cache_use);
         let (out, rng) = (&mut self.out, &mut self.rng);
-        let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, out, rng };
+        let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, trust: &self.trust, out, rng };
         job.advance_files(&mut s);
         if let Some((file, failure)) = job.stopper() {
             let failure = failure.clone();

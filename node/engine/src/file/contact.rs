@@ -6,6 +6,7 @@ use crate::job::spec::Asking;
 use crate::job::terms::Redirects;
 use crate::planner::{Planner, Source};
 use crate::port::{ContactMethod, Contacted, Effect, Failure, FailureClass, FetchId, FetchOutcome, Held};
+use crate::trust::Line;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::Decision;
 use eddy_content::{BlockSet, Entity, Geometry};
@@ -74,6 +75,8 @@ impl File {
         }
         self.learn(&facts);
         self.is_shareable = facts.shareable && self.spec.credentials.is_none() && !self.is_personal;
+        let line = if facts.url.is_https() { Line::Tls } else { Line::Plain };
+        self.judge_trust(line, Geometry::new(length), s);
         let entity = Entity { url: facts.url, validator, length };
         self.entity_id = Some(entity.id());
         self.entity = Some(entity.clone());
@@ -221,10 +224,11 @@ impl File {
                 if let Some(entity) = self.entity_id {
                     s.out.claim(fetch, entity, blocks.clone());
                 }
-                self.origin_reason = Some(match (self.peer_use.fetch, self.is_shareable) {
-                    (false, _) => "the job does not use peers",
-                    (true, false) => "the content is private",
-                    (true, true) => "no peer was connected when the origin was asked",
+                self.origin_reason = Some(match (self.peer_use.fetch, self.is_shareable, self.unwanted()) {
+                    (false, ..) => "the job does not use peers",
+                    (true, false, _) => "the content is private",
+                    (true, true, Some(why)) => why,
+                    (true, true, None) => "no peer was connected when the origin was asked",
                 });
                 s.out.push(Effect::Pump { fetch, file: self.at, blocks });
             }

@@ -7,11 +7,13 @@
 //! |---|---|
 //! | `contact` | what is held here, what the origin has, under which version it is opened |
 //! | `moving` | blocks on their way |
+//! | `trusting` | on whose word blocks are believed |
 //! | `staging` | staged, visible, or put away |
 
 mod contact;
 mod moving;
 mod staging;
+mod trusting;
 
 use crate::job::record::FileRecord;
 use crate::job::spec::{Asking, FileSpec, PeerUse};
@@ -19,11 +21,13 @@ use crate::job::terms::Redirects;
 use crate::outbox::Outbox;
 use crate::planner::Planner;
 use crate::port::{ContactMethod, Contacted, Effect, Failure, FetchId, FileRef, Held, Peer};
+use crate::trust::Policy;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::Decision;
 use eddy_content::{Entity, EntityId, Root};
 use rand::rngs::SmallRng;
 use std::time::Duration;
+use trusting::Trusting;
 
 /// Bytes asked for with the first question.
 const FIRST_RANGE: u64 = 16 * 1024 * 1024;
@@ -53,6 +57,8 @@ pub struct Surroundings<'a> {
     pub settling_until: Duration,
     /// What this turn may do with the cache.
     pub cache_use: CacheUse,
+    /// Whose word is enough.
+    pub trust: &'a Policy,
     /// Where effects go.
     pub out: &'a mut Outbox,
     /// Seeded randomness.
@@ -181,6 +187,9 @@ pub struct File {
     /// The last moment at which the file was advanced.
     seen: Duration,
     wasted: u64,
+    audited: u64,
+    witnesses: Option<u8>,
+    trusting: Trusting,
     origin_reason: Option<&'static str>,
     has_origin_digest: bool,
     /// Whether peers may be asked for this version: never when it is private.
@@ -239,6 +248,9 @@ impl File {
             progress: 0,
             seen: Duration::ZERO,
             wasted: 0,
+            audited: 0,
+            witnesses: None,
+            trusting: Trusting::default(),
             origin_reason: None,
             has_origin_digest: false,
             is_shareable: false,
@@ -355,6 +367,19 @@ impl File {
         self.wasted
     }
 
+    /// Bytes that were fetched a second time to catch liars, once the file is whole. Delivered to nobody.
+    #[must_use]
+    pub fn audited(&self) -> u64 {
+        self.audited
+    }
+
+    /// Once the file is whole, how many members vouch for each block that this node did not fetch itself, at least; none when it
+    /// fetched all.
+    #[must_use]
+    pub fn witnesses(&self) -> Option<u8> {
+        self.witnesses
+    }
+
     /// Why the origin was asked for bytes in this turn, if it was.
     #[must_use]
     pub fn origin_reason(&self) -> Option<&'static str> {
@@ -436,7 +461,7 @@ impl File {
             Phase::Moving => {
                 let plan = self.planner.as_ref().and_then(Planner::timeout);
                 let settled = (settling_until > self.seen).then_some(settling_until);
-                plan.into_iter().chain(settled).min()
+                plan.into_iter().chain(settled).chain(self.audit_timeout()).min()
             }
             _ => None,
         }

@@ -3,7 +3,7 @@
 use super::{CHANGES_ALLOWED, File, Phase, SourceBytes, Surroundings};
 use crate::outbox::Outbox;
 use crate::planner::{Order, Planner, Source};
-use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, Held, Peer, PeerFault};
+use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, Held, Peer, PeerFault, Proof};
 use crate::retry;
 use eddy_content::{BlockSet, EntityId, Geometry};
 use rand::rngs::SmallRng;
@@ -25,14 +25,15 @@ impl File {
             for fetch in planner.abort_superfluous() {
                 s.out.push(Effect::Abort { fetch });
             }
-            if planner.has_flights() || self.part_use.is_some() {
+            if planner.has_flights() || self.part_use.is_some() || self.awaits_audits(s) {
                 return false;
             }
             self.begin_staging(s.out);
             return true;
         }
         // The first peers may be found a moment after the start: do not spend the origin's bytes before that.
-        let may_use_peers = self.is_shareable && self.peer_use.fetch;
+        let may_use_peers = self.may_use_peers();
+        let Some(planner) = &mut self.planner else { return false };
         let is_settling = s.peers.is_empty() && s.now < s.settling_until && may_use_peers;
         if is_settling && self.parked.is_none() && !planner.has_flights() {
             return false;
@@ -62,6 +63,7 @@ impl File {
     }
 
     fn carry_out(&mut self, order: Order, s: &mut Surroundings<'_>) {
+        let (needed, unwanted) = (self.needed(), self.unwanted());
         let (file, Some(planner)) = (self.at, &mut self.planner) else { return };
         match order {
             Order::Abort { fetch } => {
@@ -76,11 +78,16 @@ impl File {
                     s.out.claim(fetch, entity, blocks.clone());
                 }
                 s.out.push(match source {
-                    Source::Peer(peer) => Effect::FetchPeer { fetch, file, peer, blocks },
+                    Source::Peer(peer) => {
+                        let ask = if needed > 1 { planner.vouchers(s.now, peer, &blocks) } else { Vec::new() };
+                        Effect::FetchPeer { fetch, file, peer, blocks, proof: Proof { needed, ask } }
+                    }
                     Source::Origin => {
                         self.origin_reason = Some(match () {
                             () if !self.peer_use.fetch => "the job does not use peers",
                             () if !self.is_shareable => "the content is private",
+                            () if unwanted.is_some() => unwanted.unwrap_or_default(),
+                            () if planner.is_reserved(s.now, &blocks) => "too few members vouch for it",
                             () if s.peers.is_empty() => "no peer is connected",
                             () => "no connected peer holds it",
                         });
@@ -129,7 +136,7 @@ impl File {
     }
 
     /// Blocks of a version are durable.
-    pub fn on_committed(&mut self, entity: EntityId, blocks: &BlockSet) {
+    pub fn on_committed(&mut self, entity: EntityId, blocks: &BlockSet, s: (&mut Outbox, &mut SmallRng)) {
         let (Some(planner), true) = (&mut self.planner, self.entity_id == Some(entity)) else { return };
         let gain = planner.on_committed(blocks);
         if gain.is_empty() {
@@ -148,11 +155,12 @@ impl File {
             self.furthest = held;
             self.progress += 1;
         }
+        self.draw(&gain, s.0, s.1);
     }
 
     /// A fetch is over.
     pub fn on_ended(&mut self, fetch: FetchId, outcome: FetchOutcome, s: &mut Surroundings<'_>) {
-        if self.on_part_stream_ended(fetch, &outcome, s) {
+        if self.on_part_stream_ended(fetch, &outcome, s) || self.on_audit_ended(fetch, &outcome, s) {
             return;
         }
         if self.parked.is_some_and(|(parked, ..)| parked == fetch) {
@@ -170,6 +178,7 @@ impl File {
             (FetchOutcome::Failed(failure), Source::Peer(_)) => self.fail(failure),
             (FetchOutcome::NoRanges, Source::Origin) => planner.on_no_ranges(),
             (FetchOutcome::PeerFailed(fault), Source::Peer(peer)) => planner.on_peer_fault(s.now, peer, fault),
+            (FetchOutcome::Unwitnessed(blocks), _) => planner.on_unwitnessed(s.now, &blocks),
             (FetchOutcome::Aborted, _) => {}
             // An end that is called good but brought nothing would be asked for again at once, for ever.
             (_, Source::Origin) if !has_brought => {
@@ -182,7 +191,7 @@ impl File {
     }
 
     /// The origin names another version: everything of this one is put away and the question is asked anew.
-    fn on_changed(&mut self, s: &mut Surroundings<'_>) {
+    pub(super) fn on_changed(&mut self, s: &mut Surroundings<'_>) {
         self.changes += 1;
         if self.changes > CHANGES_ALLOWED {
             let detail = format!("the file at the origin changed {} times during this download", self.changes);

@@ -56,6 +56,11 @@ impl File {
             return;
         }
         match result {
+            // Something that it was made of was doubted meanwhile.
+            Ok(_) if self.planner.as_ref().is_some_and(|planner| !planner.is_complete()) => {
+                s.out.push(Effect::Discard { file: self.at });
+                self.phase = Phase::Moving;
+            }
             Ok(staged) => self.take_staged(staged, s.out),
             Err(failure)
                 if failure.code == "digest-mismatch"
@@ -80,6 +85,8 @@ impl File {
         self.length = Some(staged.length);
         self.root = Some(staged.root);
         self.wasted = staged.wasted;
+        self.audited = staged.audited;
+        self.witnesses = staged.witnesses;
         // The ledger's account replaces what was counted under way.
         let (origin, peers) = (staged.origin.min(staged.length), staged.peers.min(staged.length));
         self.streamed = 0;
@@ -187,6 +194,7 @@ impl File {
             Phase::Streaming { fetch } => out.push(Effect::Abort { fetch }),
             _ => {}
         }
+        self.end_audits(out);
         for fetch in self.planner.iter().flat_map(Planner::fetches) {
             out.drop_fetch(fetch);
         }

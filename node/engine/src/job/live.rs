@@ -12,6 +12,7 @@ use crate::port::{Failure, FailureClass, FileRef};
 use crate::queue::HostKey;
 use crate::{retry, schedule};
 use eddy_content::{BlockSet, EntityId};
+use rand::rngs::SmallRng;
 use std::time::Duration;
 
 /// Files of one job that move side by side.
@@ -24,6 +25,8 @@ pub(crate) enum News<'a> {
     Durable(&'a BlockSet),
     /// Blocks are held no more.
     Lost(&'a BlockSet),
+    /// Blocks are held no more, and only the origin is believed about them.
+    Doubted(&'a BlockSet),
 }
 
 /// A job in the engine.
@@ -390,7 +393,13 @@ impl Job {
 
     /// Tells every moving file but `teller`, which knows, of blocks of a version that are durable, or no longer; whether
     /// that concerned one.
-    pub(crate) fn tell_movers(&mut self, teller: FileRef, entity: EntityId, news: News<'_>) -> bool {
+    pub(crate) fn tell_movers(
+        &mut self,
+        teller: FileRef,
+        entity: EntityId,
+        news: News<'_>,
+        (out, rng): (&mut Outbox, &mut SmallRng),
+    ) -> bool {
         let mut is_concerned = false;
         let mut has_progress = false;
         for index in &self.moving {
@@ -400,7 +409,8 @@ impl Job {
             }
             let progress = file.progress();
             match news {
-                News::Durable(blocks) => file.on_committed(entity, blocks),
+                News::Durable(blocks) => file.on_committed(entity, blocks, (out, rng)),
+                News::Doubted(blocks) => file.on_doubted(entity, blocks),
                 News::Lost(blocks) => file.on_lost(blocks),
             }
             is_concerned = true;

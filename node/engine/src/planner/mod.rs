@@ -6,6 +6,7 @@
 
 mod flight;
 mod neighbour;
+mod reserve;
 
 use crate::port::{FetchId, Peer, PeerFault};
 use eddy_content::http::RangeSupport;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use flight::Flight;
 pub use flight::{PEER_STALL, Source};
 use neighbour::Neighbour;
+use reserve::Reserve;
 
 /// How long answers of peers are waited for before the origin is used.
 pub const ANSWER_WAIT: Duration = Duration::from_millis(300);
@@ -26,6 +28,8 @@ pub const ANSWER_WAIT: Duration = Duration::from_millis(300);
 const PEER_RUN: u64 = 16 * 1024 * 1024;
 /// Requests under way to one peer for one file.
 const FLIGHTS_PER_PEER: usize = 3;
+/// Peers that are asked for their word about one run of blocks: each answer costs milliseconds of signature checks.
+const MOST_VOUCHERS: usize = 8;
 /// Requests under way to the origin for one file.
 const ORIGIN_FLIGHTS: usize = 4;
 /// Bytes of the smallest request to the origin (T-29).
@@ -41,6 +45,8 @@ pub struct Planner {
     flights: BTreeMap<FetchId, Flight>,
     neighbours: BTreeMap<Peer, Neighbour>,
     ranges: RangeSupport,
+    /// Blocks for which the word of the peers is not enough.
+    reserve: Reserve,
     origin_not_before: Duration,
     /// When the first peers were asked: the origin waits for answers once, not whenever somebody new turns up.
     first_asked: Option<Duration>,
@@ -80,6 +86,7 @@ impl Planner {
             flights: BTreeMap::new(),
             neighbours: BTreeMap::new(),
             ranges,
+            reserve: Reserve::default(),
             origin_not_before: Duration::ZERO,
             first_asked: None,
             seen: Duration::ZERO,
@@ -108,6 +115,18 @@ impl Planner {
     #[must_use]
     pub fn ranges(&self) -> RangeSupport {
         self.ranges
+    }
+
+    /// Whether a range of the origin's body can be asked for, as far as is known.
+    #[must_use]
+    pub fn serves_ranges(&self) -> bool {
+        self.ranges != RangeSupport::No
+    }
+
+    /// Whether some of these blocks are kept for the origin.
+    #[must_use]
+    pub fn is_reserved(&self, now: Duration, blocks: &Range<u32>) -> bool {
+        !self.reserve.blocks(now).intersection(&BlockSet::from_run(blocks.clone())).is_empty()
     }
 
     /// Whether every block is durable.
@@ -197,6 +216,35 @@ impl Planner {
         self.held.difference_with(blocks);
     }
 
+    /// Those of the blocks that fetches from peers bring.
+    #[must_use]
+    pub fn from_peers(&self, blocks: &BlockSet) -> BlockSet {
+        let of_peers = self.flights.values().filter(|flight| matches!(flight.source, Source::Peer(_)));
+        let brought: BlockSet = of_peers.map(|flight| flight.blocks.clone()).collect();
+        brought.intersection(blocks)
+    }
+
+    /// Whom to ask for their word about `blocks` that are read from `peer`: it first, then others that hold some of them or have
+    /// not said.
+    #[must_use]
+    pub fn vouchers(&self, now: Duration, peer: Peer, blocks: &Range<u32>) -> Vec<Peer> {
+        let blocks = BlockSet::from_run(blocks.clone());
+        let holds = |n: &Neighbour| n.is_usable(now) && (n.owes_answer() || !n.holds.intersection(&blocks).is_empty());
+        let others = self.neighbours.iter().filter(|(other, n)| **other != peer && holds(n)).map(|(other, _)| *other);
+        std::iter::once(peer).chain(others).take(MOST_VOUCHERS).collect()
+    }
+
+    /// Too few members vouch for these blocks for now: the origin gives them.
+    pub fn on_unwitnessed(&mut self, now: Duration, blocks: &BlockSet) {
+        self.reserve.for_a_while(now, blocks);
+    }
+
+    /// What was believed about these blocks is doubtful: they are held no more, and only the origin gives them.
+    pub fn on_doubted(&mut self, blocks: &BlockSet) {
+        self.held.difference_with(blocks);
+        self.reserve.for_good(blocks);
+    }
+
     /// A fetch is over: its blocks that are not held are free for another source. Whether it was good for anything.
     pub fn on_ended(&mut self, fetch: FetchId) -> bool {
         self.flights.remove(&fetch).is_some_and(|flight| flight.has_brought || self.held.contains_run(flight.blocks))
@@ -272,8 +320,9 @@ impl Planner {
         let stalls = stalls.map(Flight::stalls_at);
         let answers = self.first_asked.map(|asked| asked + ANSWER_WAIT);
         let neighbours = self.neighbours.values().flat_map(Neighbour::timeouts);
+        let reserve = self.reserve.timeout();
         let origin = Some(self.origin_not_before).filter(|at| *at < Duration::MAX);
-        let all = stalls.chain(answers).chain(neighbours).chain(origin);
+        let all = stalls.chain(answers).chain(neighbours).chain(origin).chain(reserve);
         all.filter(|at| *at > self.seen).min()
     }
 
@@ -328,6 +377,8 @@ impl Planner {
             .map(|(peer, _)| (*peer, FLIGHTS_PER_PEER.saturating_sub(self.flights_of(Source::Peer(*peer)))))
             .collect();
         let is_alone = places.len() == 1;
+        let reserved = self.reserve.blocks(now).intersection(free);
+        free.difference_with(&reserved);
         while !free.is_empty() {
             let mut is_progress = false;
             for (peer, left) in &mut places {
@@ -345,6 +396,7 @@ impl Planner {
                 break;
             }
         }
+        free.union_with(&reserved);
     }
 
     /// The lowest run when there is one peer; a random place when there are several, so that they are read side by side
@@ -369,9 +421,10 @@ impl Planner {
         if now < self.origin_not_before || self.awaits_answers(now) {
             return;
         }
-        // What a usable peer holds is left to it, even if it is occupied now.
+        // What a usable peer holds is left to it, even if it is occupied now; not where its word is not enough.
+        let reserved = self.reserve.blocks(now);
         for neighbour in self.neighbours.values().filter(|n| n.may_soon_serve(now)) {
-            free.difference_with(&neighbour.holds);
+            free.difference_with(&neighbour.holds.difference(&reserved));
         }
         let under_way = self.flights_of(Source::Origin);
         if self.ranges == RangeSupport::No {

@@ -42,7 +42,13 @@ impl Rig {
                 let id = entity.id();
                 let geometry = Geometry::new(entity.length).unwrap();
                 let (held, has_peer_bytes) = (BlockSet::new(), false);
-                self.store.entities.entry(id).or_insert(Stored { entity, geometry, held, has_peer_bytes });
+                self.store.entities.entry(id).or_insert(Stored {
+                    entity,
+                    geometry,
+                    held,
+                    has_peer_bytes,
+                    poisoned: BlockSet::new(),
+                });
                 self.later(Duration::from_millis(2), Event::Open(file, id));
             }
             Effect::Ask { file, peers } => {
@@ -84,10 +90,19 @@ impl Rig {
                 let latency = self.origins[&self.url_of(file)].latency;
                 self.later(latency, Event::Begin(fetch));
             }
-            Effect::FetchPeer { fetch, file, peer, blocks } => {
+            Effect::FetchPeer { fetch, file, peer, blocks, proof } => {
                 self.begin(fetch, file, Origins::Peer(peer), blocks);
+                self.live.get_mut(&fetch).expect("just begun").proof = proof;
                 let latency = self.peers.get(&peer).map_or(Duration::ZERO, |peer| peer.latency);
                 self.later(latency, Event::Begin(fetch));
+            }
+            Effect::Audit { fetch, file, blocks, .. } => {
+                let held = &self.store.entities[&self.open[&file]].held;
+                assert!(held.contains_run(blocks.clone()), "a second fetch of what is not held: {}", self.picture());
+                self.begin(fetch, file, Origins::Origin, blocks);
+                self.live.get_mut(&fetch).expect("just begun").is_audit = true;
+                let latency = self.origins[&self.url_of(file)].latency;
+                self.later(latency, Event::Audit(fetch));
             }
             Effect::Abort { fetch } => self.abort(fetch),
             Effect::Stage { file, .. } => {
@@ -125,6 +140,7 @@ impl Rig {
             Event::Input(input) => self.input(input),
             Event::Contact(fetch, method) => self.answer_contact(fetch, method),
             Event::Begin(fetch) => self.begin_body(fetch),
+            Event::Audit(fetch) => self.audit(fetch),
             Event::Tick(fetch) => self.tick(fetch),
             Event::Open(file, id) => {
                 self.opening.remove(&file);
@@ -187,11 +203,12 @@ impl Rig {
             stored.held.remove(0..1);
             return self.input(Input::Damaged { file, blocks: BlockSet::from_run(0..1) });
         }
+        self.disk.poisoned_parts += usize::from(!stored.poisoned.is_empty());
         let length = stored.geometry.length();
         let (origin, peers) = if stored.has_peer_bytes { (0, length) } else { (length, 0) };
         let version = self.version_of(id);
         self.disk.parts.insert(file, version);
-        let staged = StagedFile { length, root: Root([7; 32]), origin, peers, wasted: 0 };
+        let staged = StagedFile { length, root: Root([7; 32]), origin, peers, wasted: 0, audited: 0, witnesses: None };
         self.input(Input::Staged { file, result: Ok(staged) });
     }
 
@@ -213,7 +230,7 @@ impl Rig {
         for (other, live) in &self.live {
             let is_same = live.entity == self.open.get(&file).copied() && live.source == Origins::Origin;
             let overlaps = live.blocks.start < blocks.end && blocks.start < live.blocks.end;
-            let is_rival = *other != fetch && is_same && overlaps && !live.is_aborted;
+            let is_rival = *other != fetch && !live.is_audit && is_same && overlaps && !live.is_aborted;
             assert!(!is_rival, "blocks {blocks:?} are asked of the origin twice at a time: {}", self.picture());
         }
     }

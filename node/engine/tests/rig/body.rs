@@ -4,8 +4,9 @@ use super::act::url_of;
 use super::world::{Manner, disk};
 use super::{Event, Live, Origins, Rig};
 use eddy_content::http::RangeSupport;
-use eddy_content::{BLOCK_SIZE, Root, Validator};
-use eddy_engine::port::{ContactMethod, Contacted, FetchId, FetchOutcome, PeerFault, StagedFile};
+use eddy_content::{BLOCK_SIZE, BlockSet, Root, Validator};
+use eddy_engine::port::{ContactMethod, Contacted, FetchId, FetchOutcome, PeerFault, Proof, StagedFile};
+use eddy_engine::trust::{Weight, Witnessing};
 use eddy_engine::{Effect, Failure, FileRef, Input};
 use std::time::Duration;
 
@@ -95,7 +96,10 @@ impl Rig {
                 Some((Manner::IsBusy, _)) => Some(FetchOutcome::PeerFailed(PeerFault::Busy)),
                 Some((Manner::HasNothing, _)) => Some(FetchOutcome::PeerFailed(PeerFault::NotHere)),
                 Some((Manner::GivesNothing, _)) => Some(FetchOutcome::Done),
-                Some((Manner::Serves, holds)) if !holds.contains_run(live.blocks.clone()) => {
+                Some((Manner::Serves, _)) if live.proof.needed > 1 && !self.unwitnessed(&live).is_empty() => {
+                    Some(FetchOutcome::Unwitnessed(self.unwitnessed(&live)))
+                }
+                Some((Manner::Serves | Manner::Poisons, holds)) if !holds.contains_run(live.blocks.clone()) => {
                     Some(FetchOutcome::PeerFailed(PeerFault::NotHere))
                 }
                 Some(_) => None,
@@ -108,6 +112,52 @@ impl Rig {
                 self.later(TICK, Event::Tick(fetch));
             }
         }
+    }
+
+    /// Held blocks are looked at a second time: where they are not the origin's, all of that liar's are put aside.
+    pub(super) fn audit(&mut self, fetch: FetchId) {
+        let Some(live) = self.live.get(&fetch).cloned() else { return };
+        let (now, url) = (self.now, self.url_of(live.file));
+        let origin = self.origins.get_mut(&url).expect("an origin");
+        let outcome = match origin.request(now) {
+            _ if live.is_aborted => FetchOutcome::Aborted,
+            Some(failure) => FetchOutcome::Failed(failure),
+            None if origin.version != live.version => FetchOutcome::Changed,
+            None if origin.ranges != RangeSupport::Yes => FetchOutcome::NoRanges,
+            None => {
+                origin.audited += live.end - live.at;
+                self.doubt(&live);
+                FetchOutcome::Done
+            }
+        };
+        self.end(fetch, outcome);
+    }
+
+    fn doubt(&mut self, live: &Live) {
+        let entity = live.entity.expect("an audit is of a version");
+        let stored = self.store.entities.get_mut(&entity).expect("is open");
+        if stored.poisoned.intersection(&BlockSet::from_run(live.blocks.clone())).is_empty() {
+            return;
+        }
+        let blocks = std::mem::take(&mut stored.poisoned);
+        stored.held.difference_with(&blocks);
+        self.store.has_damage = true;
+        // Nobody believes who was caught.
+        for neighbour in self.peers.values_mut().filter(|peer| peer.manner == Manner::Poisons) {
+            neighbour.manner = Manner::Lies;
+        }
+        self.soon(Event::Input(Input::Doubted { file: live.file, entity, blocks }));
+    }
+
+    /// For which blocks of a fetch too few of the asked hold them: each of those vouches for what it holds.
+    fn unwitnessed(&self, live: &Live) -> BlockSet {
+        let mut witnessing = Witnessing::new(live.proof.needed);
+        for peer in &live.proof.ask {
+            if let Some(neighbour) = self.peers.get(peer).filter(|n| n.manner == Manner::Serves) {
+                witnessing.hear(*peer, Weight::Member, &neighbour.holds);
+            }
+        }
+        witnessing.unmet(&BlockSet::from_run(live.blocks.clone()))
     }
 
     /// A range was asked of a server that has none: told once, then the whole is read and skipped.
@@ -183,7 +233,15 @@ impl Rig {
             self.part_users.remove(&live.file);
             self.live.remove(&fetch);
             self.disk.parts.insert(live.file, live.version);
-            let staged = StagedFile { length: live.end, root: Root([7; 32]), origin: live.end, peers: 0, wasted: 0 };
+            let staged = StagedFile {
+                length: live.end,
+                root: Root([7; 32]),
+                origin: live.end,
+                peers: 0,
+                wasted: 0,
+                audited: 0,
+                witnesses: None,
+            };
             self.input(Input::Staged { file: live.file, result: Ok(staged) });
         } else {
             self.later(TICK, Event::Tick(fetch));
@@ -203,6 +261,12 @@ impl Rig {
         }
         let blocks = stored.geometry.blocks_inside(live.committed..live.at);
         if live.at > live.committed && !blocks.is_empty() {
+            if let Origins::Peer(peer) = live.source
+                && self.peers.get(&peer).is_some_and(|peer| peer.manner == Manner::Poisons)
+            {
+                let news = BlockSet::from_run(blocks.clone()).difference(&stored.held);
+                stored.poisoned.union_with(&news);
+            }
             stored.has_peer_bytes |= live.source != Origins::Origin;
             stored.held.insert(blocks.clone());
             live.committed = if blocks.end == stored.geometry.block_count() {
@@ -252,5 +316,7 @@ pub(super) fn live(file: FileRef, source: Origins) -> Live {
         is_parked: false,
         is_stream: false,
         is_begun: false,
+        is_audit: false,
+        proof: Proof { needed: 1, ask: Vec::new() },
     }
 }

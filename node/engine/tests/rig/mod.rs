@@ -12,7 +12,8 @@ pub mod world;
 
 use eddy_content::{EntityId, ResourceUrl};
 use eddy_engine::engine::EngineConfig;
-use eddy_engine::port::{ContactMethod, FetchId};
+use eddy_engine::port::{ContactMethod, FetchId, Proof};
+use eddy_engine::trust::{AuditShare, Policy};
 use eddy_engine::{
     Asking, Effect, Engine, Failure, FileRef, FileSpec, Finish, Input, JobId, JobRecord, JobSpec, JobState, Notice,
     Now, Owner, Patience, Peer, PeerUse, Priority, Terms,
@@ -33,6 +34,7 @@ pub enum Event {
     Input(Input),
     Contact(FetchId, ContactMethod),
     Begin(FetchId),
+    Audit(FetchId),
     Tick(FetchId),
     Open(FileRef, EntityId),
     Stage(FileRef),
@@ -65,6 +67,8 @@ pub struct Live {
     pub is_parked: bool,
     pub is_stream: bool,
     pub is_begun: bool,
+    pub is_audit: bool,
+    pub proof: Proof,
 }
 
 /// Where a fetch comes from.
@@ -77,6 +81,7 @@ pub enum Origins {
 /// The rig.
 pub struct Rig {
     pub engine: Engine,
+    trust: Policy,
     pub now: Duration,
     pub rng: SmallRng,
     seed: u64,
@@ -101,7 +106,8 @@ pub struct Rig {
 impl Rig {
     pub fn new(seed: u64) -> Self {
         Self {
-            engine: engine(seed, Duration::ZERO),
+            engine: engine(seed, Policy { audit: AuditShare::OFF, ..Policy::default() }),
+            trust: Policy { audit: AuditShare::OFF, ..Policy::default() },
             now: Duration::from_secs(1),
             rng: SmallRng::seed_from_u64(seed ^ 0x5eed),
             seed,
@@ -121,6 +127,13 @@ impl Rig {
             is_jittery: false,
             next_job: 0,
         }
+    }
+
+    /// The same with another word on whom to believe; before any job is made.
+    pub fn trusting(mut self, trust: Policy) -> Self {
+        self.engine = engine(self.seed, trust.clone());
+        self.trust = trust;
+        self
     }
 
     pub fn clock(&self) -> Now {
@@ -168,7 +181,7 @@ impl Rig {
 
     /// Kills the node and starts it again from what is durable.
     pub fn crash(&mut self) {
-        self.engine = engine(self.seed ^ self.sequence, Duration::ZERO);
+        self.engine = engine(self.seed ^ self.sequence, self.trust.clone());
         self.queue.retain(|_, event| matches!(event, Event::Change(_) | Event::Weather { .. }));
         self.live.clear();
         self.open.clear();
@@ -317,8 +330,9 @@ impl Rig {
     }
 }
 
-fn engine(seed: u64, settling_until: Duration) -> Engine {
-    Engine::new(EngineConfig { settling_until, inactive: None, ..EngineConfig::ordinary(seed) })
+fn engine(seed: u64, trust: Policy) -> Engine {
+    let settling_until = Duration::ZERO;
+    Engine::new(EngineConfig { settling_until, inactive: None, ..EngineConfig::ordinary(seed) }).trusting(trust)
 }
 
 pub fn url(name: &str) -> String {
@@ -362,6 +376,7 @@ pub fn name(effect: &Effect) -> &'static str {
         Effect::Pump { .. } => "pump",
         Effect::FetchOrigin { .. } => "fetch origin",
         Effect::FetchPeer { .. } => "fetch peer",
+        Effect::Audit { .. } => "audit",
         Effect::Stream { .. } => "stream",
         Effect::Abort { .. } => "abort",
         Effect::Stage { .. } => "stage",

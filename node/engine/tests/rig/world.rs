@@ -32,6 +32,8 @@ pub struct Origin {
     pub requests: Vec<Duration>,
     /// Bytes of bodies.
     pub sent: u64,
+    /// Bytes of second fetches.
+    pub audited: u64,
     /// Blocks that were asked for, how often.
     pub asked: Vec<Range<u32>>,
     /// Versions that were current at some time.
@@ -56,6 +58,7 @@ impl Origin {
             cuts_after: None,
             requests: Vec::new(),
             sent: 0,
+            audited: 0,
             asked: Vec::new(),
             versions: vec![1],
         }
@@ -116,10 +119,12 @@ pub enum Manner {
     GivesNothing,
     /// Sends a byte now and then.
     Trickles,
+    /// Gives bytes that are not the origin's, and a member signed for them.
+    Poisons,
 }
 
 impl Manner {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Serves,
         Self::Stalls,
         Self::Lies,
@@ -129,6 +134,7 @@ impl Manner {
         Self::HasNothing,
         Self::GivesNothing,
         Self::Trickles,
+        Self::Poisons,
     ];
 }
 
@@ -160,6 +166,8 @@ pub struct Stored {
     pub held: BlockSet,
     /// Bytes that came from peers.
     pub has_peer_bytes: bool,
+    /// Held blocks that are not the origin's.
+    pub poisoned: BlockSet,
 }
 
 /// The store.
@@ -195,6 +203,8 @@ pub struct Disk {
     pub failing_stagings: Option<(u32, Failure)>,
     /// So many of the next publishings fail.
     pub failing_publishings: u32,
+    /// Stagings with a block that was not the origin's.
+    pub poisoned_parts: usize,
 }
 
 /// Takes one of a number of failures.

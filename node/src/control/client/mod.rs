@@ -8,8 +8,8 @@ pub use package::ExportFailure;
 
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobChange, JobSpec, JobView, LimitsChange,
-    LimitsOutcome, MoreFiles, Page, PageQuery, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed,
-    ReportView, StatusView,
+    LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder,
+    Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -148,6 +148,11 @@ impl Client {
     /// Removes what an order names.
     pub async fn remove(&self, order: &RemovalOrder) -> Result<Removed, Problem> {
         self.tell(Method::POST, &["cache", "remove"], order).await
+    }
+
+    /// One member, by its whole node id.
+    pub async fn peer(&self, node: &str) -> Result<PeerDetail, Problem> {
+        self.ask(Method::GET, &["peers", node]).await
     }
 
     /// The peers.

@@ -8,7 +8,7 @@ use eddy_cache::{EntityHandle, EntityRecord, Store};
 use eddy_content::http::Asked;
 use eddy_content::http::freshness::Decision;
 use eddy_content::{BlockSet, EntityId, Geometry};
-use eddy_wire::api::{EntityDetail, Place, Problem};
+use eddy_wire::api::{DigestBy, EntityDetail, Grounds, Place, Problem, Rung};
 use eddy_wire::catalogue::ErrorCode;
 use std::path::Path;
 
@@ -16,12 +16,15 @@ impl NodeFace {
     pub(in crate::face) async fn view_entity(&self, id: &str) -> Result<EntityDetail, Problem> {
         let id = whole_id(id)?;
         let directory = self.home.join("cache");
+        let view = self.neighbours.clone();
         let found = self
             .with_store(move |store| {
                 // Before it is opened here, which would count as a use.
                 let is_in_use = store.is_in_use(&id);
                 let Some(handle) = store.find(&id)? else { return Ok(None) };
-                let mut detail = detail(store, &directory, &handle);
+                let mut detail = detail(store, &directory, &handle, |handle| {
+                    view.as_ref().map_or_else(|| guess(handle), |view| view.witnesses(handle))
+                });
                 detail.entity.in_use = is_in_use;
                 Ok(Some(detail))
             })
@@ -30,7 +33,12 @@ impl NodeFace {
     }
 }
 
-fn detail(store: &Store, directory: &Path, handle: &EntityHandle) -> EntityDetail {
+fn detail(
+    store: &Store,
+    directory: &Path,
+    handle: &EntityHandle,
+    witnesses: impl Fn(&EntityHandle) -> Option<u8>,
+) -> EntityDetail {
     let id = handle.id();
     // The index knows the last use better than the handle does.
     let mut record = super::record_of(store, &id).ok().flatten().unwrap_or_else(|| handle.record().clone());
@@ -38,6 +46,13 @@ fn detail(store: &Store, directory: &Path, handle: &EntityHandle) -> EntityDetai
     record.held_blocks = held.len();
     let from_origin = bytes(&handle.fetched_here(), &geometry);
     let (fresh_until_unix_ms, not_fresh) = freshness(&record);
+    let is_whole = held.contains_run(geometry.all_blocks());
+    let grounds = Grounds {
+        https: record.entity.url.is_https(),
+        witnesses: witnesses(handle),
+        // What is kept does not say who promised it; a digest that did not hold has thrown the version away.
+        digest: (is_whole && !record.digests.is_empty()).then_some(DigestBy::Origin),
+    };
     EntityDetail {
         entity: entity_view(store, &record),
         requested_url: record.requested_url.redacted(),
@@ -48,9 +63,16 @@ fn detail(store: &Store, directory: &Path, handle: &EntityHandle) -> EntityDetai
         modified_unix_ms: record.last_modified.map(seconds_to_ms),
         from_origin,
         from_peers: bytes(&held, &geometry).saturating_sub(from_origin),
+        rung: (!held.is_empty()).then(|| Rung::of(grounds)),
+        witnesses: grounds.witnesses,
         statements: handle.statements(geometry.all_blocks()).len() as u64,
         place: place(directory, &id, record.generation),
     }
+}
+
+/// How many members vouch, for a node without peers: it was one, when it had them.
+fn guess(handle: &EntityHandle) -> Option<u8> {
+    (!handle.held().difference(&handle.fetched_here()).is_empty()).then_some(1)
 }
 
 /// Until when it is fresh for anybody who asks for it as it was first asked for, or why it is not.

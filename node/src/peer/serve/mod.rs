@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`offer`] | which blocks may be offered at all, and who signs for them? |
 //! | [`ask`] | which of these entities are here? |
+//! | [`vouch`] | who signed for these blocks? |
 //! | [`read`] | how do blocks leave, with hashes and statements before them? |
 //! | [`places`], [`guest`], [`pace`] | how much is served at a time, and who is too slow? |
 //! | [`upload`] | when may the next bytes leave, if the administrator limits them? |
@@ -19,6 +20,7 @@ pub(super) mod pool;
 pub(super) mod read;
 pub(super) mod sign;
 pub(super) mod upload;
+pub(super) mod vouch;
 
 use self::guest::Guest;
 use self::places::Places;
@@ -155,6 +157,10 @@ impl Server {
             Question::Content(Request::Ask { keys }) => {
                 let answers = self.ask(node, keys).await?;
                 self.say(send, &answers).await?;
+            }
+            Question::Content(Request::Vouch { key, blocks }) => {
+                let vouched = self.vouch(node, key, blocks).await?;
+                self.say(send, &vouched).await?;
             }
             Question::Content(Request::Read { key, blocks }) => {
                 let mine = guest.reads.try_acquire().ok();

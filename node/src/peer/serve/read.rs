@@ -182,7 +182,7 @@ fn plan(shared: &Shared, key: LookupKey, blocks: Range<u32>) -> Option<Plan> {
 }
 
 /// The statements of others about any of `blocks`, without those of removed members.
-fn relayable(shared: &Shared, handle: &EntityHandle, blocks: Range<u32>) -> Vec<EndorsedStatement> {
+pub(super) fn relayable(shared: &Shared, handle: &EntityHandle, blocks: Range<u32>) -> Vec<EndorsedStatement> {
     let kept = handle.statements(blocks);
     let decoded = kept.iter().filter_map(|kept| EndorsedStatement::decode(&kept.bytes).ok());
     decoded.filter(|endorsed| !shared.believer.is_removed(&endorsed.signed.statement.signer)).collect()

@@ -2,6 +2,7 @@
 
 use super::Problem;
 use super::terms::{Terms, TermsView, Waiting};
+use super::trust::Rung;
 use eddy_content::url::{ResourceUrl, UrlError};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -319,7 +320,17 @@ pub struct FileView {
     pub blake3: Option<String>,
     /// Whether the digest that the job names holds.
     pub digest: DigestCheck,
-    /// On whose word the bytes are believed to be the origin's.
+    /// Bytes that were fetched a second time to catch liars; they are in none of the sources.
+    #[serde(default)]
+    pub audited: u64,
+    /// On whose word the bytes are believed to be the origin's, once all are here: the weakest.
+    #[serde(default)]
+    pub rung: Option<Rung>,
+    /// How many members vouch for each byte that this node did not fetch itself, at least; missing when it fetched all. Three are
+    /// counted at most.
+    #[serde(default)]
+    pub witnesses: Option<u8>,
+    /// The rung in words.
     pub trust: Option<String>,
     /// Why bytes came from the origin although peers might have had them.
     pub origin_reason: Option<String>,

@@ -9,6 +9,8 @@
 //! | [`cache`] | what the store holds, and what may be done about it |
 //! | [`doctor`] | what is wrong with a node |
 //! | [`peers`] | who is in the group, and whom this node talks to |
+//! | [`evidence`] | proof that a member lied |
+//! | [`trust`] | on whose word bytes are believed |
 //! | [`report`] | the account of bytes |
 //! | [`status`] | the node itself |
 //! | [`problem`] | every refusal and failure (RFC 9457) |
@@ -22,6 +24,7 @@ pub mod amount;
 pub mod cache;
 pub mod check;
 pub mod doctor;
+pub mod evidence;
 pub mod job;
 pub mod page;
 pub mod peers;
@@ -29,6 +32,7 @@ pub mod problem;
 pub mod report;
 pub mod status;
 pub mod terms;
+pub mod trust;
 
 pub use cache::{
     CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ExportView, Held, ImportQuery,
@@ -37,12 +41,13 @@ pub use cache::{
     VerifyProgress,
 };
 pub use doctor::{DoctorReport, Finding, Severity};
+pub use evidence::{BadEvidence, ClaimView, EVIDENCE_FORMAT, EvidenceView, MAX_EVIDENCE};
 pub use job::{
     Asking, DigestCheck, FileSpec, FileState, FileView, Finish, JobAction, JobSpec, JobState, JobView, PeerUse,
     Priority, Sources,
 };
 pub use page::{DEFAULT_PAGE, MAX_PAGE, Page, PageQuery};
-pub use peers::{PeerState, PeerView, PeersView};
+pub use peers::{PeerDetail, PeerState, PeerView, PeersView};
 pub use problem::{PROBLEM_MEDIA_TYPE, Problem};
 pub use report::{Account, Identity, Received, ReportRow, ReportView, Wasted};
 pub use status::{Mode, StatusView};
@@ -50,6 +55,7 @@ pub use terms::{
     Authorization, Forget, HeaderField, HeaderView, JobChange, MoreFiles, Redirects, Relocation, Terms, TermsView,
     UrlChange, Waiting,
 };
+pub use trust::{DigestBy, Grounds, Rung};
 
 /// The path prefix of this version of the API.
 pub const PREFIX: &str = "/v1";

@@ -1,5 +1,6 @@
 //! The group, and the peers whom this node talks to.
 
+use super::evidence::EvidenceView;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -33,6 +34,27 @@ pub struct PeerView {
     pub sent: u64,
     /// Why it is not used, when it is not.
     pub reason: Option<String>,
+}
+
+/// One member, and what is held against it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PeerDetail {
+    /// Its node id.
+    pub node: String,
+    /// How it is connected, if it is.
+    pub peer: Option<PeerView>,
+    /// Whether the administrator made it an anchor in this node's configuration.
+    pub anchor: bool,
+    /// Proofs of the last 24 hours that it sent or signed something wrong.
+    pub proofs: u32,
+    /// For how many seconds it is not spoken to.
+    pub blocked_seconds: Option<u64>,
+    /// For how many seconds nothing that it signed counts here.
+    pub discredited_seconds: Option<u64>,
+    /// Whether it was removed from the group.
+    pub removed: bool,
+    /// Evidence against it, the newest first.
+    pub evidence: Vec<EvidenceView>,
 }
 
 /// How a neighbour stands.

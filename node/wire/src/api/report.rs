@@ -47,6 +47,10 @@ pub struct Account {
     pub received: Received,
     /// Bytes of content that arrived for nothing.
     pub wasted: Wasted,
+    /// Bytes that the origin sent a second time, to catch members that lie. They are in no other column: delivered to nobody,
+    /// wasted by nobody.
+    #[serde(default)]
+    pub audited: u64,
 }
 
 /// Bytes of content that arrived over a network.
@@ -111,6 +115,7 @@ impl Account {
                 aborted: self.wasted.aborted.saturating_add(other.wasted.aborted),
                 stale: self.wasted.stale.saturating_add(other.wasted.stale),
             },
+            audited: self.audited.saturating_add(other.audited),
         }
     }
 
@@ -153,6 +158,7 @@ mod tests {
             used: Sources { origin: 10, peers: 20, cache: 30 },
             received: Received { origin: 14, peers: 23 },
             wasted: Wasted { corrupt: 1, duplicate: 2, aborted: 3, stale: 1 },
+            audited: 5,
         }
     }
 

@@ -345,6 +345,10 @@ catalogue! {
     InviteNotFound: "invite-not-found", User, NotFound, Useless, 404, None;
         "there is no such invitation";
         "List them with `eddy group invites ls`.";
+    EvidenceInvalid: "evidence-invalid", User, Integrity, Useless, 400, None;
+        "the file is no evidence that holds";
+        "It was changed, or belongs to another group: ask whoever gave it for the file itself, and check it on a member of that \
+        group. Nothing follows from it against anybody.";
     MemberNotFound: "member-not-found", User, NotFound, Useless, 404, None;
         "no such member was certified here";
         "List them with `eddy group ls`, or give the whole node id as `eddy peers ls` shows it.";

@@ -2,7 +2,7 @@
 //!
 //! One bidirectional stream is one question. The asker sends a [`StreamKind`] byte, then one [`Request`] (or a question of
 //! [`crate::membership`], which has its own frames in this envelope); the other side answers [`Request::Ask`] with one [`Answers`], and [`Request::Read`] with [`ReadReply`] frames until `End` or `Refused`.
-//! After a `ReadReply::Run` the raw bytes of its `send` blocks follow at once, outside of any frame: their number is
+//! [`Request::Vouch`] is answered with one [`Vouched`]. After a `ReadReply::Run` the raw bytes of its `send` blocks follow at once, outside of any frame: their number is
 //! known from the geometry, so nothing about them can be lied about but the bytes themselves.
 //!
 //! | module | what it says |
@@ -10,6 +10,7 @@
 //! | this one | the envelope: version, length, and what is in it |
 //! | [`request`] | "who has these?", "read me this" |
 //! | [`answer`] | "I hold these blocks of it" |
+//! | [`vouch`] | "here is who signed for them" |
 //! | [`read`] | "here are hashes, the word of who fetched them, and bytes" |
 //! | [`reader`] | frames out of a stream, whatever the pieces it comes in |
 //!
@@ -20,11 +21,13 @@ pub mod answer;
 pub mod read;
 pub mod reader;
 pub mod request;
+pub mod vouch;
 
 pub use answer::{Answer, Answers};
 pub use read::{ReadRefusal, ReadReply, RunHeader};
 pub use reader::FrameReader;
 pub use request::{Request, StreamKind};
+pub use vouch::{MAX_VOUCHED, Vouched};
 
 use crate::cursor::{Cursor, Short};
 use crate::statement::{MAX_STATEMENT_BLOCKS, StatementError};
@@ -176,6 +179,8 @@ pub(crate) mod kind {
     pub(super) const RUN: u8 = 4;
     pub(super) const END: u8 = 5;
     pub(super) const REFUSED: u8 = 6;
+    pub(super) const VOUCH: u8 = 13;
+    pub(super) const VOUCHED: u8 = 14;
     // Of `crate::membership`.
     pub(crate) const ENROL: u8 = 7;
     pub(crate) const RENEW: u8 = 8;

@@ -30,6 +30,13 @@ pub enum Request {
         /// 1 to [`MAX_READ_BLOCKS`] blocks.
         blocks: Range<u32>,
     },
+    /// Who signed for these blocks of this entity? Answered with a [`super::Vouched`].
+    Vouch {
+        /// The entity.
+        key: LookupKey,
+        /// 1 to [`MAX_READ_BLOCKS`] blocks.
+        blocks: Range<u32>,
+    },
 }
 
 impl StreamKind {
@@ -63,11 +70,11 @@ impl Layout for Request {
                 out.extend_from_slice(&[kind::ASK, keys.len() as u8]);
                 keys.iter().for_each(|key| out.extend_from_slice(&key.0));
             }
-            Self::Read { key, blocks } => {
+            Self::Read { key, blocks } | Self::Vouch { key, blocks } => {
                 if !is_readable(blocks) {
                     return Err(Unsendable::TooMany { field: "blocks" });
                 }
-                out.push(kind::READ);
+                out.push(if matches!(self, Self::Read { .. }) { kind::READ } else { kind::VOUCH });
                 out.extend_from_slice(&key.0);
                 write_run(blocks, out);
             }
@@ -85,13 +92,13 @@ impl Layout for Request {
                 let keys = (0..count).map(|_| cursor.array().map(LookupKey)).collect::<Result<_, _>>()?;
                 Ok(Self::Ask { keys })
             }
-            kind::READ => {
+            asked @ (kind::READ | kind::VOUCH) => {
                 let key = LookupKey(cursor.array()?);
                 let blocks = read_run(cursor)?;
                 if !is_readable(&blocks) {
                     return Err(FrameError::Field { field: "number of blocks" });
                 }
-                Ok(Self::Read { key, blocks })
+                Ok(if asked == kind::READ { Self::Read { key, blocks } } else { Self::Vouch { key, blocks } })
             }
             found => Err(FrameError::Kind { found }),
         }

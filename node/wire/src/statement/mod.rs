@@ -4,15 +4,18 @@
 //! |---|---|
 //! | this one | what is said, and what exactly is signed? |
 //! | [`belief`] | is it said of the bytes in hand, and truly by the signer? |
+//! | [`claim`] | what did it sign, hash by hash? |
 //! | [`endorsed`] | how does it travel with the proof that its signer is a member? |
 //!
 //! The signed bytes are a fixed layout behind a domain string: a signature made for any other purpose by the same key (a
 //! TLS handshake, a certificate) can never be taken for a statement, and no two statements have the same bytes.
 
 pub mod belief;
+pub mod claim;
 pub mod endorsed;
 
 pub use belief::{Disbelief, Expected};
+pub use claim::Claim;
 pub use endorsed::{EndorsedStatement, MAX_CERTIFICATE, MAX_ENDORSED};
 
 use crate::NodeId;

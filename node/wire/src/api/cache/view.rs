@@ -2,6 +2,7 @@
 
 use super::limits::LimitsView;
 use crate::api::doctor::Finding;
+use crate::api::trust::Rung;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -81,6 +82,13 @@ pub struct EntityDetail {
     pub from_origin: u64,
     /// Held bytes that came from peers.
     pub from_peers: u64,
+    /// On whose word its held bytes are believed to be the origin's: the weakest.
+    #[serde(default)]
+    pub rung: Option<Rung>,
+    /// How many members vouch for each held byte that this node did not fetch itself, at least; missing when it fetched all. Three
+    /// are counted at most.
+    #[serde(default)]
+    pub witnesses: Option<u8>,
     /// Signed statements of members that are kept with it.
     pub statements: u64,
     /// Where its bytes lie.

@@ -2,16 +2,33 @@
 //!
 //! Nothing of a header is used before all of this holds (T-02, T-03): the signer's certificate is the group's, the
 //! statement is about this very entity, the hashes are those that were signed, and the blocks that follow are covered.
+//!
+//! | module | question that it answers |
+//! |---|---|
+//! | this one | is it a member's word, about these blocks? |
+//! | [`vouch`] | do enough different members say the same? |
+//! | [`ground`] | on whose word do the blocks stand that are held? |
+//! | [`judge`] | who lied, once the origin was asked? |
+//! | [`archive`] | what is kept of that, for people to look at |
+//! | [`hearing`] | does somebody else's evidence hold? |
+
+pub mod archive;
+pub mod ground;
+pub mod hearing;
+pub mod judge;
+pub mod vouch;
 
 use super::bounded::Bounded;
+use super::conduct::Conduct;
 use crate::group::{Group, Member, NotAMember, chain};
 use eddy_cache::StoredStatement;
 use eddy_content::{BlockHash, BlockSet};
 use eddy_wire::NodeId;
 use eddy_wire::frame::RunHeader;
-use eddy_wire::statement::{Disbelief, EndorsedStatement, Expected};
+use eddy_wire::statement::{Claim, Disbelief, EndorsedStatement, Expected};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Certificates that are remembered as good; each costs a chain check of about 0.1 ms otherwise.
 const REMEMBERED: usize = 1024;
@@ -83,23 +100,32 @@ pub(crate) struct Believed {
     pub(crate) hashes: Vec<BlockHash>,
     /// What to keep, to pass on.
     pub(crate) statements: Vec<StoredStatement>,
+    /// The same, hash by hash.
+    pub(crate) claims: Vec<Claim>,
 }
 
 /// Statements before one run that are looked at: each costs about 0.05 ms, and an honest member sends one or a few.
 const MOST_STATEMENTS: usize = 32;
 
+/// Signatures that are remembered as good: whoever asks for the same statements again costs hashes only.
+const SIGNATURES: usize = 4096;
+
 /// Checks headers for one group.
 pub(crate) struct Believer {
     group: Arc<Group>,
+    conduct: Arc<Mutex<Conduct>>,
     good: Mutex<Bounded<Seen, Member>>,
+    /// Hashes of signed statements whose signature is good.
+    signed: Mutex<Bounded<[u8; 32], ()>>,
 }
 
 /// A chain, and the ten minutes at which it was looked at: at another time it may have expired.
 type Seen = ([u8; 32], i64);
 
 impl Believer {
-    pub(crate) fn new(group: Arc<Group>) -> Self {
-        Self { group, good: Mutex::new(Bounded::new(REMEMBERED)) }
+    pub(crate) fn new(group: Arc<Group>, conduct: Arc<Mutex<Conduct>>) -> Self {
+        let (good, signed) = (Mutex::new(Bounded::new(REMEMBERED)), Mutex::new(Bounded::new(SIGNATURES)));
+        Self { group, conduct, good, signed }
     }
 
     /// The member that a chain belongs to at a time, unless it was removed meanwhile.
@@ -115,14 +141,33 @@ impl Believer {
         Ok(member)
     }
 
-    /// Whether what this signer says counts for nothing any more, whoever certified it.
+    /// Whether what this signer says counts for nothing any more, whoever certified it: it was removed from the group, or a
+    /// statement of its was proved wrong here.
     pub(crate) fn is_removed(&self, signer: &NodeId) -> bool {
-        self.group.denied().is_some_and(|denied| denied.known().is_removed(signer))
+        self.group.denied().is_some_and(|denied| denied.known().is_removed(signer)) || self.is_discredited(signer)
     }
 
-    /// Whether anybody was ever removed.
+    /// Whether there is anybody of whom that is so.
     pub(crate) fn is_anybody_removed(&self) -> bool {
         self.group.denied().is_some_and(|denied| denied.known().signed.is_some())
+            || self.conduct.lock().unwrap_or_else(PoisonError::into_inner).is_anybody_discredited(Instant::now())
+    }
+
+    fn is_discredited(&self, signer: &NodeId) -> bool {
+        self.conduct.lock().unwrap_or_else(PoisonError::into_inner).is_discredited(*signer, Instant::now())
+    }
+
+    /// The member that signed, if what it says counts.
+    pub(crate) fn signer(&self, endorsed: &EndorsedStatement, now: i64) -> Result<Member, NotAMember> {
+        // A certificate lives for days, what it was good for at the time stays said. The time is the signer's own word, so
+        // of a removed one nothing counts, whatever date it bears.
+        let statement = &endorsed.signed.statement;
+        let member = self.member(&endorsed.certificate, statement.time.min(now))?;
+        match () {
+            () if member.node != statement.signer => Err(NotAMember::Key),
+            () if self.is_discredited(&member.node) => Err(NotAMember::Removed { node: member.node }),
+            () => Ok(member),
+        }
     }
 
     /// Believes one statement about `hashes`, the hashes of exactly its blocks.
@@ -135,17 +180,19 @@ impl Believer {
     ) -> Result<(), Lie> {
         let statement = &endorsed.signed.statement;
         let block = statement.first_block;
-        let not_a_member = |why: String| Lie::Signer { block, why };
-        // A certificate lives for days, what it was good for at the time stays said. The time is the signer's own word, so
-        // of a removed one nothing counts, whatever date it bears.
-        let member = self.member(&endorsed.certificate, statement.time.min(now)).map_err(|why| match why {
+        self.signer(endorsed, now).map_err(|why| match why {
             NotAMember::Removed { .. } => Lie::Removed { block },
-            why => not_a_member(why.to_string()),
+            NotAMember::Key => Lie::Signer { block, why: "the certificate is another member's".to_owned() },
+            why => Lie::Signer { block, why: why.to_string() },
         })?;
-        if member.node != statement.signer {
-            return Err(not_a_member("the certificate is another member's".to_owned()));
+        let wrong = |why| Lie::Statement { block, why };
+        endorsed.signed.speaks_of(expected, hashes).map_err(wrong)?;
+        let name = *blake3::hash(&endorsed.signed.encode()).as_bytes();
+        if self.signed.lock().unwrap_or_else(PoisonError::into_inner).at(&name).is_none() {
+            endorsed.signed.verify_signature().map_err(|why| wrong(why.into()))?;
+            self.signed.lock().unwrap_or_else(PoisonError::into_inner).put(name, ());
         }
-        endorsed.signed.believe(expected, hashes).map_err(|why| Lie::Statement { block, why })
+        Ok(())
     }
 
     /// Checks a header against what can still come of a read, `open`.
@@ -165,6 +212,7 @@ impl Believer {
         }
         let mut covered = BlockSet::new();
         let mut statements = Vec::with_capacity(header.statements.len());
+        let mut claims = Vec::with_capacity(header.statements.len());
         for endorsed in &header.statements {
             let run = endorsed.signed.statement.blocks();
             let hashes = header.hashes_of(run.clone()).ok_or(Lie::NoHash { block: run.start })?;
@@ -172,12 +220,13 @@ impl Believer {
             covered.insert(run.clone());
             let (first_block, count) = (run.start, run.end - run.start);
             statements.push(StoredStatement { first_block, count, bytes: endorsed.encode() });
+            claims.push(Claim { endorsed: endorsed.clone(), hashes: hashes.to_vec() });
         }
         if let Some(run) = BlockSet::from_run(send.clone()).difference(&covered).first_run() {
             return Err(Lie::Unsigned { block: run.start });
         }
         let hashes = header.hashes_of(send.clone()).ok_or(Lie::NoHash { block: send.start })?.to_vec();
-        Ok(Believed { blocks: send, hashes, statements })
+        Ok(Believed { blocks: send, hashes, statements, claims })
     }
 }
 

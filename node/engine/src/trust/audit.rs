@@ -1,0 +1,203 @@
+//! Which blocks are fetched a second time, from the origin, though a member's statement was believed.
+//!
+//! One statement is enough by default, so who signs a lie is believed at first. A lie about everything is found in the first
+//! file; one about a single block of a large file with the chance that this block is drawn. Nobody outside knows the draw: it
+//! is made here, from the node's own seed.
+
+use eddy_content::{BlockSet, Geometry};
+use rand::RngExt;
+use rand::rngs::SmallRng;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Blocks of the smallest file of which one block is drawn with certainty. Of a smaller one a second fetch would cost a large part of
+/// what the peer has spared, so it gets one with the chance that keeps the cost of many small files at the same sixteenth.
+const CERTAIN_FROM: u32 = 16;
+const MILLION: u32 = 1_000_000;
+
+/// How many of a file's segments are fetched a second time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditShare(u32);
+
+impl Default for AuditShare {
+    fn default() -> Self {
+        Self::percent(1)
+    }
+}
+
+impl AuditShare {
+    /// None, not even one block.
+    pub const OFF: Self = Self(0);
+
+    /// So many of a hundred; at most all.
+    #[must_use]
+    pub const fn percent(percent: u8) -> Self {
+        Self(if percent > 100 { MILLION } else { percent as u32 * (MILLION / 100) })
+    }
+
+    /// Whether nothing is fetched a second time.
+    #[must_use]
+    pub const fn is_off(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// The second fetches of one file.
+#[derive(Debug)]
+pub struct Audit {
+    geometry: Geometry,
+    share: AuditShare,
+    /// Segments of which something was believed, and whether they are drawn.
+    segments: BTreeMap<u32, Draw>,
+    /// Blocks that were believed and have not been asked for a second time.
+    unseen: BlockSet,
+    /// The block that is drawn of the file as a whole, until one was asked for.
+    owed: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Draw {
+    Drawn,
+    Spared,
+}
+
+impl Audit {
+    /// Draws for a file of which nothing was believed yet.
+    #[must_use]
+    pub fn new(geometry: Geometry, share: AuditShare, rng: &mut SmallRng) -> Self {
+        let count = geometry.block_count();
+        let is_owed = count > 0 && !share.is_off() && rng.random_range(0..CERTAIN_FROM) < count;
+        let owed = is_owed.then(|| rng.random_range(0..count));
+        Self { geometry, share, segments: BTreeMap::new(), unseen: BlockSet::new(), owed }
+    }
+
+    /// Blocks were believed by one statement: those of them to fetch again.
+    pub fn on_believed(&mut self, blocks: &BlockSet, rng: &mut SmallRng) -> Vec<Range<u32>> {
+        self.unseen.union_with(blocks);
+        let mut again = Vec::new();
+        for run in blocks.runs() {
+            let mut at = run.start;
+            while at < run.end {
+                let segment = self.geometry.segment_of(at);
+                let end = self.geometry.blocks_of_segment(segment).end.min(run.end);
+                if end <= at {
+                    break;
+                }
+                let share = self.share.0;
+                let draw = self
+                    .segments
+                    .entry(segment)
+                    .or_insert_with(|| if rng.random_range(0..MILLION) < share { Draw::Drawn } else { Draw::Spared });
+                match self.owed {
+                    _ if *draw == Draw::Drawn => again.push(at..end),
+                    Some(owed) if (at..end).contains(&owed) => again.push(owed..owed + 1),
+                    _ => {}
+                }
+                at = end;
+            }
+        }
+        self.note(&again);
+        again
+    }
+
+    /// Everything is there: the block that is still owed, since the one that was drawn came from elsewhere.
+    pub fn last(&mut self, rng: &mut SmallRng) -> Option<Range<u32>> {
+        self.owed?;
+        let count = self.unseen.len();
+        if count == 0 {
+            return None;
+        }
+        let mut place = rng.random_range(0..count);
+        for run in self.unseen.clone().runs() {
+            let length = run.end - run.start;
+            if place < length {
+                let again = run.start + place..run.start + place + 1;
+                self.note(std::slice::from_ref(&again));
+                return Some(again);
+            }
+            place -= length;
+        }
+        None
+    }
+
+    /// Blocks are held no more, or their origin is asked anyway.
+    pub fn forget(&mut self, blocks: &BlockSet) {
+        self.unseen.difference_with(blocks);
+    }
+
+    fn note(&mut self, again: &[Range<u32>]) {
+        for run in again {
+            self.owed = None;
+            self.unseen.remove(run.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+
+    const MIB: u64 = 1 << 20;
+
+    /// Lets all of a file be believed, in pieces; the blocks that are fetched again.
+    fn audited(length: u64, share: AuditShare, seed: u64) -> BlockSet {
+        let (geometry, mut rng) = (Geometry::new(length).unwrap(), SmallRng::seed_from_u64(seed));
+        let mut audit = Audit::new(geometry, share, &mut rng);
+        let mut again = BlockSet::new();
+        for start in geometry.all_blocks().step_by(50) {
+            let blocks = BlockSet::from_run(start..(start + 50).min(geometry.block_count()));
+            again.union_with(&audit.on_believed(&blocks, &mut rng).into_iter().collect());
+        }
+        again.union_with(&audit.last(&mut rng).into_iter().collect());
+        assert_eq!(audit.last(&mut rng), None, "once is enough");
+        again
+    }
+
+    #[test]
+    fn at_least_one_block_and_about_the_share_is_fetched_again() {
+        let mut sum = 0;
+        for seed in 0..200 {
+            let again = audited(64 * MIB, AuditShare::percent(1), seed);
+            assert!(!again.is_empty(), "seed {seed}");
+            sum += again.len();
+        }
+        // One block for sure, and one in a hundred of 64 segments with 16 blocks each.
+        let mean = f64::from(sum) / 200.0;
+        assert!((5.0..20.0).contains(&mean), "{mean}");
+        assert_eq!(audited(64 * MIB, AuditShare::percent(100), 1).len(), 1024);
+    }
+
+    #[test]
+    fn nothing_is_fetched_again_where_it_is_switched_off() {
+        assert!((0..100).all(|seed| audited(64 * MIB, AuditShare::OFF, seed).is_empty()));
+    }
+
+    #[test]
+    fn small_files_are_drawn_in_the_measure_of_their_size() {
+        let drawn =
+            |length| (0..1600).filter(|seed| !audited(length, AuditShare::percent(1), *seed).is_empty()).count();
+        assert!((60..180).contains(&drawn(10_000)), "a sixteenth, and one in a hundred: {}", drawn(10_000));
+        assert_eq!(drawn(MIB), 1600);
+        assert_eq!(drawn(0), 0);
+    }
+
+    #[test]
+    fn every_block_may_be_the_one() {
+        let mut seen = BlockSet::new();
+        for seed in 0..2000 {
+            seen.union_with(&audited(2 * MIB, AuditShare(1), seed));
+        }
+        assert_eq!(seen, BlockSet::from_run(0..32));
+    }
+
+    #[test]
+    fn what_came_from_the_origin_after_all_is_not_fetched_a_third_time() {
+        let (geometry, mut rng) = (Geometry::new(MIB).unwrap(), SmallRng::seed_from_u64(3));
+        let mut audit = Audit::new(geometry, AuditShare(1), &mut rng);
+        assert_eq!(audit.last(&mut rng), None, "nothing was believed");
+        audit.on_believed(&BlockSet::from_run(0..2), &mut rng);
+        audit.forget(&BlockSet::from_run(0..2));
+        assert_eq!(audit.last(&mut rng), None);
+    }
+}
