@@ -3,7 +3,8 @@
 //! eddy: asked for over the control socket, looked up, proven, verified, stored, made durable and delivered. Stock quinn:
 //! bytes from memory, hashed, written and synced. Rounds take turns; each round's reader is a new node with an empty store.
 //! CPU time is that of both ends' processes. `EDDY_BENCH_MIB` (1024) and `EDDY_BENCH_ROUNDS` (5) set size and number. Needs
-//! root, and `cargo build --release -p eddy-cli` before.
+//! root, and `cargo build --release -p eddy-cli` before. With `EDDY_BENCH_RIVAL`, the path of `blobs-rival` of `tests/rivals`, iroh-blobs
+//! takes its turn too: from a store on disk into a store on disk, verified, exported and synced.
 
 #![allow(clippy::unwrap_used, reason = "a bench, like a test, may unwrap")]
 
@@ -44,13 +45,18 @@ fn main() {
     node.get(&url, &folder.path().join("first")).unwrap();
 
     let pair = Pair::make(folder.path(), giver, taker, length);
-    let (mut stock, mut tuned, mut eddy) = (Vec::new(), Vec::new(), Vec::new());
+    let rival = Rival::named(folder.path(), giver, taker, &folder.path().join("first"));
+    let (mut stock, mut tuned, mut eddy, mut blobs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds as usize {
         stock.push(pair.bare_round(Tuning::Stock));
         eddy.push(eddy_round(taker, &secret, &url, folder.path(), hash, &daemon));
         tuned.push(pair.bare_round(Tuning::Tuned));
         let show = |costs: &[Cost]| costs[round].show(length);
         println!("round {round}: stock {}, tuned {}, eddy {}", show(&stock), show(&tuned), show(&eddy));
+        if let Some(rival) = &rival {
+            blobs.push(rival.round(hash));
+            println!("round {round}: iroh-blobs {}", show(&blobs));
+        }
     }
     let (stock, tuned, eddy) = (median(stock), median(tuned), median(eddy));
     println!("medians of {} MiB over {rounds} rounds:", length / MIB);
@@ -59,6 +65,51 @@ fn main() {
     println!("eddy        {}", eddy.show(length));
     println!("eddy to stock quinn: {} (wanted: at least 1.1 and at most 0.85)", ratios(eddy, stock));
     println!("eddy to tuned quinn: {}", ratios(eddy, tuned));
+    if rival.is_some() {
+        let blobs = median(blobs);
+        println!("iroh-blobs  {}", blobs.show(length));
+        println!("eddy to iroh-blobs: {} (wanted: at least 1.4 and at most 0.65)", ratios(eddy, blobs));
+    }
+}
+
+/// iroh-blobs between the two hosts.
+struct Rival<'lab> {
+    program: PathBuf,
+    taker: &'lab Host,
+    folder: PathBuf,
+    giving: Running,
+    id: String,
+    hash: String,
+    address: String,
+}
+
+impl<'lab> Rival<'lab> {
+    fn named(folder: &Path, giver: &Host, taker: &'lab Host, file: &Path) -> Option<Self> {
+        let program = PathBuf::from(std::env::var_os("EDDY_BENCH_RIVAL")?);
+        let address = SocketAddr::from((giver.address(), PORT + 1)).to_string();
+        let store = folder.join("rival-gives");
+        let arguments = ["give", file.to_str()?, &address, store.to_str()?];
+        let giving = giver.spawn(&program, arguments).unwrap();
+        let said = giving.wait_line("ready", PATIENCE).unwrap();
+        let mut words = said.split_whitespace().skip(1).map(str::to_owned);
+        let (id, hash) = (words.next()?, words.next()?);
+        Some(Self { program, taker, folder: folder.to_owned(), giving, id, hash, address })
+    }
+
+    fn round(&self, expected: blake3::Hash) -> Cost {
+        let (to, store) = (self.folder.join("rival-took"), self.folder.join("rival-takes"));
+        let before = self.giving.cpu_time().unwrap();
+        let arguments = ["take", &self.id, &self.address, &self.hash, to.to_str().unwrap(), store.to_str().unwrap()];
+        let taking = self.taker.spawn(&self.program, arguments).unwrap();
+        let said = taking.wait_line("wall", PATIENCE).unwrap();
+        let wall = Duration::from_secs_f64(said.trim_start_matches("wall").trim().parse().unwrap());
+        let cpu = self.giving.cpu_time().unwrap() - before + taking.cpu_time().unwrap();
+        assert_eq!(hash_of(&to).unwrap(), expected, "the rival delivered another file");
+        drop(taking);
+        std::fs::remove_file(to).unwrap();
+        std::fs::remove_dir_all(store).unwrap();
+        Cost { wall, cpu }
+    }
 }
 
 /// A new node takes the file from its neighbour.

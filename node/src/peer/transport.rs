@@ -16,6 +16,8 @@ const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 const SEND_WINDOW: u64 = 8 * 1024 * 1024;
 /// Streams that the other end may have open: twice the reads that it may have under way, for its other questions.
 const STREAMS: u32 = 16;
+/// Bytes of a handshake that may arrive out of order.
+const CRYPTO_BUFFER: usize = 16 * 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(15);
 /// Packets that are acknowledged together: bulk does not need an answer to every other one (RFC 9000 section 13.2.2).
@@ -39,6 +41,7 @@ pub fn transport() -> TransportConfig {
         .send_window(SEND_WINDOW)
         .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
+        .crypto_buffer_size(CRYPTO_BUFFER)
         .datagram_receive_buffer_size(None)
         .keep_alive_interval(Some(KEEP_ALIVE))
         .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())

@@ -3,6 +3,7 @@
 //! `hostile-member HOME TARGET WHAT...`, where HOME holds the group and TARGET is a node's address and port:
 //! - `knock COUNT`: shakes hands so often, one after another, each time as somebody else; prints `knocked TIMES-IN-MS` at the
 //!   end. Nothing hostile, but what an honest newcomer would do.
+//! - `stay MEMBERS`: so many members come and ask nothing. Prints `here` when all are connected, and stays until its end is asked for.
 //! - `read-slowly MEMBERS URL VALIDATOR LENGTH`: so many members ask for all of an entity on eight streams each, and take 1 KiB a
 //!   second; who is cut off asks again. Prints `reading` when all are connected; until its end is asked for, prints `served N` with
 //!   the reads that have begun so far each second.
@@ -39,6 +40,7 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match next("WHAT")?.as_str() {
         "knock" => runtime.block_on(knock(&group, target, next("COUNT")?.parse()?)),
+        "stay" => runtime.block_on(stay(&group, target, next("MEMBERS")?.parse()?)),
         "read-slowly" => {
             let members = next("MEMBERS")?.parse()?;
             let entity = Entity {
@@ -74,15 +76,28 @@ async fn knock(group: &Group, target: SocketAddr, count: usize) -> Result<()> {
     Ok(())
 }
 
-async fn read_slowly(group: &Group, target: SocketAddr, members: usize, entity: &Entity) -> Result<()> {
-    let here = endpoint()?;
-    let key = entity.lookup_key(&group.lookup_secret());
-    let blocks = u32::try_from(entity.length / BLOCK_SIZE)?.min(MAX_READ_BLOCKS);
+/// So many members, connected from one port.
+async fn come(group: &Group, here: &Endpoint, target: SocketAddr, members: usize) -> Result<Vec<Connection>> {
     let come = (0..members).map(|_| async {
         let connecting = here.connect_with(member::client(group, &member::somebody()?)?, target, member::NAME)?;
         Ok::<_, anyhow::Error>(timeout(PATIENCE, connecting).await??)
     });
-    let connections = try_join_all(come).await?;
+    try_join_all(come).await
+}
+
+async fn stay(group: &Group, target: SocketAddr, members: usize) -> Result<()> {
+    let here = endpoint()?;
+    let connections = come(group, &here, target, members).await?;
+    println!("here");
+    join_all(connections.iter().map(Connection::closed)).await;
+    bail!("all connections are gone")
+}
+
+async fn read_slowly(group: &Group, target: SocketAddr, members: usize, entity: &Entity) -> Result<()> {
+    let here = endpoint()?;
+    let key = entity.lookup_key(&group.lookup_secret());
+    let blocks = u32::try_from(entity.length / BLOCK_SIZE)?.min(MAX_READ_BLOCKS);
+    let connections = come(group, &here, target, members).await?;
     println!("reading");
     let served = Arc::new(AtomicU64::new(0));
     let reads = connections.iter().flat_map(|connection| (0..READS).map(move |_| connection));

@@ -37,6 +37,8 @@ pub struct NginxSpec {
     pub scheme: Scheme,
     /// More directives for the `server` block, e.g. `limit_rate 1m;`.
     pub directives: String,
+    /// More directives for the `http` block.
+    pub http: String,
 }
 
 /// A running nginx with a directory of its own.
@@ -109,7 +111,7 @@ impl Nginx {
                 format!("listen {address} ssl http2; ssl_certificate certificate.pem; ssl_certificate_key key.pem;")
             }
         };
-        std::fs::write(at.join("nginx.conf"), configuration(at, &listen, &spec.directives))?;
+        std::fs::write(at.join("nginx.conf"), configuration(at, &listen, spec))?;
         let mut command = command("nginx");
         command.arg("-p").arg(at).arg("-c").arg(at.join("nginx.conf")).args(["-e", "stderr"]);
         let mut running = Running::start(command)?;
@@ -222,7 +224,8 @@ impl Access {
     }
 }
 
-fn configuration(at: &Path, listen: &str, directives: &str) -> String {
+fn configuration(at: &Path, listen: &str, spec: &NginxSpec) -> String {
+    let (directives, http) = (&spec.directives, &spec.http);
     let at = at.display();
     format!(
         "daemon off;
@@ -242,6 +245,7 @@ http {{
     sendfile on;
     tcp_nopush on;
     keepalive_requests 100000;
+    {http}
     server {{
         {listen}
         root {at}/files;

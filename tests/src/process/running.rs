@@ -193,6 +193,14 @@ impl Running {
         self.status_bytes("VmHWM:")
     }
 
+    /// Resident memory that no file is behind, in bytes.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn anonymous_bytes(&self) -> Result<u64> {
+        self.status_bytes("RssAnon:")
+    }
+
     /// Lets the peak of resident memory begin anew (`clear_refs` of proc(5)).
     ///
     /// # Errors
@@ -239,6 +247,19 @@ impl Running {
         let (_, rest) = stat.rsplit_once(')').context("stat without a name")?;
         let ticks: u64 = rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
         Ok(Duration::from_millis(ticks * 10))
+    }
+
+    /// CPU time of the threads that it has, to the nanosecond; those that have ended are not counted.
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn exact_cpu_time(&self) -> Result<Duration> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id()))?;
+        let spent = threads.filter_map(|thread| {
+            let told = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            told.split_whitespace().next()?.parse::<u64>().ok()
+        });
+        Ok(Duration::from_nanos(spent.sum()))
     }
 
     /// All that it has said so far.

@@ -3,6 +3,7 @@
 mod exchange;
 mod kit;
 mod liar;
+mod limits;
 mod membership;
 mod strangers;
 mod trouble;
