@@ -249,19 +249,6 @@ impl Running {
         Ok(Duration::from_millis(ticks * 10))
     }
 
-    /// CPU time of the threads that it has, to the nanosecond; those that have ended are not counted.
-    ///
-    /// # Errors
-    /// When the process has ended.
-    pub fn exact_cpu_time(&self) -> Result<Duration> {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.id()))?;
-        let spent = threads.filter_map(|thread| {
-            let told = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-            told.split_whitespace().next()?.parse::<u64>().ok()
-        });
-        Ok(Duration::from_nanos(spent.sum()))
-    }
-
     /// All that it has said so far.
     #[must_use]
     pub fn log(&self) -> String {
