@@ -81,6 +81,12 @@ impl BodyMeter {
         Some(Self { framing, declared, limit: limit.0, received: 0 })
     }
 
+    /// The meter for a body that is passed on as it comes, whatever its answer means.
+    #[must_use]
+    pub fn passing(framing: Framing, limit: BodyLimit) -> Self {
+        Self { framing, declared: framing.length(), limit: limit.0, received: 0 }
+    }
+
     /// Bytes of the body so far.
     #[must_use]
     pub fn received(&self) -> u64 {

@@ -5,6 +5,8 @@ use std::time::UNIX_EPOCH;
 
 /// Bytes of the longest date that is looked at; the longest valid one has 33 (RFC 850, Wednesday in September).
 const MAX_DATE_LENGTH: usize = 48;
+/// The last second of the year 9999, beyond which the form has no year.
+const MAX_DATE: u64 = 253_402_300_799;
 
 /// Parses any of the three forms, in any letter case: `httpdate` is case-sensitive, and RFC 9111 section 4.2 asks caches
 /// to be lenient.
@@ -14,6 +16,13 @@ pub(crate) fn parse_http_date(text: &str) -> Option<i64> {
     }
     let time = httpdate::parse_http_date(&canonical_case(text.trim())).ok()?;
     i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
+}
+
+/// The moment as a field has it (RFC 9110 section 5.6.7); before 1970 there is none.
+#[must_use]
+pub fn http_date(seconds: i64) -> String {
+    let since = std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(MAX_DATE));
+    httpdate::fmt_http_date(UNIX_EPOCH + since)
 }
 
 /// The date in field `name`; `None` when it is absent, repeated or garbage.

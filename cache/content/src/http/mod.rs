@@ -16,6 +16,7 @@
 //! | `representation` | what the answer says about the version |
 //! | [`freshness`] | may a stored version be used without asking (RFC 9111 section 4)? |
 //! | `sharing`, `signed_url` | may it be stored, may it be shared (RFC 9111 section 3, T-31 to T-37)? |
+//! | [`serve`] | how is a request answered from what is held (RFC 9111, the gateway)? |
 //! | `redirect`, `address` | may this hop be taken, may this address be connected (R-15, T-20)? |
 
 mod address;
@@ -34,6 +35,7 @@ mod judge_tests;
 mod partial;
 mod redirect;
 mod representation;
+pub mod serve;
 mod sharing;
 mod signed_url;
 mod status;
@@ -43,6 +45,7 @@ mod whole;
 pub use address::{AddressClass, ConnectRefusal, may_connect};
 pub use body::{BodyEnd, BodyLimit, BodyMeter, Taken, Then};
 pub use content_range::ContentRange;
+pub use date::http_date;
 pub use fault::{AfterFault, ChangeReason, ProtocolFault};
 pub use framing::{Framing, MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_INTERIM_ANSWERS, MAX_SECONDS_TO_HEAD};
 pub use freshness::Freshness;

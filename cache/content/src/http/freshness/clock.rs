@@ -35,7 +35,7 @@ pub(super) fn age_field(headers: &HeaderMap) -> u32 {
 }
 
 /// A `delta-seconds`: digits and nothing else, however many.
-pub(super) fn delta_seconds(text: &str) -> Option<u32> {
+pub(in crate::http) fn delta_seconds(text: &str) -> Option<u32> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     // What does not fit is too large, for there are digits only.
     is_number.then(|| text.parse().map_or(MAX_SECONDS, |seconds: u32| seconds.min(MAX_SECONDS)))

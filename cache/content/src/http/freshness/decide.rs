@@ -121,6 +121,12 @@ impl Freshness {
         Decision::Stale(stale)
     }
 
+    /// Whether the origin has named no lifetime, so that a shared cache would guess one (RFC 9111 section 4.2.2).
+    #[must_use]
+    pub fn is_guessed(&self) -> bool {
+        matches!(self.lifetime(Sharing::Shared), Ok(Lifetime::Guessed(_)))
+    }
+
     /// The lifetime, and how many seconds of it are left.
     fn left(&self, sharing: Sharing, now: i64) -> Result<(Lifetime, i64), Stale> {
         let lifetime = self.lifetime(sharing)?;

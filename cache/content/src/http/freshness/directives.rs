@@ -73,7 +73,7 @@ fn said(slot: &mut Option<Seconds>, argument: Option<&str>) {
 }
 
 /// The members of a list, cut at commas outside of quotes; bytes beyond ASCII make a member no number.
-fn members(list: &[u8]) -> Vec<String> {
+pub(in crate::http) fn members(list: &[u8]) -> Vec<String> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     let parts = list.split(|byte| {
         let is_end = *byte == b',' && !is_quoted;
@@ -88,7 +88,7 @@ fn members(list: &[u8]) -> Vec<String> {
 }
 
 /// Name and argument; a quoted argument counts like a plain one (RFC 9111 section 5.2).
-fn split_member(member: &str) -> (&str, Option<&str>) {
+pub(in crate::http) fn split_member(member: &str) -> (&str, Option<&str>) {
     let Some((name, argument)) = member.split_once('=') else { return (member, None) };
     let argument = argument.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(argument);
     (name, Some(argument))

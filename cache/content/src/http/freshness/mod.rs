@@ -22,6 +22,12 @@ mod directives;
 mod oracle;
 mod variant;
 
+/// The grammar of directives, for the requests' as well.
+pub(in crate::http) mod directive {
+    pub(in crate::http) use super::clock::delta_seconds;
+    pub(in crate::http) use super::directives::{members, split_member};
+}
+
 pub use clock::{BACKWARD_JUMP, Exchange};
 pub use decide::{Decision, MAX_HEURISTIC, MustAsk, Sharing, Stale};
 pub use variant::{MAX_SELECTING, Variant};
@@ -119,6 +125,13 @@ impl Freshness {
     #[must_use]
     pub fn received(&self) -> i64 {
         self.exchange.received
+    }
+
+    /// The age at `now` in whole seconds, for the `Age` field (RFC 9111 section 5.1); `None` when the clock has gone back behind the
+    /// answer.
+    #[must_use]
+    pub fn age(&self, now: i64) -> Option<i64> {
+        self.current_age(now)
     }
 
     /// Whether the origin promises not to change it while it is fresh (RFC 8246).

@@ -1,6 +1,6 @@
 //! Whether a request selects the stored answer (`Vary`, RFC 9111 section 4.1).
 
-use ::http::header::{HeaderMap, HeaderName, VARY};
+use ::http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, VARY};
 use serde::{Deserialize, Serialize};
 
 /// Fields that a `Vary` may name; with more, the answer counts as `Vary: *`.
@@ -63,10 +63,23 @@ fn hash_of(request: &HeaderMap, name: &HeaderName) -> Option<[u8; 16]> {
     } else {
         list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).collect::<Vec<_>>().join(&b","[..])
     };
+    let plain = if name == ACCEPT_LANGUAGE { languages(&plain) } else { plain };
     let mut hash = [0; 16];
     let mut hasher = blake3::Hasher::new_derive_key("eddy v1 2026-11 selecting field");
     hasher.update(name.as_str().as_bytes()).update(b":").update(&plain).finalize_xof().fill(&mut hash);
     Some(hash)
+}
+
+/// A list of languages, in small letters and sorted: neither case (RFC 9110 section 8.5.1) nor order says anything, only weights do.
+fn languages(list: &[u8]) -> Vec<u8> {
+    let mut ranges: Vec<_> = list
+        .split(|byte| *byte == b',')
+        .map(|range| {
+            range.iter().filter(|byte| !byte.is_ascii_whitespace()).map(u8::to_ascii_lowercase).collect::<Vec<u8>>()
+        })
+        .collect();
+    ranges.sort_unstable();
+    ranges.join(&b","[..])
 }
 
 #[cfg(test)]
@@ -116,6 +129,20 @@ mod tests {
         assert!(selects("accept", &[("accept", "a, b")], &[("accept", "a"), ("accept", "b")]));
         assert!(!selects("accept", &[("accept", "a, b")], &[("accept", "b, a")]));
         assert!(!selects("x", &[("x", "\"a, b\"")], &[("x", "\"a,b\"")]), "quoted white space counts");
+    }
+
+    #[test]
+    fn languages_compare_without_case_and_order() {
+        assert!(selects(
+            "accept-language",
+            &[("accept-language", "en, DE;q=0.5")],
+            &[("accept-language", "de; q=0.5,EN")]
+        ));
+        assert!(!selects(
+            "accept-language",
+            &[("accept-language", "en, de;q=0.5")],
+            &[("accept-language", "de, en;q=0.5")]
+        ));
     }
 
     #[test]

@@ -1,0 +1,119 @@
+//! Which URLs name bytes that never change, by the habits of package registries.
+//!
+//! A name that holds a digest, and the file of a published version, are used without asking; an index that changes under one name
+//! is asked about. What looks like a file is fetched as one: in ranges, and from peers.
+
+use crate::ResourceUrl;
+
+/// What a URL's name says of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// They never change.
+    Immutable,
+    /// They are a file's, which may be replaced.
+    File,
+    /// Nothing.
+    Plain,
+}
+
+/// Hexadecimal digits that make a segment of a path a digest: BLAKE2b-224, which one registry spreads over three segments, has 60 of
+/// its 64 in the last one; SHA-1 and MD5 name nothing safely.
+const DIGEST_DIGITS: usize = 56;
+
+/// What the URL's name says. A query may select anything.
+#[must_use]
+pub fn name_of(url: &ResourceUrl) -> Name {
+    let url = url.as_url();
+    let path = url.path();
+    if url.query().is_some() {
+        return Name::Plain;
+    }
+    let last = path.rsplit('/').next().unwrap_or("").to_ascii_lowercase();
+    let ends = |ends: &[&str]| ends.iter().any(|end| last.len() > end.len() && last.ends_with(end));
+    match () {
+        () if path.split('/').any(is_digest) => Name::Immutable,
+        () if ends(&PUBLISHED) => Name::Immutable,
+        // npm: `/name/-/name-1.2.3.tgz`; crates: `/api/v1/crates/name/1.2.3/download`.
+        () if last.ends_with(".tgz") && path.contains("/-/") => Name::Immutable,
+        () if last == "download" && path.contains("/crates/") => Name::Immutable,
+        () if ends(&FILES) => Name::File,
+        () => Name::Plain,
+    }
+}
+
+/// `<hex>`, `sha256:<hex>`, or `<hex>` with an extension.
+fn is_digest(segment: &str) -> bool {
+    let rest = segment.rsplit_once([':', '=']).map_or(segment, |(_, rest)| rest);
+    let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+    digits >= DIGEST_DIGITS && rest.as_bytes().get(digits).is_none_or(|next| matches!(next, b'.' | b'-' | b'_'))
+}
+
+/// Extensions of files that registries publish once under a name with a version.
+const PUBLISHED: [&str; 9] = [".whl", ".crate", ".deb", ".udeb", ".ddeb", ".rpm", ".drpm", ".conda", ".nar.xz"];
+
+/// Extensions of files, large as a rule.
+const FILES: [&str; 21] = [
+    ".tar.gz",
+    ".tgz",
+    ".tar.xz",
+    ".tar.bz2",
+    ".tar.zst",
+    ".zip",
+    ".iso",
+    ".img",
+    ".qcow2",
+    ".bin",
+    ".exe",
+    ".msi",
+    ".dmg",
+    ".apk",
+    ".jar",
+    ".safetensors",
+    ".gguf",
+    ".onnx",
+    ".parquet",
+    ".squashfs",
+    ".cab",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(path: &str) -> Name {
+        name_of(&ResourceUrl::parse(&format!("https://h{path}")).expect("parses"))
+    }
+
+    #[test]
+    fn published_files_and_digests_never_change() {
+        let hex = "0123456789abcdef".repeat(4);
+        for path in [
+            format!("/dists/x/by-hash/SHA256/{hex}"),
+            format!("/v2/library/x/blobs/sha256:{hex}"),
+            format!("/packages/2b/ab/{}/x-1.0.tar.gz", &hex[4..]),
+            "/pool/main/x_1.0_amd64.deb".to_owned(),
+            "/x-1.0-py3-none-any.whl".to_owned(),
+            "/name/-/name-1.2.3.tgz".to_owned(),
+            "/api/v1/crates/x/1.0.0/download".to_owned(),
+        ] {
+            assert_eq!(of(&path), Name::Immutable, "{path}");
+        }
+    }
+
+    #[test]
+    fn indexes_and_names_that_are_used_again_may_change() {
+        for path in [
+            "/dists/x/InRelease",
+            "/simple/x/",
+            "/config.json",
+            "/latest",
+            "/.deb",
+            "/x.whl?token=1",
+            "/v2/x/manifests/1",
+        ] {
+            assert_eq!(of(path), Name::Plain, "{path}");
+        }
+        assert_eq!(of("/latest.tar.gz"), Name::File);
+        assert_eq!(of("/commit/0123456789abcdef0123456789abcdef01234567"), Name::Plain, "SHA-1 proves nothing");
+    }
+}
