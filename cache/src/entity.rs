@@ -51,6 +51,8 @@ pub(crate) struct Blocks {
     /// Being written, written, or being committed.
     claimed: BlockSet,
     pending: Vec<PendingRun>,
+    /// The hashes of blocks that are written and not yet held.
+    pub(crate) written: BTreeMap<u32, BlockHash>,
     pending_bytes: u64,
     oldest: Option<Instant>,
     flows: BTreeMap<(Account, Source), Flow>,
@@ -194,6 +196,7 @@ impl Shared {
             return false;
         }
         state.flow(account, source).use_up(bytes);
+        state.written.extend(claim.blocks.clone().zip(hashes.iter().copied()));
         state.pending_bytes += bytes;
         state.oldest.get_or_insert_with(Instant::now);
         match state.pending.last_mut() {
@@ -247,6 +250,7 @@ impl Shared {
                 state.fetched_here.difference_with(&blocks);
                 state.fetched_here.union_with(&batch.fetched_here());
                 state.claimed.difference_with(&blocks);
+                state.written.retain(|block, _| !blocks.contains(*block));
                 Ok(blocks)
             }
             Err(source) => Err(self.drop_unknown(batch, source)),
@@ -297,6 +301,7 @@ impl Shared {
         let later = state.take_batch();
         state.epoch += 1;
         state.retractions += 1;
+        state.written.clear();
         let mut dropped = 0;
         for batch in [batch, later] {
             for ((account, source), flow) in batch.flows {

@@ -73,6 +73,18 @@ impl EntityHandle {
         self.shared.blocks().held.clone()
     }
 
+    /// Whether a block can be read by [`Self::read_written`]: it is held, or written and not yet durable.
+    #[must_use]
+    pub fn is_readable(&self, block: u32) -> bool {
+        let state = self.shared.blocks();
+        state.held.contains(block) || state.written.contains_key(&block)
+    }
+
+    /// Reads blocks that are all held, or all written and not yet durable; each is hashed on its way out (C-21).
+    pub fn read_written(&self, blocks: Range<u32>, into: &mut Vec<u8>) -> Result<(), ReadError> {
+        self.shared.read_written(blocks, into)
+    }
+
     /// Whether every block is held.
     #[must_use]
     pub fn is_complete(&self) -> bool {

@@ -28,6 +28,28 @@ fn what_is_written_and_committed_is_held_and_read_back_also_after_reopening() {
 }
 
 #[test]
+fn what_is_written_can_be_read_before_it_is_durable_and_is_not_called_held() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let handle = store.begin(new_entity(1, 5 * BLOCK as u64 + 77)).expect("admitted");
+    write(&handle, 1, 0..2);
+    handle.commit().expect("committed");
+    write(&handle, 1, 2..4);
+    assert_eq!(handle.held(), BlockSet::from_run(0..2));
+    assert!((0..4).all(|block| handle.is_readable(block)) && !handle.is_readable(4));
+    let mut bytes = Vec::new();
+    for run in [0..2, 2..4, 3..4] {
+        handle.read_written(run.clone(), &mut bytes).expect("there");
+        assert!(bytes == blocks_of(1, &handle.geometry(), run));
+    }
+    assert!(matches!(handle.read_written(1..3, &mut bytes), Err(ReadError::NotHeld { .. })), "one kind at a time");
+    assert!(matches!(handle.read_written(4..5, &mut bytes), Err(ReadError::NotHeld { .. })));
+    // C-21: also what is not durable yet is held against its hash.
+    flip(&file_of(directory.path(), ".data"), 3 * BLOCK as u64);
+    assert!(matches!(handle.read_written(2..4, &mut bytes), Err(ReadError::Corrupt { block: 3 })) && bytes.is_empty());
+}
+
+#[test]
 fn entities_of_no_byte_and_of_one_byte_are_entities() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = open(directory.path());

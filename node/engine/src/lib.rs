@@ -43,7 +43,7 @@ pub mod upload;
 
 pub use engine::{Engine, EngineConfig};
 pub use job::record::JobRecord;
-pub use job::spec::{Asking, FileSpec, Finish, JobId, JobSpec, Patience, PeerUse, Priority};
+pub use job::spec::{Asking, FileSpec, Finish, Goal, JobId, JobSpec, Patience, PeerUse, Priority};
 pub use job::state::{JobEvent, JobState};
 pub use job::terms::{Owner, Terms};
 pub use port::{Effect, Failure, FailureClass, FetchId, FileRef, Held, Input, Notice, Now, Peer};

@@ -738,3 +738,39 @@ fn what_is_damaged_in_a_fresh_version_comes_from_the_origin_again() {
     assert_eq!((rig.state(id), rig.delivered(id, 0)), (JobState::Acknowledged, Some(1)));
     assert!(rig.origin("a").requests.len() > asked);
 }
+
+/// A job that holds a version in the store and makes no file.
+fn hold() -> JobSpec {
+    let mut spec = job(&["a"]);
+    spec.files[0].destination.clear();
+    spec
+}
+
+#[test]
+fn what_is_only_held_ends_with_its_last_block_and_touches_no_destination() {
+    let mut rig = rig(Origin::new(3 * MIB));
+    let id = rig.start(hold());
+    rig.run_for(HOUR);
+    assert_eq!(rig.state(id), JobState::Acknowledged);
+    let foreign = ["stage", "publish", "discard", "stream"];
+    assert!(rig.effects().iter().all(|name| !foreign.contains(name)), "{:?}", rig.effects());
+    assert_eq!((rig.count("release"), excess(&mut rig)), (1, 0));
+}
+
+#[test]
+fn what_is_only_held_ends_when_the_version_changes_and_never_goes_on_with_another() {
+    let mut rig = rig(Origin::new(64 * MIB));
+    let id = rig.start(hold());
+    rig.later(Duration::from_millis(450), Event::Change(url("a")));
+    rig.run_for(HOUR);
+    assert_eq!(rig.state(id), JobState::Error);
+    assert_eq!(rig.count("open"), 1);
+}
+
+#[test]
+fn what_has_no_version_is_not_held() {
+    let mut rig = rig(Origin { has_validator: false, ..Origin::new(MIB) });
+    let id = rig.start(hold());
+    rig.run_for(HOUR);
+    assert_eq!((rig.state(id), rig.count("stream"), rig.count("open")), (JobState::Error, 0, 0));
+}

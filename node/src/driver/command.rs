@@ -1,5 +1,9 @@
 //! What others may ask of the driver.
 
+use super::execute::Given;
+use crate::origin::Origin;
+use crate::transfer::open::Arrivals;
+use eddy_cache::EntityHandle;
 use eddy_engine::engine::{Amendment, CommandError};
 use eddy_engine::job::live::Job;
 use eddy_engine::{Failure, JobId, JobSpec, Owner};
@@ -58,6 +62,27 @@ impl IdPrefix {
     }
 }
 
+/// What is to be held in the store for whoever reads it there while it comes.
+pub struct HoldOrder {
+    /// A job of one file without a destination.
+    pub spec: JobSpec,
+    /// The origin's answer, which the asker has, so that nothing is asked twice.
+    pub given: Given,
+    /// The way to the origin that the job is bound to: a client's URL may reach less than an administrator's (T-20).
+    pub origin: Origin,
+}
+
+/// An entity that is being filled.
+#[derive(Debug, Clone)]
+pub struct Holding {
+    /// The job that fills it.
+    pub job: JobId,
+    /// The entity.
+    pub entity: EntityHandle,
+    /// Told of each arrival.
+    pub arrivals: Arrivals,
+}
+
 /// Why the driver did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -84,6 +109,7 @@ pub(super) enum Command {
     List { after: Option<(i64, JobId)>, most: usize, answer: oneshot::Sender<Vec<JobView>> },
     Watch { job: JobId, answer: oneshot::Sender<Result<watch::Receiver<JobView>, Refusal>> },
     IsBusy { answer: oneshot::Sender<bool> },
+    Hold { order: Box<HoldOrder>, answer: oneshot::Sender<Holding> },
 }
 
 /// The way to the driver. A command that was sent is carried out whole, even if its asker goes away.
@@ -135,6 +161,11 @@ impl DriverHandle {
     /// Whether some job runs or will run by itself.
     pub async fn is_busy(&self) -> Result<bool, Refusal> {
         self.ask(|answer| Command::IsBusy { answer }).await
+    }
+
+    /// Has an entity filled, and gives it as soon as it is open; [`Refusal::Stopping`] also where it cannot be opened.
+    pub async fn hold(&self, order: HoldOrder) -> Result<Holding, Refusal> {
+        self.ask(|answer| Command::Hold { order: Box::new(order), answer }).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Refusal> {

@@ -2,6 +2,7 @@
 
 use super::DriverParts;
 use super::account::{Delivery, Owed, settle_account};
+use super::command::Holding;
 use super::held;
 use super::seal::JobSeal;
 use super::ways::{Dress, Ways};
@@ -22,7 +23,9 @@ use eddy_content::http::{Asked, Freshness, Representation};
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::port::{ContactMethod, Contacted, FetchOutcome, StagedFile};
 use eddy_engine::trust::{Demand, Digest, Line};
-use eddy_engine::{Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Input, JobId, Terms};
+use eddy_engine::{
+    Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Goal, Held, Input, JobId, JobSpec, Terms,
+};
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -43,6 +46,15 @@ const DISTRUST_PAUSE: Duration = Duration::from_millis(50);
 enum Parked {
     Pump { open: OpenEntity, blocks: Range<u32> },
     Stream { destination: Destination, digests: Vec<ExpectedDigest>, room: CacheRoom },
+}
+
+/// The origin's answer to a first question that somebody else has asked.
+#[derive(Debug)]
+pub struct Given {
+    /// What it says.
+    pub facts: Contacted,
+    /// The body that came with it.
+    pub body: Option<(Span, OriginBody)>,
 }
 
 /// A fetch into an open entity.
@@ -72,6 +84,11 @@ pub(super) struct Executor {
     destinations: BTreeMap<FileRef, Destination>,
     fetches: HashMap<FetchId, CancellationToken>,
     parked: HashMap<FetchId, oneshot::Sender<Parked>>,
+    /// Answers that are here before the engine asks, and who waits for the entity; of jobs that only hold.
+    given: HashMap<JobId, Given>,
+    holders: HashMap<JobId, oneshot::Sender<Holding>>,
+    /// The ways to origins that jobs are bound to.
+    bound: HashMap<JobId, Origin>,
     /// Jobs whose newest state is not on the disk, and why.
     pub(super) unsaved: HashMap<JobId, Failure>,
     /// Deliveries that are not in the ledger.
@@ -105,9 +122,19 @@ impl Executor {
             destinations,
             fetches,
             parked,
+            given: HashMap::new(),
+            holders: HashMap::new(),
+            bound: HashMap::new(),
             unsaved,
             owed,
         }
+    }
+
+    /// The first question of a job that only holds is answered already, and somebody waits for its entity.
+    pub(super) fn expect(&mut self, job: JobId, given: Given, origin: Origin, holder: oneshot::Sender<Holding>) {
+        self.given.insert(job, given);
+        self.bound.insert(job, origin);
+        self.holders.insert(job, holder);
     }
 
     /// Ends every fetch and lets every entity go.
@@ -122,6 +149,11 @@ impl Executor {
         let OpenedFile { file, result } = opened;
         let result = result.map(|open| {
             let held = open.entity.held();
+            if let Some(holder) = self.holders.remove(&file.job) {
+                let (entity, arrivals) = (open.entity.clone(), open.arrivals());
+                // Who waited may be gone; then nobody ends the job, and it ends by itself when all is held.
+                let _ = holder.send(Holding { job: file.job, entity, arrivals });
+            }
             self.open.insert(file, open);
             held
         });
@@ -130,10 +162,17 @@ impl Executor {
 
     pub(super) async fn execute(&mut self, engine: &Engine, effect: Effect) {
         match effect {
+            // Nothing of what is only held is durable but its blocks.
+            Effect::Persist(record) if is_only_held(&record.spec) => {}
             Effect::Persist(record) => self.persist(*record).await,
             Effect::Erase(job) => {
+                self.given.remove(&job);
+                self.holders.remove(&job);
+                self.bound.remove(&job);
                 self.forget_destinations(job);
-                self.erase(job).await;
+                if engine.job(job).is_none_or(|job| !is_only_held(job.spec())) {
+                    self.erase(job).await;
+                }
             }
             Effect::Prepare { file } => self.prepare(engine, file),
             Effect::Probe { file, class } => self.probe(engine, file, class),
@@ -258,7 +297,11 @@ impl Executor {
 
     /// Where the file goes: the same directory from its first look on.
     fn destination(&mut self, engine: &Engine, file: FileRef) -> Option<Destination> {
-        let path = &spec(engine, file)?.destination;
+        let spec = spec(engine, file)?;
+        let path = &spec.destination;
+        if spec.goal() == Goal::Hold {
+            return None;
+        }
         Some(self.destinations.entry(file).or_insert_with(|| Destination::new(file, path)).clone())
     }
 
@@ -275,7 +318,11 @@ impl Executor {
     fn prepare(&mut self, engine: &Engine, file: FileRef) {
         // A turn begins: the place may have been mended, by another file system too.
         self.destinations.remove(&file);
-        let (Some(spec), Some(destination)) = (spec(engine, file), self.destination(engine, file)) else { return };
+        let Some(spec) = spec(engine, file) else { return };
+        let Some(destination) = self.destination(engine, file) else {
+            self.answer(move || Input::Prepared { file, result: Ok(Held::Nothing) });
+            return;
+        };
         let dress = self.dress(engine, file, &spec.url);
         let (store, spec) = (self.store.clone(), spec.clone());
         self.answer(move || Input::Prepared {
@@ -292,6 +339,9 @@ impl Executor {
 
     /// The way to origins that the file's job wants.
     fn way(&mut self, engine: &Engine, file: FileRef) -> Result<Origin, Failure> {
+        if let Some(bound) = self.bound.get(&file.job) {
+            return Ok(bound.clone());
+        }
         let none = Terms::default();
         let terms = engine.job(file.job).map_or(&none, |job| &job.spec().terms);
         self.ways.of(terms).map_err(|error| refusal(ErrorCode::BadProxy, error.to_string()))
@@ -306,14 +356,18 @@ impl Executor {
         let cancel = self.token(fetch);
         let (order, ordered) = oneshot::channel();
         self.parked.insert(fetch, order);
+        let given = self.given.remove(&file.job);
         self.tasks.spawn(async move {
             let _done = cancel.clone().drop_guard();
-            let opened = tokio::select! {
-                biased;
-                () = cancel.cancelled() => return,
-                opened = first_answer(&origin, request) => opened,
+            let answer = match given {
+                Some(Given { facts, body }) => Ok((facts, body)),
+                None => tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => return,
+                    opened = first_answer(&origin, request) => facts(opened),
+                },
             };
-            let (facts, body) = match facts(opened) {
+            let (facts, body) = match answer {
                 Ok(parts) => parts,
                 Err(failure) => {
                     let _ = inputs.send(Input::Contacted { fetch, result: Err(failure) }).await;
@@ -586,7 +640,8 @@ fn facts(opened: Result<Opened, OriginError>) -> Result<(Contacted, Option<(Span
     }
 }
 
-fn contacted(
+/// The facts of an origin's answer, in the engine's terms.
+pub(crate) fn contacted(
     url: ResourceUrl,
     facts: Representation,
     freshness: Box<Freshness>,
@@ -612,6 +667,11 @@ fn asked(method: ContactMethod) -> Asked {
         ContactMethod::FirstRange { last } => Asked::Range { first: 0, last: Some(last) },
         ContactMethod::Whole => Asked::Whole,
     }
+}
+
+/// Whether nobody's file comes of it.
+pub(super) fn is_only_held(spec: &JobSpec) -> bool {
+    spec.files.iter().any(|file| file.goal() == Goal::Hold)
 }
 
 fn spec(engine: &Engine, file: FileRef) -> Option<&FileSpec> {

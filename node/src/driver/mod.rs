@@ -42,11 +42,13 @@ use seal::JobSeal;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use command::DriverHandle;
+pub use command::{DriverHandle, HoldOrder, Holding};
+pub use execute::Given;
+pub(crate) use execute::contacted;
 
 /// Inputs that may wait for the driver; a full queue slows the tasks down, which is right.
 const INPUTS: usize = 1024;
@@ -250,6 +252,7 @@ impl Driver {
             Command::Watch { job, answer } => {
                 let _ = answer.send(self.watch(job));
             }
+            Command::Hold { order, answer } => self.hold(*order, answer).await,
             Command::IsBusy { answer } => {
                 let _ = answer.send(self.engine.is_busy());
             }
@@ -301,7 +304,9 @@ impl Driver {
 
     /// The jobs behind a point in the order in which they were made, at most `most`.
     fn list(&self, after: Option<(i64, JobId)>, most: usize) -> Vec<JobView> {
-        let keys = self.engine.jobs().map(|job| (job.created(), job.id()));
+        // What is only held is nobody's job.
+        let jobs = self.engine.jobs().filter(|job| !execute::is_only_held(job.spec()));
+        let keys = jobs.map(|job| (job.created(), job.id()));
         let mut keys: Vec<_> = keys.filter(|key| after.is_none_or(|after| *key > after)).collect();
         if keys.len() > most {
             keys.select_nth_unstable(most);
@@ -329,6 +334,15 @@ impl Driver {
         };
         let detail = format!("at most {limit} jobs {whose}");
         Err(Refusal::Problem(Box::new(Problem::new(ErrorCode::TooManyJobs, detail))))
+    }
+
+    /// Makes a job that holds an entity, and has its first question answered by what the asker knows already.
+    async fn hold(&mut self, order: command::HoldOrder, answer: oneshot::Sender<command::Holding>) {
+        let id = JobId(rand::random());
+        self.executor.expect(id, order.given, order.origin, answer);
+        self.engine.create(self.now(), id, Owner(rustix::process::geteuid().as_raw()), order.spec);
+        let _ = self.engine.resume(self.now(), id);
+        self.settle().await;
     }
 
     fn watch(&mut self, job: JobId) -> Result<watch::Receiver<JobView>, Refusal> {

@@ -21,6 +21,21 @@ const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// Fetches that may wait for a commit.
 const WAITING: usize = 64;
 
+/// Tells readers of an entity that blocks of it were written, or are held.
+#[derive(Debug, Clone, Default)]
+pub struct Arrivals(Arc<Notify>);
+
+impl Arrivals {
+    /// Waits for the next arrival. Enable the future before looking at what is there, so that none is missed. Cancel safe.
+    pub fn next(&self) -> tokio::sync::futures::Notified<'_> {
+        self.0.notified()
+    }
+
+    fn tell(&self) {
+        self.0.notify_waiters();
+    }
+}
+
 /// Where fetches of one file bring their blocks.
 #[derive(Debug, Clone)]
 pub struct OpenEntity {
@@ -36,6 +51,7 @@ pub struct OpenEntity {
     part: Arc<Mutex<Option<Part>>>,
     written: Arc<AtomicU64>,
     wake: Arc<Notify>,
+    arrivals: Arrivals,
     commits: mpsc::Sender<oneshot::Sender<Result<(), Failure>>>,
 }
 
@@ -51,6 +67,7 @@ impl OpenEntity {
         let (commits, requests) = mpsc::channel(WAITING);
         let wake = Arc::new(Notify::new());
         let written = Arc::new(AtomicU64::new(0));
+        let arrivals = Arrivals::default();
         let open = Self {
             file,
             room: room.clone(),
@@ -59,10 +76,17 @@ impl OpenEntity {
             part: Arc::new(Mutex::new(part)),
             written: written.clone(),
             wake: wake.clone(),
+            arrivals: arrivals.clone(),
             commits,
         };
-        tasks.spawn(commit_loop((file, room), entity, requests, inputs, written, wake));
+        tasks.spawn(commit_loop((file, room), entity, requests, inputs, (written, wake, arrivals)));
         open
+    }
+
+    /// Tells whoever reads the entity while it comes.
+    #[must_use]
+    pub fn arrivals(&self) -> Arrivals {
+        self.arrivals.clone()
     }
 
     /// The ledger's name of the file.
@@ -85,6 +109,7 @@ impl OpenEntity {
 
     /// Bytes were written and wait to be made durable.
     pub fn on_written(&self, bytes: u64) {
+        self.arrivals.tell();
         let before = self.written.fetch_add(bytes, Ordering::Relaxed);
         if before < COMMIT_EVERY_BYTES && before + bytes >= COMMIT_EVERY_BYTES {
             self.wake.notify_one();
@@ -105,8 +130,7 @@ async fn commit_loop(
     entity: EntityHandle,
     mut requests: mpsc::Receiver<oneshot::Sender<Result<(), Failure>>>,
     inputs: mpsc::Sender<Input>,
-    written: Arc<AtomicU64>,
-    wake: Arc<Notify>,
+    (written, wake, arrivals): (Arc<AtomicU64>, Arc<Notify>, Arrivals),
 ) {
     let mut waiting = Vec::new();
     loop {
@@ -125,6 +149,7 @@ async fn commit_loop(
             continue;
         }
         let outcome = commit_once(file, &room, &entity, &inputs).await;
+        arrivals.tell();
         for request in waiting.drain(..) {
             // A fetch that was aborted no longer waits.
             let _ = request.send(outcome.clone());
@@ -132,6 +157,7 @@ async fn commit_loop(
     }
     // The last word: what was written is not thrown away because nobody asked.
     let _ = commit_once(file, &room, &entity, &inputs).await;
+    arrivals.tell();
 }
 
 async fn commit_once(

@@ -13,6 +13,10 @@ use eddy_content::{BlockSet, Entity, Geometry};
 
 /// Why a file goes past a cache that has room for it.
 const CACHE_FAILS: &str = "the disk of the cache stands in the way";
+/// Why a file is not held.
+const NOT_HOLDABLE: &str = "the origin names no version that can be held";
+/// The same.
+const OTHER_VERSION: &str = "the file at the origin has changed while it was read";
 
 impl File {
     pub(super) fn contact(&mut self, held: Held, s: &mut Surroundings<'_>) {
@@ -65,6 +69,9 @@ impl File {
                 self.phase = Phase::Contacted { fetch, facts };
                 return false;
             }
+            if self.is_only_held() {
+                return self.refuse_to_hold(fetch, &facts, NOT_HOLDABLE, s);
+            }
             self.learn(&facts);
             self.stream(fetch, &facts, s);
             return true;
@@ -75,9 +82,13 @@ impl File {
         }
         self.learn(&facts);
         self.is_shareable = facts.shareable && self.spec.credentials.is_none() && !self.is_personal;
+        let entity = Entity { url: facts.url.clone(), validator, length };
+        if self.is_only_held() && *self.pinned_version.get_or_insert(entity.id()) != entity.id() {
+            // Whoever reads it has begun with another version: never spliced.
+            return self.refuse_to_hold(fetch, &facts, OTHER_VERSION, s);
+        }
         let line = if facts.url.is_https() { Line::Tls } else { Line::Plain };
         self.judge_trust(line, Geometry::new(length), s);
-        let entity = Entity { url: facts.url, validator, length };
         self.entity_id = Some(entity.id());
         self.entity = Some(entity.clone());
         self.parked = facts.body.map(|(start, end)| (fetch, start, end));
@@ -94,6 +105,15 @@ impl File {
         self.planner = Geometry::new(length).map(|geometry| Planner::new(geometry, BlockSet::new(), facts.ranges));
         self.phase = Phase::Opening { parked: facts.body.map(|_| fetch) };
         true
+    }
+
+    /// A file that is only held ends where another would go past the store or on to another version; false.
+    fn refuse_to_hold(&mut self, fetch: FetchId, facts: &Contacted, why: &str, s: &mut Surroundings<'_>) -> bool {
+        if facts.body.is_some() {
+            s.out.drop_fetch(fetch);
+        }
+        self.fail(Failure::fatal("origin-changing", why));
+        false
     }
 
     fn learn(&mut self, facts: &Contacted) {
@@ -191,6 +211,9 @@ impl File {
                     s.out.drop_fetch(fetch);
                 }
                 self.forget_entity();
+                if self.is_only_held() {
+                    return self.fail(Failure { class: FailureClass::Fatal, ..failure });
+                }
                 // The store has no place for it: past the store, as content without a version would go. Not for want of
                 // descriptors, which come back.
                 match (failure.code.as_str(), failure.class) {

@@ -16,7 +16,7 @@ mod staging;
 mod trusting;
 
 use crate::job::record::FileRecord;
-use crate::job::spec::{Asking, FileSpec, PeerUse};
+use crate::job::spec::{Asking, FileSpec, Goal, PeerUse};
 use crate::job::terms::Redirects;
 use crate::outbox::Outbox;
 use crate::planner::Planner;
@@ -166,6 +166,8 @@ pub struct File {
     entity: Option<Entity>,
     /// The version that is open, or being opened.
     entity_id: Option<EntityId>,
+    /// The one version that a file which is only held is about.
+    pinned_version: Option<EntityId>,
     /// Whether an opening has not been answered yet; there is one at a time.
     owes_opened: bool,
     /// Who has not answered yet for the file beside the destination; there is one at a time.
@@ -235,6 +237,7 @@ impl File {
             phase,
             entity: None,
             entity_id: None,
+            pinned_version: None,
             owes_opened: false,
             part_use: None,
             planner: None,
@@ -465,6 +468,10 @@ impl File {
             }
             _ => None,
         }
+    }
+
+    fn is_only_held(&self) -> bool {
+        self.spec.goal() == Goal::Hold
     }
 
     fn fail(&mut self, failure: Failure) {

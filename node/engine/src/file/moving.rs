@@ -28,7 +28,11 @@ impl File {
             if planner.has_flights() || self.part_use.is_some() || self.awaits_audits(s) {
                 return false;
             }
-            self.begin_staging(s.out);
+            if self.is_only_held() {
+                self.end_held(s.out);
+            } else {
+                self.begin_staging(s.out);
+            }
             return true;
         }
         // The first peers may be found a moment after the start: do not spend the origin's bytes before that.
@@ -193,6 +197,10 @@ impl File {
     /// The origin names another version: everything of this one is put away and the question is asked anew.
     pub(super) fn on_changed(&mut self, s: &mut Surroundings<'_>) {
         self.changes += 1;
+        if self.is_only_held() {
+            self.fail(Failure::fatal("origin-changing", "the file at the origin has changed while it was read"));
+            return;
+        }
         if self.changes > CHANGES_ALLOWED {
             let detail = format!("the file at the origin changed {} times during this download", self.changes);
             self.fail(Failure::transient("origin-changing", detail));

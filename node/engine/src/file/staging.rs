@@ -17,6 +17,17 @@ impl File {
         self.phase = Phase::Staging;
     }
 
+    /// Everything is held, and nothing else was wanted.
+    pub(super) fn end_held(&mut self, out: &mut Outbox) {
+        self.phase = Phase::Published;
+        self.progress += 1;
+        if self.entity_id.take().is_some() {
+            out.push(Effect::Release { file: self.at });
+        }
+        self.planner = None;
+        self.parked = None;
+    }
+
     /// Held blocks turned out damaged while they were staged: they are fetched again.
     pub fn on_damaged(&mut self, blocks: &BlockSet, out: &mut Outbox) {
         let was_used = self.part_use.take().is_some();

@@ -104,7 +104,7 @@ pub enum Asking {
 pub struct FileSpec {
     /// What to fetch.
     pub url: ResourceUrl,
-    /// Absolute path of the file to make.
+    /// Absolute path of the file to make. Empty for what is to be held in the store and made nowhere: see [`FileSpec::goal`].
     pub destination: String,
     /// Digests that the bytes must have.
     pub digests: Vec<ExpectedDigest>,
@@ -112,6 +112,24 @@ pub struct FileSpec {
     pub overwrite: bool,
     /// Basic credentials from the URL: `user:password`. Make the content private (T-33).
     pub credentials: Option<Credentials>,
+}
+
+/// What a file's transfer is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// A file at its destination.
+    Deliver,
+    /// One version, held whole in the store for whoever reads it there while it comes. Nothing of such a job is durable: who wants
+    /// it is there, and asks again.
+    Hold,
+}
+
+impl FileSpec {
+    /// What the transfer is for.
+    #[must_use]
+    pub fn goal(&self) -> Goal {
+        if self.destination.is_empty() { Goal::Hold } else { Goal::Deliver }
+    }
 }
 
 /// A user name and a password; never shown.
