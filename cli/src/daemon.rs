@@ -14,6 +14,9 @@ pub struct DaemonArgs {}
 pub(crate) async fn run(_args: DaemonArgs, setting: &Setting) -> Result<(), Failure> {
     let mut stop = StopSignal::listen()?;
     let mut node = Inside::start(setting, Purpose::Serve).await?;
+    if let Some(address) = node.gateway() {
+        setting.note(&format!("the gateway listens on http://{address}"));
+    }
     setting.note(&format!("the node runs; it listens on {}", setting.socket.display()));
     loop {
         tokio::select! {

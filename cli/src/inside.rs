@@ -41,6 +41,11 @@ impl Inside {
         self.0.socket()
     }
 
+    /// Where its gateway listens, if it has one.
+    pub(crate) fn gateway(&self) -> Option<std::net::SocketAddr> {
+        self.0.gateway()
+    }
+
     /// Waits until a new start would give it its store back. Cancel safe.
     pub(crate) async fn mended(&self) {
         self.0.mended().await;

@@ -4,6 +4,7 @@
 //! ("64 GiB", "30 %"), so that nobody has to guess.
 
 pub mod edit;
+pub mod gateway;
 pub mod trust;
 
 use crate::driver::EngineLimits;
@@ -14,6 +15,7 @@ use eddy_engine::engine::INACTIVE;
 use eddy_engine::schedule::Places;
 use eddy_engine::upload::UploadLimits;
 use eddy_wire::api::amount::{Amount, BadAmount, parse_age, parse_amount, parse_rate, parse_size};
+use gateway::{BadGateway, GatewaySettings};
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -76,6 +78,8 @@ pub struct Settings {
     pub jobs: JobSettings,
     /// The group: whose word is enough, and where its certificates are when they come from files.
     pub group: GroupSettings,
+    /// The gateway for tools that speak HTTP.
+    pub gateway: GatewaySettings,
 }
 
 /// `[group]`
@@ -207,6 +211,9 @@ pub enum ConfigError {
         /// What is wrong with the value.
         source: trust::BadPolicy,
     },
+    /// The gateway cannot be as it is wanted.
+    #[error("gateway: {0}")]
+    Gateway(#[from] BadGateway),
     /// A value does not fit its key.
     #[error("{key}: {source}")]
     Value {
@@ -235,11 +242,34 @@ pub fn file_of(home: &Path, named: Option<&Path>) -> PathBuf {
 /// Reads the settings: those of `file`, or of `eddy.toml` in the home if it is there, or the defaults.
 pub fn load(home: &Path, file: Option<&Path>) -> Result<Settings, ConfigError> {
     let path = file_of(home, file);
-    match read(&path)? {
-        Some(text) => parse(&path, &text),
-        None if file.is_none() => Ok(Settings::default()),
-        None => Err(ConfigError::Read { path, source: std::io::ErrorKind::NotFound.into() }),
+    let mut settings = match read(&path)? {
+        Some(text) => parse(&path, &text)?,
+        None if file.is_none() => Settings::default(),
+        None => return Err(ConfigError::Read { path, source: std::io::ErrorKind::NotFound.into() }),
+    };
+    add_mounts(home, &mut settings)?;
+    Ok(settings)
+}
+
+/// Adds the mounts that `eddy gateway enable` has written into files of their own.
+fn add_mounts(home: &Path, settings: &mut Settings) -> Result<(), ConfigError> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Mounts {
+        #[serde(default)]
+        mount: Vec<gateway::MountSettings>,
     }
+    let Ok(entries) = std::fs::read_dir(home.join("gateway")) else { return Ok(()) };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|kind| kind == "toml"));
+    paths.sort();
+    for path in paths {
+        let text = read(&path)?.unwrap_or_default();
+        let found = toml::from_str::<Mounts>(&text);
+        let wrong = |error: toml::de::Error| ConfigError::Parse { path: path.clone(), message: error.to_string() };
+        settings.gateway.mount.extend(found.map_err(wrong)?.mount);
+    }
+    settings.check()
 }
 
 /// The text of a configuration file; `None` when there is none.
@@ -271,6 +301,7 @@ impl Settings {
         self.peers.uploads()?;
         self.jobs()?;
         self.group.policy()?;
+        self.gateway.plan()?;
         Ok(())
     }
 

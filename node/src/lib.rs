@@ -28,6 +28,7 @@ pub mod deliver;
 pub mod doctor;
 pub mod driver;
 pub mod face;
+pub mod gateway;
 pub mod group;
 pub mod identity;
 pub mod neighbourhood;

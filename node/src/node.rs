@@ -6,6 +6,7 @@ use crate::control::{self, BindError, ControlListener};
 use crate::driver::seal::JobSeal;
 use crate::driver::{self, DriverHandle, DriverParts, Durability};
 use crate::face::{MAX_LONG_WORK, NodeFace};
+use crate::gateway::{self, GatewayError, RunningGateway};
 use crate::group::{EXPIRED, Group, GroupError, REMOVED, Standing};
 use crate::identity::{Identity, IdentityError};
 use crate::neighbourhood::{self, Neighbourhood, NeighbourhoodError};
@@ -74,6 +75,9 @@ pub enum StartError {
     /// The control socket.
     #[error(transparent)]
     Socket(#[from] BindError),
+    /// The gateway.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
 }
 
 impl StartError {
@@ -92,7 +96,8 @@ impl StartError {
             Self::Identity(_) | Self::Group(_) => ErrorCode::GroupUnusable,
             Self::Neighbourhood(_) => ErrorCode::SocketUnusable,
             Self::Socket(BindError::InUse(_)) => ErrorCode::StoreInUse,
-            Self::Socket(_) => ErrorCode::SocketUnusable,
+            Self::Socket(_) | Self::Gateway(GatewayError::Listen { .. }) => ErrorCode::SocketUnusable,
+            Self::Gateway(GatewayError::Origin(_)) => ErrorCode::BadConfig,
         };
         let mut detail = self.to_string();
         let mut source = std::error::Error::source(self);
@@ -115,6 +120,7 @@ pub struct Node {
     driving: JoinHandle<()>,
     serving: JoinHandle<std::io::Result<()>>,
     neighbourhood: Option<Neighbourhood>,
+    gateway: Option<RunningGateway>,
     scrubbing: TaskTracker,
     store: Store,
     /// Why the node's own store is not used.
@@ -190,6 +196,15 @@ impl Node {
         if let Some(neighbourhood) = &mut neighbourhood {
             neighbourhood.report_to(inputs);
         }
+        let gateway = match settings.gateway.plan().map_err(ConfigError::from)? {
+            Some(plan) if config.runs_as == RunsAs::Daemon && config.network == Network::Full => {
+                let peers = neighbourhood.as_ref().map(|n| n.peers().clone());
+                let parts =
+                    gateway::Parts { store: store.clone(), driver: driver.clone(), peers, origin: settings.origin() };
+                Some(gateway::start(plan, parts, shutdown.clone()).await?)
+            }
+            _ => None,
+        };
         let face = NodeFace {
             driver: driver.clone(),
             store: store.clone(),
@@ -221,6 +236,7 @@ impl Node {
             driving,
             serving,
             neighbourhood,
+            gateway,
             scrubbing,
             store,
             trouble,
@@ -233,6 +249,12 @@ impl Node {
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// Where the gateway listens, if there is one.
+    #[must_use]
+    pub fn gateway(&self) -> Option<std::net::SocketAddr> {
+        self.gateway.as_ref().map(RunningGateway::address)
     }
 
     /// The way to the driver.
@@ -277,6 +299,9 @@ impl Node {
     pub async fn shutdown(self) {
         self.shutdown.cancel();
         let _ = self.driving.await;
+        if let Some(gateway) = self.gateway {
+            gateway.close().await;
+        }
         if let Some(neighbourhood) = self.neighbourhood {
             neighbourhood.close().await;
         }

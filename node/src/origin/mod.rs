@@ -9,6 +9,7 @@
 //! | `config` | what the administrator sets |
 //! | `request` | the question, and the header fields it becomes |
 //! | `open` | one question asked, judged, and the verdict carried out |
+//! | `relay` | a gateway's client's question, its answer as it is |
 //! | `hop` | its redirects, under the rules of each |
 //! | `degrade` | the simpler question, where a server cannot take the first |
 //! | `body` | the bytes, as many as were promised, never more |
@@ -30,6 +31,7 @@ mod fallback;
 mod hop;
 mod open;
 mod reach;
+mod relay;
 mod request;
 
 pub use body::{OriginBody, Span};
@@ -37,4 +39,5 @@ pub use config::{ConfigError, OriginConfig, PrivateAddresses, Proxies};
 pub use degrade::Degraded;
 pub use error::{Cause, Fault, OriginError, Phase, Retry, TlsFault};
 pub use open::{Opened, Origin};
+pub use relay::{Redirects, RelayRequest, Relayed};
 pub use request::{OriginRequest, PersonalHeaders, Redirecting};

@@ -11,25 +11,27 @@ use super::fallback::Http1Hosts;
 use super::hop::{Hop, Path};
 use super::reach::Reach;
 use super::request::{Audience, OriginRequest, Redirecting};
+use bytes::Bytes;
 use eddy_content::ResourceUrl;
 use eddy_content::http::freshness::{Exchange, Question};
 use eddy_content::http::{
     Asked, BodyLimit, BodyMeter, ChangeReason, Framing, Freshness, ProtocolFault, RangeSupport, Representation,
     Verdict, judge,
 };
+use eddy_content::url::Userinfo;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 /// The way to all origins. Cheap to clone; clones share connections and budgets.
 #[derive(Debug, Clone)]
 pub struct Origin {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// What all clones, and all bodies that are being read, share.
 #[derive(Debug)]
 pub(super) struct Shared {
-    clients: Clients,
+    pub(super) clients: Clients,
     budgets: Budgets,
     pub(super) http1_hosts: Http1Hosts,
 }
@@ -139,6 +141,19 @@ impl Origin {
 
     /// Sends one hop's request and waits for the head of its answer.
     async fn send(&self, request: &OriginRequest, path: &Path<'_>) -> Result<Hop, Cause> {
+        let audience = path.audience();
+        let credentials = request.credentials.as_ref().filter(|_| audience == Audience::NamedOrigin);
+        let fields = request.headers(audience)?;
+        self.exchange(path, (request.method(), fields, credentials), None).await
+    }
+
+    /// One request and the head of its answer, at the place where the path has got to.
+    pub(super) async fn exchange(
+        &self,
+        path: &Path<'_>,
+        (method, fields, credentials): (http::Method, http::HeaderMap, Option<&Userinfo>),
+        body: Option<Bytes>,
+    ) -> Result<Hop, Cause> {
         let shared = &self.shared;
         path.check_literal()?;
         let is_proxied = shared.clients.is_proxied(path.url.as_url());
@@ -149,11 +164,12 @@ impl Origin {
         // A proxy's own address is the administrator's choice, and the origin's is the proxy's to resolve.
         let reach = if is_proxied { Reach::Named } else { path.reach };
         let client = shared.clients.select(reach, versions).map_err(|e| Cause::Setup(e.to_string()))?;
-        let audience = path.audience();
-        let fields = request.headers(audience)?;
         let asked = unix_now();
-        let mut builder = client.request(request.method(), path.url.as_url().clone()).headers(fields.clone());
-        if let (Audience::NamedOrigin, Some(credentials)) = (audience, &request.credentials) {
+        let mut builder = client.request(method, path.url.as_url().clone()).headers(fields.clone());
+        if let Some(body) = body {
+            builder = builder.body(body);
+        }
+        if let Some(credentials) = credentials {
             let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
             builder = builder.basic_auth(plain(&credentials.user), Some(plain(&credentials.password)));
         }
@@ -245,7 +261,7 @@ fn refused_status(degraded: Option<Degraded>) -> u16 {
     }
 }
 
-fn unix_now() -> i64 {
+pub(super) fn unix_now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.ok().and_then(|d| i64::try_from(d.as_secs()).ok()).unwrap_or_default()
 }

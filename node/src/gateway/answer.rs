@@ -1,0 +1,217 @@
+//! A stored answer, made into the answer to a request: conditions, ranges, age (RFC 9110 sections 13 and 14; ).
+
+use super::body::{AnswerBody, pieces};
+use super::filling::{Filling, Reader};
+use super::growing::Growing;
+use super::shelf::Stored;
+use bytes::{Bytes, BytesMut};
+use eddy_content::http::serve::{CacheStatus, Condition, Selected, condition, may_range, select};
+use http::header::{
+    ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
+    EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, VARY,
+};
+use http::{Method, Response, StatusCode};
+use std::ops::Range;
+use std::sync::Arc;
+use tokio_util::task::TaskTracker;
+
+/// Bytes of a body that are copied out of memory at once instead of being sent piece by piece.
+const AT_ONCE: u64 = 1 << 20;
+
+/// Where the bytes are read.
+pub(super) enum Here {
+    /// In memory.
+    Memory(Arc<Growing>),
+    /// In the store.
+    Entity(Arc<Filling>),
+}
+
+/// The request that is answered.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'a> {
+    pub(super) method: &'a Method,
+    pub(super) fields: &'a HeaderMap,
+}
+
+/// Answers from what is stored.
+pub(super) fn answer(
+    stored: &Stored,
+    source: Here,
+    wanted: Wanted<'_>,
+    (status, now): (CacheStatus, i64),
+    tasks: &TaskTracker,
+) -> Response<AnswerBody> {
+    let mut fields = stored.fields.clone();
+    fields.remove(CONTENT_LENGTH);
+    let is_whole = stored.status == 200;
+    if is_whole {
+        // whatever the origin can do.
+        fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
+    if let Some(age) = stored
+        .freshness
+        .age(now)
+        .filter(|_| status.found == eddy_content::http::serve::Found::Hit || stored.fields.contains_key(AGE))
+    {
+        fields.insert(AGE, HeaderValue::from(age));
+    }
+    say(&mut fields, &status);
+    let found =
+        if (200..300).contains(&stored.status) { condition(wanted.fields, &stored.marks) } else { Condition::Proceed };
+    match found {
+        Condition::Proceed => {}
+        Condition::NotModified => return bare(StatusCode::NOT_MODIFIED, only_about_the_cache(&fields)),
+        Condition::Failed => return bare(StatusCode::PRECONDITION_FAILED, only_about_the_cache(&fields)),
+    }
+    let is_range = is_whole && wanted.method == Method::GET && may_range(wanted.fields, &stored.marks);
+    let selected = if is_range { select(wanted.fields, stored.length) } else { Selected::Whole };
+    let code = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    match selected {
+        Selected::Whole => {
+            let length = stored.length;
+            let has_none = matches!(stored.status, 204 | 304);
+            if !has_none {
+                fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            let is_bare = wanted.method == Method::HEAD || has_none;
+            let body = if is_bare {
+                AnswerBody::Empty
+            } else {
+                send(source, vec![(Bytes::new(), 0..length)], Bytes::new(), tasks)
+            };
+            reply(code, fields, body)
+        }
+        Selected::Unsatisfiable => {
+            fields.insert(CONTENT_RANGE, text(&format!("bytes */{}", stored.length)));
+            fields.remove(CONTENT_TYPE);
+            bare(StatusCode::RANGE_NOT_SATISFIABLE, fields)
+        }
+        Selected::Ranges(ranges) if ranges.len() == 1 => {
+            let range = ranges[0].clone();
+            fields.insert(CONTENT_RANGE, content_range(&range, stored.length));
+            fields.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+            let body = send(source, vec![(Bytes::new(), range)], Bytes::new(), tasks);
+            reply(StatusCode::PARTIAL_CONTENT, fields, body)
+        }
+        Selected::Ranges(ranges) => parts(stored, source, &ranges, fields, tasks),
+    }
+}
+
+/// Several ranges: multipart/byteranges (RFC 9110 section 14.6).
+fn parts(
+    stored: &Stored,
+    source: Here,
+    ranges: &[Range<u64>],
+    mut fields: HeaderMap,
+    tasks: &TaskTracker,
+) -> Response<AnswerBody> {
+    let boundary = data_encoding::HEXLOWER.encode(&rand::random::<[u8; 16]>());
+    let kind = fields.get(CONTENT_TYPE).cloned();
+    let mut sections = Vec::with_capacity(ranges.len());
+    let mut length = 0;
+    for (index, range) in ranges.iter().enumerate() {
+        let mut head = BytesMut::new();
+        head.extend_from_slice(if index == 0 { b"--" } else { b"\r\n--" });
+        head.extend_from_slice(boundary.as_bytes());
+        if let Some(kind) = &kind {
+            head.extend_from_slice(b"\r\nContent-Type: ");
+            head.extend_from_slice(kind.as_bytes());
+        }
+        head.extend_from_slice(b"\r\nContent-Range: ");
+        head.extend_from_slice(content_range(range, stored.length).as_bytes());
+        head.extend_from_slice(b"\r\n\r\n");
+        length += head.len() as u64 + range.end - range.start;
+        sections.push((head.freeze(), range.clone()));
+    }
+    let end = Bytes::from(format!("\r\n--{boundary}--\r\n"));
+    length += end.len() as u64;
+    // RFC 9110 section 15.3.7.2: no Content-Range for the whole of it.
+    fields.remove(CONTENT_RANGE);
+    fields.insert(CONTENT_TYPE, text(&format!("multipart/byteranges; boundary={boundary}")));
+    fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    reply(StatusCode::PARTIAL_CONTENT, fields, send(source, sections, end, tasks))
+}
+
+/// Sends sections, each behind its head, and an end.
+fn send(source: Here, sections: Vec<(Bytes, Range<u64>)>, end: Bytes, tasks: &TaskTracker) -> AnswerBody {
+    if let (Here::Memory(growing), [(_, range)], true) = (&source, sections.as_slice(), end.is_empty())
+        && range.end - range.start <= AT_ONCE
+        && let Some(all) = growing.all()
+        && range.end <= all.len() as u64
+    {
+        return AnswerBody::Full(all.slice(range.start as usize..range.end as usize));
+    }
+    let (to, body) = pieces();
+    // Counted from now on: between here and the task's first step nobody may think that nobody reads.
+    let source = Source::of(source);
+    tasks.spawn(async move {
+        for (head, range) in sections {
+            if !head.is_empty() && to.send(Ok(head)).await.is_err() {
+                return;
+            }
+            source.send(range, &to).await;
+            if to.is_closed() {
+                return;
+            }
+        }
+        if !end.is_empty() {
+            let _ = to.send(Ok(end)).await;
+        }
+    });
+    body
+}
+
+enum Source {
+    Memory(Arc<Growing>),
+    Entity(Reader),
+}
+
+impl Source {
+    fn of(bytes: Here) -> Self {
+        match bytes {
+            Here::Memory(growing) => Self::Memory(growing),
+            Here::Entity(filling) => Self::Entity(filling.reader()),
+        }
+    }
+
+    async fn send(&self, range: Range<u64>, to: &super::body::Pieces) {
+        match self {
+            Self::Memory(growing) => growing.send(range, to).await,
+            Self::Entity(reader) => reader.send(range, to).await,
+        }
+    }
+}
+
+/// Adds this node's word to `Cache-Status` (RFC 9211; R-56).
+pub(super) fn say(fields: &mut HeaderMap, status: &CacheStatus) {
+    fields.append(HeaderName::from_static("cache-status"), text(&status.to_string()));
+}
+
+/// The fields that a 304 carries (RFC 9110 section 15.4.5), and those of this node.
+fn only_about_the_cache(fields: &HeaderMap) -> HeaderMap {
+    let is_kept = |name: &HeaderName| {
+        [CACHE_CONTROL, CONTENT_LOCATION, DATE, ETAG, EXPIRES, VARY, AGE, LAST_MODIFIED].contains(name)
+            || name == "cache-status"
+    };
+    fields.iter().filter(|(name, _)| is_kept(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn content_range(range: &Range<u64>, length: u64) -> HeaderValue {
+    text(&format!("bytes {}-{}/{length}", range.start, range.end.saturating_sub(1)))
+}
+
+/// A value that this node has written itself: digits, letters, signs.
+fn text(value: &str) -> HeaderValue {
+    HeaderValue::from_str(value).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+fn bare(status: StatusCode, fields: HeaderMap) -> Response<AnswerBody> {
+    reply(status, fields, AnswerBody::Empty)
+}
+
+pub(super) fn reply(status: StatusCode, fields: HeaderMap, body: AnswerBody) -> Response<AnswerBody> {
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    *answer.headers_mut() = fields;
+    answer
+}

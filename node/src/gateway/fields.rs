@@ -1,0 +1,160 @@
+//! Which fields of a client's request the origin gets (T-31).
+
+use crate::config::gateway::Fields;
+use eddy_content::http::RequestPrivacy;
+use eddy_content::http::serve::{RequestDirectives, end_to_end};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// The fields that go on, and whether something in them is the user's own.
+#[derive(Debug, Clone)]
+pub(super) struct Sent {
+    /// The fields: without a range and without conditions, which are this node's business.
+    pub(super) fields: HeaderMap,
+    /// Whether the answer can only be this user's.
+    pub(super) privacy: RequestPrivacy,
+    /// Whether the request forbids that anything of the answer is kept (RFC 9111 section 5.2.1.5).
+    pub(super) is_unkept: bool,
+}
+
+impl Sent {
+    /// What of a request's fields goes on.
+    pub(super) fn of(request: &HeaderMap, policy: Fields) -> Self {
+        let mut fields = HeaderMap::new();
+        for (name, value) in &end_to_end(request) {
+            let is_negotiation = SELECTING.contains(name) || PERSONAL.contains(&name.as_str());
+            let goes = match policy {
+                Fields::Negotiation => is_negotiation,
+                Fields::All => !OURS.contains(name),
+            };
+            if goes {
+                fields.append(name.clone(), value.clone());
+            }
+        }
+        // ranges apply to the coded form, and who decodes cannot check a digest.
+        fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let is_personal = match policy {
+            Fields::Negotiation => PERSONAL.iter().any(|name| fields.contains_key(*name)),
+            // The rules of RFC 9111 section 3.5 look after Authorization there.
+            Fields::All => false,
+        };
+        let privacy = if is_personal { RequestPrivacy::Personal } else { RequestPrivacy::Plain };
+        Self { fields, privacy, is_unkept: RequestDirectives::of(request).no_store }
+    }
+
+    /// The same fields, with the client's own range and conditions.
+    pub(super) fn with_conditions(&self, request: &HeaderMap) -> HeaderMap {
+        let mut fields = self.fields.clone();
+        for name in CONDITIONAL {
+            for value in request.get_all(&name) {
+                fields.append(name.clone(), value.clone());
+            }
+        }
+        fields
+    }
+
+    /// A name for requests that want the same of one URL.
+    pub(super) fn likeness(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("eddy v1 2026-11 gateway request");
+        hasher.update(&[u8::from(self.is_unkept)]);
+        let mut lines: Vec<_> = self.fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+        lines.sort_unstable();
+        for part in lines.into_iter().flat_map(|(name, value)| [name.as_bytes(), value]) {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        *hasher.finalize().as_bytes()
+    }
+}
+
+/// What chooses among variants.
+const SELECTING: [HeaderName; 2] = [header::ACCEPT, header::ACCEPT_LANGUAGE];
+
+/// What proves who somebody is. Its answer is passed on and never kept (T-34).
+const PERSONAL: [&str; 10] = [
+    "authorization",
+    "cookie",
+    "private-token",
+    "job-token",
+    "deploy-token",
+    "x-api-key",
+    "x-auth-token",
+    "x-jfrog-art-api",
+    "x-gitlab-token",
+    "x-amz-security-token",
+];
+
+/// What this node says itself.
+const OURS: [HeaderName; 11] = [
+    header::HOST,
+    header::ACCEPT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::VIA,
+];
+
+/// Ranges and conditions.
+const CONDITIONAL: [HeaderName; 6] = [
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    fn names(sent: &Sent) -> Vec<&str> {
+        let mut names: Vec<_> = sent.fields.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn t31_only_what_selects_goes_on_unless_the_administrator_says_otherwise() {
+        let asked = request(&[
+            ("accept", "text/html"),
+            ("x-forwarded-host", "evil"),
+            ("range", "bytes=0-1"),
+            ("accept-encoding", "gzip"),
+            ("connection", "x-hop"),
+            ("x-hop", "1"),
+        ]);
+        let sent = Sent::of(&asked, Fields::Negotiation);
+        assert_eq!(names(&sent), ["accept", "accept-encoding"]);
+        assert_eq!(
+            (sent.privacy, &sent.fields["accept-encoding"]),
+            (RequestPrivacy::Plain, &HeaderValue::from_static("identity"))
+        );
+        assert_eq!(names(&Sent::of(&asked, Fields::All)), ["accept", "accept-encoding", "x-forwarded-host"]);
+        assert!(sent.with_conditions(&asked).contains_key("range"));
+    }
+
+    #[test]
+    fn t34_what_proves_somebody_makes_the_answer_theirs() {
+        for name in PERSONAL {
+            let sent = Sent::of(&request(&[(name, "secret")]), Fields::Negotiation);
+            assert_eq!(sent.privacy, RequestPrivacy::Personal, "{name}");
+            assert!(sent.fields.contains_key(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn requests_that_want_the_same_are_alike() {
+        let of = |fields| Sent::of(&request(fields), Fields::Negotiation).likeness();
+        assert_eq!(of(&[("accept", "a"), ("user-agent", "x")]), of(&[("accept", "a"), ("user-agent", "y")]));
+        assert_ne!(of(&[("accept", "a")]), of(&[("accept", "b")]));
+    }
+}

@@ -1,0 +1,181 @@
+//! The listener: who may connect, how many, how long a request may take to arrive, and which resource it means (T-22, T-38, T-45).
+
+use super::body::AnswerBody;
+use super::flight::Target;
+use super::refusal::Refusal;
+use super::{Gateway, tunnel};
+use crate::config::gateway::{Fields, MountRules, UnsafeMethods};
+use crate::origin::Redirects;
+use eddy_content::ResourceUrl;
+use eddy_content::http::serve::Keeping;
+use eddy_content::http::{MAX_HEAD_BYTES, MAX_HEAD_FIELDS};
+use eddy_content::url::MAX_URL_LENGTH;
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, ORIGIN, VIA};
+use http::uri::Authority;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Connections at a time; more wait at the door.
+const CONNECTIONS: usize = 4096;
+/// How long the head of a request may take, which is also how long a connection may lie idle.
+const HEAD_TIME: Duration = Duration::from_secs(60);
+/// The pause after the system would not give a connection: no descriptor is left, mostly.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl Gateway {
+    /// Serves connections until the stop.
+    pub(super) async fn listen(self: Arc<Self>, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let accepted = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, client) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::debug!(%error, "a client could not be taken");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            };
+            if !self.admits(client.ip()) {
+                continue;
+            }
+            let gateway = self.clone();
+            self.tasks.spawn(async move {
+                gateway.connection(stream, client).await;
+                drop(place);
+            });
+        }
+    }
+
+    /// Whether this address may ask at all.
+    fn admits(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        client.is_loopback() || self.plan.allow.iter().any(|net| net.contains(&client))
+    }
+
+    async fn connection(self: Arc<Self>, stream: TcpStream, client: SocketAddr) {
+        let _ = stream.set_nodelay(true);
+        let stop = self.stop.clone();
+        let service = service_fn(move |request| {
+            let gateway = self.clone();
+            async move { Ok::<_, Infallible>(gateway.request(request).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIME)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEAD_FIELDS)
+            .half_close(false)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => return,
+        };
+        if let Err(error) = ended {
+            tracing::trace!(%client, %error, "a client's connection ended");
+        }
+    }
+
+    async fn request(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
+        match self.target(&request) {
+            Ok(Some(target)) => self.serve(target, request).await,
+            Ok(None) => tunnel::open(&self, request).await,
+            Err(refusal) => refusal.answer(),
+        }
+    }
+
+    /// What a request means; nothing for a tunnel.
+    fn target(&self, request: &Request<Incoming>) -> Result<Option<Target>, Refusal> {
+        let refused = |status, text: &str| Err(Refusal::new(status, text));
+        let (uri, fields) = (request.uri(), request.headers());
+        if uri.path_and_query().is_some_and(|path| path.as_str().len() > MAX_URL_LENGTH) {
+            return refused(StatusCode::URI_TOO_LONG, "the URL is too long");
+        }
+        if self.is_loop(fields) {
+            return refused(StatusCode::LOOP_DETECTED, "the request has been here before");
+        }
+        // RFC 9112 section 6.1: a length beside a coding, or two lengths, is how requests are smuggled.
+        if fields.get_all(CONTENT_LENGTH).iter().count() > 1 || fields.get_all(HOST).iter().count() != 1 {
+            return refused(StatusCode::BAD_REQUEST, "the request has one Host, and no more than one Content-Length");
+        }
+        if request.method() == Method::CONNECT {
+            return if self.plan.tunnel {
+                Ok(None)
+            } else {
+                refused(StatusCode::METHOD_NOT_ALLOWED, "no tunnels are made here")
+            };
+        }
+        if uri.authority().is_some() {
+            return self.proxied(request).map(Some);
+        }
+        self.check_host(fields)?;
+        let found = self.plan.mounts.iter().find_map(|mount| Some((mount, mount.target(uri.path(), uri.query())?)));
+        let Some((mount, url)) = found else { return refused(StatusCode::NOT_FOUND, "nothing is mounted there") };
+        // A redirect may lead from a tool's http to https, where it would find no cache.
+        let redirects = if mount.rules.keeping == Keeping::AsRfc { Redirects::Pass } else { Redirects::Follow };
+        Ok(Some(Target { url, rules: mount.rules, origin: self.named.clone(), redirects, links: mount.links.clone() }))
+    }
+
+    /// A plain http URL of a proxy's client.
+    fn proxied(&self, request: &Request<Incoming>) -> Result<Target, Refusal> {
+        let refused = |status, text: &str| Err(Refusal::new(status, text));
+        if !self.plan.proxy {
+            return refused(StatusCode::FORBIDDEN, "this is no proxy: only what is mounted is served");
+        }
+        if request.uri().scheme_str() != Some("http") {
+            return refused(StatusCode::BAD_REQUEST, "the proxy takes http URLs; others go through a tunnel");
+        }
+        let Ok(url) = ResourceUrl::parse(&request.uri().to_string()) else {
+            return refused(StatusCode::BAD_REQUEST, "the URL cannot be fetched");
+        };
+        let rules = MountRules {
+            keeping: Keeping::Files,
+            fields: Fields::Negotiation,
+            unsafe_methods: UnsafeMethods::Forward,
+            stale_on_error: 0,
+        };
+        Ok(Target { url, rules, origin: self.public.clone(), redirects: Redirects::Pass, links: Arc::default() })
+    }
+
+    /// Against pages whose name suddenly means this machine (DNS rebinding, T-45): a name must be one of this gateway's. Against pages
+    /// that send their visitors here: a browser says so.
+    fn check_host(&self, fields: &HeaderMap) -> Result<(), Refusal> {
+        let text = |name| fields.get(name).and_then(|value| value.to_str().ok());
+        let host = text(HOST).and_then(|host| host.parse::<Authority>().ok());
+        let is_ours = host.as_ref().is_some_and(|host| self.is_ours(host.host()));
+        let site = fields.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+        let is_foreign = fields.contains_key(ORIGIN) || !matches!(site, None | Some("none" | "same-origin"));
+        match (is_ours, is_foreign) {
+            (false, _) => Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "this gateway is not called so")),
+            (true, true) => Err(Refusal::new(StatusCode::FORBIDDEN, "pages of other sites are not served")),
+            (true, false) => Ok(()),
+        }
+    }
+
+    fn is_ours(&self, host: &str) -> bool {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        let literal = host.trim_start_matches('[').trim_end_matches(']');
+        literal.parse::<IpAddr>().is_ok() || host == "localhost" || self.plan.names.contains(&host)
+    }
+
+    fn is_loop(&self, fields: &HeaderMap) -> bool {
+        let mut lines = fields.get_all(VIA).iter().filter_map(|value| value.to_str().ok());
+        lines.any(|line| line.split(',').any(|hop| hop.split_whitespace().nth(1) == Some(self.pseudonym.as_str())))
+    }
+}

@@ -1,0 +1,232 @@
+//! What is stored of answers: their heads and small bodies in memory, large bodies by their name in the store.
+//!
+//! Bounded by entries and by bytes; the one that was used longest ago goes first. After a restart a head is asked for again, and the
+//! body that the store holds is used under it.
+
+use super::filling::Filling;
+use super::growing::Growing;
+use eddy_content::http::freshness::{Freshness, Variant};
+use eddy_content::http::serve::Marks;
+use eddy_content::{EntityId, ResourceUrl};
+use http::HeaderMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Answers on the shelf.
+const MOST: usize = 65_536;
+/// Bytes of their heads and small bodies.
+const MOST_BYTES: usize = 96 << 20;
+/// Variants of one URL.
+const MOST_VARIANTS: usize = 8;
+/// Bytes that an answer takes besides its fields and its body.
+const OVERHEAD: usize = 512;
+
+/// Where the bytes of a stored answer are.
+#[derive(Debug, Clone)]
+pub(super) enum Held {
+    /// In memory, perhaps still growing.
+    Memory(Arc<Growing>),
+    /// In the store, perhaps still being filled.
+    Entity(EntityId, Weak<Filling>),
+}
+
+/// A stored answer.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    /// Its status.
+    pub(super) status: u16,
+    /// Its fields.
+    pub(super) fields: HeaderMap,
+    /// How long it may be used without asking.
+    pub(super) freshness: Freshness,
+    /// What selected it.
+    pub(super) variant: Option<Variant>,
+    /// Its version's marks.
+    pub(super) marks: Marks,
+    /// Bytes of the body.
+    pub(super) length: u64,
+    /// The body.
+    pub(super) held: Held,
+}
+
+impl Stored {
+    fn cost(&self) -> usize {
+        let fields: usize = self.fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
+        let body = match &self.held {
+            Held::Memory(_) => self.length as usize,
+            Held::Entity(..) => 0,
+        };
+        OVERHEAD + fields + body
+    }
+
+    fn is_selected_by(&self, fields: &HeaderMap) -> bool {
+        self.variant.as_ref().is_none_or(|variant| variant.is_selected_by(fields))
+    }
+}
+
+/// What the shelf has for a request.
+#[derive(Debug, Clone)]
+pub(super) enum Look {
+    /// Nothing of this URL.
+    Nothing,
+    /// Answers that this request does not select.
+    OtherVariant,
+    /// This one.
+    Here(Arc<Stored>),
+}
+
+/// The shelf.
+#[derive(Debug, Default)]
+pub(super) struct Shelf(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    places: HashMap<ResourceUrl, Place>,
+    /// By when they were used last.
+    order: BTreeMap<u64, ResourceUrl>,
+    clock: u64,
+    answers: usize,
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    used: u64,
+    /// The newest first.
+    answers: Vec<Arc<Stored>>,
+}
+
+impl Shelf {
+    /// The answer that a request with these fields selects.
+    pub(super) fn look(&self, url: &ResourceUrl, fields: &HeaderMap) -> Look {
+        let mut inner = self.inner();
+        let Some(place) = inner.places.get(url) else { return Look::Nothing };
+        let Some(found) = place.answers.iter().find(|stored| stored.is_selected_by(fields)).cloned() else {
+            return Look::OtherVariant;
+        };
+        inner.touch(url);
+        Look::Here(found)
+    }
+
+    /// Puts an answer there, in the place of the one that the same request selected.
+    pub(super) fn put(&self, url: &ResourceUrl, fields: &HeaderMap, stored: Arc<Stored>) {
+        let mut inner = self.inner();
+        let mut place = inner.remove(url).unwrap_or_default();
+        place.answers.retain(|old| !old.is_selected_by(fields));
+        place.answers.truncate(MOST_VARIANTS - 1);
+        place.answers.insert(0, stored);
+        inner.insert(url.clone(), place);
+        while (inner.answers > MOST || inner.bytes > MOST_BYTES)
+            && let Some(oldest) = inner.order.first_key_value().map(|(_, url)| url.clone())
+        {
+            inner.remove(&oldest);
+        }
+    }
+
+    /// Forgets everything of a URL.
+    pub(super) fn forget(&self, url: &ResourceUrl) {
+        self.inner().remove(url);
+    }
+
+    /// Answers and bytes that are there.
+    #[cfg(test)]
+    fn size(&self) -> (usize, usize) {
+        let inner = self.inner();
+        (inner.answers, inner.bytes)
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn insert(&mut self, url: ResourceUrl, mut place: Place) {
+        self.clock += 1;
+        place.used = self.clock;
+        self.answers += place.answers.len();
+        self.bytes += place.answers.iter().map(|stored| stored.cost()).sum::<usize>();
+        self.order.insert(place.used, url.clone());
+        self.places.insert(url, place);
+    }
+
+    fn remove(&mut self, url: &ResourceUrl) -> Option<Place> {
+        let place = self.places.remove(url)?;
+        self.order.remove(&place.used);
+        self.answers -= place.answers.len();
+        self.bytes -= place.answers.iter().map(|stored| stored.cost()).sum::<usize>();
+        Some(place)
+    }
+
+    fn touch(&mut self, url: &ResourceUrl) {
+        self.clock += 1;
+        if let Some(place) = self.places.get_mut(url) {
+            self.order.remove(&place.used);
+            place.used = self.clock;
+            self.order.insert(place.used, url.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use eddy_content::http::RequestPrivacy;
+    use eddy_content::http::freshness::{Exchange, Question};
+
+    fn stored(vary: Option<&'static str>, fields: &HeaderMap, length: usize) -> Arc<Stored> {
+        let mut answer = HeaderMap::new();
+        if let Some(vary) = vary {
+            answer.insert("vary", http::HeaderValue::from_static(vary));
+        }
+        let question = Question { fields, privacy: RequestPrivacy::Plain };
+        Arc::new(Stored {
+            status: 200,
+            freshness: Freshness::of(&answer, question, Exchange { asked: 0, received: 0 }),
+            variant: Variant::of(&answer, fields),
+            fields: answer,
+            marks: Marks::default(),
+            length: length as u64,
+            held: Held::Memory(Growing::whole(Bytes::from(vec![0; length]), None)),
+        })
+    }
+
+    fn url(number: usize) -> ResourceUrl {
+        ResourceUrl::parse(&format!("http://h/{number}")).expect("parses")
+    }
+
+    fn fields(language: &str) -> HeaderMap {
+        let value = http::HeaderValue::from_str(language).expect("text");
+        HeaderMap::from_iter([(http::header::ACCEPT_LANGUAGE, value)])
+    }
+
+    #[test]
+    fn variants_stand_side_by_side_and_replace_their_like() {
+        let shelf = Shelf::default();
+        for language in ["de", "en", "de"] {
+            let fields = fields(language);
+            shelf.put(&url(1), &fields, stored(Some("accept-language"), &fields, 10));
+        }
+        assert_eq!(shelf.size().0, 2);
+        assert!(matches!(shelf.look(&url(1), &fields("en")), Look::Here(_)));
+        assert!(matches!(shelf.look(&url(1), &fields("fr")), Look::OtherVariant));
+        assert!(matches!(shelf.look(&url(2), &fields("en")), Look::Nothing));
+        shelf.forget(&url(1));
+        assert_eq!(shelf.size(), (0, 0));
+    }
+
+    #[test]
+    fn what_was_used_longest_ago_makes_room() {
+        let shelf = Shelf::default();
+        let none = HeaderMap::new();
+        let many = MOST_BYTES / (4 << 20) + 2;
+        for number in 0..many {
+            shelf.put(&url(number), &none, stored(None, &none, 4 << 20));
+            assert!(matches!(shelf.look(&url(0), &none), Look::Here(_)), "it is used all the time");
+        }
+        assert!(shelf.size().1 <= MOST_BYTES);
+        assert!(matches!(shelf.look(&url(1), &none), Look::Nothing));
+        assert!(matches!(shelf.look(&url(many - 1), &none), Look::Here(_)));
+    }
+}

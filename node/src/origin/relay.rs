@@ -1,0 +1,126 @@
+//! A question of a gateway's client, relayed: the answer comes back as it is, and judged beside.
+//!
+//! The same hops, budgets and address rules as for [`Origin::open`] (T-20); nothing is simplified or asked again.
+
+use super::body::OriginBody;
+use super::error::{Cause, OriginError};
+use super::hop::{Hop, Path};
+use super::open::{Origin, unix_now};
+use super::request::{Audience, OriginRequest};
+use bytes::Bytes;
+use eddy_content::ResourceUrl;
+use eddy_content::http::freshness::Exchange;
+use eddy_content::http::{
+    Asked, BodyLimit, BodyMeter, Expectation, Framing, Precondition, RequestPrivacy, ResponseHead, Verdict, judge,
+};
+use http::{HeaderMap, HeaderName, Method, header};
+use std::sync::Arc;
+
+/// What becomes of a redirect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Redirects {
+    /// It is followed, under the rules of every hop.
+    Follow,
+    /// It is the answer.
+    Pass,
+}
+
+/// A question to be relayed. The fields are sent as they are: whoever fills them answers for what is in them (T-31).
+#[derive(Debug, Clone)]
+pub struct RelayRequest {
+    /// What is asked about.
+    pub url: ResourceUrl,
+    /// How.
+    pub method: Method,
+    /// The fields.
+    pub fields: HeaderMap,
+    /// The content, if there is any.
+    pub content: Option<Bytes>,
+    /// Which bytes are asked for, by the fields.
+    pub asked: Asked,
+    /// What becomes of redirects.
+    pub redirects: Redirects,
+    /// Whether something in the fields is the user's own.
+    pub privacy: RequestPrivacy,
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub struct Relayed {
+    /// The URL after redirects.
+    pub final_url: ResourceUrl,
+    /// Its head.
+    pub head: ResponseHead,
+    /// What it would mean to a transfer.
+    pub verdict: Verdict,
+    /// When it was asked for and came.
+    pub exchange: Exchange,
+    /// The body; none where the method or the status has none.
+    pub body: Option<OriginBody>,
+}
+
+impl Origin {
+    /// Relays one question and returns before the first byte of the body is read. Cancel safe.
+    pub async fn relay(&self, request: RelayRequest) -> Result<Relayed, OriginError> {
+        let named = OriginRequest::new(request.url.clone(), request.asked.clone());
+        let mut path = Path::start(&self.shared.clients, &named);
+        loop {
+            let mut fields = request.fields.clone();
+            if path.audience() != Audience::NamedOrigin {
+                OWN.iter().for_each(|name| drop(fields.remove(name)));
+            }
+            let question = (request.method.clone(), fields, None);
+            let hop =
+                self.exchange(&path, question, request.content.clone()).await.map_err(|cause| path.error(cause))?;
+            let verdict = judge(&expectation(&request, &path.url), &hop.head, unix_now());
+            match verdict {
+                Verdict::Redirect { location } if request.redirects == Redirects::Follow => {
+                    path.follow(&location, hop).map_err(|cause| path.error(cause))?;
+                }
+                Verdict::Protocol(fault) if Framing::of(&hop.head).is_err() => {
+                    // where the end is in doubt, nothing is passed on (T-38).
+                    return Err(path.error(Cause::Protocol(fault)));
+                }
+                verdict => {
+                    let url = path.url.clone();
+                    return self.relayed(&request, url, verdict, hop);
+                }
+            }
+        }
+    }
+
+    fn relayed(
+        &self,
+        request: &RelayRequest,
+        final_url: ResourceUrl,
+        verdict: Verdict,
+        hop: Hop,
+    ) -> Result<Relayed, OriginError> {
+        let Hop { response, head, permit, exchange, .. } = hop;
+        let framing = Framing::of(&head)
+            .map_err(|fault| OriginError { url: Box::new(final_url.clone()), cause: Cause::Protocol(fault) })?;
+        // RFC 9112 section 6.3: what has no content whatever its fields say.
+        let is_bare = request.method == Method::HEAD || matches!(head.status, 204 | 205 | 304);
+        let meter = BodyMeter::passing(framing, BodyLimit(self.shared.clients.config().body_limit));
+        let shared = Arc::clone(&self.shared);
+        let body = (!is_bare).then(|| OriginBody::new(response, final_url.clone(), meter, shared, permit));
+        Ok(Relayed { final_url, head, verdict, exchange, body })
+    }
+}
+
+fn expectation(request: &RelayRequest, url: &ResourceUrl) -> Expectation {
+    let is_conditional = CONDITIONS.iter().any(|name| request.fields.contains_key(name));
+    Expectation {
+        url: url.clone(),
+        asked: request.asked.clone(),
+        precondition: if is_conditional { Precondition::IfNoneMatch } else { Precondition::None },
+        known: None,
+        privacy: request.privacy,
+    }
+}
+
+/// What goes to the named origin alone.
+const OWN: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
+
+/// Fields that ask for 304.
+const CONDITIONS: [HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];

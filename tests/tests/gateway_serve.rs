@@ -1,0 +1,270 @@
+//! The gateway answers tools from what is held, and asks the origin once for all who want the same.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
+
+use eddy_tests::hostile::{Behaviour, BodyFault, HostileOrigin, Mark, Resource, Version};
+use eddy_tests::process::{Eddy, Gateway, http_client, mount};
+use reqwest::Method;
+use std::time::Duration;
+
+const SMALL: u64 = 10_000;
+const LARGE: u64 = 20 << 20;
+
+fn saying(lines: &[&str]) -> Behaviour {
+    Behaviour { extra_headers: lines.iter().map(|line| (*line).to_owned()).collect(), ..Behaviour::default() }
+}
+
+fn publish(origin: &HostileOrigin, path: &str, length: u64, behaviour: Behaviour) -> Vec<u8> {
+    let version = Version::new(7, length);
+    let whole = version.whole();
+    origin.publish(path, Resource::new(version, behaviour));
+    whole
+}
+
+fn gateway(origin: &HostileOrigin, more: &str) -> Gateway<'static> {
+    Gateway::start(Eddy::here().unwrap(), &mount("/m", &origin.url(""), more)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fresh_answer_is_held_and_the_origin_is_not_asked_again() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let lives = || saying(&["Cache-Control: max-age=3600", "Content-Type: text/x-test"]);
+    let small = publish(&origin, "/small", SMALL, lives());
+    let middle = publish(&origin, "/middle", 1 << 20, lives());
+    let large = publish(&origin, "/large.iso", LARGE, lives());
+    let gateway = gateway(&origin, "");
+    for (path, whole) in [("/m/small", &small), ("/m/middle", &middle), ("/m/large.iso", &large)] {
+        let first = gateway.get(path, &[]).await.unwrap();
+        assert_eq!((first.status, first.whole() == whole.as_slice()), (200, true), "{path}");
+        assert!(!first.is_hit() && first.field("cache-status").contains("fwd=uri-miss"), "{first:?}");
+        let bytes = origin.counters().body_bytes();
+        let second = gateway.get(path, &[]).await.unwrap();
+        assert_eq!((second.status, second.whole() == whole.as_slice()), (200, true), "{path}");
+        assert!(second.is_hit(), "{:?}", second.fields);
+        assert_eq!((second.field("content-type"), second.field("accept-ranges")), ("text/x-test", "bytes"));
+        assert!(second.field("age").parse::<u64>().is_ok(), "{:?}", second.fields);
+        assert_eq!(origin.counters().body_bytes(), bytes, "the origin sends nothing for a hit");
+        let head = gateway.ask(Method::HEAD, path, &[]).await.unwrap();
+        assert_eq!((head.status, head.field("content-length")), (200, whole.len().to_string().as_str()));
+    }
+    assert_eq!(origin.counters().body_bytes(), SMALL + (1 << 20) + LARGE, "one copy of each");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_clients_of_one_object_share_one_transfer() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let slow = |lines: &[&str]| Behaviour { rate: Some(16 << 20), ..saying(lines) };
+    let middle = publish(&origin, "/middle", 2 << 20, slow(&["Cache-Control: max-age=3600"]));
+    let large = publish(&origin, "/large.iso", LARGE, slow(&["Cache-Control: max-age=3600"]));
+    let gateway = gateway(&origin, "");
+    for (path, whole) in [("/m/middle", &middle), ("/m/large.iso", &large)] {
+        let clients = (0..8).map(|_| gateway.get(path, &[]));
+        for got in futures::future::join_all(clients).await {
+            let got = got.unwrap();
+            assert_eq!((got.status, got.whole() == whole.as_slice()), (200, true), "{path} {:?}", got.fields);
+        }
+    }
+    let counters = origin.counters();
+    assert_eq!((counters.path("/middle").body_bytes, counters.path("/large.iso").body_bytes), (2 << 20, LARGE));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stale_is_validated_and_what_changed_is_fetched() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let first = publish(&origin, "/index", SMALL, saying(&["Cache-Control: max-age=0"]));
+    let gateway = gateway(&origin, "");
+    assert_eq!(gateway.get("/m/index", &[]).await.unwrap().whole(), first);
+    let again = gateway.get("/m/index", &[]).await.unwrap();
+    assert_eq!(again.whole(), first);
+    assert!(again.field("cache-status").contains("fwd=stale; fwd-status=304"), "{:?}", again.fields);
+    assert_eq!(origin.counters().body_bytes(), SMALL);
+    let version = Version::new(8, SMALL + 5);
+    let second = version.whole();
+    origin.publish("/index", Resource::new(version, saying(&["Cache-Control: max-age=0"])));
+    let changed = gateway.get("/m/index", &[]).await.unwrap();
+    assert_eq!(changed.whole(), second);
+    assert!(changed.field("cache-status").contains("fwd-status=200"), "{:?}", changed.fields);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ranges_and_conditions_are_answered_from_what_is_held() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let no_ranges =
+        Behaviour { ranges: eddy_tests::hostile::RangeAnswer::Ignored, ..saying(&["Cache-Control: max-age=3600"]) };
+    for (path, length) in [("/small", SMALL), ("/large.iso", LARGE)] {
+        let whole = publish(&origin, path, length, no_ranges.clone());
+        let gateway = gateway(&origin, "");
+        let path = format!("/m{path}");
+        let got = gateway.get(&path, &[]).await.unwrap();
+        assert_eq!(got.whole(), whole);
+        let etag = got.field("etag").to_owned();
+        let range = async |value: &str| gateway.get(&path, &[("range", value)]).await.unwrap();
+        let part = range("bytes=100-299").await;
+        assert_eq!((part.status, part.whole()), (206, &whole[100..300]));
+        assert_eq!(part.field("content-range"), format!("bytes 100-299/{length}"));
+        let last = range("bytes=-7").await;
+        assert_eq!((last.status, last.whole()), (206, &whole[whole.len() - 7..]));
+        let rest = range("bytes=9000-").await;
+        assert_eq!((rest.status, rest.whole() == &whole[9000..]), (206, true));
+        let beyond = range(&format!("bytes={length}-")).await;
+        assert_eq!((beyond.status, beyond.field("content-range")), (416, format!("bytes */{length}").as_str()));
+        let parts = range("bytes=0-1,500-501").await;
+        let text = String::from_utf8_lossy(parts.whole()).into_owned();
+        assert!(parts.status == 206 && parts.field("content-type").starts_with("multipart/byteranges"), "{parts:?}");
+        assert!(text.contains(&format!("Content-Range: bytes 500-501/{length}")), "{text}");
+        assert_eq!(parts.field("content-length"), parts.whole().len().to_string());
+        let other = gateway.get(&path, &[("range", "bytes=0-1"), ("if-range", "\"other\"")]).await.unwrap();
+        assert_eq!(
+            (other.status, other.whole() == whole.as_slice()),
+            (200, true),
+            "another version: no part of this one"
+        );
+        let known = gateway.get(&path, &[("if-none-match", &etag)]).await.unwrap();
+        assert_eq!((known.status, known.whole().len()), (304, 0));
+        assert_eq!(gateway.get(&path, &[("if-match", "\"other\"")]).await.unwrap().status, 412);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_request_may_want_it_newer_or_not_from_the_origin_at_all() {
+    let origin = HostileOrigin::start().await.unwrap();
+    publish(&origin, "/f", SMALL, saying(&["Cache-Control: max-age=3600"]));
+    let gateway = gateway(&origin, "");
+    let control = async |value: &'static str| gateway.get("/m/f", &[("cache-control", value)]).await.unwrap();
+    assert_eq!(control("only-if-cached").await.status, 504);
+    assert_eq!(origin.counters().path("/f").requests, 0);
+    assert_eq!(control("max-age=10").await.status, 200);
+    assert!(control("only-if-cached").await.is_hit());
+    assert!(control("no-cache").await.field("cache-status").contains("fwd=request; fwd-status=304"));
+    assert!(control("min-fresh=7200").await.field("cache-status").contains("fwd-status=304"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_must_not_be_kept_is_passed_on_unchanged() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "");
+    for (number, line) in
+        ["Cache-Control: no-store", "Cache-Control: private", "Set-Cookie: a=b", "Vary: *"].iter().enumerate()
+    {
+        let path = format!("/f{number}");
+        let whole = publish(&origin, &path, SMALL, saying(&[line]));
+        for _ in 0..2 {
+            let got = gateway.get(&format!("/m{path}"), &[]).await.unwrap();
+            assert!(got.whole() == whole && !got.is_hit(), "{line} {:?}", got.fields);
+        }
+        assert_eq!(origin.counters().path(&path).requests, 2, "{line}");
+    }
+    let whole = publish(&origin, "/known", SMALL, saying(&["Cache-Control: max-age=3600"]));
+    for _ in 0..2 {
+        let got = gateway.get("/m/known", &[("authorization", "Bearer x")]).await.unwrap();
+        assert!(got.whole() == whole && !got.is_hit(), "T-34");
+    }
+    assert_eq!(origin.counters().path("/known").last_headers["authorization"], "Bearer x");
+    let missing = gateway.get("/m/missing", &[]).await.unwrap();
+    assert_eq!(missing.status, 404);
+    assert_eq!(gateway.ask(Method::POST, "/m/known", &[]).await.unwrap().status, 405);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_origin_that_cuts_the_body_is_asked_for_the_rest_and_nobody_notices() {
+    let origin = HostileOrigin::start().await.unwrap();
+    for (path, length) in [("/middle", 3 << 20), ("/large.iso", LARGE)] {
+        let version = Version::new(9, length);
+        let whole = version.whole();
+        let script = move |ask: &eddy_tests::hostile::Ask| {
+            let cut = (ask.number == 1).then_some(BodyFault::ResetAfter(length / 2));
+            (Behaviour { body: cut, ..saying(&["Cache-Control: max-age=3600"]) }, None)
+        };
+        origin.publish(path, Resource::scripted(version, script));
+        let gateway = gateway(&origin, "");
+        let path = format!("/m{path}");
+        let clients = (0..8).map(|_| gateway.get(&path, &[]));
+        for got in futures::future::join_all(clients).await {
+            let got = got.unwrap();
+            assert_eq!((got.status, got.whole() == whole.as_slice()), (200, true), "{path} {:?}", got.fields);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_version_in_mid_stream_ends_the_answer_and_is_never_spliced() {
+    let origin = HostileOrigin::start().await.unwrap();
+    for (path, length) in [("/middle", 3 << 20), ("/large.iso", LARGE)] {
+        let before = Version::new(10, length);
+        let first = before.whole();
+        let after = Version::new(11, length);
+        let second = after.whole();
+        let script = move |ask: &eddy_tests::hostile::Ask| {
+            let cut = (ask.number == 1).then_some(BodyFault::ResetAfter(length / 2));
+            let behaviour = Behaviour { body: cut, ..saying(&["Cache-Control: max-age=3600"]) };
+            (behaviour, (ask.number > 1).then(|| after.clone()))
+        };
+        origin.publish(path, Resource::scripted(before, script));
+        let gateway = gateway(&origin, "");
+        let path = format!("/m{path}");
+        let mut answer = http_client().get(gateway.url(&path)).send().await.unwrap();
+        let mut came = Vec::new();
+        let ended = loop {
+            match answer.chunk().await {
+                Ok(Some(bytes)) => came.extend_from_slice(&bytes),
+                Ok(None) => break true,
+                Err(_) => break false,
+            }
+        };
+        assert!(!ended && came.len() < first.len() && came == first[..came.len()], "{path}: {} bytes", came.len());
+        let next = gateway.get(&path, &[]).await.unwrap();
+        assert!(next.whole() == second, "{path}: the next answer is the new version");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_dies_or_reads_slowly_holds_nobody_back() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let slow = Behaviour { rate: Some(16 << 20), ..saying(&["Cache-Control: max-age=3600"]) };
+    let gateway = gateway(&origin, "");
+    for (path, length) in [("/middle", 3 << 20), ("/large.iso", LARGE)] {
+        let whole = publish(&origin, path, length, slow.clone());
+        let path = format!("/m{path}");
+        // The first client, which causes the transfer, dies with its first bytes; the second reads nothing behind its first.
+        let mut first = http_client().get(gateway.url(&path)).send().await.unwrap();
+        first.chunk().await.unwrap().unwrap();
+        let mut lazy = http_client().get(gateway.url(&path)).send().await.unwrap();
+        lazy.chunk().await.unwrap().unwrap();
+        drop(first);
+        let got = gateway.get(&path, &[]).await.unwrap();
+        assert!(got.whole() == whole, "{path}");
+        drop(lazy);
+        assert_eq!(origin.counters().path(path.strip_prefix("/m").unwrap()).body_bytes, length);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_no_version_is_served_from_memory_and_never_joined() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let plain = Behaviour { mark: Mark::None, ..saying(&["Cache-Control: max-age=3600"]) };
+    let whole = publish(&origin, "/f", SMALL, plain.clone());
+    let chunked = Behaviour { framing: eddy_tests::hostile::Framing::Chunked, ..plain };
+    let other = publish(&origin, "/chunked", 2 << 20, chunked);
+    let gateway = gateway(&origin, "");
+    for (path, whole) in [("/m/f", &whole), ("/m/chunked", &other)] {
+        assert!(gateway.get(path, &[]).await.unwrap().whole() == whole.as_slice());
+        let again = gateway.get(path, &[]).await.unwrap();
+        assert!(again.whole() == whole.as_slice() && again.is_hit(), "{path} {:?}", again.fields);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_serves_again_after_a_restart_with_one_question_for_the_head() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let whole = publish(&origin, "/large.iso", LARGE, saying(&["Cache-Control: max-age=3600"]));
+    let gateway = gateway(&origin, "");
+    assert!(gateway.get("/m/large.iso", &[]).await.unwrap().whole() == whole);
+    let Gateway { eddy, mut daemon, .. } = gateway;
+    let eddy = tokio::task::spawn_blocking(move || {
+        daemon.stop(Duration::from_secs(30)).unwrap();
+        eddy
+    });
+    let gateway = Gateway::restart(eddy.await.unwrap()).unwrap();
+    assert!(gateway.get("/m/large.iso", &[]).await.unwrap().whole() == whole);
+    assert_eq!(origin.counters().body_bytes(), LARGE, "no byte of it twice");
+}
