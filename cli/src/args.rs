@@ -65,6 +65,8 @@ pub enum Command {
     Peers(PeersArgs),
     /// Make, join or leave the group of machines that share
     Group(GroupArgs),
+    /// Let package managers fetch through this node
+    Gateway(GatewayArgs),
     /// Show where the bytes came from, to the byte
     Report(crate::report::ReportArgs),
     /// Show whether a node runs, and what it does
@@ -114,4 +116,12 @@ pub struct GroupArgs {
     /// What to do.
     #[command(subcommand)]
     pub command: crate::group::GroupCommand,
+}
+
+/// `eddy gateway`.
+#[derive(Debug, Args)]
+pub struct GatewayArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: crate::gateway::GatewayCommand,
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`args`] | what may be typed; no side effects |
 //! | `setting` | what the global options mean: home, socket, how to write |
-//! | `get`, `job`, `why`, `cache`, `peers`, `group`, `report`, `status`, `doctor`, `daemon`, `explain`, `manual` | one noun each |
+//! | `get`, `job`, `why`, `cache`, `peers`, `group`, `gateway`, `report`, `status`, `doctor`, `daemon`, `explain`, `manual` | one noun each |
 //! | `link` | the way to a node: the daemon, or one inside this command |
 //! | `follow` | a job on its way, for people |
 //! | `text` | sizes, times, tables; what comes from outside is neutralised |
@@ -20,6 +20,7 @@ mod doctor;
 mod explain;
 mod failure;
 mod follow;
+mod gateway;
 mod get;
 mod group;
 mod inside;
@@ -91,6 +92,7 @@ fn run(command: Command, setting: &Setting) -> Result<(), Failure> {
             Command::Cache(args) => cache::run(args.command, setting).await,
             Command::Peers(args) => peers::run(args.command, setting).await,
             Command::Group(args) => group::run(args.command, setting).await,
+            Command::Gateway(args) => gateway::run(args.command, setting).await,
             Command::Report(args) => report::run(args, setting).await,
             Command::Doctor(args) => doctor::run(args, setting).await,
             Command::Status => status::run(setting).await,

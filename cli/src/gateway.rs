@@ -1,0 +1,182 @@
+//! `eddy gateway`: lets a tool fetch through this machine's node, and takes that back bit by bit.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `change` | what is written for a tool, shown first, and what stood there before |
+//! | `tool` | which tools there are |
+//! | `apt`, `pip`, `npm`, `cargo` | where each keeps its origins, and what leads it here |
+//! | `ask` | the few questions that are asked while a change is made |
+
+mod apt;
+mod ask;
+mod cargo;
+mod change;
+mod npm;
+mod pip;
+mod tool;
+
+use crate::failure::Failure;
+use crate::setting::{Setting, write};
+use change::{Change, Done};
+use clap::{Args, Subcommand};
+use eddy_node::config;
+use eddy_node::config::gateway::DEFAULT_LISTEN;
+use eddy_wire::catalogue::ErrorCode;
+use serde::Serialize;
+use tool::Tool;
+
+/// What to do with the gateway.
+#[derive(Debug, Subcommand)]
+pub enum GatewayCommand {
+    /// Let a tool fetch through this node
+    Enable(EnableArgs),
+    /// Take that back: every file as it was
+    Disable(ToolArgs),
+    /// Show which tools fetch through this node
+    Ls,
+    /// See whether the gateway answers for a tool
+    Test(ToolArgs),
+}
+
+/// A tool.
+#[derive(Debug, Args)]
+pub struct ToolArgs {
+    /// The tool
+    #[arg(value_enum)]
+    tool: Tool,
+}
+
+/// `eddy gateway enable`.
+#[derive(Debug, Args)]
+pub struct EnableArgs {
+    /// The tool
+    #[arg(value_enum)]
+    tool: Tool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// The origin, instead of the one in the tool's present configuration
+    #[arg(long, value_name = "URL")]
+    origin: Option<String>,
+}
+
+/// A tool in a listing.
+#[derive(Debug, Serialize)]
+struct Row {
+    tool: &'static str,
+    enabled: bool,
+    mounts: Vec<String>,
+}
+
+pub(crate) async fn run(command: GatewayCommand, setting: &Setting) -> Result<(), Failure> {
+    match command {
+        GatewayCommand::Enable(args) => enable(&args, setting).await,
+        GatewayCommand::Disable(args) => disable(args.tool, setting),
+        GatewayCommand::Ls => list(setting),
+        GatewayCommand::Test(args) => test(args.tool, setting).await,
+    }
+}
+
+async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
+    let folder = change::folder(setting);
+    if let Some(done) = Done::read(&folder, args.tool)? {
+        if done.stands()? {
+            setting.note(&format!("{} fetches through this node already", args.tool.name()));
+            return Ok(());
+        }
+        return Err(refused(format!(
+            "the files of {} have changed since it was enabled; disable it first",
+            args.tool.name()
+        )));
+    }
+    let change = args.tool.plan(&base(setting)?, args.origin.as_deref()).await?;
+    write(&change.shown(&folder))?;
+    if args.dry_run {
+        setting.note("nothing was changed");
+        return Ok(());
+    }
+    change.make(&folder)?;
+    setting.note("done; a running daemon reads its mounts when it starts: start it anew");
+    Ok(())
+}
+
+fn disable(tool: Tool, setting: &Setting) -> Result<(), Failure> {
+    let folder = change::folder(setting);
+    let Some(done) = Done::read(&folder, tool)? else {
+        setting.note(&format!("{} does not fetch through this node", tool.name()));
+        return Ok(());
+    };
+    done.undo(&folder)?;
+    setting.note(&format!("every file of {} is as it was", tool.name()));
+    Ok(())
+}
+
+fn list(setting: &Setting) -> Result<(), Failure> {
+    let folder = change::folder(setting);
+    let mut rows = Vec::new();
+    for tool in Tool::ALL {
+        let done = Done::read(&folder, tool)?;
+        let mounts =
+            done.as_ref().map(|done| done.mounts.iter().map(|m| format!("{} -> {}", m.path, m.origin)).collect());
+        rows.push(Row { tool: tool.name(), enabled: done.is_some(), mounts: mounts.unwrap_or_default() });
+    }
+    setting.answer(&rows, || {
+        let line = |row: &Row| {
+            let word = if row.enabled { "yes" } else { "no" };
+            let mounts: String = row.mounts.iter().map(|mount| format!("        {mount}\n")).collect();
+            format!("{:<8}{word}\n{mounts}", row.tool)
+        };
+        rows.iter().map(line).collect()
+    })
+}
+
+async fn test(tool: Tool, setting: &Setting) -> Result<(), Failure> {
+    let folder = change::folder(setting);
+    let Some(done) = Done::read(&folder, tool)? else {
+        return Err(refused(format!("{} does not fetch through this node; enable it", tool.name())));
+    };
+    if !done.stands()? {
+        return Err(refused(format!("the files of {} are not as they were written", tool.name())));
+    }
+    let base = base(setting)?;
+    for mount in &done.mounts {
+        let url = format!("{base}{}/", mount.path);
+        let status = ask::status(&url).await.map_err(|error| {
+            refused(format!("the gateway does not answer at {base} ({error}); is the daemon running, and was it started after `enable`?"))
+        })?;
+        // What an origin answers for its root is its own business; that nothing is mounted, or nobody is there, is ours.
+        if matches!(status, 404 | 502 | 504) && !ask::is_from_origin(&url).await {
+            return Err(refused(format!("the gateway answers {status} for {}: start the daemon anew", mount.path)));
+        }
+        write(&format!("{} -> {}: answered {status}\n", mount.path, mount.origin))?;
+    }
+    Ok(())
+}
+
+/// The gateway's own URL.
+fn base(setting: &Setting) -> Result<String, Failure> {
+    let settings = config::load(&setting.home, setting.config.as_deref())
+        .map_err(|error| Failure::new(ErrorCode::BadConfig, error.to_string()))?;
+    let listen = settings.gateway.listen.unwrap_or(DEFAULT_LISTEN);
+    if listen.port() == 0 {
+        return Err(refused("gateway.listen has port 0: tools need a port that stays".to_owned()));
+    }
+    Ok(format!("http://{listen}"))
+}
+
+fn refused(why: String) -> Failure {
+    Failure::new(ErrorCode::BadConfig, why)
+}
+
+pub(crate) use change::Mount;
+
+impl Tool {
+    async fn plan(self, base: &str, origin: Option<&str>) -> Result<Change, Failure> {
+        match self {
+            Self::Apt => apt::plan(base, origin),
+            Self::Pip => pip::plan(base, origin).await,
+            Self::Npm => npm::plan(base, origin),
+            Self::Cargo => cargo::plan(base, origin).await,
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What is written for a tool, shown first, and what stood there before, so that every file can be as it was.
+//!
+//! The mounts go into a file of their own in the node's home, `gateway/TOOL.toml`, and what stood in the tool's files into
+//! `gateway/TOOL.json` beside it. That one is written before anything else: whatever happens then can be undone.
+
+use super::refused;
+use super::tool::Tool;
+use crate::failure::Failure;
+use crate::setting::Setting;
+use eddy_wire::catalogue::ErrorCode;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// A mount of the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mount {
+    pub(crate) path: String,
+    pub(crate) origin: String,
+    /// Links that are to lead through the gateway.
+    pub(crate) links: Vec<(String, String)>,
+}
+
+/// A file of the tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Edit {
+    pub(crate) path: PathBuf,
+    /// What stands there; nothing where there is no file.
+    pub(crate) before: Option<String>,
+    pub(crate) after: String,
+}
+
+impl Edit {
+    /// A file that is to read so.
+    pub(crate) fn of(path: PathBuf, change: impl FnOnce(&str) -> Result<String, Failure>) -> Result<Self, Failure> {
+        let before = read(&path)?;
+        let after = change(before.as_deref().unwrap_or(""))?;
+        Ok(Self { path, before, after })
+    }
+}
+
+/// Everything that is written for a tool.
+#[derive(Debug)]
+pub(crate) struct Change {
+    pub(super) tool: Tool,
+    pub(super) mounts: Vec<Mount>,
+    pub(super) files: Vec<Edit>,
+}
+
+/// A change that was made.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Done {
+    tool: String,
+    pub(super) mounts: Vec<Mount>,
+    files: Vec<Edit>,
+}
+
+/// Where the node keeps what is done for tools.
+pub(super) fn folder(setting: &Setting) -> PathBuf {
+    setting.home.join("gateway")
+}
+
+impl Change {
+    /// The change for people: the lines that go and those that come.
+    pub(super) fn shown(&self, folder: &Path) -> String {
+        let mounts = Edit { path: mounts_file(folder, self.tool.name()), before: None, after: self.mounts_text() };
+        std::iter::once(&mounts).chain(&self.files).map(shown).collect()
+    }
+
+    /// Writes what stood there, then the mounts, then the tool's files.
+    pub(super) fn make(self, folder: &Path) -> Result<(), Failure> {
+        let (tool, mounts) = (self.tool.name(), self.mounts_text());
+        let done = Done { tool: tool.to_owned(), mounts: self.mounts, files: self.files };
+        make_folder(folder)?;
+        let text = serde_json::to_string_pretty(&done).map_err(Failure::internal)?;
+        replace(&done_file(folder, tool), &text, 0o600)?;
+        replace(&mounts_file(folder, tool), &mounts, 0o600)?;
+        for file in &done.files {
+            replace(&file.path, &file.after, 0o644)?;
+        }
+        Ok(())
+    }
+
+    fn mounts_text(&self) -> String {
+        let quoted = |text: &str| format!("{text:?}");
+        let links = |mount: &Mount| {
+            let pairs: Vec<_> =
+                mount.links.iter().map(|(from, to)| format!("{} = {}", quoted(from), quoted(to))).collect();
+            if pairs.is_empty() { String::new() } else { format!("links = {{ {} }}\n", pairs.join(", ")) }
+        };
+        let text = |mount: &Mount| {
+            format!("[[mount]]\npath = {}\norigin = {}\n{}", quoted(&mount.path), quoted(&mount.origin), links(mount))
+        };
+        self.mounts.iter().map(text).collect()
+    }
+}
+
+impl Done {
+    /// What was done for a tool, if anything was.
+    pub(super) fn read(folder: &Path, tool: Tool) -> Result<Option<Self>, Failure> {
+        let path = done_file(folder, tool.name());
+        let Some(text) = read(&path)? else { return Ok(None) };
+        let wrong = |error| refused(format!("{}: {error}", path.display()));
+        serde_json::from_str(&text).map(Some).map_err(wrong)
+    }
+
+    /// Whether every file is as it was written.
+    pub(super) fn stands(&self) -> Result<bool, Failure> {
+        for file in &self.files {
+            if read(&file.path)?.as_deref() != Some(&file.after) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Puts back what stood there. What somebody has changed since is theirs: it is named, and nothing is touched.
+    pub(super) fn undo(self, folder: &Path) -> Result<(), Failure> {
+        for file in &self.files {
+            let there = read(&file.path)?;
+            if there != file.before && there.as_deref() != Some(&file.after) {
+                let path = file.path.display();
+                return Err(refused(format!("{path} has changed since; put it back by hand, then disable again")));
+            }
+        }
+        for file in &self.files {
+            match &file.before {
+                Some(before) => replace(&file.path, before, 0o644)?,
+                None => remove(&file.path)?,
+            }
+        }
+        remove(&mounts_file(folder, &self.tool))?;
+        remove(&done_file(folder, &self.tool))
+    }
+}
+
+fn mounts_file(folder: &Path, tool: &str) -> PathBuf {
+    folder.join(format!("{tool}.toml"))
+}
+
+fn done_file(folder: &Path, tool: &str) -> PathBuf {
+    folder.join(format!("{tool}.json"))
+}
+
+fn shown(edit: &Edit) -> String {
+    let before: Vec<&str> = edit.before.as_deref().unwrap_or("").lines().collect();
+    let after: Vec<&str> = edit.after.lines().collect();
+    let mut text = format!("{}{}\n", edit.path.display(), if edit.before.is_none() { " (new)" } else { "" });
+    before.iter().filter(|line| !after.contains(line)).for_each(|line| text += &format!("  - {line}\n"));
+    after.iter().filter(|line| !before.contains(line)).for_each(|line| text += &format!("  + {line}\n"));
+    text
+}
+
+/// The text of a file; nothing where there is none.
+pub(super) fn read(path: &Path) -> Result<Option<String>, Failure> {
+    match fs::read(path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(refused(format!("{} is no text", path.display()))),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(path, &error)),
+    }
+}
+
+/// Puts a text in the place of a file, whole or not at all; its mode stays.
+fn replace(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
+    // A link stays a link: what it leads to is replaced.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let mode = fs::metadata(path).map_or(mode, |there| there.mode() & 0o7777);
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.eddy-new", std::process::id()));
+    let beside = parent.join(name);
+    let written = (|| {
+        fs::create_dir_all(parent)?;
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        fs::File::open(parent)?.sync_all()
+    })();
+    written.map_err(|error| {
+        // It may never have been there.
+        let _ = fs::remove_file(&beside);
+        failed(path, &error)
+    })
+}
+
+fn remove(path: &Path) -> Result<(), Failure> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn make_folder(folder: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| failed(folder, &error))
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Failure {
+    let code = if error.kind() == ErrorKind::PermissionDenied {
+        ErrorCode::DestinationNotWritable
+    } else {
+        ErrorCode::DiskFailed
+    };
+    Failure::new(code, format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(file: &Path) -> Change {
+        let edit = Edit::of(file.to_path_buf(), |before| Ok(format!("{before}two\n"))).unwrap();
+        let mount =
+            Mount { path: "/x".into(), origin: "https://h".into(), links: vec![("https://f/".into(), "/y/".into())] };
+        Change { tool: Tool::Npm, mounts: vec![mount], files: vec![edit] }
+    }
+
+    #[test]
+    fn what_is_undone_is_as_it_was_to_the_bit_and_to_its_mode() {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, file) = (home.path().join("gateway"), home.path().join("rc"));
+        for before in [None, Some("one\r\n"), Some("no end")] {
+            let _ = fs::remove_file(&file);
+            if let Some(before) = before {
+                fs::write(&file, before).unwrap();
+                fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+            }
+            change(&file).make(&folder).unwrap();
+            let done = Done::read(&folder, Tool::Npm).unwrap().unwrap();
+            assert!(done.stands().unwrap() && fs::read_to_string(&file).unwrap().ends_with("two\n"));
+            done.undo(&folder).unwrap();
+            assert_eq!(fs::read_to_string(&file).ok().as_deref(), before);
+            if before.is_some() {
+                assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
+            }
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing is left");
+        }
+    }
+
+    #[test]
+    fn what_somebody_has_changed_since_is_not_touched() {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, file) = (home.path().join("gateway"), home.path().join("rc"));
+        change(&file).make(&folder).unwrap();
+        fs::write(&file, "mine\n").unwrap();
+        let done = Done::read(&folder, Tool::Npm).unwrap().unwrap();
+        assert!(!done.stands().unwrap());
+        assert!(done.undo(&folder).is_err());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "mine\n");
+        assert!(Done::read(&folder, Tool::Npm).unwrap().is_some(), "it can be undone later");
+    }
+}

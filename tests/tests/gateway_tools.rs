@@ -1,0 +1,275 @@
+//! Real package managers fetch through the gateway, from wherever this machine's own configuration has its packages; then a second node gets
+//! the large files from the first.
+//!
+//! Asks nothing of anybody unless `EDDY_REAL_TOOLS` is set.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
+
+use eddy_tests::process::{Eddy, Running};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+/// How long a node may take to start, to find a peer, to stop.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn is_wanted() -> bool {
+    let is_set = std::env::var_os("EDDY_REAL_TOOLS").is_some_and(|value| !value.is_empty());
+    if !is_set {
+        eprintln!("skipped: EDDY_REAL_TOOLS is not set");
+    }
+    is_set
+}
+
+fn is_here(program: &str) -> bool {
+    let found = Command::new("sh")
+        .args(["-c", &format!("command -v {program} >/dev/null")])
+        .status()
+        .is_ok_and(|s| s.success());
+    if !found {
+        eprintln!("skipped: {program} is not here");
+    }
+    found
+}
+
+/// A home whose gateway has a port that stays while the test lasts.
+fn eddy(more: &str) -> Eddy<'static> {
+    let eddy = Eddy::here().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let settings = format!(
+        "[cache]\nquota = \"2 GiB\"\nreserve = \"1 MiB\"\n[gateway]\nlisten = \"127.0.0.1:{port}\"\n[peers]\nmdns = false\nlisten = \"127.0.0.1:0\"\n{more}\n"
+    );
+    std::fs::write(eddy.home().join("eddy.toml"), settings).unwrap();
+    eddy
+}
+
+/// A command with the person's own proxies and these variables.
+fn with(mut command: Command, variables: &[(&str, &Path)]) -> Command {
+    for (name, value) in
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().to_lowercase().ends_with("_proxy"))
+    {
+        command.env(name, value);
+    }
+    command.env("no_proxy", "127.0.0.1,localhost").env("NO_PROXY", "127.0.0.1,localhost");
+    command.envs(variables.iter().copied());
+    command
+}
+
+fn good(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn run(program: &str, arguments: &[&str], folder: &Path, variables: &[(&str, &Path)]) -> String {
+    let mut command = with(Command::new(program), variables);
+    good(&command.args(arguments).current_dir(folder).output().unwrap())
+}
+
+fn enable(eddy: &Eddy<'_>, arguments: &[&str], variables: &[(&str, &Path)]) {
+    let all = [&["gateway", "enable"], arguments].concat();
+    let shown = good(&with(eddy.command([all.as_slice(), &["--dry-run"]].concat()), variables).output().unwrap());
+    assert!(shown.contains("+ "), "{shown}");
+    assert!(!eddy.home().join("gateway").exists() || arguments.len() > 3, "a dry run writes nothing");
+    good(&with(eddy.command(&all), variables).output().unwrap());
+    good(&with(eddy.command(&all), variables).output().unwrap());
+}
+
+fn disable(eddy: &Eddy<'_>, tool: &str, variables: &[(&str, &Path)]) {
+    for _ in 0..2 {
+        good(&with(eddy.command(["gateway", "disable", tool]), variables).output().unwrap());
+    }
+}
+
+fn daemon(eddy: &Eddy<'_>) -> Running {
+    let mut command = with(eddy.command(["daemon"]), &[]);
+    command.env("EDDY_LOG", "error,eddy_node::gateway=debug");
+    let daemon = Running::start(command).unwrap();
+    daemon.wait_line("the node runs; it listens", PATIENCE).unwrap();
+    daemon
+}
+
+/// All files below a folder, with their bytes.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    let mut waiting = vec![folder.to_path_buf()];
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(path.read_dir().unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            found.push((path.clone(), std::fs::read(&path).unwrap()));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn apt_updates_and_downloads_through_the_gateway_and_goes_on_without_it() {
+    if !is_wanted() || !is_here("apt-get") {
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    let root = work.path();
+    let etc = root.join("etc");
+    let copied = Command::new("cp").args(["-a", "/etc/apt"]).arg(&etc).status().unwrap();
+    assert!(copied.success());
+    for folder in ["state/lists/partial", "cache/archives/partial", "down"] {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    let conf = root.join("apt.conf");
+    let lines = format!(
+        "Dir::Etc \"{0}/etc/\";\nDir::State \"{0}/state/\";\nDir::State::status \"/var/lib/dpkg/status\";\nDir::Cache \"{0}/cache/\";\nAPT::Sandbox::User \"root\";\n",
+        root.display()
+    );
+    std::fs::write(&conf, lines).unwrap();
+    let variables = [("APT_CONFIG", conf.as_path())];
+    let before = files(&etc);
+    let eddy = eddy("");
+    enable(&eddy, &["apt"], &variables);
+    let node = daemon(&eddy);
+    let down = root.join("down");
+    run("apt-get", &["update"], root, &variables);
+    run("apt-get", &["download", "hello"], &down, &variables);
+    let log = node.log();
+    assert!(files(&down).len() == 1, "{log}");
+    good(&with(eddy.command(["gateway", "test", "apt"]), &variables).output().unwrap());
+    drop(node);
+    std::fs::remove_dir_all(&down).unwrap();
+    std::fs::create_dir_all(&down).unwrap();
+    run("apt-get", &["download", "hello"], &down, &variables);
+    assert_eq!(files(&down).len(), 1, "without the daemon apt asks the origin");
+    disable(&eddy, "apt", &variables);
+    assert!(files(&etc) == before, "every file is as it was");
+}
+
+#[test]
+fn pip_downloads_a_wheel_through_the_gateway_and_a_second_node_gets_it_from_the_first() {
+    if !is_wanted() || !is_here("pip") {
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    let first = eddy("");
+    let secret = first.found_group().unwrap();
+    let mut nodes = Vec::new();
+    let mut wheels = Vec::new();
+    let mut peer = String::new();
+    for number in 0..2 {
+        let known = format!("known = [{peer}]");
+        let here = if number == 0 { None } else { Some(eddy(&known)) };
+        let eddy = here.as_ref().unwrap_or(&first);
+        if number == 1 {
+            eddy.join_group(&secret).unwrap();
+        }
+        let folder = work.path().join(number.to_string());
+        std::fs::create_dir_all(&folder).unwrap();
+        let conf = folder.join("pip.conf");
+        let own = Command::new("pip").args(["config", "debug"]).output().unwrap();
+        drop(own);
+        let nowhere = Path::new("/nonexistent");
+        let variables =
+            [("PIP_CONFIG_FILE", conf.as_path()), ("PIP_NO_CACHE_DIR", Path::new("1")), ("PIP_FIND_LINKS", nowhere)];
+        enable(eddy, &["pip"], &variables);
+        let node = daemon(eddy);
+        if number == 1 {
+            eddy.wait_peers(1, PATIENCE).unwrap();
+        } else {
+            peer = format!("\"127.0.0.1:{}\"", udp_port(node.id()));
+        }
+        run("pip", &["download", "--no-deps", "--only-binary", ":all:", "-d", "down", "numpy"], &folder, &variables);
+        let found = files(&folder.join("down"));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].1.len() > 8 << 20, "a large one");
+        wheels.push(found);
+        let totals = eddy.report().unwrap().totals;
+        println!("node {number}: {totals:?}");
+        if number == 1 {
+            assert_eq!(totals.received.origin, 0, "the second node asks the origin for no byte of it: {totals:?}");
+            assert!(totals.received.peers > 8 << 20, "{totals:?}");
+        }
+        disable(eddy, "pip", &variables);
+        assert!(!conf.exists());
+        nodes.push((node, here));
+    }
+    assert!(wheels[0][0].1 == wheels[1][0].1, "the same bytes");
+}
+
+/// The port at which a process is reached over UDP.
+fn udp_port(id: u32) -> u16 {
+    let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{id}/fd"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+        .filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let table = std::fs::read_to_string(format!("/proc/{id}/net/udp")).unwrap();
+    let row = table
+        .lines()
+        .skip(1)
+        .find(|row| row.split_whitespace().nth(9).is_some_and(|inode| sockets.iter().any(|s| s == inode)));
+    let local = row.unwrap().split_whitespace().nth(1).unwrap();
+    u16::from_str_radix(local.rsplit(':').next().unwrap(), 16).unwrap()
+}
+
+#[test]
+fn npm_packs_through_the_gateway() {
+    if !is_wanted() || !is_here("npm") {
+        return;
+    }
+    let work = tempfile::tempdir().unwrap();
+    let (folder, rc, cache) = (work.path(), work.path().join("npmrc"), work.path().join("cache"));
+    std::fs::write(&rc, "fund=false\n").unwrap();
+    let variables = [("npm_config_userconfig", rc.as_path()), ("npm_config_cache", cache.as_path())];
+    let eddy = eddy("");
+    enable(&eddy, &["npm"], &variables);
+    let node = daemon(&eddy);
+    run("npm", &["pack", "--silent", "lodash@4.17.21"], folder, &variables);
+    assert!(
+        files(folder).iter().any(|(path, bytes)| path.extension().is_some_and(|e| e == "tgz") && bytes.len() > 100_000)
+    );
+    drop(node);
+    disable(&eddy, "npm", &variables);
+    assert_eq!(std::fs::read_to_string(&rc).unwrap(), "fund=false\n");
+}
+
+#[test]
+fn cargo_fetches_through_the_gateway() {
+    if !is_wanted() || !is_here("cargo") {
+        return;
+    }
+    let Some(index) = cargo_index() else {
+        eprintln!("skipped: this machine's cargo has fetched from no sparse index yet");
+        return;
+    };
+    let work = tempfile::tempdir().unwrap();
+    let (folder, home) = (work.path().join("project"), work.path().join("home"));
+    std::fs::create_dir_all(folder.join("src")).unwrap();
+    std::fs::create_dir_all(&home).unwrap();
+    std::fs::write(folder.join("src/lib.rs"), "").unwrap();
+    let manifest =
+        "[package]\nname = \"x\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[dependencies]\nitoa = \"1\"\n[workspace]\n";
+    std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    let variables = [("CARGO_HOME", home.as_path())];
+    let eddy = eddy("");
+    enable(&eddy, &["cargo", "--origin", &index], &variables);
+    let node = daemon(&eddy);
+    run("cargo", &["fetch"], &folder, &variables);
+    let crates = files(&home).into_iter().filter(|(path, _)| path.extension().is_some_and(|kind| kind == "crate"));
+    assert_eq!(crates.count(), 1, "{}", node.log());
+    drop(node);
+    disable(&eddy, "cargo", &variables);
+    assert!(!home.join("config.toml").exists());
+}
+
+/// The sparse index that this machine's cargo has used.
+fn cargo_index() -> Option<String> {
+    let home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))?;
+    let names = std::fs::read_dir(home.join("registry/index"))
+        .ok()?
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    names
+        .filter(|name| name.starts_with("index."))
+        .find_map(|name| Some(format!("https://{}", name.rsplit_once('-')?.0)))
+}
