@@ -27,7 +27,7 @@ fn main() {
     let secret = node.found_group().unwrap();
     let _giving = node.daemon().unwrap();
     node.get(&url, &node.home().join("big")).unwrap();
-    let (mut ratios, listening) = (Vec::new(), giver.spawn("iperf3", ["-s"]));
+    let (mut ratios, listening) = (Vec::new(), giver.spawn("iperf3", ["-s", "--forceflush"]));
     let Ok(listening) = listening else { return println!("skipped: iperf3 is not installed") };
     listening.wait_line("listening", PATIENCE).unwrap();
     for round in 0..from_environment("EDDY_BENCH_ROUNDS", 3) {

@@ -124,7 +124,19 @@ fn by_curl(host: &Host, proxy: &Nginx, count: usize) -> Duration {
     std::fs::write(&file, list).unwrap();
     let began = Instant::now();
     let mut command = host.command("curl");
-    command.args(["-sS", "--fail", "--noproxy", "*", "-Z", "--parallel-max", &AT_A_TIME.to_string(), "-K"]).arg(&file);
+    command
+        .args([
+            "-sS",
+            "--no-progress-meter",
+            "--fail",
+            "--noproxy",
+            "*",
+            "-Z",
+            "--parallel-max",
+            &AT_A_TIME.to_string(),
+            "-K",
+        ])
+        .arg(&file);
     assert!(command.status().unwrap().success());
     let took = began.elapsed();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), count + 1);
