@@ -189,7 +189,10 @@ pub(crate) struct Index {
 impl Index {
     /// Opens or makes the index; redb repairs what an unclean stop left.
     pub(crate) fn open(disk: &Arc<dyn Disk>, path: &Path) -> Result<Self, IndexOpenError> {
-        let place = Place::new(disk, path);
+        Self::open_at(Place::new(disk, path))
+    }
+
+    fn open_at(place: Arc<Place>) -> Result<Self, IndexOpenError> {
         let database = RwLock::new(Some(open_database(&place)?));
         let index = Self {
             place,
@@ -208,7 +211,7 @@ impl Index {
     pub(crate) fn format_of(disk: &Arc<dyn Disk>, path: &Path) -> Option<u32> {
         let file = disk.open(path).ok().filter(|file| file.length().is_ok_and(|length| length > 0))?;
         let format = guarded(&Place::new(disk, path), || {
-            let database = builder().open_read_only_with_backend(DiskBackend(file))?;
+            let database = builder().open_read_only_with_backend(DiskBackend::to_read(file))?;
             query::format(&database.begin_read()?)
         });
         match format {
@@ -298,7 +301,8 @@ impl Index {
         if file.length()? == 0 {
             return Err(redb::Error::Corrupted("the index is gone".to_owned()));
         }
-        let database = guarded(&self.place, || Ok(builder().create_with_backend(DiskBackend(file))?))?;
+        let backend = self.place.settled(file)?;
+        let database = guarded(&self.place, || Ok(builder().create_with_backend(backend)?))?;
         self.publish(Some(database));
         Ok(())
     }
@@ -357,9 +361,9 @@ fn open_database(place: &Arc<Place>) -> Result<Database, IndexOpenError> {
     };
     let is_small = file.length().is_ok_and(|length| 0 < length && length <= SMALL);
     let is_checked = is_small || place.is_suspect();
-    let opened = guarded(place, || {
-        Ok(builder().set_check_integrity_on_open(is_checked).create_with_backend(DiskBackend(file))?)
-    });
+    let backend = place.settled(file).map_err(refused)?;
+    let opened =
+        guarded(place, || Ok(builder().set_check_integrity_on_open(is_checked).create_with_backend(backend)?));
     if is_checked && opened.is_ok() {
         // It is whole. One that is not stays under suspicion until it was moved aside.
         place.clear();
@@ -376,10 +380,13 @@ fn make_database(place: &Arc<Place>) -> Result<Database, IndexOpenError> {
         _ => {}
     }
     let file = place.disk.create(&unfinished).map_err(refused)?;
-    let database = guarded(place, || Ok(builder().create_with_backend(DiskBackend(file))?))?;
+    let backend = place.settled(file).map_err(refused)?;
+    let database = guarded(place, || Ok(builder().create_with_backend(backend)?))?;
     place.disk.rename(&unfinished, &place.path).map_err(refused)?;
     // Its name must outlive a power cut before anything in it is acknowledged (C-02).
     place.path.parent().map_or(Ok(()), |directory| place.disk.sync_directory(directory)).map_err(refused)?;
+    // Whatever was suspected lies elsewhere, or nowhere.
+    place.clear();
     Ok(database)
 }
 

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(crate) use backend::DiskBackend;
+pub(crate) use backend::{DiskBackend, Unsynced};
 pub use real::{RealDisk, RealFile};
 
 /// An open file of a disk. Clones of the handle share it.

@@ -2,7 +2,7 @@
 
 use super::guard::{Place, guarded};
 use super::{ALL_TABLES, ENTITIES, Index, KEY_UNPROVEN, LOOKUP, builder};
-use crate::disk::{Disk, DiskBackend};
+use crate::disk::Disk;
 use crate::fault::IndexFault;
 use crate::row::{self, EntityRecord};
 use eddy_content::EntityId;
@@ -18,8 +18,10 @@ impl Index {
         if file.length().map_err(fault)? == 0 {
             return Ok(Some("it is empty".to_owned()));
         }
-        let checked = guarded(&Place::new(disk, path), || {
-            let database = builder().set_check_integrity_on_open(true).create_with_backend(DiskBackend(file))?;
+        let place = Place::new(disk, path);
+        let backend = place.settled(file).map_err(fault)?;
+        let checked = guarded(&place, || {
+            let database = builder().set_check_integrity_on_open(true).create_with_backend(backend)?;
             Ok(database.close()?)
         });
         Ok(checked.err().map(|error| error.to_string()))

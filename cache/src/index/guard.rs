@@ -4,17 +4,18 @@
 //! the suspicion down first: whatever becomes of this process, the next start checks every page and moves a rotten index
 //! aside. What rot could do in use is looked for before, when an index is opened ([`super::open`]).
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskBackend, OpenFile, Unsynced};
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
-/// Where an index lies, and whether it is suspected of being damaged.
+/// Where an index lies, whether it is suspected of being damaged, and what of it may not be on the disk.
 pub(super) struct Place {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) path: PathBuf,
+    unsynced: Arc<Unsynced>,
 }
 
 thread_local! {
@@ -27,7 +28,13 @@ thread_local! {
 
 impl Place {
     pub(super) fn new(disk: &Arc<dyn Disk>, path: &Path) -> Arc<Self> {
-        Arc::new(Self { disk: Arc::clone(disk), path: path.to_owned() })
+        let unsynced = Arc::new(Unsynced::of(disk, path));
+        Arc::new(Self { disk: Arc::clone(disk), path: path.to_owned(), unsynced })
+    }
+
+    /// The file for redb; what a failed sync left unknown of it is settled first (C-08).
+    pub(super) fn settled(&self, file: OpenFile) -> io::Result<DiskBackend> {
+        DiskBackend::new(file, &self.unsynced)
     }
 
     /// The file beside the index that says that it was found damaged while it was in use.

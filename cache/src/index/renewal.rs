@@ -9,7 +9,7 @@
 
 use super::guard::guarded;
 use super::{Change, Index, IndexOpenError, builder, unused_name};
-use crate::disk::{self, DiskBackend};
+use crate::disk;
 use crate::fault::{DiskFault, IndexFault, OpenError};
 use crate::journal::{self, Journal};
 use redb::Database;
@@ -17,7 +17,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// Who knows what must stand in a new index because somebody has it open.
 pub(crate) trait Heirs: Send + Sync {
@@ -171,9 +171,9 @@ impl Index {
     fn check(&self) -> Result<(), redb::Error> {
         let place = &self.place;
         let file = place.disk.open(&place.path)?;
-        let checked = guarded(place, || {
-            Ok(builder().set_check_integrity_on_open(true).create_with_backend(DiskBackend(file))?)
-        });
+        let backend = place.settled(file)?;
+        let checked =
+            guarded(place, || Ok(builder().set_check_integrity_on_open(true).create_with_backend(backend)?));
         match checked {
             Ok(database) => {
                 tracing::info!("every page of the cache index is whole");
@@ -208,7 +208,7 @@ impl Index {
         // What stands there is an attempt that was not finished.
         disk::unlink(&**disk, path)?;
         disk::sync_directory(&**disk, root)?;
-        let fresh = Self::open(disk, path).map_err(|error| match error {
+        let fresh = Self::open_at(Arc::clone(&self.place)).map_err(|error| match error {
             IndexOpenError::Fault(fault) => OpenError::from(fault),
             IndexOpenError::Damaged(text) => IndexFault::new("be made", redb::Error::Corrupted(text)).into(),
             IndexOpenError::TooNew(_) => IndexFault::new("be made", damaged()).into(),
