@@ -309,8 +309,9 @@ impl Cycles {
         }
     }
 
-    /// Looks over the store while no node runs: every held block is read and is right.
+    /// Looks over the store while no node runs: it is sound as the kill left it, and every held block is read and is right.
     fn look_over(&self) {
+        self.node.check_cache().unwrap();
         let config = eddy_cache::StoreConfig::new(self.node.home().join("cache"));
         let store = eddy_cache::Store::open(config).unwrap();
         let mut bytes = Vec::new();
@@ -325,6 +326,8 @@ impl Cycles {
             }
         }
         assert!(store.ledger().unwrap().iter().all(eddy_cache::LedgerRow::closes));
+        drop(store);
+        self.node.check_cache().unwrap();
     }
 
     /// Lets everything come to its end.
@@ -347,6 +350,8 @@ impl Cycles {
         for job in self.facts.jobs.values().filter(|job| self.delivered.contains(&job.destination)) {
             assert_eq!(file_of(&job.destination), Some(job.file as usize));
         }
+        drop(daemon);
+        self.node.check_cache().unwrap();
     }
 }
 

@@ -84,6 +84,7 @@ fn a_killed_command_is_gone_on_with_by_the_same_command() {
     let fetched = sent_so_far(&origin) - before;
     assert!(fetched <= length - held + MIB, "{fetched} bytes fetched, {} were missing", length - held);
     assert_closes(&node, length);
+    node.check_cache().unwrap();
 }
 
 #[test]
@@ -112,6 +113,8 @@ fn a_killed_daemon_goes_on_by_itself() {
     let sent = sent_so_far(&origin);
     let lives = from_environment("EDDY_KILLS", 3);
     assert!(sent <= length + lives * (64 * MIB + IN_SOCKETS), "{sent} bytes sent for {length}: {report:?}");
+    drop(daemon);
+    node.check_cache().unwrap();
 }
 
 #[test]
@@ -144,6 +147,7 @@ fn a_daemon_that_is_killed_around_the_delivery_delivers_once_and_accounts_for_it
         assert_ne!(totals.identity(), Identity::Broken, "{totals:?}");
         assert!(!staged(), "a staged file is left over");
     }
+    node.check_cache().unwrap();
 }
 
 /// Whether this is a file that a job has not finished.
@@ -173,6 +177,7 @@ fn ctrl_c_makes_everything_durable_and_says_how_to_go_on() {
     let fetched = sent_so_far(&origin) - before;
     assert!(fetched <= length - held + MIB, "{fetched} bytes fetched, {} were missing", length - held);
     assert_closes(&node, length);
+    node.check_cache().unwrap();
 }
 
 fn start(node: &Eddy<'_>, origin: &Nginx, destination: &std::path::Path) -> Running {

@@ -75,10 +75,19 @@ impl Looker<'_> {
             if known.contains(&name.as_str()) || is_kept {
                 continue;
             }
+            // A directory of such a name is somebody else's, too.
+            let is_file = disk::open(&*disk, &directory.join(&name)).is_ok();
             let (what, remedy) = match name.as_str() {
-                "index.suspect" => ("damage was met in use", Remedy::Repair("the next start checks the index")),
+                "index.suspect" if is_file => {
+                    ("damage was met in use", Remedy::Repair("the next start checks the index"))
+                }
+                "index.unsynced" if is_file => {
+                    ("a sync of the index failed", Remedy::Repair("the next start settles it"))
+                }
                 "index.unfinished" => ("its making was cut short", Remedy::Hand("remove it while no node runs")),
-                journal::NEW_NAME => ("a journal that was not finished", Remedy::Repair("the next start removes it")),
+                journal::NEW_NAME if is_file => {
+                    ("a journal that was not finished", Remedy::Repair("the next start removes it"))
+                }
                 _ => ("it is not the cache's", Remedy::Hand("look whose it is, and move it away")),
             };
             self.add(Severity::Untidy, Object::File(name), what, remedy);
@@ -122,26 +131,29 @@ impl Looker<'_> {
     fn index(&mut self) -> Result<Option<Index>, OpenError> {
         let (disk, path) = (Arc::clone(self.files.disk()), self.files.index());
         let remedy = || Remedy::Repair("a repair makes it again from the files");
+        let has_files = !disk::list(&*disk, &self.files.entities())?.is_empty();
+        let is_used = has_files || disk::length(&*disk, &self.files.root().join(journal::NAME))?.is_some();
         if disk::length(&*disk, &path)?.is_none() {
-            let has_files = !disk::list(&*disk, &self.files.entities())?.is_empty();
-            if has_files || disk::length(&*disk, &self.files.root().join(journal::NAME))?.is_some() {
+            if is_used {
                 self.add(Severity::Lost, Object::Index, "it is not there", remedy());
             }
             return Ok(None);
         }
+        // One that a kill left half made, before anything was in it, was never an index of anything.
+        let severity = if is_used { Severity::Damaged } else { Severity::Untidy };
         if let Some(found) = Index::format_of(&disk, &path).filter(|found| *found > FORMAT) {
             return Err(OpenError::TooNew { found, supported: FORMAT });
         }
         if self.depth == Depth::Strict
             && let Some(damage) = Index::check_pages(&disk, &path)?
         {
-            self.add(Severity::Damaged, Object::Index, damage, remedy());
+            self.add(severity, Object::Index, damage, remedy());
             return Ok(None);
         }
         match Index::open(&disk, &path) {
             Ok(index) => Ok(Some(index)),
             Err(IndexOpenError::Damaged(damage)) => {
-                self.add(Severity::Damaged, Object::Index, damage, remedy());
+                self.add(severity, Object::Index, damage, remedy());
                 Ok(None)
             }
             Err(IndexOpenError::TooNew(found)) => Err(OpenError::TooNew { found, supported: FORMAT }),
@@ -230,13 +242,22 @@ impl Looker<'_> {
     /// An entity in the index: its one block.
     fn inline(&mut self, index: &Index, record: &EntityRecord) -> Result<(), OpenError> {
         let id = record.id();
-        let Some((hash, bytes)) = index.inline(&id, record.generation)? else { return Ok(()) };
+        let block = || Object::Block { entity: id.to_string(), block: 0 };
+        if record.entity.length > 0 && !index.held(&id)?.0.contains(0) {
+            // What was struck off may lie there until it is fetched again.
+            return Ok(());
+        }
+        let Some((hash, bytes)) = index.inline(&id, record.generation)? else {
+            if record.entity.length > 0 {
+                self.add(Severity::Lost, block(), "it is said to be held, and is not there", STRIKE);
+            }
+            return Ok(());
+        };
         let Some(geometry) = Geometry::new(record.entity.length) else { return Ok(()) };
         let is_right = bytes.len() as u64 == record.entity.length
             && (bytes.is_empty() || tree::hash_block(&geometry, 0, &bytes) == hash);
         if !is_right {
-            let what = "it is not what was written";
-            self.add(Severity::Lost, Object::Block { entity: id.to_string(), block: 0 }, what, STRIKE);
+            self.add(Severity::Lost, block(), "it is not what was written", STRIKE);
         }
         self.report.hashed_blocks += 1;
         self.report.hashed_bytes += bytes.len() as u64;
@@ -352,4 +373,56 @@ const STRIKE: Remedy = Remedy::Repair("a repair strikes it off; it is fetched ag
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::{Depth, Object, Repair, Severity, check};
+    use crate::index::Change;
+    use crate::ledger::{Account, Source};
+    use crate::{NewEntity, Privacy, Store, StoreConfig};
+    use eddy_content::{BlockHash, Entity, EntityId, ResourceUrl, Validator};
+
+    /// A row is whole and says what cannot be: of an entity that lies in the index, which has no page of its own to rot.
+    #[test]
+    fn a_block_in_the_index_that_is_wrong_or_gone_is_found_and_struck_off() {
+        type Damage = fn(EntityId) -> Change;
+        let damages: [Damage; 3] = [
+            |id| Change::Inline { id, generation: 1, hash: BlockHash([7; 32]), bytes: vec![1; 400] },
+            |id| Change::Inline { id, generation: 1, hash: BlockHash([7; 32]), bytes: vec![1; 399] },
+            |id| Change::StrikeRow("inline", id.0.to_vec()),
+        ];
+        for damage in damages {
+            let directory = tempfile::tempdir().expect("a directory");
+            let url = ResourceUrl::parse("https://origin.example/small").expect("a URL");
+            let new = NewEntity {
+                entity: Entity { url: url.clone(), validator: Validator::StrongEtag("\"1\"".to_owned()), length: 400 },
+                requested_url: url,
+                privacy: Privacy::Shareable,
+                last_modified: None,
+                digests: Vec::new(),
+                freshness: None,
+            };
+            let id = new.entity.id();
+            let store = Store::open(StoreConfig::new(directory.path())).expect("opens");
+            let handle = store.begin(new).expect("admitted");
+            let account = Account { job: [1; 16], file: 0 };
+            let mut writer = handle.writer(0, Source::Origin { https: true }, account);
+            writer.push(&[1; 400]).expect("pushed");
+            writer.finish().expect("finished");
+            handle.commit().expect("committed");
+            drop(handle);
+            store.stock().committer.commit(vec![damage(id)]).expect("committed");
+            drop(store);
+
+            let found = check(directory.path(), Depth::Strict, Repair::No).expect("checked");
+            let [finding] = &found.findings[..] else { panic!("one finding: {found}") };
+            assert_eq!(finding.severity, Severity::Lost);
+            assert_eq!(finding.object, Object::Block { entity: id.to_string(), block: 0 });
+            let mended = check(directory.path(), Depth::Strict, Repair::Yes).expect("checked");
+            assert!(mended.is_sound() && mended.findings.iter().all(|finding| finding.is_fixed), "{mended}");
+            let after = check(directory.path(), Depth::Strict, Repair::No).expect("checked");
+            assert_eq!(after.findings, [], "{after}");
+        }
+    }
 }

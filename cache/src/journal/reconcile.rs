@@ -212,11 +212,15 @@ pub(crate) struct Compared {
 /// Compares journal and index and changes neither.
 pub(crate) fn compare(disk: &Arc<dyn Disk>, root: &Path, index: &Index) -> Result<Compared, OpenError> {
     let (path, jobs) = (root.join(NAME), jobs_of(index)?);
-    let contents = match disk::open(&**disk, &path)? {
+    let file = disk::open(&**disk, &path)?;
+    // A crash before the first of all jobs: none was made yet.
+    let is_unmade = file.is_none() && jobs.rows.is_empty() && jobs.sequence == 0;
+    let contents = match file {
         Some(file) => Contents::read(&*file, &path)?,
         None => None,
     };
     let agreement = match contents {
+        None if is_unmade => Agreement::Behind,
         None => Agreement::Unreadable,
         Some(contents) if contents.is_damaged => Agreement::Unreadable,
         Some(contents) if contents.sequence < jobs.sequence => Agreement::Behind,

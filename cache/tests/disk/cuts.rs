@@ -60,6 +60,7 @@ impl Found<'_> {
         }
         world.close();
         world.open_and_hold();
+        world.close_and_check();
     }
 
     /// The changes that opening the store makes.

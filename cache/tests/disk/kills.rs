@@ -112,6 +112,7 @@ fn a_kill_at_any_change_and_inside_recovery_loses_nothing() {
             for step in afterwards() {
                 world.take(&step).expect("nothing is refused afterwards");
             }
+            world.close_and_check();
         }
     });
     assert_eq!(ended.into_inner(), 2, "the script is lived to its end at last");

@@ -68,6 +68,7 @@ impl Filled {
         }
         world.close();
         world.open_and_hold();
+        world.close_and_check();
     }
 }
 

@@ -101,6 +101,7 @@ impl Life {
         self.cut();
         self.recover();
         self.tally.trace = self.disk.trace();
+        self.world.close_and_check();
         self.tally
     }
 

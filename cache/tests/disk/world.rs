@@ -5,8 +5,8 @@ use crate::support::{ORIGIN, PEER};
 use crate::truth::{Promise, Truth, row_of};
 use eddy_cache::disk::Disk;
 use eddy_cache::{
-    AdmitError, Delivered, EntityHandle, LedgerEntry, Limits, Pin, Quota, ReadError, RemoveOutcome, Reserve, Store,
-    StoreConfig, StoreError, StoredStatement, Waste, WriteError,
+    AdmitError, CheckReport, Delivered, Depth, EntityHandle, LedgerEntry, Limits, Pin, Quota, ReadError, RemoveOutcome,
+    Repair, Reserve, Store, StoreConfig, StoreError, StoredStatement, Waste, WriteError, check_on,
 };
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -116,6 +116,23 @@ impl World {
         self.store = None;
     }
 
+    /// Closes the store and has it checked by what is also `eddy doctor --strict`. Where nothing was promised but that nothing
+    /// wrong is given out, all that a repair is said to mend is mended by one.
+    pub(crate) fn close_and_check(&mut self) {
+        self.close();
+        let check = |repair| check_on(&self.config.directory, &self.disk, Depth::Strict, repair);
+        let found = check(Repair::No).unwrap_or_else(|error| panic!("the check refuses: {error}"));
+        if self.truth.promise() == Promise::Full {
+            assert!(found.is_sound(), "a store that lost nothing is not sound: {found}");
+            return;
+        }
+        let is_fixable = |report: &CheckReport| report.findings.iter().any(|f| f.is_fixable && !f.is_fixed);
+        if is_fixable(&found) {
+            let mended = check(Repair::Yes).unwrap_or_else(|error| panic!("the repair refuses: {error}"));
+            assert!(!is_fixable(&mended), "a repair does not mend what it says: {mended}");
+        }
+    }
+
     /// Puts the store onto another disk; it must be closed.
     pub(crate) fn move_to(&mut self, disk: Arc<dyn Disk>) {
         assert!(self.store.is_none(), "an open store stays where it is");
@@ -145,7 +162,13 @@ impl World {
             }
             Step::PutJob(job, version) => self.truth.job_may_become(*job, Some(*version)),
             Step::RemoveJob(job) => self.truth.job_may_become(*job, None),
-            Step::Pin(tag, pin) => self.truth.pin_may_become(*tag, *pin == Pin::Pinned),
+            Step::Pin(tag, pin) => {
+                // A small one that is being fetched gets its row with the pin.
+                if self.handles.contains_key(tag) {
+                    self.truth.may_become(*tag, true);
+                }
+                self.truth.pin_may_become(*tag, *pin == Pin::Pinned);
+            }
             Step::Limit(_) => self.may_lose_what_is_not_pinned(),
             Step::Verify(_) | Step::Scrub => {}
             Step::Read { .. } | Step::LetGo(_) | Step::Record(_) | Step::Secret | Step::Ask | Step::Reopen => {}
@@ -368,6 +391,9 @@ impl World {
     /// Pins an entity or lets it go.
     fn pin(&mut self, tag: u64, pin: Pin) -> Result<(), Trouble> {
         let is_here = self.store()?.pin(&entity(tag).entity.id(), pin)?;
+        if is_here {
+            self.truth.came(tag);
+        }
         self.truth.pin_became(tag, is_here && pin == Pin::Pinned);
         Ok(())
     }

@@ -173,3 +173,19 @@ fn what_is_not_the_caches_is_named_and_left_alone() {
     assert!(report.is_sound(), "it is in nobody's way");
     assert_eq!(fs::read(foreign).expect("still there"), b"mine");
 }
+
+#[test]
+fn a_file_of_another_user_is_named_and_left_to_the_administrator() {
+    let directory = tempfile::tempdir().expect("a directory");
+    filled(directory.path());
+    let data = file_of(directory.path(), ".data");
+    if std::os::unix::fs::chown(&data, Some(12_345), None).is_err() {
+        assert!(!rustix::process::geteuid().is_root(), "root may give files away");
+        return println!("only root may give files away");
+    }
+    let report = check(directory.path(), Depth::Strict, Repair::Yes).expect("checked");
+    let [finding] = &report.findings[..] else { panic!("one finding: {report}") };
+    assert_eq!((finding.severity, finding.is_fixable, finding.is_fixed), (Severity::Damaged, false, false));
+    assert!(finding.what.contains("12345") && matches!(&finding.object, Object::File(name) if name.ends_with(".data")));
+    assert!(!report.is_sound());
+}

@@ -4,7 +4,7 @@
 //! the parent kills it at random moments, also while it recovers, and holds the store against the log.
 
 use crate::support::*;
-use eddy_cache::{Account, LedgerRow, Source, Store};
+use eddy_cache::{Account, Depth, LedgerRow, Repair, Source, Store, check};
 use eddy_content::BlockSet;
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -151,6 +151,12 @@ impl Log {
     }
 }
 
+/// What is also `eddy doctor --strict` finds nothing that is worse than untidy.
+fn assert_sound(directory: &Path) {
+    let report = check(directory, Depth::Strict, Repair::No).expect("checked");
+    assert!(report.is_sound(), "{report}");
+}
+
 #[test]
 fn a_kill_at_any_moment_loses_nothing_acknowledged() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -179,8 +185,13 @@ fn a_kill_at_any_moment_loses_nothing_acknowledged() {
         if cycle % 4 != 0 {
             log.check(directory.path());
         }
+        if cycle % 8 == 0 {
+            // As the kill left it, which no start has looked at.
+            assert_sound(directory.path());
+        }
     }
     log.check(directory.path());
+    assert_sound(directory.path());
     println!("{cycles} kills, {lines} acknowledgements, {} bytes", log.acknowledged_bytes);
     assert!(cycles < 10 || log.acknowledged_bytes > 0, "the children got something done");
 }

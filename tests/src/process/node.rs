@@ -160,6 +160,16 @@ impl Eddy<'_> {
         self.ask(&["cache", "ls"])
     }
 
+    /// Has the store of a node that does not run checked, as `eddy doctor --strict` does it.
+    ///
+    /// # Errors
+    /// When something is worse than untidy, with what it is.
+    pub fn check_cache(&self) -> Result<()> {
+        let report = eddy_cache::check(&self.home().join("cache"), eddy_cache::Depth::Strict, eddy_cache::Repair::No)?;
+        ensure!(report.is_sound(), "the cache is not sound: {report}");
+        Ok(())
+    }
+
     /// Waits until the daemon is connected with `count` peers.
     ///
     /// # Errors
