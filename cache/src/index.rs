@@ -91,6 +91,8 @@ const KEY_RUNNING: &[u8] = b"running";
 const KEY_FINGERPRINT: &[u8] = b"lookup_fingerprint";
 const KEY_JOBS: &[u8] = b"jobs_sequence";
 const KEY_SCRUB: &[u8] = b"scrub";
+/// Before a name: the highest epoch that is known of it.
+const KEY_EPOCH: &[u8] = b"epoch:";
 /// The last entity whose blocks were proved; there while some may have to be.
 const KEY_UNPROVEN: &[u8] = b"unproven";
 const KEY_COUNTERS: &[u8] = b"counters";
@@ -150,6 +152,8 @@ pub(crate) enum Change {
     Reserved(u64),
     /// Says whether a process has the store open: still true at the next start after an unclean stop.
     Running(bool),
+    /// The highest epoch that is known of something, by its name; it only grows.
+    Epoch([u8; 32], u64),
 }
 
 /// Why an index did not open.

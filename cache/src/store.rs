@@ -257,6 +257,19 @@ impl Store {
         self.core.committer.commit(vec![Change::Running(true)])
     }
 
+    /// The highest epoch that was ever kept under a name, such as a group's for its deny-list; 0 when none was.
+    pub fn epoch(&self, name: &[u8; 32]) -> Result<u64, StoreError> {
+        Ok(self.core.index.epoch(name)?)
+    }
+
+    /// Keeps an epoch, unless a higher one is; durable when this returns.
+    pub fn raise_epoch(&self, name: &[u8; 32], epoch: u64) -> Result<(), StoreError> {
+        if self.epoch(name)? >= epoch {
+            return Ok(());
+        }
+        self.core.committer.commit(vec![Change::Epoch(*name, epoch)])
+    }
+
     /// Keeps a job's row; durable when this returns.
     pub fn put_job(&self, id: [u8; 16], row: &[u8]) -> Result<(), StoreError> {
         if row.len() > MAX_JOB_ROW {

@@ -3,6 +3,7 @@
 use crate::config::PeerSettings;
 use crate::group::{EXPIRED, Group, REMOVED, Standing};
 use crate::identity::Identity;
+use crate::peer::belief;
 use crate::peer::{PeerEvent, PeerSummary, Peers, PeersConfig, PeersError};
 use eddy_cache::{EntityHandle, Store};
 use eddy_discovery::{Discovery, DiscoveryConfig, DiscoveryError, DiscoveryEvent, Mdns, Summary};
@@ -77,10 +78,16 @@ pub async fn start(parts: Parts<'_>, stop: CancellationToken) -> Result<Neighbou
     named.unwrap_or(Err(eddy_cache::StoreError::Closing)).map_err(NeighbourhoodError::Lookup)?;
     let listen = parts.settings.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
     let records = Some(parts.home.to_path_buf());
+    let tasks = TaskTracker::new();
     let mut config = PeersConfig { listen, trust: parts.trust, records, ..PeersConfig::default() };
     config.limits.upload = parts.uploads;
     let (peers, peer_events) =
         Peers::start(config, parts.identity, parts.group, parts.store.clone(), stop.clone()).await?;
+    if let Some(denied) = parts.group.denied() {
+        let kept = parts.store.epoch(&denied.group().0).map_err(NeighbourhoodError::Lookup)?;
+        denied.guard(kept);
+        tasks.spawn(belief::sweep::run(peers.clone(), parts.store.clone(), denied.clone(), stop.clone()));
+    }
     let mdns = if parts.settings.mdns.unwrap_or(true) { Mdns::On } else { Mdns::Off };
     let (discovery, hints) = Discovery::start(DiscoveryConfig {
         key: parts.identity.node_id().0,
@@ -91,7 +98,6 @@ pub async fn start(parts: Parts<'_>, stop: CancellationToken) -> Result<Neighbou
     let discovery = Arc::new(discovery);
     let has_sources = mdns == Mdns::On || !parts.settings.known.is_empty();
     let (inputs, awaited) = oneshot::channel();
-    let tasks = TaskTracker::new();
     let dialler =
         Dialler { peers: peers.clone(), discovery: discovery.clone(), tasks: tasks.clone(), stop: stop.clone() };
     tasks.spawn(stop.clone().run_until_cancelled_owned(dialler.run(hints)));

@@ -3,8 +3,9 @@
 use super::line::Lines;
 use super::{
     ACCOUNT_NAMES, ALL_TABLES, Change, Counters, DOOMED, ENTITIES, FILES, FORMAT, HELD, INLINE, INLINE_STATEMENTS,
-    Index, JOBS, KEY_COUNTERS, KEY_FINGERPRINT, KEY_FORMAT, KEY_GENERATION, KEY_JOBS, KEY_RESERVED, KEY_RUNNING,
-    KEY_SCRUB, KEY_TRANSACTION, KEY_UNPROVEN, LOOKUP, META, NAMES, PEERS, Table, account_key, chunk_key, name_key,
+    Index, JOBS, KEY_COUNTERS, KEY_EPOCH, KEY_FINGERPRINT, KEY_FORMAT, KEY_GENERATION, KEY_JOBS, KEY_RESERVED,
+    KEY_RUNNING, KEY_SCRUB, KEY_TRANSACTION, KEY_UNPROVEN, LOOKUP, META, NAMES, PEERS, Table, account_key, chunk_key,
+    name_key,
 };
 use crate::fault::IndexFault;
 use crate::ledger::{Account, Balance, Flow, FlowChange, LedgerEntry, Source, Waste};
@@ -172,6 +173,11 @@ fn apply_one(transaction: &WriteTransaction, lines: &mut Lines<'_>, change: &Cha
         }
         Change::Fingerprint(mark) => put(transaction, META, KEY_FINGERPRINT, mark),
         Change::Reserved(highest) => put(transaction, META, KEY_RESERVED, highest),
+        Change::Epoch(name, epoch) => {
+            let key = [KEY_EPOCH, name].concat();
+            let known = get::<u64>(transaction, META, &key)?.unwrap_or(0);
+            if *epoch > known { put(transaction, META, &key, epoch) } else { Ok(()) }
+        }
         Change::Running(is_running) => put(transaction, META, KEY_RUNNING, is_running),
     }
 }

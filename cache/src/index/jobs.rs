@@ -1,6 +1,6 @@
 //! What the index knows of jobs, for the journal that keeps them a second time; and of the scrub.
 
-use super::{Index, JOBS, KEY_JOBS, KEY_SCRUB};
+use super::{Index, JOBS, KEY_EPOCH, KEY_JOBS, KEY_SCRUB};
 use crate::fault::IndexFault;
 use crate::row;
 use crate::scrub::ScrubRecord;
@@ -29,6 +29,11 @@ impl Index {
     /// How far the scrub came, and what it found.
     pub(crate) fn scrubbed(&self) -> Result<ScrubRecord, IndexFault> {
         Ok(self.meta(KEY_SCRUB)?.unwrap_or_default())
+    }
+
+    /// The highest epoch that is known of something.
+    pub(crate) fn epoch(&self, name: &[u8; 32]) -> Result<u64, IndexFault> {
+        Ok(self.meta(&[KEY_EPOCH, name].concat())?.unwrap_or(0))
     }
 
     /// Number of the last change of a job's row that is in the index.

@@ -99,6 +99,28 @@ impl Denied {
         Ok(Self { group, root, home: home.to_path_buf(), writing: Arc::default(), current })
     }
 
+    /// The group that it is of.
+    #[must_use]
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// Takes no list below `epoch` any more: another record of this node says that it was known here.
+    pub fn guard(&self, epoch: u64) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known();
+        if epoch <= known.epoch {
+            return;
+        }
+        tracing::error!(
+            list = known.list_epoch(),
+            epoch,
+            "the deny-list on this disk is older than one that this node has known: its folder was put back; a newer one is \
+             awaited from the members"
+        );
+        self.current.send_replace(Arc::new(Known { signed: known.signed.clone(), epoch }));
+    }
+
     /// What is known now.
     #[must_use]
     pub fn known(&self) -> Arc<Known> {
@@ -221,6 +243,22 @@ mod tests {
         assert_eq!((again.known().epoch, again.known().signed.is_none()), (3, true));
         assert_eq!(again.apply(list(2, &[])).expect("is no fault"), Applied::Known);
         assert_eq!(again.apply(list(3, &[7])).expect("takes it"), Applied::Newer);
+    }
+
+    #[test]
+    fn a_folder_that_was_put_back_whole_lets_nobody_in_again_either() {
+        let home = tempfile::tempdir().expect("a directory");
+        let here = denied(home.path());
+        here.apply(list(3, &[7])).expect("takes it");
+        let again = denied(home.path());
+        // The store has seen epoch 5.
+        again.guard(5);
+        again.guard(2);
+        assert_eq!(again.known().epoch, 5);
+        assert!(again.known().is_removed(&NodeId([7; 32])), "what the old list says holds");
+        assert_eq!(again.apply(list(4, &[])).expect("is no fault"), Applied::Known);
+        assert_eq!(again.reread().expect("reads"), Applied::Known);
+        assert_eq!(again.apply(list(5, &[7, 9])).expect("takes it"), Applied::Newer);
     }
 
     #[test]

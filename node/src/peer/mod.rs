@@ -49,6 +49,7 @@ pub use self::ask::AskError;
 pub use self::belief::Lie;
 pub use self::belief::archive::Archive;
 pub use self::belief::hearing::{Hearing, Membership, hear};
+pub use self::belief::sweep::sweep;
 pub use self::belief::vouch::Vouching;
 pub use self::close::Parting;
 pub use self::conduct::Standing;

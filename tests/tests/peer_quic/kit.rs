@@ -1,7 +1,11 @@
 //! Members for tests: real QUIC on loopback, a real store in a directory of its own.
 
-use eddy_cache::{Account, EntityHandle, NewEntity, Privacy, Quota, Reserve, Source, Store, StoreConfig, WriteError};
+use eddy_cache::{
+    Account, EntityHandle, NewEntity, Privacy, Quota, Reserve, Source, Store, StoreConfig, StoredStatement, WriteError,
+};
 use eddy_content::{BlockSet, Entity, ResourceUrl, Validator};
+use eddy_engine::Peer;
+use eddy_engine::port::Proof;
 use eddy_node::group::{Group, Overwrite};
 use eddy_node::identity::Identity;
 use eddy_node::peer::{Limits, Patience, PeerEvent, Peers, PeersConfig, Piece, ReadFailure};
@@ -157,6 +161,20 @@ impl Member {
         let handle = self.begin(entity);
         let outcome = self.pump(&handle, from, entity, blocks).await;
         (handle.commit().expect("commits"), outcome)
+    }
+
+    /// Asks a member who signed for blocks that are held already, and keeps what it says; how many statements were new.
+    pub(crate) async fn fetch_statements(&self, from: NodeId, entity: &Entity, blocks: Range<u32>) -> usize {
+        let proof = Proof { needed: 1, ask: vec![Peer(from.0)] };
+        let heard = self.peers.vouch(entity, blocks, &proof).await;
+        let stored = |claim: &eddy_wire::statement::Claim| {
+            let run = claim.blocks();
+            StoredStatement { first_block: run.start, count: run.end - run.start, bytes: claim.endorsed.encode() }
+        };
+        let handle = self.begin(entity);
+        let new = handle.put_statements(&heard.claims.iter().map(stored).collect::<Vec<_>>());
+        handle.commit().expect("commits");
+        new
     }
 
     async fn pump(

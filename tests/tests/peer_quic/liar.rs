@@ -15,6 +15,8 @@ use std::ops::Range;
 /// The entity that is read: four whole blocks and a short one.
 const LENGTH: usize = 4 * BLOCK + 4321;
 const ALL: Range<u32> = 0..5;
+/// What one lie may cost: the block that is wrong, and what of the next one came in the same packets.
+const MOST_LOST: u64 = (BLOCK + 64 * 1024) as u64;
 
 /// Ways to lie.
 #[derive(Debug, Clone, Copy)]
@@ -169,7 +171,7 @@ impl Scene<'_> {
     }
 }
 
-fn attempts() -> usize {
+pub(crate) fn attempts() -> usize {
     std::env::var("EDDY_PEER_LIES").ok().and_then(|count| count.parse().ok()).unwrap_or(10_000)
 }
 
@@ -196,19 +198,25 @@ async fn every_lie_is_found_and_no_wrong_byte_is_kept() {
         other_group,
         group: group.clone(),
     };
+    let mut most_lost = 0;
     for attempt in 0..attempts() {
         let bend = BENDS[attempt % BENDS.len()];
         let start = random.random_range(ALL);
         let blocks = start..random.random_range(start + 1..=ALL.end);
         puppet.will_say(scene.bend(bend, &blocks, &mut random), Then::Finish).await;
+        let before = wasted(&victim);
         let (_, outcome) = victim.fetch(puppet.node(), &read, blocks.clone()).await;
         let failure = outcome.expect_err(&format!("attempt {attempt}: {bend:?} of {blocks:?} went through"));
         assert!(is_right_verdict(bend, &failure), "attempt {attempt}: {bend:?} of {blocks:?} gave {failure:?}");
+        let lost = wasted(&victim) - before;
+        assert!(lost <= MOST_LOST, "attempt {attempt}: {bend:?} of {blocks:?} cost {lost} bytes");
+        most_lost = most_lost.max(lost);
         if attempt % 100 == 99 {
             victim.assert_true(&read, &content);
         }
     }
     victim.assert_true(&read, &content);
+    println!("the dearest lie cost {most_lost} bytes");
 
     // The same member telling the truth is believed.
     let honest = answer(scene.truth.header(&group, &scene.signer, ALL), &content);
@@ -216,6 +224,13 @@ async fn every_lie_is_found_and_no_wrong_byte_is_kept() {
     victim.fetch(puppet.node(), &read, ALL).await.1.expect("the truth passes");
     assert_eq!(victim.held_bytes(&read).len(), 5);
     victim.assert_true(&read, &content);
+}
+
+/// Bytes of peers that came for nothing, by the ledger.
+fn wasted(member: &Member) -> u64 {
+    let wasted = member.store.balance(crate::kit::ACCOUNT).expect("reads").peers.wasted;
+    // Right blocks that are here already are asked for again by this test alone.
+    wasted.corrupt + wasted.aborted
 }
 
 /// Whether the failure puts the blame where it belongs: a proof where there is one.

@@ -371,3 +371,43 @@ async fn in_a_group_of_one_secret_nobody_talks_about_membership() {
     let question = encode_frame(&MembershipQuestion::DeniedSince(0)).expect("fits");
     assert!(say(&connection, &question).await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_on_a_removed_members_word_alone_is_put_aside_and_what_others_confirm_stays() {
+    let root = administrator();
+    let [removed, honest, reader] = [(); 3].map(|()| root.lets_in(Role::Member, 0));
+    let gone = removed.identity.node_id();
+    let (mut removed, _) = removed.start().await;
+    let (mut honest, _) = honest.start().await;
+    let (mut reader, group) = reader.start().await;
+    let (alone, both, own) = (entity("alone", 20 * BLOCK), entity("both", 20 * BLOCK), entity("own", 20 * BLOCK));
+    let bytes = content(20 * BLOCK, 1);
+    for file in [&alone, &both, &own] {
+        removed.fetched_from_origin(file, &bytes, 0..20);
+    }
+    honest.fetched_from_origin(&both, &bytes, 0..20);
+    reader.meet(&mut removed).await;
+    reader.meet(&mut honest).await;
+    for file in [&alone, &both] {
+        reader.fetch(gone, file, 0..20).await.1.expect("is believed");
+    }
+    reader.fetch(gone, &own, 0..16).await.1.expect("is believed");
+    reader.fetched_from_origin(&own, &bytes, 16..20);
+    let heard = reader.fetch_statements(honest.node(), &both, 0..20).await;
+    assert!(heard > 0, "the other member signs for it, too");
+    assert_eq!(eddy_node::peer::sweep(&reader.peers, &reader.store).expect("looks"), 0, "nobody was removed");
+
+    root.group.revoke(gone).expect("removes");
+    let list = root.group.denied().expect("CA mode").known().signed.clone().expect("a list");
+    group.denied().expect("CA mode").apply(list).expect("takes it");
+    assert_eq!(eddy_node::peer::sweep(&reader.peers, &reader.store).expect("looks"), 20 + 16);
+    let held = |file| reader.store.find(&eddy_content::Entity::id(file)).expect("works").expect("is there").held();
+    assert!(held(&alone).is_empty());
+    assert_eq!(held(&both), eddy_content::BlockSet::from_run(0..20), "another member vouches for it");
+    assert_eq!(held(&own), eddy_content::BlockSet::from_run(16..20), "what came from the origin itself stays");
+    // It comes again from whoever's word counts.
+    honest.fetched_from_origin(&alone, &bytes, 0..20);
+    reader.fetch(honest.node(), &alone, 0..20).await.1.expect("is believed");
+    reader.assert_true(&alone, &bytes);
+    assert_eq!(held(&alone).len(), 20);
+}

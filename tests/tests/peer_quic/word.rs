@@ -1,11 +1,17 @@
 //! Members' words against each other: witnesses that agree, words that differ, and who is convicted once the origin was asked.
 
 use crate::kit::{BLOCK, Member, SOON, content, entity, group};
+use crate::liar::attempts;
+use crate::wire::{Puppet, Then, Truth, identity};
 use eddy_content::{BlockHash, BlockSet, Entity, tree};
 use eddy_engine::Peer;
 use eddy_engine::port::Proof;
 use eddy_node::peer::Vouching;
 use eddy_node::peer::{Membership, hear};
+use eddy_wire::frame::{Vouched, encode_frame};
+use eddy_wire::statement::{Claim, EndorsedStatement};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use std::ops::Range;
 
 const LENGTH: usize = 40 * BLOCK + 321;
@@ -182,4 +188,98 @@ async fn what_the_origin_confirms_accuses_nobody() {
     assert!(asker.peers.refute(&handle, 0, hashes(&entity, &truth)).await.is_empty());
     assert_eq!((asker.peers.suspects().len(), handle.held()), (0, BlockSet::from_run(ALL)));
     assert!(asker.peers.archive().expect("keeps").list().is_empty());
+}
+
+/// Ways to make others believe a false root.
+#[derive(Debug, Clone, Copy)]
+enum Root {
+    /// Consistent and signed: of other bytes.
+    False,
+    /// The same in one block only.
+    OneBlock,
+    /// True, but for another version, another file.
+    Stale,
+    Swapped,
+    /// False, in the name of the honest member.
+    Forged,
+    /// False, by a member of another group.
+    Foreign,
+    /// True, and said twice by the liar itself.
+    Twice,
+}
+
+const ROOTS: [Root; 7] =
+    [Root::False, Root::OneBlock, Root::Stale, Root::Swapped, Root::Forged, Root::Foreign, Root::Twice];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_two_witnesses_no_false_root_is_ever_met() {
+    let seed = std::env::var("EDDY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0xedd2);
+    let count = attempts() / 40;
+    println!("seed {seed}, {count} false roots");
+    let mut random = StdRng::seed_from_u64(seed);
+    let (group, other_group) = (group(), crate::kit::group());
+    let (mut asker, mut honest) = (Member::start(&group).await, Member::start(&group).await);
+    let (read, truth, lies) = (entity("file", LENGTH), content(LENGTH, 1), content(LENGTH, 2));
+    let swapped = entity("other", LENGTH);
+    let stale = Entity { validator: eddy_content::Validator::StrongEtag("\"v0\"".into()), ..read.clone() };
+    honest.fetched_from_origin(&read, &truth, ALL);
+    asker.meet(&mut honest).await;
+    let mut puppet = liar(&group, &asker).await;
+    let mut named = 0;
+    let accomplice = identity();
+    let right = hashes(&read, &truth);
+    for attempt in 0..count {
+        let signer = &puppet.identity;
+        let root = ROOTS[attempt % ROOTS.len()];
+        let start = random.random_range(ALL);
+        let run = start..random.random_range(start + 1..=ALL.end);
+        let mut one_wrong = truth.clone();
+        one_wrong[run.start as usize * BLOCK + random.random_range(0..321)] ^= 1 << random.random_range(0..8);
+        let about = |entity, content| Truth { group: group.id(), key: asker.peers.lookup_key(entity), entity, content };
+        let claim = |of: &Truth<'_>, group: &eddy_node::group::Group, run: Range<u32>| {
+            let endorsed: EndorsedStatement = of.endorsed(group, signer, run.clone());
+            Claim { endorsed, hashes: of.hashes(run) }
+        };
+        let claims = match root {
+            Root::False => vec![claim(&about(&read, &lies), &group, run.clone())],
+            Root::OneBlock => vec![claim(&about(&read, &one_wrong), &group, run.clone())],
+            Root::Stale => vec![claim(&about(&stale, &lies), &group, run.clone())],
+            Root::Swapped => vec![claim(&about(&swapped, &lies), &group, run.clone())],
+            Root::Forged => {
+                let mut forged = claim(&about(&read, &lies), &group, run.clone());
+                forged.endorsed.signed.statement.signer = accomplice.node_id();
+                forged.endorsed.certificate = group.certify(&accomplice).expect("certifies").certificate.to_vec();
+                vec![forged]
+            }
+            Root::Foreign => vec![claim(&about(&read, &lies), &other_group, run.clone())],
+            Root::Twice => vec![claim(&about(&read, &lies), &group, run.clone()); 2],
+        };
+        // Vouched puts no two claims of one run together that differ; these are the same.
+        let said = encode_frame(&Vouched::of(claims)).expect("fits");
+        puppet.will_say(said, Then::Finish).await;
+        let proof = Proof { needed: 2, ask: vec![Peer(puppet.node().0), Peer(honest.node().0)] };
+        let heard = asker.peers.vouch(&read, run.clone(), &proof).await;
+        for (block, hash) in &heard.hashes {
+            assert_eq!(*hash, right[*block as usize], "seed {seed}, attempt {attempt}: {root:?} of {run:?}");
+        }
+        // Where the liar tells the truth about the other blocks, it is a witness to them.
+        let most = if matches!(root, Root::OneBlock) { run.len() as u32 - 1 } else { 0 };
+        assert!(heard.met.len() <= most, "seed {seed}, attempt {attempt}: {root:?} of {run:?}: {:?}", heard.met);
+        // Two proofs part the two for a day: the next lie is another member's.
+        if asker.peers.standing_of(puppet.node()).is_some_and(|standing| standing.blocked_for.is_some()) {
+            named += 1;
+            // While nobody reads of comings and goings, nobody comes.
+            while asker.events.try_recv().is_ok() {}
+            puppet = liar(&group, &asker).await;
+        }
+    }
+    println!("{named} members were named and blocked");
+    assert!(named > 0);
+}
+
+/// Another member that says what it is told to.
+async fn liar(group: &eddy_node::group::Group, asker: &Member) -> Puppet {
+    let puppet = Puppet::start(group);
+    asker.peers.connect(puppet.address, Some(puppet.node())).await.expect("connects");
+    puppet
 }

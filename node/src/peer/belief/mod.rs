@@ -9,6 +9,7 @@
 //! | [`vouch`] | do enough different members say the same? |
 //! | [`ground`] | on whose word do the blocks stand that are held? |
 //! | [`judge`] | who lied, once the origin was asked? |
+//! | [`sweep`] | what of the store stands on a word that lost its weight? |
 //! | [`archive`] | what is kept of that, for people to look at |
 //! | [`hearing`] | does somebody else's evidence hold? |
 
@@ -16,6 +17,7 @@ pub mod archive;
 pub mod ground;
 pub mod hearing;
 pub mod judge;
+pub mod sweep;
 pub mod vouch;
 
 use super::bounded::Bounded;
