@@ -1,11 +1,12 @@
 //! Real package managers fetch through the gateway, from wherever this machine's own configuration has its packages; then a second node gets
 //! the large files from the first.
 //!
-//! Asks nothing of anybody unless `EDDY_REAL_TOOLS` is set.
+//! Asks nothing of anybody elsewhere unless `EDDY_REAL_TOOLS` is set.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
-use eddy_tests::process::{Eddy, Running};
+use eddy_tests::hostile::{Behaviour, HostileOrigin, Resource, Version};
+use eddy_tests::process::{Eddy, Gateway, Running, mount};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -164,8 +165,6 @@ fn pip_downloads_a_wheel_through_the_gateway_and_a_second_node_gets_it_from_the_
         let folder = work.path().join(number.to_string());
         std::fs::create_dir_all(&folder).unwrap();
         let conf = folder.join("pip.conf");
-        let own = Command::new("pip").args(["config", "debug"]).output().unwrap();
-        drop(own);
         let nowhere = Path::new("/nonexistent");
         let variables =
             [("PIP_CONFIG_FILE", conf.as_path()), ("PIP_NO_CACHE_DIR", Path::new("1")), ("PIP_FIND_LINKS", nowhere)];
@@ -183,8 +182,12 @@ fn pip_downloads_a_wheel_through_the_gateway_and_a_second_node_gets_it_from_the_
         wheels.push(found);
         let totals = eddy.report().unwrap().totals;
         println!("node {number}: {totals:?}");
-        if number == 1 {
-            assert_eq!(totals.received.origin, 0, "the second node asks the origin for no byte of it: {totals:?}");
+        // Without a version mark nothing is shared: some mirrors take it away.
+        if number == 1 && !first.cached().unwrap().is_empty() {
+            assert!(
+                totals.received.origin < 2 << 20,
+                "the second node asks the origin for no more than an audit: {totals:?}"
+            );
             assert!(totals.received.peers > 8 << 20, "{totals:?}");
         }
         disable(eddy, "pip", &variables);
@@ -208,6 +211,39 @@ fn udp_port(id: u32) -> u16 {
         .find(|row| row.split_whitespace().nth(9).is_some_and(|inode| sockets.iter().any(|s| s == inode)));
     let local = row.unwrap().split_whitespace().nth(1).unwrap();
     u16::from_str_radix(local.rsplit(':').next().unwrap(), 16).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_node_gets_a_large_file_from_the_first_by_its_gateway() {
+    const LENGTH: u64 = 24 << 20;
+    let origin = HostileOrigin::start().await.unwrap();
+    let version = Version::new(3, LENGTH);
+    let whole = version.whole();
+    origin.publish("/f.iso", Resource::new(version, Behaviour::default().with_header("Cache-Control: max-age=3600")));
+    let common = "listen = \"127.0.0.1:0\"";
+    let settings = |known: &str| {
+        format!(
+            "[cache]\nquota = \"2 GiB\"\nreserve = \"1 MiB\"\n[peers]\nmdns = false\n{common}\n{known}\n[gateway]\n{common}\n{}",
+            mount("/m", &origin.url(""), "")
+        )
+    };
+    let first = Eddy::here().unwrap();
+    let secret = first.found_group().unwrap();
+    std::fs::write(first.home().join("eddy.toml"), settings("")).unwrap();
+    let first = Gateway::restart(first).unwrap();
+    assert!(first.get("/m/f.iso", &[]).await.unwrap().whole() == whole);
+    let second = Eddy::here().unwrap();
+    second.join_group(&secret).unwrap();
+    let known = format!("known = [\"127.0.0.1:{}\"]", udp_port(first.daemon.id()));
+    std::fs::write(second.home().join("eddy.toml"), settings(&known)).unwrap();
+    let second = Gateway::restart(second).unwrap();
+    second.eddy.wait_peers(1, PATIENCE).unwrap();
+    assert!(second.get("/m/f.iso", &[]).await.unwrap().whole() == whole);
+    // The policy of whom to believe has a part fetched a second time, from the origin, to catch who lies.
+    let again = origin.counters().body_bytes() - LENGTH;
+    assert!(again <= LENGTH / 10, "the second node asks the origin for no more than an audit: {again}");
+    let totals = second.eddy.report().unwrap().totals;
+    assert!(totals.received.peers >= LENGTH - LENGTH / 10, "{totals:?}");
 }
 
 #[test]

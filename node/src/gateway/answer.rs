@@ -5,7 +5,7 @@ use super::filling::{Filling, Reader};
 use super::growing::Growing;
 use super::shelf::Stored;
 use bytes::{Bytes, BytesMut};
-use eddy_content::http::serve::{CacheStatus, Condition, Selected, condition, may_range, select};
+use eddy_content::http::serve::{CacheStatus, Condition, Found, Selected, condition, may_range, select};
 use http::header::{
     ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG,
     EXPIRES, HeaderMap, HeaderName, HeaderValue, LAST_MODIFIED, VARY,
@@ -48,11 +48,9 @@ pub(super) fn answer(
         // whatever the origin can do.
         fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     }
-    if let Some(age) = stored
-        .freshness
-        .age(now)
-        .filter(|_| status.found == eddy_content::http::serve::Found::Hit || stored.fields.contains_key(AGE))
-    {
+    // An answer that has just come has the age that it came with; what was stored, or confirmed now, has grown older here.
+    let is_stored = status.found == Found::Hit || status.origin_status == Some(304);
+    if let Some(age) = stored.freshness.age(now).filter(|_| is_stored) {
         fields.insert(AGE, HeaderValue::from(age));
     }
     say(&mut fields, &status);
