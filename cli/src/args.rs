@@ -57,6 +57,8 @@ pub enum Command {
     Get(crate::get::GetArgs),
     /// See and steer jobs
     Job(JobArgs),
+    /// Show what happened to jobs, and what happens
+    Events(crate::events::EventsArgs),
     /// Say what a job waits for, and what would change it
     Why(crate::why::WhyArgs),
     /// See and clear what is stored here

@@ -18,7 +18,7 @@ use Counterpart::{Command as Does, Declined as No};
 const SHOW: Counterpart = Does("eddy job show ID");
 const UPLOADS: Counterpart = No("this version does not upload");
 const IDENTITY: Counterpart = No("a job runs as its owner, and nobody has to be logged on for it");
-const NOTIFY: Counterpart = Does("eddy job watch ID");
+const NOTIFY: Counterpart = Does("eddy events --follow");
 const CERTIFICATE: Counterpart = No("this version shows origins no certificate");
 const AUTOMATIC: Counterpart = No("eddy verifies every byte itself; a digest: eddy get URL --digest");
 
@@ -65,8 +65,8 @@ pub(crate) const BITSADMIN: [(&str, Counterpart); 109] = [
     ("/getnoprogresstimeout", SHOW),
     ("/setmaxdownloadtime", Does("eddy job set ID max-transfer-time=...")),
     ("/getmaxdownloadtime", SHOW),
-    ("/setnotifycmdline", No("a job starts no program of its owner's choice; programs follow it: eddy job watch ID")),
-    ("/getnotifycmdline", No("a job starts no program of its owner's choice; programs follow it: eddy job watch ID")),
+    ("/setnotifycmdline", No("a job starts no program of its owner's choice; programs follow: eddy events --follow")),
+    ("/getnotifycmdline", No("a job starts no program of its owner's choice; programs follow: eddy events --follow")),
     ("/setnotifyflags", NOTIFY),
     ("/getnotifyflags", NOTIFY),
     ("/getnotifyinterface", NOTIFY),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`args`] | what may be typed; no side effects |
 //! | `setting` | what the global options mean: home, socket, how to write |
-//! | `get`, `job`, `why`, `cache`, `peers`, `group`, `gateway`, `report`, `status`, `doctor`, `daemon`, `explain`, `manual` | one noun each |
+//! | `get`, `job`, `why`, `events`, `cache`, `peers`, `group`, `gateway`, `report`, `status`, `doctor`, `daemon`, `explain`, `manual` | one noun each |
 //! | `link` | the way to a node: the daemon, or one inside this command |
 //! | `follow` | a job on its way, for people |
 //! | `text` | sizes, times, tables; what comes from outside is neutralised |
@@ -17,6 +17,7 @@ mod bits;
 mod cache;
 mod daemon;
 mod doctor;
+mod events;
 mod explain;
 mod failure;
 mod follow;
@@ -86,6 +87,7 @@ fn run(command: Command, setting: &Setting) -> Result<(), Failure> {
     let outcome = runtime.block_on(async {
         match command {
             Command::Get(args) => get::run(args, setting).await,
+            Command::Events(args) => events::run(args, setting).await,
             Command::Why(args) => why::run(args, setting).await,
             Command::Daemon(args) => daemon::run(args, setting).await,
             Command::Job(args) => job::run(args.command, setting).await,

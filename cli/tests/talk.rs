@@ -5,11 +5,12 @@
 use eddy_node::control::face::{ExportPiece, VerifyNews};
 use eddy_node::control::{Bytes, ControlListener, Face, serve, socket_of};
 use eddy_wire::api::{
-    Account, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ExportView,
-    FileState, FileView, Finding, ImportQuery, ImportView, JobAction, JobChange, JobSpec, JobState, JobView, Kept,
-    KeptReason, LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, MoreFiles, PackedView, Page, PageQuery,
-    PeerDetail, PeersView, PinChange, PinnedToo, Place, PlanView, Planned, Problem, Received, RemovalOrder, Removed,
-    ReportRow, ReportView, Severity, Sources, StatusView, TermsView, VerifiedView, VerifyProgress, Wasted,
+    Account, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd,
+    ExportOrder, ExportView, FileState, FileView, Finding, ImportQuery, ImportView, JobAction, JobChange, JobSpec,
+    JobState, JobView, Kept, KeptReason, LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, MoreFiles,
+    PackedView, Page, PageQuery, PeerDetail, PeersView, PinChange, PinnedToo, Place, PlanView, Planned, Problem,
+    Received, RemovalOrder, Removed, ReportRow, ReportView, Severity, Sources, StatusView, TermsView, VerifiedView,
+    VerifyProgress, Wasted,
 };
 use eddy_wire::catalogue::ErrorCode;
 use rustix::process::{Pid, Signal};
@@ -150,6 +151,26 @@ impl Face for Scripted {
         (self.begin)(&mut view);
         jobs.push(watch::Sender::new(view.clone()));
         Ok(view)
+    }
+
+    async fn events(&self, query: PageQuery) -> Result<Page<EventView>, Problem> {
+        let job = self.jobs.lock().unwrap().first().map(|job| job.borrow().clone());
+        let event = job.filter(|_| query.after.is_none() || query.after.as_deref() == Some("0")).map(|job| EventView {
+            id: "1".into(),
+            at_unix_ms: 1_700_000_000_000,
+            kind: EventKind::Created,
+            job: job.id,
+            name: job.name,
+            owner: job.owner,
+            state: job.state,
+            code: None,
+            detail: None,
+        });
+        Ok(Page { items: event.into_iter().collect(), next: None })
+    }
+
+    fn event_news(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
     }
 
     async fn change_job(&self, id: &str, change: JobChange) -> Result<JobView, Problem> {

@@ -19,10 +19,11 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn help_is_as_reviewed() {
     let home = tempfile::tempdir().unwrap();
-    let nouns: [&[&str]; 20] = [
+    let nouns: [&[&str]; 21] = [
         &[],
         &["get"],
         &["why"],
+        &["events"],
         &["job"],
         &["job", "create"],
         &["job", "set"],

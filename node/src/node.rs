@@ -3,6 +3,7 @@
 use crate::condition;
 use crate::config::{ConfigError, Network, NodeConfig, RunsAs};
 use crate::control::{self, BindError, ControlListener};
+use crate::driver::log::EventLog;
 use crate::driver::seal::JobSeal;
 use crate::driver::{self, DriverHandle, DriverParts, Durability};
 use crate::face::{MAX_LONG_WORK, NodeFace};
@@ -148,6 +149,8 @@ impl Node {
         }
         let seal = seal(&config.home, &shelter)?;
         let records = jobs(&store, &seal).await?;
+        let home = config.home.clone();
+        let events = blocking(move || EventLog::open(&home)).await;
         let origin = Origin::new(settings.origin())?;
         let (identity, group) = who(&config, &mut shelter)?;
         let standing = group.as_ref().map(|group| group.standing(&identity.node_id()));
@@ -177,6 +180,7 @@ impl Node {
             origin,
             ways: settings.origin(),
             seal,
+            events: events.clone(),
             engine: settings.jobs()?,
             peers: neighbourhood.as_ref().map(|n| n.peers().clone()),
             settling: if neighbourhood.as_ref().is_some_and(Neighbourhood::may_find_peers) {
@@ -207,6 +211,7 @@ impl Node {
         };
         let face = NodeFace {
             driver: driver.clone(),
+            events,
             store: store.clone(),
             identity: identity.clone(),
             home: config.home.clone(),

@@ -6,10 +6,11 @@ use eddy_node::control::client::{ExportFailure, VerificationNews};
 use eddy_node::control::face::{ExportPiece, VerifyNews};
 use eddy_node::control::{Bytes, Client, ControlListener, Face, serve};
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ExportView, FileSpec, Finish,
-    ImportQuery, ImportView, JobAction, JobChange, JobSpec, JobState, JobView, LimitView, LimitsChange, LimitsOutcome,
-    LimitsView, Mode, MoreFiles, PackedView, Page, PageQuery, PeerDetail, PeerUse, PeersView, PinChange, PlanView,
-    Priority, Problem, RemovalOrder, Removed, ReportView, StatusView, Terms, TermsView, VerifiedView, VerifyProgress,
+    CacheView, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd, ExportOrder, ExportView,
+    FileSpec, Finish, ImportQuery, ImportView, JobAction, JobChange, JobSpec, JobState, JobView, LimitView,
+    LimitsChange, LimitsOutcome, LimitsView, Mode, MoreFiles, PackedView, Page, PageQuery, PeerDetail, PeerUse,
+    PeersView, PinChange, PlanView, Priority, Problem, RemovalOrder, Removed, ReportView, StatusView, Terms, TermsView,
+    VerifiedView, VerifyProgress,
 };
 use eddy_wire::catalogue::ErrorCode;
 use serde_json::Value;
@@ -86,6 +87,26 @@ impl Face for Plain {
         let view = view(jobs.len(), &spec);
         jobs.push(watch::Sender::new(view.clone()));
         Ok(view)
+    }
+
+    async fn events(&self, query: PageQuery) -> Result<Page<EventView>, Problem> {
+        let job = self.jobs.lock().unwrap().first().map(|job| job.borrow().clone());
+        let event = job.filter(|_| query.after.is_none() || query.after.as_deref() == Some("0")).map(|job| EventView {
+            id: "1".into(),
+            at_unix_ms: 1_700_000_000_000,
+            kind: EventKind::Created,
+            job: job.id,
+            name: job.name,
+            owner: job.owner,
+            state: job.state,
+            code: None,
+            detail: None,
+        });
+        Ok(Page { items: event.into_iter().collect(), next: None })
+    }
+
+    fn event_news(&self) -> watch::Receiver<u64> {
+        watch::channel(0).1
     }
 
     async fn change_job(&self, id: &str, change: JobChange) -> Result<JobView, Problem> {

@@ -1,9 +1,12 @@
-//! A job's views as server-sent events: a change of state at once, progress at most ten times a second.
+//! A job's views, and the event log, as server-sent events: a change of state at once, progress at most ten times a second.
 
+use super::face::Face;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use eddy_wire::api::JobView;
+use eddy_wire::api::{EventView, JobView, PageQuery};
 use futures::stream::{self, Stream};
+use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -28,6 +31,37 @@ pub(super) fn answer(
         // A view is plain data with string keys; JSON takes all of it.
         let event = Event::default().event("job").id((number + 1).to_string()).json_data(&view).ok()?;
         Some((Ok(event), (follower, number + 1)))
+    });
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+}
+
+/// Events of one page of a stream.
+const EVENTS_AT_ONCE: usize = 100;
+
+/// The events of the log behind `after`, as they come, until the node stops.
+pub(super) fn log<F: Face>(
+    face: Arc<F>,
+    news: watch::Receiver<u64>,
+    after: u64,
+    stop: CancellationToken,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let state = (face, news, after, stop, VecDeque::new());
+    let events = stream::unfold(state, |(face, mut news, mut after, stop, mut waiting)| async move {
+        while waiting.is_empty() {
+            let query = PageQuery { after: Some(after.to_string()), limit: Some(EVENTS_AT_ONCE) };
+            waiting.extend(face.events(query).await.ok()?.items);
+            if waiting.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return None,
+                    changed = news.changed() => changed.ok()?,
+                }
+            }
+        }
+        let event: EventView = waiting.pop_front()?;
+        after = event.id.parse().ok()?;
+        let told = Event::default().event("event").id(event.id.clone()).json_data(&event).ok()?;
+        Some((Ok(told), (face, news, after, stop, waiting)))
     });
     Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }

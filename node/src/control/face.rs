@@ -9,9 +9,10 @@
 
 use bytes::Bytes;
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ImportQuery, ImportView, JobAction,
-    JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail, PeersView,
-    PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView, VerifyProgress,
+    CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, ImportQuery, ImportView,
+    JobAction, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail,
+    PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView,
+    VerifyProgress,
 };
 use std::future::Future;
 use tokio::sync::{mpsc, watch};
@@ -66,6 +67,12 @@ pub trait Face: Send + Sync + 'static {
     /// Follows a job: the newest view, whenever it changes. The sender is dropped when the job has ended, after the
     /// last view; a job that has just ended may still be watched for its last view.
     fn watch(&self, id: &str) -> impl Future<Output = Result<watch::Receiver<JobView>, Problem>> + Send;
+
+    /// What happened to jobs, oldest first, behind a cursor that is an event's id.
+    fn events(&self, query: PageQuery) -> impl Future<Output = Result<Page<EventView>, Problem>> + Send;
+
+    /// The number of the newest event, whenever it changes.
+    fn event_news(&self) -> watch::Receiver<u64>;
 
     /// The store as a whole.
     fn cache(&self) -> impl Future<Output = Result<CacheView, Problem>> + Send;

@@ -4,7 +4,7 @@ use super::events;
 use super::face::Face;
 use super::long;
 use super::openapi;
-use super::refusal::{Asked, Body, Id, Key, Refusal};
+use super::refusal::{Asked, Body, Id, Key, LastEvent, Refusal};
 use super::socket::Caller;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
@@ -13,9 +13,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, ExportEnd, ExportOrder, ImportQuery, ImportView, JobAction,
-    JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MAX_BODY, MoreFiles, Page, PageQuery, PeerDetail,
-    PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView,
+    CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, ImportQuery, ImportView,
+    JobAction, JobChange, JobSpec, JobState, JobView, LimitsChange, LimitsOutcome, MAX_BODY, MAX_WAIT, MoreFiles, Page,
+    PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
+    VerifiedView, WaitQuery,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::sync::Arc;
@@ -53,6 +54,9 @@ pub(super) fn router<F: Face>(face: Arc<F>, stop: CancellationToken) -> Router {
         .route("/v1/jobs/{id}", get(job::<F>).patch(change_job::<F>))
         .route("/v1/jobs/{id}/files", post(add_files::<F>))
         .route("/v1/jobs/{id}/watch", get(watch_job::<F>))
+        .route("/v1/jobs/{id}/wait", get(wait_job::<F>))
+        .route("/v1/events", get(list_events::<F>))
+        .route("/v1/events/follow", get(follow_events::<F>))
         .route("/v1/cache", get(cache::<F>))
         .route("/v1/cache/entities", get(entities::<F>))
         .route("/v1/cache/entities/{id}", get(entity::<F>))
@@ -188,6 +192,51 @@ async fn act<F: Face>(room: Room<F>, id: String, action: JobAction, caller: Call
 async fn watch_job<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Result<impl IntoResponse, Refusal> {
     let views = room.face.watch(&id).await?;
     Ok(events::answer(views, room.stop))
+}
+
+/// Waits until a job has come to rest: ended, failed, paused or whole; at most for the seconds of the query. Then as it stands.
+#[utoipa::path(get, path = "/v1/jobs/{id}/wait", tag = "jobs", operation_id = "wait_job", params(("id" = String, Path, description = "The job's id."), WaitQuery), responses(
+    (status = 200, body = JobView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn wait_job<F: Face>(State(room): State<Room<F>>, Id(id): Id, Asked(query): Asked<WaitQuery>) -> Answer<JobView> {
+    let seconds = query.seconds.unwrap_or(MAX_WAIT).min(MAX_WAIT);
+    let mut views = room.face.watch(&id).await?;
+    let rests = |view: &JobView| {
+        let is_stopped = matches!(view.state, JobState::Suspended | JobState::Error | JobState::Transferred);
+        view.state.is_final() || is_stopped
+    };
+    // However it ends, the last view is the answer.
+    let _ = tokio::time::timeout(Duration::from_secs(seconds), views.wait_for(rests)).await;
+    let view = views.borrow().clone();
+    Ok(Json(view))
+}
+
+/// What happened to jobs, oldest first; the newest 10,000 events are kept. The cursor is an event's id.
+#[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "events", params(PageQuery), responses(
+    (status = 200, body = Page<EventView>), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn list_events<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<PageQuery>) -> Answer<Page<EventView>> {
+    Ok(Json(room.face.events(query).await?))
+}
+
+/// Follows what happens to jobs with server-sent events named `event`, whose data is an EventView and whose id is the cursor: a stream that
+/// broke goes on behind `Last-Event-ID`. It begins behind the cursor of the query, or with what happens next.
+#[utoipa::path(get, path = "/v1/events/follow", tag = "events", operation_id = "follow_events", params(PageQuery), responses(
+    (status = 200, body = EventView, content_type = "text/event-stream"),
+    (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn follow_events<F: Face>(
+    State(room): State<Room<F>>,
+    LastEvent(last): LastEvent,
+    Asked(query): Asked<PageQuery>,
+) -> Result<impl IntoResponse, Refusal> {
+    let mut news = room.face.event_news();
+    let newest = *news.borrow_and_update();
+    let after = match last.or(query.after) {
+        Some(text) => text.parse().map_err(|_| Problem::new(ErrorCode::BadRequest, "a cursor is an event's id"))?,
+        None => newest,
+    };
+    Ok(events::log(room.face, news, after, room.stop))
 }
 
 /// The store as a whole.

@@ -12,6 +12,7 @@
 //! | [`durable`] | writes jobs down, again later when the disk refuses |
 //! | [`account`] | what the ledger knows of a file that is whole |
 //! | `ways` | what questions show of their job, and through which proxy they go |
+//! | [`log`] | what happened to jobs, durable and bounded |
 //! | [`seal`] | jobs at rest cannot be read without the home's key |
 //! | [`view`] | the engine's jobs as the API shows them |
 //! | `waiting` | why a job does not move |
@@ -21,6 +22,7 @@ pub mod command;
 mod durable;
 mod execute;
 pub(crate) mod held;
+pub mod log;
 pub mod seal;
 mod view;
 mod waiting;
@@ -34,10 +36,13 @@ use eddy_cache::Store;
 use eddy_engine::engine::Turns;
 use eddy_engine::job::live::Job;
 use eddy_engine::schedule::Places;
-use eddy_engine::{Asking, Engine, EngineConfig, Failure, Input, JobId, JobRecord, JobSpec, Notice, Now, Owner};
-use eddy_wire::api::{JobView, Problem};
+use eddy_engine::{
+    Asking, Engine, EngineConfig, Failure, Input, JobId, JobRecord, JobSpec, JobState, Notice, Now, Owner,
+};
+use eddy_wire::api::{EventKind, JobView, Problem};
 use eddy_wire::catalogue::ErrorCode;
 use execute::Executor;
+use log::EventLog;
 use seal::JobSeal;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -87,6 +92,8 @@ pub struct DriverParts {
     pub ways: OriginConfig,
     /// Under what jobs are written down.
     pub seal: JobSeal,
+    /// Where it is told what happens to jobs.
+    pub events: EventLog,
     /// How many jobs run side by side, and how long forgotten ones are kept.
     pub engine: EngineLimits,
     /// The peers, in a group.
@@ -137,6 +144,7 @@ pub fn start(
     };
     let engine = Engine::new(config).trusting(trust);
     let limits = parts.engine;
+    let events = parts.events.clone();
     let executor = Executor::new(parts, inputs.clone(), opened, tasks.clone(), shutdown.clone());
     let driver = Driver {
         engine,
@@ -148,6 +156,8 @@ pub fn start(
         started: Instant::now(),
         durability,
         limits,
+        events,
+        told: HashMap::new(),
         tasks,
         shutdown,
     };
@@ -165,6 +175,9 @@ struct Driver {
     started: Instant,
     durability: Durability,
     limits: EngineLimits,
+    events: EventLog,
+    /// The state of each job of which the log was told last.
+    told: HashMap<JobId, JobState>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -175,6 +188,7 @@ impl Driver {
         let mut records = records;
         records.sort_by_key(|record| (record.created, record.id));
         for record in records {
+            self.told.insert(record.id, record.state);
             self.engine.restore(self.now(), record);
         }
         self.settle().await;
@@ -225,8 +239,13 @@ impl Driver {
                 let _ = answer.send(made.and_then(|id| self.view(id)));
             }
             Command::Amend { job, change, answer } => {
+                let owner = self.engine.job(job).map(Job::owner);
                 let amended = self.amend(now, job, change);
                 self.settle().await;
+                if amended.is_ok() {
+                    let is_taken = owner != self.engine.job(job).map(Job::owner);
+                    self.tell(vec![(job, if is_taken { EventKind::Taken } else { EventKind::Changed })]).await;
+                }
                 let _ = answer.send(amended.and_then(|()| self.view(job)));
             }
             Command::Find { prefix, answer } => {
@@ -369,6 +388,15 @@ impl Driver {
                 Notice::JobEnded(id) => ended.push(id),
             }
         }
+        let news = changed.iter().chain(&ended).filter_map(|id| Some((*id, self.news_of(*id)?)));
+        let news: Vec<_> = news.collect();
+        for (id, _) in &news {
+            match self.engine.job(*id).map(Job::state).filter(|state| !state.is_final()) {
+                Some(state) => drop(self.told.insert(*id, state)),
+                None => drop(self.told.remove(id)),
+            }
+        }
+        self.tell(news).await;
         for id in changed.iter().chain(&ended) {
             if let (Some(watcher), Ok(view)) = (self.watchers.get(id), self.view(*id)) {
                 watcher.send_replace(view);
@@ -379,6 +407,39 @@ impl Driver {
             tracing::info!(job = %id, "the job has ended");
         }
         self.watchers.retain(|_, watcher| watcher.receiver_count() > 0);
+    }
+
+    /// What is new about a job since the log was told last.
+    fn news_of(&self, id: JobId) -> Option<EventKind> {
+        let (state, told) = (self.engine.job(id)?.state(), self.told.get(&id).copied());
+        if told == Some(state) {
+            return None;
+        }
+        Some(match state {
+            JobState::Suspended if told.is_none() => EventKind::Created,
+            JobState::Suspended => EventKind::Paused,
+            JobState::Queued if told.is_some_and(JobState::is_active) => EventKind::Preempted,
+            JobState::Queued => EventKind::Queued,
+            JobState::Connecting => return None,
+            JobState::Transferring => EventKind::Transferring,
+            JobState::TransientError => EventKind::Waiting,
+            JobState::Error => EventKind::Failed,
+            JobState::Transferred => EventKind::Transferred,
+            JobState::Acknowledged => EventKind::Finished,
+            JobState::Cancelled => EventKind::Cancelled,
+        })
+    }
+
+    /// Tells the log; what it was told is with the system when this returns.
+    async fn tell(&self, news: Vec<(JobId, EventKind)>) {
+        let at = u64::try_from(self.now().wall).unwrap_or_default().saturating_mul(1000);
+        let events = news.into_iter().filter_map(|(id, kind)| Some(log::event(kind, &self.view(id).ok()?, at)));
+        let events: Vec<_> = events.collect();
+        if !events.is_empty() {
+            let log = self.events.clone();
+            // A disk that hangs holds nothing up but this.
+            let _ = tokio::task::spawn_blocking(move || log.append(events)).await;
+        }
     }
 
     /// Stops every fetch and waits until what was written is durable.

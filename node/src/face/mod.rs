@@ -21,6 +21,7 @@ use crate::control::Face;
 use crate::control::face::{ExportPiece, VerifyNews};
 use crate::driver::DriverHandle;
 use crate::driver::command::Refusal;
+use crate::driver::log::EventLog;
 use crate::group::Group;
 use crate::identity::Identity;
 use crate::neighbourhood::NeighbourhoodView;
@@ -29,9 +30,9 @@ use eddy_cache::{Pin, Store, StoreError};
 use eddy_engine::Failure;
 use eddy_engine::engine::CommandError;
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, ExportOrder, ImportQuery, ImportView, JobAction, JobChange,
-    JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange,
-    PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportOrder, ImportQuery, ImportView, JobAction,
+    JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail, PeersView,
+    PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::path::PathBuf;
@@ -50,6 +51,8 @@ pub const MAX_LONG_WORK: usize = 2;
 pub struct NodeFace {
     /// The way to the driver.
     pub driver: DriverHandle,
+    /// What happened to jobs.
+    pub events: EventLog,
     /// The store.
     pub store: Store,
     /// Who this node is.
@@ -109,6 +112,20 @@ impl Face for NodeFace {
 
     async fn watch(&self, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
         self.follow(id).await
+    }
+
+    async fn events(&self, query: PageQuery) -> Result<Page<EventView>, Problem> {
+        let bad = |_| Problem::new(ErrorCode::BadRequest, "a cursor is an event's id");
+        let after = query.after.as_deref().map_or(Ok(0), |text| text.parse().map_err(bad))?;
+        let mut items = self.events.after(after, query.size() + 1);
+        let is_more = items.len() > query.size();
+        items.truncate(query.size());
+        let next = items.last().filter(|_| is_more).map(|event| event.id.clone());
+        Ok(Page { items, next })
+    }
+
+    fn event_news(&self) -> watch::Receiver<u64> {
+        self.events.news()
     }
 
     async fn cache(&self) -> Result<CacheView, Problem> {

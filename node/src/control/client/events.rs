@@ -1,7 +1,7 @@
 //! Server-sent events, as they come (WHATWG HTML, "server-sent events"; for our own server: lines end with a line feed).
 
 use super::{MAX_ANSWER, cause, parse};
-use eddy_wire::api::{JobView, Problem, VerifiedView, VerifyProgress};
+use eddy_wire::api::{EventView, JobView, Problem, VerifiedView, VerifyProgress};
 use eddy_wire::catalogue::ErrorCode;
 use reqwest::Response;
 
@@ -53,6 +53,21 @@ impl Watch {
     ///
     /// Cancel safe: a view that has not been returned is not lost.
     pub async fn next(&mut self) -> Result<Option<JobView>, Problem> {
+        self.0.next().await?.map(|event| parse(event.data.as_bytes())).transpose()
+    }
+}
+
+/// What happens to jobs, as it comes.
+#[derive(Debug)]
+pub struct EventNews(Events);
+
+impl EventNews {
+    pub(super) fn new(response: Response) -> Self {
+        Self(Events { response, unread: Vec::new() })
+    }
+
+    /// The next event; `None` when the node stops. Cancel safe: an event that has not been returned is not lost.
+    pub async fn next(&mut self) -> Result<Option<EventView>, Problem> {
         self.0.next().await?.map(|event| parse(event.data.as_bytes())).transpose()
     }
 }

@@ -3,13 +3,13 @@
 mod events;
 mod package;
 
-pub use events::{Verification, VerificationNews, Watch};
+pub use events::{EventNews, Verification, VerificationNews, Watch};
 pub use package::ExportFailure;
 
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, JobAction, JobChange, JobSpec, JobView, LimitsChange,
-    LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder,
-    Removed, ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, EventView, JobAction, JobChange, JobSpec, JobView, LimitsChange,
+    LimitsOutcome, MAX_WAIT, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem,
+    RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -102,6 +102,25 @@ impl Client {
         // Silence is no error here: the node sends a comment every 15 s, and a dead node closes the connection.
         let request = self.request(Method::GET, &["jobs", id, "watch"])?.timeout(Duration::MAX);
         Ok(Watch::new(self.send(request).await?))
+    }
+
+    /// Waits until a job has come to rest, for at most 25 seconds; then as it stands.
+    pub async fn wait(&self, id: &str) -> Result<JobView, Problem> {
+        let request =
+            self.request(Method::GET, &["jobs", id, "wait"])?.timeout(TIMEOUT + Duration::from_secs(MAX_WAIT));
+        read(self.send(request).await?).await
+    }
+
+    /// A page of what happened to jobs.
+    pub async fn events(&self, query: &PageQuery) -> Result<Page<EventView>, Problem> {
+        self.page(&["events"], query).await
+    }
+
+    /// Follows what happens to jobs, from behind a cursor, or from now on.
+    pub async fn follow_events(&self, after: Option<&str>) -> Result<EventNews, Problem> {
+        let mut url = address(&["events", "follow"])?;
+        append_query(&mut url, &PageQuery { after: after.map(str::to_owned), limit: None })?;
+        Ok(EventNews::new(self.send(self.http.get(url).timeout(Duration::MAX)).await?))
     }
 
     /// The store as a whole.

@@ -1,7 +1,7 @@
 //! What can be said of a job before anybody has tried it: both the command line and the node refuse the same.
 
 use super::job::{MAX_FILES, MAX_NAME};
-use super::terms::{MAX_DESCRIPTION, MAX_HEADERS, MAX_PROXY, MAX_SECRET, MAX_USER};
+use super::terms::{MAX_DESCRIPTION, MAX_HEADERS, MAX_PROXY, MAX_SECONDS, MAX_SECRET, MAX_USER};
 use super::{Authorization, FileSpec, JobChange, JobSpec, MoreFiles, Problem, Terms};
 use crate::catalogue::ErrorCode;
 use data_encoding::HEXLOWER_PERMISSIVE;
@@ -57,6 +57,10 @@ impl Terms {
         };
         bound(self.description.as_deref(), MAX_DESCRIPTION, "a description has")?;
         bound(self.proxy.as_deref(), MAX_PROXY, "a proxy has")?;
+        let times = [self.retry_delay_seconds, self.give_up_after_seconds, self.max_transfer_seconds];
+        if times.into_iter().flatten().any(|seconds| seconds > MAX_SECONDS) {
+            return Err(Problem::new(ErrorCode::BadAmount, format!("a time has at most {MAX_SECONDS} seconds")));
+        }
         let headers: usize = self.headers.iter().map(|field| field.name.len() + field.value.len() + 4).sum();
         if headers > MAX_HEADERS {
             return Err(Problem::new(

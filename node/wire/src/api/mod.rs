@@ -13,6 +13,7 @@
 //! | [`trust`] | on whose word bytes are believed |
 //! | [`report`] | the account of bytes |
 //! | [`status`] | the node itself |
+//! | [`events`] | what happened to jobs |
 //! | [`problem`] | every refusal and failure (RFC 9457) |
 //! | [`page`] | lists that are read in pieces |
 //!
@@ -24,6 +25,7 @@ pub mod amount;
 pub mod cache;
 pub mod check;
 pub mod doctor;
+pub mod events;
 pub mod evidence;
 pub mod job;
 pub mod page;
@@ -41,6 +43,7 @@ pub use cache::{
     VerifyProgress,
 };
 pub use doctor::{DoctorReport, Finding, Severity};
+pub use events::{EventKind, EventView, MAX_WAIT, WaitQuery};
 pub use evidence::{BadEvidence, ClaimView, EVIDENCE_FORMAT, EvidenceView, MAX_EVIDENCE};
 pub use job::{
     Asking, DigestCheck, FileSpec, FileState, FileView, Finish, JobAction, JobSpec, JobState, JobView, PeerUse,

@@ -15,6 +15,8 @@ pub const MAX_HEADERS: usize = 16_384;
 pub const MAX_USER: usize = 300;
 /// Most characters of a password or a token (F-69).
 pub const MAX_SECRET: usize = 65_535;
+/// Most seconds of any time that a job names: 68 years.
+pub const MAX_SECONDS: u64 = 2_147_483_647;
 /// Most characters of a proxy's URL.
 pub const MAX_PROXY: usize = 4_000;
 
@@ -27,12 +29,15 @@ pub struct Terms {
     pub description: Option<String>,
     /// Seconds before the next attempt after a fault that may pass, at least 5; further pauses are longer.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 2_147_483_647)]
     pub retry_delay_seconds: Option<u64>,
     /// Seconds without progress after which the job fails; 0 for at the first fault.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 2_147_483_647)]
     pub give_up_after_seconds: Option<u64>,
     /// Most seconds for which the job connects and transfers, at least 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 2_147_483_647)]
     pub max_transfer_seconds: Option<u64>,
     /// Header fields for origins, at most 16,384 characters together. Any of them makes what is fetched private.
     #[serde(skip_serializing_if = "Vec::is_empty")]

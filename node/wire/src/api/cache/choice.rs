@@ -75,6 +75,10 @@ impl EntityQuery {
         if self.named.as_ref().is_some_and(|name| name.len() > eddy_content::url::MAX_URL_LENGTH) {
             return Err(Problem::new(ErrorCode::TooLong, "a name is an id or a URL of at most 8192 bytes"));
         }
+        let numbers = [self.larger, self.smaller, self.unused_seconds];
+        if numbers.into_iter().flatten().any(|number| i64::try_from(number).is_err()) {
+            return Err(Problem::new(ErrorCode::BadAmount, "a number has at most 63 bits"));
+        }
         Ok(())
     }
 

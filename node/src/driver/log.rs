@@ -1,0 +1,266 @@
+//! The event log: what happened to jobs, for whoever asks later.
+//!
+//! The newest [`KEPT`] events are in memory, and in two files of the home with one line of JSON for each: the newer is begun anew at 4 MiB, so
+//! both together are bounded. A line is with the system before anybody hears of its event, and on the disk a second later: a process that dies
+//! loses none, a machine at most the last second. A line that cannot be read is passed over.
+
+use eddy_wire::api::{EventView, JobView};
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// Events that are kept.
+pub const KEPT: usize = 10_000;
+/// Bytes at which a file is begun anew.
+const FILE: u64 = 4 * 1024 * 1024;
+/// Longest time until lines are on the disk.
+const SYNC: Duration = Duration::from_secs(1);
+/// Characters of a detail that are kept.
+const MAX_DETAIL: usize = 500;
+
+/// The log. Clones share it.
+#[derive(Clone)]
+pub struct EventLog(Arc<Shared>);
+
+struct Shared {
+    kept: Mutex<VecDeque<EventView>>,
+    newest: watch::Sender<u64>,
+    /// `None` for a log that lives in memory alone.
+    file: Option<Mutex<Lines>>,
+}
+
+/// The newer file.
+struct Lines {
+    path: PathBuf,
+    file: Option<File>,
+    length: u64,
+    synced: Instant,
+}
+
+impl EventLog {
+    /// Opens the log of a home. A disk that refuses is no reason to do without: then it is kept in memory.
+    #[must_use]
+    pub fn open(home: &Path) -> Self {
+        let path = home.join("events.log");
+        let mut kept = VecDeque::new();
+        for path in [path.with_extension("log.old"), path.clone()] {
+            if let Err(error) = load(&path, &mut kept) {
+                tracing::warn!(path = %path.display(), %error, "old events cannot be read");
+            }
+        }
+        let length = fs::metadata(&path).map_or(0, |found| found.len());
+        let lines = Lines { path, file: None, length, synced: Instant::now() };
+        Self::with(kept, Some(Mutex::new(lines)))
+    }
+
+    /// A log that ends with the process.
+    #[must_use]
+    pub fn fleeting() -> Self {
+        Self::with(VecDeque::new(), None)
+    }
+
+    fn with(kept: VecDeque<EventView>, file: Option<Mutex<Lines>>) -> Self {
+        let newest = kept.back().map_or(0, number);
+        Self(Arc::new(Shared { kept: Mutex::new(kept), newest: watch::Sender::new(newest), file }))
+    }
+
+    /// Adds events in order; they get their numbers. Blocks on the disk.
+    pub fn append(&self, events: Vec<EventView>) {
+        if events.is_empty() {
+            return;
+        }
+        let mut last = *self.0.newest.borrow();
+        let mut text = String::new();
+        let mut numbered = Vec::with_capacity(events.len());
+        for mut event in events {
+            last += 1;
+            event.id = last.to_string();
+            event.detail = event.detail.map(|detail| detail.chars().take(MAX_DETAIL).collect());
+            // Plain data with string keys; JSON takes all of it.
+            text += &serde_json::to_string(&event).unwrap_or_default();
+            text.push('\n');
+            numbered.push(event);
+        }
+        if let Some(lines) = &self.0.file {
+            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Err(error) = lines.write(text.as_bytes()) {
+                tracing::warn!(%error, "events are kept in memory alone");
+                lines.file = None;
+            }
+        }
+        let mut kept = self.kept();
+        kept.extend(numbered);
+        while kept.len() > KEPT {
+            kept.pop_front();
+        }
+        drop(kept);
+        self.0.newest.send_replace(last);
+    }
+
+    /// The events behind a cursor, at most `most`; those that are no longer kept are passed over.
+    #[must_use]
+    pub fn after(&self, cursor: u64, most: usize) -> Vec<EventView> {
+        let kept = self.kept();
+        let first = kept.partition_point(|event| number(event) <= cursor);
+        kept.iter().skip(first).take(most).cloned().collect()
+    }
+
+    /// The number of the newest event, whenever it changes.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.0.newest.subscribe()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, VecDeque<EventView>> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An event of a job as it stands; its number comes when it is appended.
+pub(super) fn event(kind: eddy_wire::api::EventKind, job: &JobView, at_unix_ms: u64) -> EventView {
+    EventView {
+        id: String::new(),
+        at_unix_ms,
+        kind,
+        job: job.id.clone(),
+        name: job.name.clone(),
+        owner: job.owner,
+        state: job.state,
+        code: job.error.as_ref().map(|error| error.code.clone()),
+        detail: job.error.as_ref().and_then(|error| error.detail.clone()),
+    }
+}
+
+fn number(event: &EventView) -> u64 {
+    event.id.parse().unwrap_or_default()
+}
+
+/// Reads the events of a file behind those that are there.
+fn load(path: &Path, kept: &mut VecDeque<EventView>) -> io::Result<()> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    // A line that was being written when the machine stopped is no JSON.
+    for line in BufReader::new(file.take(2 * FILE)).split(b'\n') {
+        let Ok(event) = serde_json::from_slice::<EventView>(&line?) else { continue };
+        if number(&event) > kept.back().map_or(0, number) {
+            kept.push_back(event);
+        }
+        if kept.len() > KEPT {
+            kept.pop_front();
+        }
+    }
+    Ok(())
+}
+
+impl Lines {
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        if self.length >= FILE {
+            if let Some(file) = self.file.take() {
+                file.sync_data()?;
+            }
+            fs::rename(&self.path, self.path.with_extension("log.old"))?;
+            self.length = 0;
+        }
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
+                if self.length > 0 {
+                    // A line that broke off ends here.
+                    file.write_all(b"\n")?;
+                }
+                file
+            }
+        };
+        let file = self.file.insert(file);
+        file.write_all(text)?;
+        self.length += text.len() as u64;
+        if self.synced.elapsed() >= SYNC {
+            file.sync_data()?;
+            self.synced = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            // What cannot be made durable is lost with the machine only.
+            let _ = file.sync_data();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eddy_wire::api::{EventKind, JobState};
+
+    fn some(detail: &str) -> EventView {
+        EventView {
+            id: String::new(),
+            at_unix_ms: 1,
+            kind: EventKind::Created,
+            job: "j".into(),
+            name: "n".into(),
+            owner: 0,
+            state: JobState::Suspended,
+            code: None,
+            detail: Some(detail.into()),
+        }
+    }
+
+    fn details(events: &[EventView]) -> Vec<&str> {
+        events.iter().filter_map(|event| event.detail.as_deref()).collect()
+    }
+
+    #[test]
+    fn events_survive_the_process_and_a_cursor_goes_on_where_it_was() {
+        let home = tempfile::tempdir().expect("a directory");
+        let log = EventLog::open(home.path());
+        log.append(vec![some("a"), some("b")]);
+        let cursor: u64 = log.after(0, 1)[0].id.parse().expect("a number");
+        // Nothing is closed: the process dies.
+        let again = EventLog::open(home.path());
+        again.append(vec![some("c")]);
+        assert_eq!(details(&again.after(cursor, 10)), ["b", "c"]);
+        assert_eq!(*again.news().borrow(), 3);
+    }
+
+    #[test]
+    fn a_line_that_broke_off_costs_that_line_alone() {
+        let home = tempfile::tempdir().expect("a directory");
+        EventLog::open(home.path()).append(vec![some("a"), some("b")]);
+        let path = home.path().join("events.log");
+        let text = fs::read(&path).expect("reads");
+        fs::write(&path, &text[..text.len() - 5]).expect("writes");
+        EventLog::open(home.path()).append(vec![some("c")]);
+        assert_eq!(details(&EventLog::open(home.path()).after(0, 10)), ["a", "c"]);
+    }
+
+    #[test]
+    fn memory_and_files_are_bounded_and_numbers_go_on() {
+        let home = tempfile::tempdir().expect("a directory");
+        let log = EventLog::open(home.path());
+        let long = "x".repeat(2 * MAX_DETAIL);
+        for _ in 0..30 {
+            log.append(vec![some(&long); 1000]);
+        }
+        assert_eq!(log.after(0, usize::MAX).len(), KEPT);
+        let bytes: u64 =
+            fs::read_dir(home.path()).expect("lists").map(|e| e.expect("one").metadata().expect("is").len()).sum();
+        assert!(bytes < 3 * FILE, "{bytes}");
+        let again = EventLog::open(home.path()).after(0, usize::MAX);
+        assert_eq!(again.last().map(number), Some(30_000));
+        assert!(again.len() > KEPT / 2, "{}", again.len());
+    }
+}
