@@ -20,6 +20,7 @@
 //! | [`scrub`] | how fast the store is read through for rot |
 //! | [`upload`], [`bucket`] | who may send next where uploads are limited |
 //! | [`trust`] | whose word is enough, and what is looked at a second time |
+//! | [`swarm`] | who reads from the origin, and who takes what from whom, when many want the same |
 //! | [`meter`] | rate and remaining time |
 //! | [`outbox`] | what is to be done, in order, and whose each fetch is |
 //! | [`engine`] | all of it together, behind inputs and outputs |
@@ -38,6 +39,7 @@ pub mod roster;
 pub mod schedule;
 pub mod scrub;
 mod shares;
+pub mod swarm;
 pub mod trust;
 pub mod upload;
 

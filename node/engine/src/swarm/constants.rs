@@ -1,0 +1,145 @@
+//! Every number of the swarm, with its reason.
+//!
+//! "Simulated" means: chosen among others in the simulations behind the design, and held by the fleet simulator.
+
+use std::time::Duration;
+
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// Segments of the longest content that a swarm shares: 1 TiB in segments of 16 MiB. Bounds bitmaps to 8 KiB.
+pub const SEGMENTS: u32 = 65_536;
+/// Members that one home remembers; the next one is told to look elsewhere.
+pub const MEMBERS: usize = 4096;
+/// Contents of one origin that a home knows at once.
+pub const CONTENTS: usize = 1024;
+
+/// Items of one assignment.
+pub const ASSIGN_ITEMS: usize = 1024;
+/// Segments of one report.
+pub const DONE_SEGMENTS: usize = 4096;
+/// Flows of one JOIN; a stream has one for each segment that is still to come.
+pub const JOIN_FLOWS: usize = 2048;
+
+/// A home that has not answered by then is passed over: a local round trip is 1 ms, a busy machine answers in 50.
+pub const JOIN_PROBE: Duration = ms(150);
+/// How long a silent home, or a source that failed, is passed over.
+pub const REFUSAL: Duration = Duration::from_secs(60);
+/// A home waits this long for the holdings of those that it asked.
+pub const ACTIVATION: Duration = ms(50);
+/// A home that follows a dead one gives no leases for this long: its readers are still telling what they read.
+pub const TAKE_OVER_GRACE: Duration = ms(300);
+/// How long the segments of a dead reader wait for a child that has a part of them.
+pub const ORPHAN_HOLD: Duration = ms(300);
+/// A home that somebody has lost is not followed for this long, so that members who have not noticed yet do not bring it back: longer
+/// than it takes to notice.
+pub const SUSPICION: Duration = ms(1500);
+/// How long a NOTE about an acting home is worth something.
+pub const NOTE_LIFE: Duration = Duration::from_secs(10);
+/// How often an acting home, and a member whose home is not its first choice, look for a better one.
+pub const BETTER_HOME: Duration = ms(500);
+/// Members whom a joining one tells where it went: ranks two and three.
+pub const NOTED: usize = 2;
+
+/// How often counters are counted afresh and everybody is looked after (trap 8).
+pub const SAFETY_PASS: Duration = ms(500);
+/// A member that has nothing under way for this long, all holders refused, may read one segment (trap 10).
+pub const RESCUE: Duration = Duration::from_secs(2);
+/// Reports by different members after which somebody is no source.
+pub const STRIKES: usize = 2;
+/// For how long, when what it sent did not verify.
+pub const STRUCK: Duration = Duration::from_secs(600);
+/// For how long, when it only stalled.
+pub const STRUCK_STALLED: Duration = Duration::from_secs(60);
+/// When one in so many members is excluded for stalling, no more are: then the network is to blame.
+pub const STRUCK_SHARE: usize = 4;
+/// A content is forgotten this long after its last event.
+pub const CONTENT_LIFE: Duration = Duration::from_secs(600);
+
+/// How often a member looks at its flows.
+pub const WATCH: Duration = ms(250);
+/// Silence before the first byte of a flow that is too long.
+pub const FIRST_BYTE: Duration = Duration::from_secs(2);
+/// Silence of a flow that is always allowed, and the multiple of its own pace that is (trap 6: a fixed limit re-sources whole
+/// swarms when the origin is slow).
+pub const SILENCE: Duration = ms(750);
+/// See [`SILENCE`].
+pub const SILENCE_GAPS: u32 = 8;
+/// Silence of a flow that is never allowed.
+pub const SILENCE_MOST: Duration = Duration::from_secs(10);
+/// A source that has nothing more for a child says so this often.
+pub const WAITING: Duration = ms(400);
+/// What a source said of its own waiting is believed for this long.
+pub const WAITING_LIFE: Duration = ms(1250);
+/// No byte at all and no answer of the home: the member reads by itself; the first is for somebody who watches.
+pub const WATCHDOG: Duration = Duration::from_secs(5);
+/// The same when nobody watches.
+pub const WATCHDOG_BACKGROUND: Duration = Duration::from_secs(30);
+/// No byte at all although the home answers: it is refused. Six times the watchdog, since the origin may be slow for everybody.
+pub const HOME_WORTH: Duration = Duration::from_secs(30);
+/// The same of a stream: a new reader begins at the first byte, and a slow line takes minutes to where the old one was.
+pub const HOME_WORTH_STREAM: Duration = Duration::from_secs(300);
+/// A member without a byte asks its home again after this.
+pub const IDLE_JOIN: Duration = Duration::from_secs(2);
+/// A source waits so often and so long for its own assignment before it refuses a child (trap 7).
+pub const SUBSCRIBER_PATIENCE: [Duration; 4] = [ms(2), ms(8), ms(32), ms(128)];
+/// Flows that a member gives at once.
+pub const UPLOADS: u32 = 32;
+
+/// Flows of one content that a member has at once when its rate is not known.
+pub const WINDOW: u32 = 16;
+/// The least of them.
+pub const WINDOW_LEAST: u32 = 8;
+/// The most: what is under way is lost with its source.
+pub const WINDOW_MOST: u32 = 128;
+/// Time whose bytes a member has under way.
+pub const WINDOW_TIME: Duration = ms(500);
+
+/// Sources that are all looked at; of more, as many as [`SAMPLE`] are drawn.
+pub const CANDIDATES: usize = 24;
+/// See [`CANDIDATES`].
+pub const SAMPLE: usize = 16;
+/// Longest branch: longer is taken for a cycle.
+pub const DEPTH: u32 = 64;
+
+/// Leases at first.
+pub const LEASES: u32 = 4;
+/// Leases that the rate rule gives at most.
+pub const LEASES_BY_RATE: u32 = 8;
+/// Leases ever, those in their tail among them: an origin sees at most so many requests of a subnet.
+pub const LEASES_MOST: u32 = 16;
+/// Round trips that one request should last at least (trap 15).
+pub const LEASE_ROUND_TRIPS: u32 = 4;
+/// Segments of the longest lease.
+pub const LEASE_SEGMENTS: u32 = 16;
+/// When the rest of a lease needs fewer round trips than this, the next one is given (trap 14).
+pub const TAIL_ROUND_TRIPS: u32 = 2;
+/// How often a reader says how far it is.
+pub const PROGRESS: Duration = ms(500);
+/// Who has a lease and brings nothing for this long gives it up.
+pub const ORIGIN_SILENCE: Duration = Duration::from_secs(10);
+/// A lease that takes this multiple of the time that it should, and more than [`LEASE_TIME`], is given to somebody else.
+pub const LEASE_PATIENCE: u32 = 8;
+/// See [`LEASE_PATIENCE`].
+pub const LEASE_TIME: Duration = Duration::from_secs(30);
+/// A member whose origin requests fail at once reads no more for this long, doubled with each failure up to 5 doublings.
+pub const READ_PAUSE: Duration = ms(500);
+
+/// Assignments are collected for this long while the rest of the file is short, or few members are there.
+pub const COLLECT: Duration = ms(5);
+/// Assignments are collected for this long in the middle of a file: a member has half a second of flows under way.
+pub const COLLECT_MIDST: Duration = ms(250);
+/// Members up to which a home collects briefly: their messages are few anyway.
+pub const FEW_MEMBERS: usize = 8;
+/// Reports of finished segments are collected for this long.
+pub const COLLECT_DONE: Duration = ms(20);
+/// Segments nobody reads yet from which on the midst of a file is over.
+pub const LAST_SEGMENTS: u32 = 8;
+/// Waiting members that a finished segment makes room for.
+pub const WOKEN: usize = 4;
+
+/// How often the number of leases is thought about, and how long each part of a trial lasts.
+pub const TRIAL: Duration = Duration::from_secs(1);
+/// How long a number of leases is kept after a trial brought nothing.
+pub const TRIAL_HOLD: Duration = Duration::from_secs(16);

@@ -1,0 +1,99 @@
+//! What the swarm wants done by its shell, and what the shell tells of the data plane.
+
+use super::message::Message;
+use super::name::{ContentTag, LeaseId};
+use crate::port::Peer;
+use std::ops::Range;
+
+/// What is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Say this to a member; a connection is opened if there is none.
+    Send {
+        /// To whom.
+        to: Peer,
+        /// What.
+        message: Message,
+    },
+    /// Ask a member for a segment from this block on, and take what comes as it comes.
+    Subscribe {
+        /// Whom.
+        source: Peer,
+        /// The content.
+        content: ContentTag,
+        /// The segment.
+        segment: u32,
+        /// First block that is lacking, counted in the segment.
+        from: u32,
+    },
+    /// That is no longer wanted.
+    Unsubscribe {
+        /// Whom it was asked of.
+        source: Peer,
+        /// The content.
+        content: ContentTag,
+        /// The segment.
+        segment: u32,
+    },
+    /// Read these segments from the origin, under the validator of the content.
+    Read {
+        /// The right to do so.
+        lease: LeaseId,
+        /// The content.
+        content: ContentTag,
+        /// The segments, in this order.
+        segments: Range<u32>,
+        /// First block of the first segment that is lacking.
+        from: u32,
+    },
+    /// Stop reading.
+    StopReading {
+        /// The lease.
+        lease: LeaseId,
+        /// Its content.
+        content: ContentTag,
+    },
+    /// Give a member a segment from this block on, as it becomes verified.
+    Serve {
+        /// To whom.
+        to: Peer,
+        /// The content.
+        content: ContentTag,
+        /// The segment.
+        segment: u32,
+        /// First block.
+        from: u32,
+    },
+    /// Tell a member that it gets nothing.
+    Refuse {
+        /// Whom.
+        to: Peer,
+        /// The content.
+        content: ContentTag,
+        /// The segment.
+        segment: u32,
+    },
+    /// The origin has another version: the job starts anew.
+    Changed {
+        /// The content that is no more.
+        content: ContentTag,
+    },
+}
+
+/// How a read from the origin ended, other than whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReadFault {
+    /// The origin failed, or the connection broke.
+    Failed,
+    /// The origin has another version.
+    Changed,
+}
+
+/// How a flow from a member ended, other than whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FlowFault {
+    /// It does not have the segment, or will not give it.
+    Refused,
+    /// What it sent does not verify.
+    Corrupt,
+}

@@ -1,0 +1,263 @@
+//! One content at its home: who wants and has which segment, and who takes it from whom.
+
+use super::Home;
+use crate::swarm::bits::Bits;
+use crate::swarm::name::{Content, LeaseId, Order, Reading};
+use eddy_content::Geometry;
+use std::time::Duration;
+
+/// One content.
+#[derive(Debug)]
+pub(super) struct Board {
+    pub(super) content: Content,
+    pub(super) geometry: Geometry,
+    /// By slot.
+    pub(super) stakes: Vec<Option<Stake>>,
+    pub(super) segments: Vec<Segment>,
+    /// Segments that somebody can be sent to somebody for.
+    pub(super) available: Bits,
+    /// Answers to the query about holdings that are still to come.
+    pub(super) awaited: usize,
+    /// Leases are given from then on, or when all have answered.
+    pub(super) live_from: Duration,
+    pub(super) touched: Duration,
+    pub(super) is_retired: bool,
+    /// Segments that nobody held or read when it was last counted.
+    pub(super) unread: u32,
+}
+
+/// What one member has to do with a content.
+#[derive(Debug)]
+pub(super) struct Stake {
+    /// The order in which it wants what it lacks; `None` of one that only gives.
+    pub(super) wants: Option<Order>,
+    pub(super) have: Bits,
+    pub(super) under_way: Bits,
+    /// Flows from members.
+    pub(super) flows: u32,
+    /// Sources that failed it, and until when it is not sent there.
+    pub(super) refused: Vec<(u32, Duration)>,
+    /// When something was last under way for it.
+    pub(super) busy: Duration,
+    /// Whether it stands in the queue for a free source.
+    pub(super) is_waiting: bool,
+}
+
+/// One segment.
+#[derive(Debug, Default)]
+pub(super) struct Segment {
+    /// Members that have it and may be sources.
+    pub(super) holders: u32,
+    pub(super) lease: Option<LeaseId>,
+    /// Of a lease of several segments only what is being read is open to children.
+    pub(super) is_open: bool,
+    /// No lease before: a child of the dead reader may have a part of it.
+    pub(super) hold_until: Duration,
+    /// The member with the longest part of it, and how long that is.
+    pub(super) best: Option<(u32, u32)>,
+    /// Who has it or receives it.
+    pub(super) sources: Vec<u32>,
+    /// By slot: who takes it from whom.
+    links: Vec<Link>,
+    pub(super) under_way: u32,
+}
+
+/// Where a member takes a segment from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum From {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// The origin.
+    Origin,
+    /// A member.
+    Member(u32),
+}
+
+/// One flow.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Link {
+    pub(super) from: From,
+    /// Bits per second that were set aside for it.
+    pub(super) rate: u64,
+}
+
+impl Segment {
+    pub(super) fn link(&self, slot: u32) -> Link {
+        self.links.get(slot as usize).copied().unwrap_or_default()
+    }
+
+    /// Who takes it from somebody, ascending.
+    pub(super) fn linked(&self) -> impl Iterator<Item = (u32, Link)> + '_ {
+        let links = self.links.iter().enumerate().filter(|(_, link)| link.from != From::Nowhere);
+        links.map(|(slot, link)| (slot as u32, *link))
+    }
+
+    fn set(&mut self, slot: u32, link: Link) {
+        if self.links.len() <= slot as usize {
+            self.links.resize(slot as usize + 1, Link::default());
+        }
+        self.links[slot as usize] = link;
+    }
+
+    fn drop_source(&mut self, slot: u32) {
+        if let Some(place) = self.sources.iter().position(|source| *source == slot) {
+            self.sources.swap_remove(place);
+        }
+    }
+}
+
+impl Board {
+    pub(super) fn new(now: Duration, content: Content, geometry: Geometry) -> Self {
+        let count = geometry.segment_count();
+        Self {
+            content,
+            geometry,
+            stakes: Vec::new(),
+            segments: (0..count).map(|_| Segment::default()).collect(),
+            available: Bits::none(count),
+            awaited: 0,
+            live_from: now,
+            touched: now,
+            is_retired: false,
+            unread: count,
+        }
+    }
+
+    pub(super) fn stake(&self, slot: u32) -> Option<&Stake> {
+        self.stakes.get(slot as usize).and_then(Option::as_ref)
+    }
+
+    pub(super) fn stake_mut(&mut self, slot: u32) -> Option<&mut Stake> {
+        self.stakes.get_mut(slot as usize).and_then(Option::as_mut)
+    }
+
+    pub(super) fn seat(&mut self, slot: u32, stake: Stake) {
+        if self.stakes.len() <= slot as usize {
+            self.stakes.resize_with(slot as usize + 1, || None);
+        }
+        self.stakes[slot as usize] = Some(stake);
+    }
+
+    /// Members that want something of it.
+    pub(super) fn wanting(&self) -> impl Iterator<Item = (u32, &Stake)> + '_ {
+        let stakes = self.stakes.iter().enumerate().filter_map(|(slot, stake)| Some((slot as u32, stake.as_ref()?)));
+        stakes.filter(|(_, stake)| stake.wants.is_some() && !stake.have.is_full())
+    }
+
+    /// Counts the segments that nobody holds or reads; of a stream those that nobody holds.
+    pub(super) fn count_unread(&mut self) {
+        let is_stream = self.content.reading == Reading::Stream;
+        let is_unread = |segment: &&Segment| segment.holders == 0 && (is_stream || segment.lease.is_none());
+        let unread = self.segments.iter().filter(is_unread);
+        self.unread = unread.count() as u32;
+    }
+
+    fn refresh(&mut self, segment: u32) {
+        let state = &self.segments[segment as usize];
+        if !state.sources.is_empty() && (state.holders > 0 || state.is_open || state.lease.is_none()) {
+            self.available.insert(segment);
+        } else {
+            self.available.remove(segment);
+        }
+    }
+
+    /// Opens the next segments of a lease to children.
+    pub(super) fn open(&mut self, segment: u32) {
+        self.segments[segment as usize].is_open = true;
+        self.refresh(segment);
+    }
+}
+
+impl Stake {
+    pub(super) fn new(now: Duration, wants: Option<Order>, have: Bits) -> Self {
+        let under_way = Bits::none(have.len());
+        Self { wants, have, under_way, flows: 0, refused: Vec::new(), busy: now, is_waiting: false }
+    }
+
+    pub(super) fn lacks(&self, segment: u32) -> bool {
+        self.wants.is_some() && !self.have.has(segment)
+    }
+
+    pub(super) fn is_refused(&self, now: Duration, source: u32) -> bool {
+        self.refused.iter().any(|(slot, until)| *slot == source && now < *until)
+    }
+
+    pub(super) fn refuse(&mut self, now: Duration, source: u32, until: Duration) {
+        self.refused.retain(|(slot, until)| *slot != source && now < *until);
+        self.refused.push((source, until));
+    }
+}
+
+impl Home {
+    /// Enters a flow of somebody who has none of that segment.
+    pub(super) fn link(&mut self, now: Duration, b: u32, s: u32, n: u32, link: Link) {
+        self.unlink(b, s, n);
+        let board = &mut self.boards[b as usize];
+        let Some(stake) = board.stake_mut(n) else { return };
+        stake.under_way.insert(s);
+        stake.busy = now;
+        if let From::Member(p) = link.from {
+            stake.flows += 1;
+            let source = &mut self.seats[p as usize];
+            source.children += 1;
+            source.given += 1;
+            self.given += 1;
+            source.committed += link.rate;
+        }
+        let segment = &mut board.segments[s as usize];
+        segment.set(n, link);
+        segment.under_way += 1;
+        segment.sources.push(n);
+        board.refresh(s);
+    }
+
+    /// Takes a flow out.
+    pub(super) fn unlink(&mut self, b: u32, s: u32, n: u32) {
+        let board = &mut self.boards[b as usize];
+        let segment = &mut board.segments[s as usize];
+        let link = segment.link(n);
+        if link.from == From::Nowhere {
+            return;
+        }
+        segment.set(n, Link::default());
+        self.seats[n as usize].withdraw(b, s);
+        segment.under_way -= 1;
+        segment.drop_source(n);
+        if segment.under_way == 0 {
+            segment.links = Vec::new();
+        }
+        board.refresh(s);
+        if let Some(stake) = board.stake_mut(n) {
+            stake.under_way.remove(s);
+            stake.flows -= u32::from(matches!(link.from, From::Member(_)));
+        }
+        if let From::Member(p) = link.from {
+            let source = &mut self.seats[p as usize];
+            source.children = source.children.saturating_sub(1);
+            source.committed = source.committed.saturating_sub(link.rate);
+        }
+    }
+
+    /// A member that may be a source has a segment.
+    pub(super) fn add_holder(&mut self, b: u32, s: u32, n: u32) {
+        let board = &mut self.boards[b as usize];
+        let segment = &mut board.segments[s as usize];
+        if !segment.sources.contains(&n) {
+            segment.sources.push(n);
+            segment.holders += 1;
+        }
+        board.refresh(s);
+    }
+
+    /// What a member has counts no more.
+    pub(super) fn drop_holder(&mut self, b: u32, s: u32, n: u32) {
+        let board = &mut self.boards[b as usize];
+        let segment = &mut board.segments[s as usize];
+        if segment.sources.contains(&n) {
+            segment.drop_source(n);
+            segment.holders = segment.holders.saturating_sub(1);
+        }
+        board.refresh(s);
+    }
+}

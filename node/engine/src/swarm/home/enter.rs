@@ -1,0 +1,209 @@
+//! A member joins, leaves, or is gone.
+
+use super::board::{Board, From, Link, Stake};
+use super::lease::Ending;
+use super::seat::Seat;
+use super::{Home, Out};
+use crate::port::Peer;
+use crate::swarm::bits::Bits;
+use crate::swarm::constants::{ACTIVATION, CONTENTS, MEMBERS};
+use crate::swarm::message::{Join, JoinFlow, JoinSource, Say};
+use crate::swarm::name::{Content, ContentTag, PeerTag};
+use std::time::Duration;
+
+/// Whether somebody was home before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::swarm) enum Succession {
+    /// Nobody that is known of.
+    First,
+    /// Another one, whose readers still have to tell what they read.
+    AfterAnother,
+}
+
+impl Home {
+    /// A member says all that it has; what was known of it before counts no more. `others` is how many members can be asked.
+    pub(in crate::swarm) fn enter(&mut self, now: Duration, from: Peer, join: Join, others: usize) -> bool {
+        let Some(b) = self.board_of(now, join.content, others) else { return false };
+        let Some(n) = self.seat_of(now, from) else { return false };
+        if self.boards[b as usize].segments.len() != join.have.len() as usize {
+            return false;
+        }
+        let seat = &mut self.seats[n as usize];
+        (seat.link, seat.is_alive, seat.is_joined) = (join.link, true, true);
+        seat.pending.retain(|(board, _)| *board != b);
+        seat.urgent.retain(|(board, _)| *board != b);
+        self.end_leases_of(now, b, n, Ending::Kept);
+        let mut stake = Stake::new(now, join.wants, join.have);
+        if let Some(known) = self.boards[b as usize].stake_mut(n) {
+            // Who asks again because nothing comes must not be sent to the same again.
+            (stake.refused, stake.busy) = (std::mem::take(&mut known.refused), known.busy);
+        }
+        self.forget_stake(b, n);
+        self.boards[b as usize].touched = now;
+        self.take_stake(now, b, n, stake);
+        self.adopt_reads(now, b, n, &join.flows);
+        for flow in &join.flows {
+            self.enter_flow(now, b, n, *flow);
+        }
+        // The answer to a JOIN is an assignment, even of nothing.
+        let content = join.content.tag();
+        let collect = self.collecting(b);
+        self.out.push_back(Out::Tell(from, Say::Assign { content, collect, items: Vec::new() }));
+        self.issue(now, None);
+        self.fill(now, b, n);
+        // What is assigned now answers the JOIN: nobody waits for a collection that has just begun.
+        let items = std::mem::take(&mut self.seats[n as usize].pending);
+        self.seats[n as usize].urgent.extend(items);
+        self.has_urgent = true;
+        true
+    }
+
+    /// An answer to the query about holdings.
+    pub(in crate::swarm) fn on_holdings(
+        &mut self,
+        now: Duration,
+        from: Peer,
+        content: ContentTag,
+        holdings: Option<(crate::swarm::name::Link, Bits)>,
+    ) {
+        let Some(b) = self.by_content.get(&content).copied() else { return };
+        let board = &mut self.boards[b as usize];
+        board.awaited = board.awaited.saturating_sub(1);
+        let count = board.segments.len() as u32;
+        if let Some((link, have)) = holdings.filter(|(_, have)| have.len() == count)
+            && let Some(n) = self.seat_of(now, from)
+            && self.boards[b as usize].stake(n).is_none()
+        {
+            let seat = &mut self.seats[n as usize];
+            (seat.link, seat.is_alive, seat.is_joined) = (link, true, true);
+            self.take_stake(now, b, n, Stake::new(now, None, have));
+        }
+        if self.boards[b as usize].awaited == 0 {
+            self.issue(now, None);
+            self.fill_all(now, b);
+        }
+    }
+
+    fn enter_flow(&mut self, now: Duration, b: u32, n: u32, flow: JoinFlow) {
+        let board = &self.boards[b as usize];
+        if flow.segment >= board.segments.len() as u32 || !board.stake(n).is_some_and(|stake| stake.lacks(flow.segment))
+        {
+            return;
+        }
+        let s = flow.segment;
+        self.note_prefix(b, s, n, flow.prefix);
+        let JoinSource::Member(source) = flow.source else { return };
+        if let Some(p) = self.seat_of(now, source).filter(|p| *p != n) {
+            self.link(now, b, s, n, Link { from: From::Member(p), rate: 0 });
+        }
+    }
+
+    /// Takes a member out of a content that it leaves.
+    pub(super) fn on_leave(&mut self, now: Duration, n: u32, content: ContentTag) {
+        let Some(b) = self.by_content.get(&content).copied() else { return };
+        self.take_out(now, b, n, Ending::Lost);
+        if self.boards.iter().all(|board| board.is_retired || board.stake(n).is_none()) {
+            self.seats[n as usize].is_alive = false;
+        }
+    }
+
+    /// A member is gone.
+    pub(in crate::swarm) fn on_peer_down(&mut self, now: Duration, peer: Peer) {
+        let Some(n) = self.by_peer.get(&peer).copied() else { return };
+        let seat = &mut self.seats[n as usize];
+        (seat.is_alive, seat.is_joined) = (false, false);
+        seat.urgent.clear();
+        seat.pending.clear();
+        for b in 0..self.boards.len() as u32 {
+            self.take_out(now, b, n, Ending::Lost);
+        }
+    }
+
+    fn take_out(&mut self, now: Duration, b: u32, n: u32, ending: Ending) {
+        if self.boards[b as usize].is_retired {
+            return;
+        }
+        self.end_leases_of(now, b, n, ending);
+        self.forget_stake(b, n);
+        self.release_children(now, b, n);
+        self.issue(now, None);
+    }
+
+    /// Whoever takes something from `n` gets it from somebody else.
+    pub(super) fn release_children(&mut self, now: Duration, b: u32, n: u32) {
+        for s in 0..self.boards[b as usize].segments.len() as u32 {
+            let segment = &self.boards[b as usize].segments[s as usize];
+            if segment.under_way == 0 {
+                continue;
+            }
+            let children = segment.linked().filter(|(_, link)| link.from == From::Member(n)).map(|(child, _)| child);
+            let children: Vec<u32> = children.collect();
+            for child in &children {
+                self.unlink(b, s, *child);
+            }
+            for child in children {
+                self.source(now, b, s, child);
+            }
+        }
+    }
+
+    fn take_stake(&mut self, now: Duration, b: u32, n: u32, stake: Stake) {
+        let held: Vec<u32> = stake.have.iter().collect();
+        self.boards[b as usize].seat(n, stake);
+        if self.seats[n as usize].is_source(now) {
+            held.into_iter().for_each(|s| self.add_holder(b, s, n));
+        }
+    }
+
+    /// Forgets what a member wants, has and receives.
+    pub(super) fn forget_stake(&mut self, b: u32, n: u32) {
+        let Some(stake) = self.boards[b as usize].stake(n) else { return };
+        let under_way: Vec<u32> = stake.under_way.iter().collect();
+        let held: Vec<u32> = stake.have.iter().collect();
+        under_way.into_iter().for_each(|s| self.unlink(b, s, n));
+        held.into_iter().for_each(|s| self.drop_holder(b, s, n));
+        self.boards[b as usize].stakes[n as usize] = None;
+    }
+
+    /// The slot of a member; `None` when there are too many.
+    pub(super) fn seat_of(&mut self, now: Duration, peer: Peer) -> Option<u32> {
+        if let Some(slot) = self.by_peer.get(&peer) {
+            return Some(*slot);
+        }
+        if self.seats.len() >= MEMBERS {
+            return None;
+        }
+        let slot = self.seats.len() as u32;
+        self.seats.push(Seat::new(now, peer));
+        self.by_peer.insert(peer, slot);
+        self.by_tag.insert(PeerTag::of(&peer), slot);
+        Some(slot)
+    }
+
+    fn board_of(&mut self, now: Duration, content: Content, others: usize) -> Option<u32> {
+        if let Some(b) = self.by_content.get(&content.tag()) {
+            return (self.boards[*b as usize].content == content).then_some(*b);
+        }
+        let geometry = content.geometry()?;
+        let mut board = Board::new(now, content, geometry);
+        if others > 0 {
+            board.awaited = others;
+            board.live_from = now + ACTIVATION;
+            self.out.push_back(Out::AskAll(content));
+        }
+        let free = self.boards.iter().position(|board| board.is_retired);
+        let b = match free {
+            Some(b) => {
+                self.boards[b] = board;
+                b
+            }
+            None if self.boards.len() >= CONTENTS => return None,
+            None => {
+                self.boards.push(board);
+                self.boards.len() - 1
+            }
+        };
+        self.by_content.insert(content.tag(), b as u32);
+        Some(b as u32)
+    }
+}

@@ -1,0 +1,155 @@
+//! What a finished or failed flow means.
+
+use super::Home;
+use super::board::From;
+use super::lease::Ending;
+use crate::swarm::constants::{REFUSAL, RESCUE, STRUCK, STRUCK_SHARE, STRUCK_STALLED};
+use crate::swarm::message::FailReason;
+use crate::swarm::name::{ContentTag, PeerTag};
+use std::time::Duration;
+
+/// A flow that failed, as its member tells it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Failed {
+    pub(super) segment: u32,
+    /// `None` for the origin.
+    pub(super) source: Option<PeerTag>,
+    pub(super) reason: FailReason,
+    pub(super) prefix: u32,
+}
+
+impl Home {
+    /// Segments are whole and verified at a member.
+    pub(super) fn on_done(&mut self, now: Duration, n: u32, content: ContentTag, segments: &[u32]) {
+        let Some(b) = self.by_content.get(&content).copied() else { return };
+        let mut has_read = false;
+        for s in segments {
+            has_read |= self.on_segment(now, b, *s, n);
+        }
+        if has_read {
+            self.issue(now, Some(n));
+        }
+        self.fill(now, b, n);
+        self.wake(now);
+    }
+
+    /// Whether it came from the origin.
+    fn on_segment(&mut self, now: Duration, b: u32, s: u32, n: u32) -> bool {
+        let board = &mut self.boards[b as usize];
+        board.touched = now;
+        let Some(stake) = board.stake_mut(n).filter(|stake| s < stake.have.len()) else { return false };
+        stake.have.insert(s);
+        stake.busy = now;
+        self.unlink(b, s, n);
+        if self.seats[n as usize].is_source(now) {
+            self.add_holder(b, s, n);
+        }
+        let segment = &mut self.boards[b as usize].segments[s as usize];
+        segment.best = None;
+        let lease = segment.lease.filter(|id| self.leases.get(id).is_some_and(|lease| lease.slot == n));
+        if let Some(id) = lease {
+            segment.lease = None;
+            self.on_segment_read(now, id);
+        }
+        lease.is_some()
+    }
+
+    /// A flow failed, or starves.
+    pub(super) fn on_fail(&mut self, now: Duration, n: u32, content: ContentTag, failed: Failed) {
+        let Some(b) = self.by_content.get(&content).copied() else { return };
+        let s = failed.segment;
+        if self.boards[b as usize].segments.len() as u32 <= s {
+            return;
+        }
+        let Some(source) = failed.source else { return self.on_origin_fault(now, b, n, failed) };
+        let p = self.by_tag.get(&source).copied();
+        let link = self.boards[b as usize].segments[s as usize].link(n);
+        self.note_prefix(b, s, n, failed.prefix);
+        if p.is_none_or(|p| link.from != From::Member(p)) {
+            // Of an assignment that has been replaced, or withdrawn: then it is without a source.
+            if link.from == From::Nowhere {
+                self.resume(now, b, s, n);
+            }
+            return;
+        }
+        if failed.reason == FailReason::Starved && self.leads(now, b, s, n) {
+            return;
+        }
+        self.unlink(b, s, n);
+        if let Some(stake) = self.boards[b as usize].stake_mut(n) {
+            stake.busy = now;
+        }
+        if let Some(p) = p {
+            self.blame(now, b, n, p, failed.reason);
+        }
+        self.resume(now, b, s, n);
+    }
+
+    /// Somebody else gives it; or it waits for a lease, to read on from what it has.
+    fn resume(&mut self, now: Duration, b: u32, s: u32, n: u32) {
+        self.source(now, b, s, n);
+        self.issue(now, None);
+        self.fill(now, b, n);
+    }
+
+    /// A member has a part of a segment: should its reader be gone, the longest part is read on.
+    pub(super) fn note_prefix(&mut self, b: u32, s: u32, n: u32, prefix: u32) {
+        let segment = &mut self.boards[b as usize].segments[s as usize];
+        let is_longer = segment.best.is_none_or(|(known, part)| part < prefix || !self.seats[known as usize].is_alive);
+        if prefix > 0 && is_longer && segment.holders == 0 {
+            segment.best = Some((n, prefix));
+        }
+    }
+
+    fn blame(&mut self, now: Duration, b: u32, n: u32, p: u32, reason: FailReason) {
+        let Some(stake) = self.boards[b as usize].stake_mut(n) else { return };
+        match reason {
+            // It only came too early, or the branch has no root: the source is not to blame.
+            FailReason::Starved => return,
+            FailReason::Refused => stake.refuse(now, p, now + RESCUE),
+            FailReason::Dead | FailReason::Stalled | FailReason::Corrupt | FailReason::OriginError => {
+                stake.refuse(now, p, now + REFUSAL);
+            }
+        }
+        let time = match reason {
+            FailReason::Corrupt => STRUCK,
+            FailReason::Stalled if !self.are_many_struck(now) => STRUCK_STALLED,
+            _ => return,
+        };
+        if self.seats[p as usize].strike(now, n, time) {
+            self.strike_out(now, p);
+        }
+    }
+
+    /// Whether so many are excluded that the network must be to blame.
+    fn are_many_struck(&self, now: Duration) -> bool {
+        let living = self.seats.iter().filter(|seat| seat.is_alive);
+        let struck = living.clone().filter(|seat| seat.is_struck(now)).count();
+        struck > 0 && struck * STRUCK_SHARE >= living.count()
+    }
+
+    /// A member is no source any more: what it holds counts as absent, what it reads is read by others (trap 9).
+    fn strike_out(&mut self, now: Duration, p: u32) {
+        for b in 0..self.boards.len() as u32 {
+            let Some(stake) = self.boards[b as usize].stake(p) else { continue };
+            let held: Vec<u32> = stake.have.iter().collect();
+            held.into_iter().for_each(|s| self.drop_holder(b, s, p));
+            self.end_leases_of(now, b, p, Ending::Lost);
+            self.release_children(now, b, p);
+        }
+    }
+
+    /// Reading from the origin failed.
+    fn on_origin_fault(&mut self, now: Duration, b: u32, n: u32, failed: Failed) {
+        let s = failed.segment;
+        let lease = self.boards[b as usize].segments[s as usize].lease;
+        let Some(id) = lease.filter(|id| self.leases.get(id).is_some_and(|lease| lease.slot == n)) else { return };
+        let got_something = self.leases.get(&id).is_some_and(|lease| failed.prefix > 0 || lease.bytes > 0);
+        self.seats[n as usize].on_read_fault(now, got_something);
+        self.drop_lease(now, id, Ending::Kept);
+        // A stream begins anew whoever reads it.
+        let prefix = if self.is_stream(b) { 0 } else { failed.prefix };
+        self.note_prefix(b, s, n, prefix);
+        self.issue(now, None);
+    }
+}

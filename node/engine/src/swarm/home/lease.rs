@@ -1,0 +1,331 @@
+//! Who reads what from the origin: a sliding window of few leases, the lowest segment first (traps 1 and 2).
+
+use super::Home;
+use super::board::{From, Link};
+use crate::swarm::constants::{
+    LEASE_PATIENCE, LEASE_ROUND_TRIPS, LEASE_SEGMENTS, LEASE_TIME, LEASES_MOST, ORPHAN_HOLD,
+};
+use crate::swarm::message::{Item, JoinFlow, JoinSource};
+use crate::swarm::name::{LeaseId, Medium, Reading};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+/// Load above which a reader is not simply given the next lease.
+const BUSY: f64 = 0.7;
+
+/// One lease.
+#[derive(Debug, Clone)]
+pub(super) struct Lease {
+    pub(super) board: u32,
+    pub(super) slot: u32,
+    pub(super) segments: Range<u32>,
+    /// Nearly over: it does not count against the budget any more (trap 14).
+    pub(super) is_tail: bool,
+    pub(super) bytes: u64,
+    granted: Duration,
+}
+
+/// What becomes of the segments of a lease that ends before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Its reader is gone: a child may have a part, and is waited for.
+    Lost,
+    /// Its reader is there, and says what it has.
+    Kept,
+}
+
+impl Home {
+    /// Gives leases while there are some to give; `prefer` has just ended one.
+    pub(super) fn issue(&mut self, now: Duration, prefer: Option<u32>) {
+        let mut has_given = false;
+        while now >= self.no_leases_before && self.has_lease_free() {
+            let Some((b, s)) = self.next_unread(now) else { break };
+            let Some(n) = self.choose_reader(now, b, s, prefer) else { break };
+            self.grant(now, b, s, n);
+            has_given = true;
+        }
+        if has_given {
+            for b in 0..self.boards.len() as u32 {
+                self.boards[b as usize].count_unread();
+                self.fill_all(now, b);
+            }
+        }
+    }
+
+    fn has_lease_free(&self) -> bool {
+        let budget = self.pace.leases();
+        let active = self.leases.values().filter(|lease| !lease.is_tail).count() as u32;
+        active < budget && (self.leases.len() as u32) < (2 * budget).min(LEASES_MOST)
+    }
+
+    /// The lowest segment that somebody wants and nobody has or reads; of several contents that with the fewest leases.
+    fn next_unread(&self, now: Duration) -> Option<(u32, u32)> {
+        let boards = self.boards.iter().enumerate().filter(|(_, board)| !board.is_retired && board.awaited == 0);
+        let reads = |b: u32| self.leases.values().filter(|lease| lease.board == b).count();
+        let found = boards.filter_map(|(b, _)| Some((b as u32, self.next_unread_of(now, b as u32)?)));
+        found.min_by_key(|(b, _)| (reads(*b), *b))
+    }
+
+    fn next_unread_of(&self, now: Duration, b: u32) -> Option<u32> {
+        let board = &self.boards[b as usize];
+        board.wanting().next()?;
+        let is_unread = |s: &usize| board.segments[*s].holders == 0 && board.segments[*s].lease.is_none();
+        let mut unread = (0..board.segments.len()).filter(is_unread);
+        if board.content.reading == Reading::Stream {
+            // A second stream, or one that skips a segment, costs a whole copy (trap 13).
+            let is_read = self.leases.values().any(|lease| lease.board == b);
+            let first = unread.next().filter(|s| !is_read && now >= board.segments[*s].hold_until)?;
+            return self.has_reader(now, b, first as u32).then_some(first as u32);
+        }
+        let is_free = |s: &usize| now >= board.segments[*s].hold_until && self.has_reader(now, b, *s as u32);
+        unread.find(is_free).map(|s| s as u32)
+    }
+
+    fn has_reader(&self, now: Duration, b: u32, s: u32) -> bool {
+        self.boards[b as usize].wanting().any(|(n, stake)| stake.lacks(s) && self.may_read(now, n))
+    }
+
+    fn may_read(&self, now: Duration, n: u32) -> bool {
+        let seat = &self.seats[n as usize];
+        seat.is_alive && seat.is_joined && now >= seat.no_reading_before
+    }
+
+    /// Who has a part already; else who has just read; else who can give best.
+    fn choose_reader(&self, now: Duration, b: u32, s: u32, prefer: Option<u32>) -> Option<u32> {
+        let board = &self.boards[b as usize];
+        let lacks = |n: u32| board.stake(n).is_some_and(|stake| stake.lacks(s)) && self.may_read(now, n);
+        // A struck member gives nothing on; it reads for itself only when nobody else wants it (trap 9).
+        let is_good = |n: u32| lacks(n) && !self.seats[n as usize].is_struck(now);
+        if let Some((n, _)) = board.segments[s as usize].best.filter(|(n, _)| is_good(*n)) {
+            return Some(n);
+        }
+        let is_easy = |n: &u32| {
+            let seat = &self.seats[*n as usize];
+            is_good(*n) && seat.load() < BUSY && seat.leases < 2 && seat.link.medium == Medium::Wired
+        };
+        if let Some(n) = prefer.filter(is_easy) {
+            return Some(n);
+        }
+        let by_subnet = |subnet: u32| {
+            self.leases.values().filter(|lease| self.seats[lease.slot as usize].link.subnet == subnet).count()
+        };
+        let worth = |n: u32| {
+            let seat = &self.seats[n as usize];
+            let (struck, air) = (seat.is_struck(now), seat.link.medium == Medium::Wireless);
+            let load = (seat.load() * 16.0) as u32;
+            // The smallest is chosen.
+            (struck, air, seat.leases, by_subnet(seat.link.subnet), load, !seat.has_read, seat.given, n)
+        };
+        board.wanting().map(|(n, _)| n).filter(|n| lacks(*n)).min_by_key(|n| worth(*n))
+    }
+
+    /// Lets `n` read from segment `s` on.
+    pub(super) fn grant(&mut self, now: Duration, b: u32, s: u32, n: u32) {
+        let segments = self.extent(now, b, s, n);
+        let id = LeaseId(self.next_lease);
+        self.next_lease += 1;
+        self.enter_lease(now, id, b, segments.clone(), n);
+        self.assign_at_once(b, n, Item::Lease { lease: id, segments });
+    }
+
+    fn enter_lease(&mut self, now: Duration, id: LeaseId, b: u32, segments: Range<u32>, n: u32) {
+        let rate = self.pace.rate_of_lease();
+        for s in segments.clone() {
+            let board = &mut self.boards[b as usize];
+            let is_read = board.segments[s as usize].lease.is_some() || board.segments[s as usize].holders > 0;
+            if is_read || !board.stake(n).is_some_and(|stake| stake.lacks(s)) {
+                continue;
+            }
+            let segment = &mut board.segments[s as usize];
+            (segment.lease, segment.best, segment.is_open) = (Some(id), None, false);
+            self.link(now, b, s, n, Link { from: From::Origin, rate });
+        }
+        let lease = Lease { board: b, slot: n, segments, is_tail: false, bytes: 0, granted: now };
+        let seat = &mut self.seats[n as usize];
+        (seat.leases, seat.has_read) = (seat.leases + 1, true);
+        self.leases.insert(id, lease);
+        self.open_next(id);
+    }
+
+    /// Children may take what is being read, and what comes next.
+    pub(super) fn open_next(&mut self, id: LeaseId) {
+        let Some(lease) = self.leases.get(&id) else { return };
+        let board = &mut self.boards[lease.board as usize];
+        let left = lease.segments.clone().filter(|s| board.segments[*s as usize].lease == Some(id));
+        for s in left.take(2).collect::<Vec<_>>() {
+            board.open(s);
+        }
+    }
+
+    /// As many segments as one request should bring, so that round trips do not count (trap 15).
+    fn extent(&self, now: Duration, b: u32, s: u32, n: u32) -> Range<u32> {
+        let board = &self.boards[b as usize];
+        let count = board.segments.len() as u32;
+        if board.content.reading == Reading::Stream {
+            return s..count;
+        }
+        let bytes = self.pace.bytes_in(self.pace.round_trip() * LEASE_ROUND_TRIPS);
+        let fair = (board.unread / (2 * self.pace.leases())).max(1);
+        let wanted = (bytes.div_ceil(board.geometry.segment_size()).max(1) as u32).min(LEASE_SEGMENTS).min(fair);
+        let is_free = |s: u32| {
+            let segment = &board.segments[s as usize];
+            let is_unread = segment.holders == 0 && segment.lease.is_none() && segment.best.is_none();
+            is_unread && now >= segment.hold_until && board.stake(n).is_some_and(|stake| stake.lacks(s))
+        };
+        let end = (s + 1..count.min(s + wanted)).find(|next| !is_free(*next)).unwrap_or(count.min(s + wanted));
+        s..end
+    }
+
+    /// A joining member reads already: it goes on under the same lease, but for what others read or have.
+    pub(super) fn adopt_reads(&mut self, now: Duration, b: u32, n: u32, flows: &[JoinFlow]) {
+        let mut reads: BTreeMap<LeaseId, Vec<u32>> = BTreeMap::new();
+        let count = self.boards[b as usize].segments.len() as u32;
+        for flow in flows.iter().filter(|flow| flow.segment < count) {
+            if let JoinSource::Origin(id) = flow.source {
+                reads.entry(id).or_default().push(flow.segment);
+            }
+        }
+        for (id, segments) in reads {
+            let (Some(first), Some(last)) = (segments.iter().min(), segments.iter().max()) else { continue };
+            let (first, last) = (*first, *last);
+            let is_new = !self.leases.contains_key(&id) && (self.leases.len() as u32) < LEASES_MOST;
+            let segment = &self.boards[b as usize].segments[first as usize];
+            if is_new && segment.lease.is_none() && segment.holders == 0 {
+                let end = if self.is_stream(b) { count } else { last + 1 };
+                self.enter_lease(now, id, b, first..end, n);
+            }
+            let mut is_left = false;
+            for s in segments {
+                if self.boards[b as usize].segments[s as usize].link(n).from == From::Nowhere {
+                    is_left |= !self.source(now, b, s, n);
+                }
+            }
+            // It reads what nobody else gives it: a new lease would only begin the request anew.
+            if is_left && is_new {
+                self.enter_alone(now, id, b, first..last + 1, n);
+            }
+        }
+    }
+
+    /// Lets `n` read one segment although others have it: it refused them all.
+    pub(super) fn grant_alone(&mut self, now: Duration, b: u32, s: u32, n: u32) {
+        let id = LeaseId(self.next_lease);
+        self.next_lease += 1;
+        let count = self.boards[b as usize].segments.len() as u32;
+        let segments = s..if self.is_stream(b) { count } else { s + 1 };
+        self.enter_alone(now, id, b, segments.clone(), n);
+        self.assign_at_once(b, n, Item::Lease { lease: id, segments });
+    }
+
+    fn enter_alone(&mut self, now: Duration, id: LeaseId, b: u32, segments: Range<u32>, n: u32) {
+        for s in segments.clone() {
+            let board = &mut self.boards[b as usize];
+            let is_lacking = board.stake(n).is_some_and(|stake| stake.lacks(s));
+            if is_lacking && board.segments[s as usize].link(n).from == From::Nowhere {
+                board.segments[s as usize].lease.get_or_insert(id);
+                self.link(now, b, s, n, Link { from: From::Origin, rate: 0 });
+            }
+        }
+        if self.leases.contains_key(&id) {
+            return;
+        }
+        self.seats[n as usize].leases += 1;
+        let lease = Lease { board: b, slot: n, segments, is_tail: false, bytes: 0, granted: now };
+        self.leases.insert(id, lease);
+    }
+
+    /// A lease is nearly over: the next one begins, so that the line never rests (trap 14).
+    pub(super) fn on_tail(&mut self, now: Duration, n: u32, id: LeaseId, first_byte: Duration) {
+        let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.slot == n) else { return };
+        lease.is_tail = true;
+        self.pace.on_round_trip(first_byte);
+        self.issue(now, Some(n));
+    }
+
+    pub(super) fn on_progress(&mut self, now: Duration, n: u32, id: LeaseId, bytes: u64) {
+        let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.slot == n) else { return };
+        let gained = bytes.saturating_sub(lease.bytes);
+        lease.bytes = lease.bytes.max(bytes);
+        self.pace.on_bytes(now, gained);
+    }
+
+    /// A reader gives a lease back.
+    pub(super) fn on_return(&mut self, now: Duration, n: u32, id: LeaseId, prefix: u32) {
+        let Some(lease) = self.leases.get(&id).filter(|lease| lease.slot == n) else { return };
+        let (b, first) = (lease.board, lease.segments.start);
+        self.drop_lease(now, id, Ending::Kept);
+        let segment = &mut self.boards[b as usize].segments[first as usize];
+        if prefix > 0 && segment.best.is_none() {
+            segment.best = Some((n, prefix));
+        }
+        self.issue(now, None);
+    }
+
+    /// A segment of a lease is whole.
+    pub(super) fn on_segment_read(&mut self, now: Duration, id: LeaseId) {
+        let Some(lease) = self.leases.get(&id) else { return };
+        let segments = &self.boards[lease.board as usize].segments;
+        if lease.segments.clone().any(|s| segments[s as usize].lease == Some(id)) {
+            return self.open_next(id);
+        }
+        let bytes = self.boards[lease.board as usize].geometry.segment_size() * lease.segments.len() as u64;
+        let rest = bytes.saturating_sub(lease.bytes);
+        self.pace.on_bytes(now, rest);
+        self.end_lease(id);
+    }
+
+    /// Forgets a lease, whatever became of it.
+    pub(super) fn end_lease(&mut self, id: LeaseId) {
+        let Some(lease) = self.leases.remove(&id) else { return };
+        let seat = &mut self.seats[lease.slot as usize];
+        seat.leases = seat.leases.saturating_sub(1);
+        for s in lease.segments {
+            let segment = &mut self.boards[lease.board as usize].segments[s as usize];
+            if segment.lease == Some(id) {
+                segment.lease = None;
+            }
+        }
+    }
+
+    /// Ends a lease before its time.
+    pub(super) fn drop_lease(&mut self, now: Duration, id: LeaseId, ending: Ending) {
+        let Some(lease) = self.leases.get(&id).cloned() else { return };
+        let b = lease.board;
+        for s in lease.segments.clone() {
+            let segment = &mut self.boards[b as usize].segments[s as usize];
+            if segment.lease != Some(id) {
+                continue;
+            }
+            if ending == Ending::Lost && segment.is_open {
+                segment.hold_until = now + ORPHAN_HOLD;
+            }
+            segment.is_open = false;
+            if segment.link(lease.slot).from == From::Origin {
+                self.unlink(b, s, lease.slot);
+            }
+        }
+        self.end_lease(id);
+    }
+
+    pub(super) fn end_leases_of(&mut self, now: Duration, b: u32, n: u32, ending: Ending) {
+        let of_member = self.leases.iter().filter(|(_, lease)| (lease.board, lease.slot) == (b, n));
+        for id in of_member.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.drop_lease(now, id, ending);
+        }
+    }
+
+    /// Leases that take far too long are given to somebody else, whatever their readers say.
+    pub(super) fn revoke_late(&mut self, now: Duration) {
+        let late = self.leases.iter().filter(|(_, lease)| {
+            let blocks = self.boards[lease.board as usize].geometry.segment_size() * lease.segments.len() as u64;
+            let patience =
+                self.pace.time_for(blocks).map_or(LEASE_TIME, |time| (time * LEASE_PATIENCE).max(LEASE_TIME));
+            now >= lease.granted + patience && self.boards[lease.board as usize].content.reading == Reading::Ranges
+        });
+        for (id, slot) in late.map(|(id, lease)| (*id, lease.slot)).collect::<Vec<_>>() {
+            self.seats[slot as usize].on_read_fault(now, false);
+            self.drop_lease(now, id, Ending::Kept);
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The home: knows who wants and has what, gives leases, and says who takes what from whom.
+//!
+//! It keeps soft state only. It can delay, and nobody believes a byte because of it; when it is gone the next one learns all of
+//! it again from what members say they have.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | this one | messages in, messages out |
+//! | [`seat`] | one member: its line, its load, its strikes |
+//! | [`board`] | one content: who wants and has which segment, and who takes it from whom |
+//! | [`enter`] | a member joins, leaves, is gone |
+//! | [`lease`] | who reads what from the origin |
+//! | [`tree`] | which source a member gets |
+//! | [`fault`] | what a failed flow means |
+//! | [`pace`] | how many leases there are |
+//! | [`upkeep`] | counts afresh and looks after everybody |
+
+mod board;
+mod enter;
+mod fault;
+mod lease;
+mod pace;
+mod seat;
+mod tree;
+mod upkeep;
+
+use super::constants::{
+    ASSIGN_ITEMS, COLLECT, COLLECT_DONE, COLLECT_MIDST, FEW_MEMBERS, LAST_SEGMENTS, TAKE_OVER_GRACE,
+};
+use super::message::{Item, Say};
+use super::name::{Content, ContentTag, LeaseId, PeerTag};
+use crate::port::Peer;
+use board::Board;
+use lease::Lease;
+use pace::Pace;
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+use seat::Seat;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+pub(super) use enter::Succession;
+
+/// What a home wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Out {
+    /// Tell a member.
+    Tell(Peer, Say),
+    /// Ask every member that is known.
+    AskAll(Content),
+}
+
+/// The home of one origin.
+#[derive(Debug)]
+pub(super) struct Home {
+    rng: SmallRng,
+    seats: Vec<Seat>,
+    by_peer: BTreeMap<Peer, u32>,
+    by_tag: BTreeMap<PeerTag, u32>,
+    boards: Vec<Board>,
+    by_content: BTreeMap<ContentTag, u32>,
+    leases: BTreeMap<LeaseId, Lease>,
+    next_lease: u64,
+    pace: Pace,
+    /// Flows that members were ever given to serve.
+    given: u64,
+    has_urgent: bool,
+    /// Members for whom no source was free.
+    waiting: VecDeque<(u32, u32)>,
+    flush_at: Option<Duration>,
+    pass_at: Duration,
+    no_leases_before: Duration,
+    /// The same, until it has passed.
+    grace_ends: Option<Duration>,
+    out: VecDeque<Out>,
+}
+
+impl Home {
+    pub(super) fn new(now: Duration, seed: u64, succession: Succession) -> Self {
+        let grace = match succession {
+            Succession::First => Duration::ZERO,
+            Succession::AfterAnother => TAKE_OVER_GRACE,
+        };
+        Self {
+            rng: SmallRng::seed_from_u64(seed),
+            seats: Vec::new(),
+            by_peer: BTreeMap::new(),
+            by_tag: BTreeMap::new(),
+            boards: Vec::new(),
+            by_content: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            // Names of another home's leases must not be taken for this one's.
+            next_lease: seed & !0xffff_ffff,
+            pace: Pace::new(now),
+            given: 0,
+            has_urgent: false,
+            waiting: VecDeque::new(),
+            flush_at: None,
+            pass_at: now,
+            no_leases_before: now + grace,
+            grace_ends: Some(now + grace).filter(|at| *at > now),
+            out: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn poll_out(&mut self) -> Option<Out> {
+        self.out.pop_front()
+    }
+
+    /// Whether it still has anybody to look after.
+    pub(super) fn is_idle(&self) -> bool {
+        self.boards.iter().all(|board| board.is_retired)
+    }
+
+    /// Members that take part, this one included.
+    pub(super) fn members(&self) -> impl Iterator<Item = Peer> + '_ {
+        self.seats.iter().filter(|seat| seat.is_alive && seat.is_joined).map(|seat| seat.peer)
+    }
+
+    /// One of the contents, to ask others about.
+    pub(super) fn any_content(&self) -> Option<Content> {
+        self.boards.iter().find(|board| !board.is_retired).map(|board| board.content)
+    }
+
+    /// A message of a member, other than a JOIN.
+    pub(super) fn on_say(&mut self, now: Duration, from: Peer, say: Say) {
+        let Some(slot) = self.by_peer.get(&from).copied().filter(|slot| self.seats[*slot as usize].is_joined) else {
+            return self.out.push_back(Out::Tell(from, Say::NotHome));
+        };
+        match say {
+            Say::Done { content, segments } => self.on_done(now, slot, content, &segments),
+            Say::Fail { content, segment, source, reason, prefix } => {
+                self.on_fail(now, slot, content, fault::Failed { segment, source, reason, prefix });
+            }
+            Say::Tail { lease, first_byte } => self.on_tail(now, slot, lease, first_byte),
+            Say::Progress { lease, bytes } => self.on_progress(now, slot, lease, bytes),
+            Say::Return { lease, prefix } => self.on_return(now, slot, lease, prefix),
+            Say::Leave { content } => self.on_leave(now, slot, content),
+            Say::Changed { content } => self.on_changed(content),
+            Say::WhoIs { peer } => self.on_who_is(from, peer),
+            _ => {}
+        }
+    }
+
+    fn on_who_is(&mut self, from: Peer, who: PeerTag) {
+        if let Some(slot) = self.by_tag.get(&who) {
+            let peer = self.seats[*slot as usize].peer;
+            self.out.push_back(Out::Tell(from, Say::Introduce { peer }));
+        }
+    }
+
+    /// The origin has another version: everybody stops.
+    fn on_changed(&mut self, content: ContentTag) {
+        let Some(b) = self.by_content.get(&content).copied() else { return };
+        let members: Vec<Peer> = self.members().collect();
+        self.retire(b);
+        self.out.extend(members.into_iter().map(|peer| Out::Tell(peer, Say::Changed { content })));
+    }
+
+    fn retire(&mut self, b: u32) {
+        self.by_content.remove(&self.boards[b as usize].content.tag());
+        let ended: Vec<LeaseId> = self.leases.iter().filter(|(_, l)| l.board == b).map(|(id, _)| *id).collect();
+        ended.into_iter().for_each(|id| self.end_lease(id));
+        for n in 0..self.seats.len() as u32 {
+            self.forget_stake(b, n);
+        }
+        self.boards[b as usize].is_retired = true;
+        self.waiting.retain(|(board, _)| *board != b);
+        for seat in &mut self.seats {
+            seat.pending.retain(|(board, _)| *board != b);
+            seat.urgent.retain(|(board, _)| *board != b);
+        }
+    }
+
+    /// An assignment that can wait for others.
+    fn assign(&mut self, now: Duration, b: u32, n: u32, item: Item) {
+        self.seats[n as usize].pending.push((b, item));
+        let at = now + self.collecting(b);
+        self.flush_at = Some(self.flush_at.map_or(at, |known| known.min(at)));
+    }
+
+    /// An assignment that somebody waits for.
+    fn assign_at_once(&mut self, b: u32, n: u32, item: Item) {
+        self.seats[n as usize].urgent.push((b, item));
+        self.has_urgent = true;
+    }
+
+    /// How long assignments are collected: long while much is to come, because every member has half a second of work.
+    fn collecting(&self, b: u32) -> Duration {
+        let is_midst = self.boards[b as usize].unread >= LAST_SEGMENTS && self.seats.len() > FEW_MEMBERS;
+        if is_midst { COLLECT_MIDST } else { COLLECT }
+    }
+
+    /// Sends what cannot wait, and, when its time has come, what could.
+    fn flush(&mut self, now: Duration) {
+        let is_due = self.flush_at.is_some_and(|at| at <= now);
+        if is_due {
+            self.flush_at = None;
+        }
+        self.has_urgent = false;
+        for n in 0..self.seats.len() {
+            let mut items = std::mem::take(&mut self.seats[n].urgent);
+            if is_due {
+                items.append(&mut self.seats[n].pending);
+            }
+            self.send(n, items);
+        }
+    }
+
+    /// One message for each content.
+    fn send(&mut self, n: usize, mut items: Vec<(u32, Item)>) {
+        let peer = self.seats[n].peer;
+        items.sort_by_key(|(b, _)| *b);
+        for of_board in items.chunk_by(|(a, _), (b, _)| a == b) {
+            let b = of_board[0].0;
+            let collect = self.collecting(b).max(COLLECT_DONE);
+            let content = self.boards[b as usize].content.tag();
+            for some in of_board.chunks(ASSIGN_ITEMS) {
+                let items = some.iter().map(|(_, item)| item.clone()).collect();
+                self.out.push_back(Out::Tell(peer, Say::Assign { content, collect, items }));
+            }
+        }
+    }
+
+    /// When something may be due though nothing happens.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        if self.is_idle() {
+            return None;
+        }
+        let openings = self.boards.iter().filter(|board| board.awaited > 0).map(|board| board.live_from);
+        openings.chain(self.grace_ends).chain(self.flush_at).chain([self.pass_at]).min()
+    }
+
+    /// Does what is due.
+    pub(super) fn on_timeout(&mut self, now: Duration) {
+        for board in &mut self.boards {
+            if board.awaited > 0 && board.live_from <= now {
+                board.awaited = 0;
+            }
+        }
+        self.grace_ends = self.grace_ends.filter(|at| *at > now);
+        if self.pass_at <= now {
+            self.pass(now);
+        }
+        self.issue(now, None);
+        self.flush(now);
+    }
+
+    /// Ends an input: what it made urgent is sent.
+    pub(super) fn settle(&mut self, now: Duration) {
+        if self.has_urgent || self.flush_at.is_some_and(|at| at <= now) {
+            self.flush(now);
+        }
+    }
+}

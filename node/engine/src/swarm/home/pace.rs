@@ -1,0 +1,120 @@
+//! How many leases there are: few, because every one more only divides the line; more, where an origin slows each down.
+
+use crate::swarm::constants::{LEASES, LEASES_BY_RATE, LEASES_MOST, TRIAL, TRIAL_HOLD};
+use std::time::Duration;
+
+/// The line counts as unused when less than this share of a member's line comes from the origin.
+const UNUSED: f64 = 0.4;
+/// Seconds of a trial that count: readers tell their progress twice in a second, so that one second may be a tenth wrong.
+const TRIAL_SECONDS: u32 = 3;
+/// A trial must bring this factor.
+const WORTH_IT: f64 = 1.1;
+
+/// What is known of the line to the origin.
+#[derive(Debug)]
+pub(super) struct Pace {
+    leases: u32,
+    trial: Trial,
+    /// Bytes since `since`.
+    bytes: u64,
+    since: Duration,
+    /// Bytes per second, smoothed; `None` before the first second is over.
+    rate: Option<f64>,
+    round_trip: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Trial {
+    /// Nothing is tried before.
+    Not { before: Duration },
+    /// Twice as many leases: their first second does not count.
+    Settles { old: u32, rate: f64, until: Duration },
+    /// The seconds that count: what they brought, and how many there were.
+    Measures { old: u32, rate: f64, brought: f64, seconds: u32 },
+}
+
+impl Pace {
+    pub(super) fn new(now: Duration) -> Self {
+        let trial = Trial::Not { before: now + TRIAL * 4 };
+        Self { leases: LEASES, trial, bytes: 0, since: now, rate: None, round_trip: Duration::ZERO }
+    }
+
+    pub(super) fn leases(&self) -> u32 {
+        self.leases
+    }
+
+    pub(super) fn on_bytes(&mut self, _now: Duration, bytes: u64) {
+        self.bytes += bytes;
+    }
+
+    pub(super) fn on_round_trip(&mut self, round_trip: Duration) {
+        let is_first = self.round_trip.is_zero();
+        self.round_trip = if is_first { round_trip } else { (self.round_trip * 3 + round_trip) / 4 };
+    }
+
+    pub(super) fn round_trip(&self) -> Duration {
+        self.round_trip
+    }
+
+    /// Bits per second of one lease; 0 when unknown.
+    pub(super) fn rate_of_lease(&self) -> u64 {
+        self.rate.map_or(0, |rate| (rate * 8.0 / f64::from(self.leases)) as u64)
+    }
+
+    /// Bytes that one lease brings in this time.
+    pub(super) fn bytes_in(&self, time: Duration) -> u64 {
+        self.rate.map_or(0, |rate| (rate / f64::from(self.leases) * time.as_secs_f64()) as u64)
+    }
+
+    /// How long one lease takes for this; `None` when unknown.
+    pub(super) fn time_for(&self, bytes: u64) -> Option<Duration> {
+        let rate = self.rate.filter(|rate| *rate > 1.0)?;
+        Duration::try_from_secs_f64(bytes as f64 * f64::from(self.leases) / rate).ok()
+    }
+
+    /// Looks at the last second. `line` is what a member's line carries, in bits per second.
+    pub(super) fn look(&mut self, now: Duration, line: u64) {
+        let elapsed = now.saturating_sub(self.since);
+        if elapsed < TRIAL {
+            return;
+        }
+        let rate = self.bytes as f64 / elapsed.as_secs_f64();
+        (self.bytes, self.since) = (0, now);
+        self.rate = Some(self.rate.map_or(rate, |known| (known + rate) / 2.0));
+        let line = line as f64 / 8.0;
+        let smoothed = self.rate.unwrap_or(rate);
+        match self.trial {
+            Trial::Not { before } if now >= before && rate > 0.0 => self.think(now, smoothed, line),
+            Trial::Not { .. } => {}
+            Trial::Settles { old, rate, until } if now >= until => {
+                self.trial = Trial::Measures { old, rate, brought: 0.0, seconds: 0 };
+            }
+            Trial::Measures { old, rate: before, brought, seconds } => {
+                let (brought, seconds) = (brought + rate, seconds + 1);
+                self.trial = Trial::Measures { old, rate: before, brought, seconds };
+                if seconds == TRIAL_SECONDS {
+                    self.judge(now, old, before, brought / f64::from(seconds));
+                }
+            }
+            Trial::Settles { .. } => {}
+        }
+    }
+
+    fn think(&mut self, now: Duration, rate: f64, line: f64) {
+        if line > 0.0 && rate >= UNUSED * line {
+            let by_rate = (8.0 * rate / line).ceil() as u32;
+            self.leases = by_rate.clamp(LEASES, LEASES_BY_RATE).max(self.leases);
+        } else if self.leases < LEASES_MOST {
+            self.trial = Trial::Settles { old: self.leases, rate, until: now + TRIAL };
+            self.leases = (self.leases * 2).min(LEASES_MOST);
+        }
+    }
+
+    fn judge(&mut self, now: Duration, old: u32, before: f64, rate: f64) {
+        let is_better = rate >= before * WORTH_IT;
+        if !is_better {
+            self.leases = old;
+        }
+        self.trial = Trial::Not { before: now + if is_better { TRIAL } else { TRIAL_HOLD } };
+    }
+}

@@ -1,0 +1,137 @@
+//! One member as its home knows it: its line, its load, its conduct.
+
+use crate::port::Peer;
+use crate::swarm::constants::{READ_PAUSE, STRIKES, WINDOW, WINDOW_LEAST, WINDOW_MOST, WINDOW_TIME};
+use crate::swarm::message::Item;
+use crate::swarm::name::{Link, Medium};
+use std::time::Duration;
+
+/// Doublings of the pause after failures of the origin.
+const READ_DOUBLINGS: u32 = 5;
+
+/// One member.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) peer: Peer,
+    pub(super) link: Link,
+    pub(super) is_alive: bool,
+    /// Whether it has said itself what it has; else somebody named it as a source.
+    pub(super) is_joined: bool,
+    pub(super) named: Duration,
+    /// Flows that it gives.
+    pub(super) children: u32,
+    /// Bits per second that it gives, as assigned.
+    pub(super) committed: u64,
+    /// Flows that it was ever given to serve.
+    pub(super) given: u32,
+    pub(super) leases: u32,
+    pub(super) has_read: bool,
+    accusers: Vec<u32>,
+    struck_until: Duration,
+    read_faults: u32,
+    pub(super) no_reading_before: Duration,
+    /// Assignments to be sent at once.
+    pub(super) urgent: Vec<(u32, Item)>,
+    /// Assignments that are being collected.
+    pub(super) pending: Vec<(u32, Item)>,
+}
+
+impl Seat {
+    pub(super) fn new(now: Duration, peer: Peer) -> Self {
+        Self {
+            peer,
+            link: Link { up: 0, down: 0, medium: Medium::Wired, subnet: 0 },
+            is_alive: true,
+            is_joined: false,
+            named: now,
+            children: 0,
+            committed: 0,
+            given: 0,
+            leases: 0,
+            has_read: false,
+            accusers: Vec::new(),
+            struck_until: Duration::ZERO,
+            read_faults: 0,
+            no_reading_before: Duration::ZERO,
+            urgent: Vec::new(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// An assignment that is not sent yet is void: sent later, it would replace a better one.
+    pub(super) fn withdraw(&mut self, board: u32, segment: u32) {
+        let is_it =
+            |(b, item): &(u32, Item)| *b == board && matches!(item, Item::From { segment: s, .. } if *s == segment);
+        self.pending.retain(|item| !is_it(item));
+        self.urgent.retain(|item| !is_it(item));
+    }
+
+    /// Whether others may be sent to it.
+    pub(super) fn is_source(&self, now: Duration) -> bool {
+        self.is_alive && !self.is_struck(now)
+    }
+
+    pub(super) fn is_struck(&self, now: Duration) -> bool {
+        now < self.struck_until
+    }
+
+    /// Somebody says that it stalls or lies. Whether that makes it no source, for `time`.
+    pub(super) fn strike(&mut self, now: Duration, accuser: u32, time: Duration) -> bool {
+        if self.is_struck(now) || self.accusers.contains(&accuser) {
+            return false;
+        }
+        self.accusers.push(accuser);
+        let is_out = self.accusers.len() >= STRIKES;
+        if is_out {
+            self.accusers.clear();
+            self.struck_until = now + time;
+        }
+        is_out
+    }
+
+    /// The origin failed it. One that got something first may go on at once.
+    pub(super) fn on_read_fault(&mut self, now: Duration, got_something: bool) {
+        if got_something {
+            self.read_faults = 0;
+            return;
+        }
+        self.no_reading_before = now + READ_PAUSE * (1 << self.read_faults.min(READ_DOUBLINGS));
+        self.read_faults += 1;
+    }
+
+    /// Whether the time of its exclusion has just run out.
+    pub(super) fn is_forgiven(&self, now: Duration) -> bool {
+        !self.struck_until.is_zero() && !self.is_struck(now)
+    }
+
+    pub(super) fn forget_old_strike(&mut self, now: Duration) {
+        if self.is_forgiven(now) {
+            self.struck_until = Duration::ZERO;
+        }
+    }
+
+    /// Share of its line that it gives.
+    pub(super) fn load(&self) -> f64 {
+        if self.link.up == 0 { 0.0 } else { self.committed as f64 / self.link.up as f64 }
+    }
+
+    /// Bits per second that it could still give; of an unknown line, any number.
+    pub(super) fn free(&self) -> u64 {
+        if self.link.up == 0 { u64::MAX } else { self.link.up.saturating_sub(self.committed) }
+    }
+
+    /// Flows of segments of this size that it has at once: what its line carries in half a second.
+    pub(super) fn window(&self, segment_size: u64) -> u32 {
+        if self.link.down == 0 {
+            return WINDOW;
+        }
+        let bits = u128::from(self.link.down) * WINDOW_TIME.as_millis() / 1000;
+        let segments = bits.div_ceil(u128::from(segment_size) * 8);
+        (segments.min(u128::from(WINDOW_MOST)) as u32).max(WINDOW_LEAST)
+    }
+
+    /// Bits per second that one of its flows needs.
+    pub(super) fn need(&self, segment_size: u64) -> u64 {
+        self.link.down / u64::from(self.window(segment_size))
+    }
+}

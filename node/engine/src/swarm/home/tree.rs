@@ -1,0 +1,233 @@
+//! Which source a member gets: branches through which verified blocks flow while the rest is still arriving.
+//!
+//! A source must lead to a live reader or to a holder; that no cycle closes is not enough (trap 5). Shallow trees look good and
+//! overload the top (trap 16), so load counts far more than depth.
+
+use super::Home;
+use super::board::{From, Link};
+use crate::swarm::constants::{CANDIDATES, DEPTH, SAMPLE, UPLOADS, WOKEN};
+use crate::swarm::message::Item;
+use crate::swarm::name::{Medium, Order, PeerTag, Reading};
+use rand::RngExt;
+use rand::seq::SliceRandom;
+use std::time::Duration;
+
+// The parts of a source's score; simulated.
+const LOAD: f64 = 0.3;
+const DEEP: f64 = 0.005;
+const GIVEN: f64 = 0.05;
+const CONNECTED: f64 = 0.03;
+const AIR: f64 = 0.2;
+const ELSEWHERE: f64 = 10.0;
+const LEAVING: f64 = 0.5;
+
+/// What leads from a source to the origin or to a holder.
+#[derive(Debug, Clone, Copy)]
+struct Branch {
+    depth: u32,
+    rate: u64,
+}
+
+impl Home {
+    /// Gives every member something to take, in random order.
+    pub(super) fn fill_all(&mut self, now: Duration, b: u32) {
+        if self.boards[b as usize].is_retired {
+            return;
+        }
+        let mut slots: Vec<u32> = self.boards[b as usize].wanting().map(|(n, _)| n).collect();
+        slots.shuffle(&mut self.rng);
+        for n in slots {
+            self.fill(now, b, n);
+        }
+    }
+
+    /// Gives one member something to take.
+    pub(super) fn fill(&mut self, now: Duration, b: u32, n: u32) {
+        let board = &self.boards[b as usize];
+        let seat = &self.seats[n as usize];
+        let Some(stake) = board.stake(n).filter(|_| seat.is_alive && seat.is_joined && board.awaited == 0) else {
+            return;
+        };
+        let Some(order) = stake.wants else { return };
+        // One window for all contents: they share its line.
+        let flows: u32 = self.boards.iter().filter_map(|board| board.stake(n)).map(|stake| stake.flows).sum();
+        let room = seat.window(board.geometry.segment_size()).saturating_sub(flows) as usize;
+        if room == 0 {
+            return;
+        }
+        let segments = board.available.without(&stake.have, &stake.under_way);
+        let mut segments: Vec<(u64, u32)> = segments.map(|s| (self.urgency(b, s, n, order), s)).collect();
+        segments.sort_unstable();
+        let mut given = 0;
+        let mut is_left = false;
+        for (_, s) in segments {
+            if given == room {
+                return;
+            }
+            if self.put(now, b, s, n) {
+                given += 1;
+            } else {
+                is_left = true;
+            }
+        }
+        let stake = self.boards[b as usize].stake_mut(n).filter(|stake| is_left && !stake.is_waiting);
+        if let Some(stake) = stake {
+            stake.is_waiting = true;
+            self.waiting.push_back((b, n));
+        }
+    }
+
+    /// A segment is whole somewhere: who waits may find a source.
+    pub(super) fn wake(&mut self, now: Duration) {
+        for _ in 0..WOKEN {
+            let Some((b, n)) = self.waiting.pop_front() else { return };
+            if let Some(stake) = self.boards[b as usize].stake_mut(n) {
+                stake.is_waiting = false;
+            }
+            self.fill(now, b, n);
+        }
+    }
+
+    /// The smaller, the sooner. Ties of rarity are broken by a hash of member and segment, so that not all take the same.
+    fn urgency(&self, b: u32, s: u32, n: u32, order: Order) -> u64 {
+        match order {
+            Order::Deadline => u64::from(s),
+            Order::Rarest => {
+                let rarity = self.boards[b as usize].segments[s as usize].sources.len() as u64;
+                let mixed = (u64::from(n) << 32 | u64::from(s)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+                rarity << 32 | mixed
+            }
+        }
+    }
+
+    /// Gives a member another source of a segment at once, if there is one.
+    pub(super) fn source(&mut self, now: Duration, b: u32, s: u32, n: u32) -> bool {
+        let is_lacking = self.boards[b as usize].stake(n).is_some_and(|stake| stake.lacks(s));
+        if !is_lacking || !self.put(now, b, s, n) {
+            return false;
+        }
+        if let Some(item) = self.seats[n as usize].pending.pop() {
+            self.seats[n as usize].urgent.push(item);
+            self.has_urgent = true;
+        }
+        true
+    }
+
+    fn put(&mut self, now: Duration, b: u32, s: u32, n: u32) -> bool {
+        let Some((source, rate)) = self.choose_source(now, b, s, n) else { return false };
+        self.link(now, b, s, n, Link { from: From::Member(source), rate });
+        let item = Item::From { segment: s, source: PeerTag::of(&self.seats[source as usize].peer) };
+        self.assign(now, b, n, item);
+        true
+    }
+
+    fn choose_source(&mut self, now: Duration, b: u32, s: u32, n: u32) -> Option<(u32, u64)> {
+        let count = self.boards[b as usize].segments[s as usize].sources.len();
+        let drawn: Vec<usize> = if count <= CANDIDATES {
+            (0..count).collect()
+        } else {
+            (0..SAMPLE).map(|_| self.rng.random_range(0..count)).collect()
+        };
+        let mut best = self.best_of(now, b, s, n, &drawn);
+        if best.is_none() && count > CANDIDATES {
+            // The draw may have met only those that will not do.
+            best = self.best_of(now, b, s, n, &(0..count).collect::<Vec<_>>());
+        }
+        best
+    }
+
+    fn best_of(&self, now: Duration, b: u32, s: u32, n: u32, drawn: &[usize]) -> Option<(u32, u64)> {
+        let board = &self.boards[b as usize];
+        let need = self.seats[n as usize].need(board.geometry.segment_size());
+        let mut best: Option<(f64, u32, u64)> = None;
+        for place in drawn {
+            let p = board.segments[s as usize].sources[*place];
+            let Some(branch) = self.usable(now, b, s, n, p) else { continue };
+            let free = self.seats[p as usize].free();
+            let rate = if need == 0 { branch.rate.min(free) } else { need.min(branch.rate).min(free) };
+            let fit = if need == 0 { 1.0 } else { (rate as f64 / need as f64).min(1.0) };
+            let score = fit + self.score(b, s, n, p, branch.depth);
+            if best.is_none_or(|(known, ..)| score > known) {
+                best = Some((score, p, if rate == u64::MAX { 0 } else { rate }));
+            }
+        }
+        best.map(|(_, p, rate)| (p, rate))
+    }
+
+    /// Everything of a score but its rate.
+    fn score(&self, b: u32, s: u32, n: u32, p: u32, depth: u32) -> f64 {
+        let (seat, source) = (&self.seats[n as usize], &self.seats[p as usize]);
+        let mean = (self.given as f64 / self.seats.len() as f64).max(1.0);
+        let mut score =
+            -LOAD * source.load() - DEEP * f64::from(depth) - GIVEN * (f64::from(source.given) / mean - 1.0);
+        if self.is_connected(b, n, p) {
+            score += CONNECTED;
+        }
+        if source.link.medium == Medium::Wireless {
+            score -= AIR;
+        }
+        if source.link.subnet != seat.link.subnet {
+            let leaving = self.boards[b as usize].segments[s as usize].linked().filter(|(child, link)| {
+                link.from == From::Member(p) && self.seats[*child as usize].link.subnet != source.link.subnet
+            });
+            score -= ELSEWHERE + LEAVING * leaving.count() as f64;
+        }
+        score
+    }
+
+    /// Whether something flows between the two already.
+    fn is_connected(&self, b: u32, n: u32, p: u32) -> bool {
+        let board = &self.boards[b as usize];
+        let Some(stake) = board.stake(n) else { return false };
+        stake.under_way.iter().any(|s| board.segments[s as usize].link(n).from == From::Member(p))
+    }
+
+    /// Whether `p` may give `s` to `n`, and by which branch.
+    fn usable(&self, now: Duration, b: u32, s: u32, n: u32, p: u32) -> Option<Branch> {
+        let seat = &self.seats[p as usize];
+        let is_refused = self.boards[b as usize].stake(n)?.is_refused(now, p);
+        if p == n || !seat.is_source(now) || seat.children >= UPLOADS || is_refused {
+            return None;
+        }
+        self.branch(now, b, s, n, p)
+    }
+
+    /// What leads from `p` to the origin or to a holder without passing `avoid`.
+    fn branch(&self, now: Duration, b: u32, s: u32, avoid: u32, p: u32) -> Option<Branch> {
+        let board = &self.boards[b as usize];
+        let segment = &board.segments[s as usize];
+        let (mut at, mut rate) = (p, u64::MAX);
+        for depth in 1..DEPTH {
+            if at == avoid || !self.seats[at as usize].is_source(now) {
+                return None;
+            }
+            if board.stake(at)?.have.has(s) {
+                return Some(Branch { depth, rate });
+            }
+            let link = segment.link(at);
+            if link.rate > 0 {
+                rate = rate.min(link.rate);
+            }
+            match link.from {
+                From::Nowhere => return None,
+                From::Origin => return segment.is_open.then_some(Branch { depth, rate }),
+                From::Member(parent) => at = parent,
+            }
+        }
+        None
+    }
+
+    /// Whether a flow of `n` leads anywhere.
+    pub(super) fn leads(&self, now: Duration, b: u32, s: u32, n: u32) -> bool {
+        match self.boards[b as usize].segments[s as usize].link(n).from {
+            From::Nowhere => false,
+            From::Origin => true,
+            From::Member(parent) => self.branch(now, b, s, n, parent).is_some(),
+        }
+    }
+
+    /// Whether a content comes as one stream.
+    pub(super) fn is_stream(&self, b: u32) -> bool {
+        self.boards[b as usize].content.reading == Reading::Stream
+    }
+}

@@ -1,0 +1,390 @@
+//! The member: takes its segments from where the home says, feeds others, and says what came of it.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | this one | what a member knows, its assignments and reports |
+//! | [`flow`] | one segment on its way in: how far, and whether its silence is too long |
+//! | [`read`] | one lease: progress, tail, what is left of it |
+//! | [`give`] | who is given what, and who has to wait |
+//! | [`watch`] | looks at all of it every quarter of a second |
+
+mod flow;
+mod give;
+mod read;
+mod watch;
+
+use super::bits::Bits;
+use super::constants::{COLLECT_DONE, DONE_SEGMENTS, JOIN_FLOWS, REFUSAL, UPLOADS};
+use super::effect::{Effect, FlowFault, ReadFault};
+use super::message::{FailReason, Item, Join, JoinFlow, Say};
+use super::name::{Content, ContentTag, LeaseId, Link, Order, PeerTag};
+use crate::port::Peer;
+use eddy_content::Geometry;
+use flow::Flow;
+use give::{Gift, Subscriber};
+use read::Read;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// What a member wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Tell its home.
+    Home(Say),
+    /// Tell somebody else.
+    Peer(Peer, Say),
+    /// Have the shell do something.
+    Shell(Effect),
+    /// Ask the home again: nothing comes.
+    Rejoin,
+    /// The home is worth nothing.
+    Forsake,
+}
+
+/// A member's part in the contents of one origin.
+#[derive(Debug)]
+pub(super) struct Member {
+    link: Link,
+    jobs: BTreeMap<ContentTag, Job>,
+    reads: BTreeMap<LeaseId, Read>,
+    /// Sources that failed it: why, and until when it does not go there again, whoever is home.
+    refused: BTreeMap<Peer, (FailReason, Duration)>,
+    acts: VecDeque<Act>,
+    watch_at: Duration,
+    rejoined: Duration,
+}
+
+/// One content.
+#[derive(Debug)]
+struct Job {
+    content: Content,
+    geometry: Geometry,
+    wants: Option<Order>,
+    silence_allowed: Duration,
+    have: Bits,
+    flows: BTreeMap<u32, Flow>,
+    /// Verified blocks of segments that are neither whole nor on their way.
+    prefixes: BTreeMap<u32, u32>,
+    done: Vec<u32>,
+    done_at: Option<Duration>,
+    collect: Duration,
+    gifts: BTreeMap<(u32, Peer), Gift>,
+    subscribers: Vec<Subscriber>,
+    last_byte: Duration,
+}
+
+impl Job {
+    fn blocks_of(&self, segment: u32) -> u32 {
+        let blocks = self.geometry.blocks_of_segment(segment);
+        blocks.end - blocks.start
+    }
+
+    fn prefix(&self, segment: u32) -> u32 {
+        let under_way = self.flows.get(&segment).map(|flow| flow.prefix);
+        under_way.or_else(|| self.prefixes.get(&segment).copied()).unwrap_or(0)
+    }
+
+    fn keep_prefix(&mut self, segment: u32, prefix: u32) {
+        if prefix > 0 {
+            self.prefixes.insert(segment, prefix);
+        }
+    }
+
+    fn is_wanting(&self) -> bool {
+        self.wants.is_some() && !self.have.is_full()
+    }
+}
+
+impl Member {
+    pub(super) fn new(now: Duration, link: Link) -> Self {
+        let (jobs, reads, acts) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
+        let refused = BTreeMap::new();
+        Self { link, jobs, reads, refused, acts, watch_at: now, rejoined: now }
+    }
+
+    /// Takes part in a content. `wants` is `None` for one that only gives.
+    pub(super) fn start(
+        &mut self,
+        now: Duration,
+        content: Content,
+        have: Bits,
+        wants: Option<Order>,
+        silence_allowed: Duration,
+    ) {
+        let Some(geometry) = content.geometry() else { return };
+        let job = Job {
+            content,
+            geometry,
+            wants,
+            silence_allowed,
+            have,
+            flows: BTreeMap::new(),
+            prefixes: BTreeMap::new(),
+            done: Vec::new(),
+            done_at: None,
+            collect: COLLECT_DONE,
+            gifts: BTreeMap::new(),
+            subscribers: Vec::new(),
+            last_byte: now,
+        };
+        self.jobs.insert(content.tag(), job);
+    }
+
+    /// Ends its part in a content, politely.
+    pub(super) fn leave(&mut self, content: ContentTag) {
+        if self.jobs.contains_key(&content) {
+            self.stop_all(content);
+            self.jobs.remove(&content);
+            self.acts.push_back(Act::Home(Say::Leave { content }));
+        }
+    }
+
+    pub(super) fn poll_act(&mut self) -> Option<Act> {
+        self.acts.pop_front()
+    }
+
+    pub(super) fn contents(&self) -> impl Iterator<Item = ContentTag> + '_ {
+        self.jobs.keys().copied()
+    }
+
+    pub(super) fn is_wanting(&self) -> bool {
+        self.jobs.values().any(Job::is_wanting)
+    }
+
+    /// What it holds of a content, if it takes part.
+    pub(super) fn holdings(&self, content: ContentTag) -> Option<(Link, Bits)> {
+        self.jobs.get(&content).filter(|job| !job.have.is_empty()).map(|job| (self.link, job.have.clone()))
+    }
+
+    /// Its whole state of one content.
+    pub(super) fn join(&self, content: ContentTag) -> Option<Join> {
+        let job = self.jobs.get(&content)?;
+        let flows = job.flows.iter().filter_map(|(segment, flow)| {
+            Some(JoinFlow { segment: *segment, source: flow.join_source()?, prefix: flow.prefix })
+        });
+        let flows = flows.take(JOIN_FLOWS).collect();
+        let wants = job.wants.filter(|_| !job.have.is_full());
+        Some(Join { content: job.content, link: self.link, wants, have: job.have.clone(), flows })
+    }
+
+    /// The home says what to take from where; `know` finds the member behind a tag.
+    pub(super) fn on_assign(
+        &mut self,
+        now: Duration,
+        content: ContentTag,
+        collect: Duration,
+        items: Vec<Item>,
+        know: impl Fn(PeerTag) -> Option<Peer>,
+    ) {
+        let Some(job) = self.jobs.get_mut(&content) else { return };
+        job.collect = collect;
+        for item in items {
+            match item {
+                Item::Lease { lease, segments } => self.on_lease(now, content, lease, segments),
+                Item::From { segment, source } => match know(source) {
+                    Some(peer) => self.on_source(now, content, segment, peer),
+                    None => self.on_stranger(now, content, segment, source),
+                },
+            }
+        }
+    }
+
+    fn on_source(&mut self, now: Duration, content: ContentTag, segment: u32, source: Peer) {
+        let Some(job) = self.jobs.get_mut(&content) else { return };
+        if segment >= job.have.len() || job.wants.is_none() {
+            return;
+        }
+        if job.have.has(segment) {
+            return self.report(now, content, segment);
+        }
+        let from = job.prefix(segment);
+        self.drop_flow(content, segment);
+        let Some(job) = self.jobs.get_mut(&content) else { return };
+        job.prefixes.remove(&segment);
+        if let Some((reason, _)) = self.refused.get(&source).copied().filter(|(_, until)| now < *until) {
+            let fail = Say::Fail { content, segment, source: Some(PeerTag::of(&source)), reason, prefix: from };
+            job.keep_prefix(segment, from);
+            return self.acts.push_back(Act::Home(fail));
+        }
+        job.flows.insert(segment, Flow::new(now, Some(source), None, from));
+        self.shell(Effect::Subscribe { source, content, segment, from });
+    }
+
+    /// An assignment names somebody whom this member has not met: the home introduces it.
+    fn on_stranger(&mut self, now: Duration, content: ContentTag, segment: u32, stranger: PeerTag) {
+        let Some(job) = self.jobs.get(&content) else { return };
+        if segment >= job.have.len() || job.have.has(segment) || job.wants.is_none() {
+            return;
+        }
+        let prefix = job.prefix(segment);
+        self.drop_flow(content, segment);
+        if let Some(job) = self.jobs.get_mut(&content) {
+            job.flows.insert(segment, Flow::of_stranger(now, stranger, prefix));
+            self.acts.push_back(Act::Home(Say::WhoIs { peer: stranger }));
+        }
+    }
+
+    /// The home says who somebody is: flows that waited for it begin.
+    pub(super) fn on_introduced(&mut self, now: Duration, peer: Peer) {
+        let tag = PeerTag::of(&peer);
+        for content in self.contents().collect::<Vec<_>>() {
+            let Some(job) = self.jobs.get(&content) else { continue };
+            let waiting = job.flows.iter().filter(|(_, flow)| flow.stranger == Some(tag)).map(|(segment, _)| *segment);
+            for segment in waiting.collect::<Vec<_>>() {
+                self.on_source(now, content, segment, peer);
+            }
+        }
+    }
+
+    /// Ends a flow, whatever its source; what has arrived is kept.
+    fn drop_flow(&mut self, content: ContentTag, segment: u32) {
+        let Some(job) = self.jobs.get_mut(&content) else { return };
+        let Some(flow) = job.flows.remove(&segment) else { return };
+        job.keep_prefix(segment, flow.prefix);
+        match (flow.source, flow.lease) {
+            (Some(source), _) => self.shell(Effect::Unsubscribe { source, content, segment }),
+            (None, Some(lease)) => self.give_lease_back(lease),
+            (None, None) => {}
+        }
+    }
+
+    fn stop_all(&mut self, content: ContentTag) {
+        let segments: Vec<u32> =
+            self.jobs.get(&content).map(|job| job.flows.keys().copied().collect()).unwrap_or_default();
+        for segment in segments {
+            self.drop_flow(content, segment);
+        }
+    }
+
+    /// More of a segment is verified: `prefix` blocks of it in all.
+    pub(super) fn on_blocks(&mut self, now: Duration, content: ContentTag, segment: u32, prefix: u32) {
+        let Some(job) = self.jobs.get_mut(&content) else { return };
+        if segment >= job.have.len() || job.have.has(segment) {
+            return;
+        }
+        job.last_byte = now;
+        let total = job.blocks_of(segment);
+        let Some(flow) = job.flows.get_mut(&segment) else {
+            // A last piece of a flow that was dropped meanwhile.
+            let known = job.prefixes.entry(segment).or_default();
+            *known = prefix.max(*known);
+            if *known >= total {
+                self.complete(now, content, segment);
+            }
+            return;
+        };
+        let gained = prefix.saturating_sub(flow.prefix);
+        flow.on_blocks(now, prefix);
+        let lease = flow.lease;
+        if let Some(lease) = lease {
+            self.on_read(now, lease, gained);
+        }
+        if prefix >= total {
+            self.complete(now, content, segment);
+        }
+    }
+
+    fn complete(&mut self, now: Duration, content: ContentTag, segment: u32) {
+        let Some(job) = self.jobs.get_mut(&content) else { return };
+        job.prefixes.remove(&segment);
+        job.have.insert(segment);
+        let lease = job.flows.remove(&segment).and_then(|flow| flow.lease);
+        job.gifts.values_mut().for_each(|gift| gift.told = now);
+        self.report(now, content, segment);
+        if let Some(lease) = lease {
+            self.flush(content);
+            self.on_segment_read(lease, segment);
+        }
+        self.answer_subscribers(now, content);
+    }
+
+    /// A segment is whole: told when some have come together.
+    fn report(&mut self, now: Duration, content: ContentTag, segment: u32) {
+        let Some(job) = self.jobs.get_mut(&content) else { return };
+        job.done.push(segment);
+        // The last of all is told at once: somebody may wait for nothing else.
+        let collect = if job.have.is_full() { Duration::ZERO } else { job.collect };
+        let at = now + collect;
+        job.done_at = Some(job.done_at.map_or(at, |known| known.min(at)));
+    }
+
+    fn flush(&mut self, content: ContentTag) {
+        let Some(job) = self.jobs.get_mut(&content) else { return };
+        job.done_at = None;
+        let segments = std::mem::take(&mut job.done);
+        for segments in segments.chunks(DONE_SEGMENTS) {
+            self.acts.push_back(Act::Home(Say::Done { content, segments: segments.to_vec() }));
+        }
+    }
+
+    /// A flow ended without being whole.
+    pub(super) fn on_flow_fault(
+        &mut self,
+        now: Duration,
+        content: ContentTag,
+        segment: u32,
+        source: Peer,
+        fault: FlowFault,
+    ) {
+        let reason = match fault {
+            FlowFault::Refused => FailReason::Refused,
+            FlowFault::Corrupt => FailReason::Corrupt,
+        };
+        let is_current = |job: &Job| job.flows.get(&segment).is_some_and(|flow| flow.source == Some(source));
+        if self.jobs.get(&content).is_some_and(is_current) {
+            self.fail(now, content, segment, reason);
+        }
+    }
+
+    /// Tells the home that a flow is over, and ends it; one that only starves goes on.
+    fn fail(&mut self, now: Duration, content: ContentTag, segment: u32, reason: FailReason) {
+        let Some(job) = self.jobs.get_mut(&content) else { return };
+        let prefix = job.prefix(segment);
+        let Some(flow) = job.flows.get(&segment) else { return };
+        let source = flow.source_tag();
+        if let (FailReason::Stalled | FailReason::Corrupt, Some(peer)) = (reason, flow.source) {
+            self.refused.retain(|_, (_, until)| now < *until);
+            self.refused.insert(peer, (reason, now + REFUSAL));
+        }
+        if reason != FailReason::Starved {
+            self.drop_flow(content, segment);
+        }
+        self.acts.push_back(Act::Home(Say::Fail { content, segment, source, reason, prefix }));
+    }
+
+    /// Somebody is gone: what came from it is failed, what went to it forgotten.
+    pub(super) fn on_peer_down(&mut self, now: Duration, peer: Peer) {
+        let contents: Vec<ContentTag> = self.contents().collect();
+        for content in contents {
+            let Some(job) = self.jobs.get_mut(&content) else { continue };
+            job.gifts.retain(|(_, to), _| *to != peer);
+            job.subscribers.retain(|subscriber| subscriber.peer != peer);
+            let lost = job.flows.iter().filter(|(_, flow)| flow.source == Some(peer)).map(|(segment, _)| *segment);
+            for segment in lost.collect::<Vec<_>>() {
+                self.fail(now, content, segment, FailReason::Dead);
+            }
+        }
+    }
+
+    /// The origin has another version: everything of this one ends.
+    pub(super) fn on_changed(&mut self, content: ContentTag) {
+        if self.jobs.contains_key(&content) {
+            self.stop_all(content);
+            self.jobs.remove(&content);
+            self.shell(Effect::Changed { content });
+        }
+    }
+
+    /// Flows that it gives now, of all contents.
+    fn uploads(&self) -> u32 {
+        self.jobs.values().map(|job| job.gifts.len() as u32).sum()
+    }
+
+    fn has_upload_room(&self) -> bool {
+        self.uploads() < UPLOADS
+    }
+
+    fn shell(&mut self, effect: Effect) {
+        self.acts.push_back(Act::Shell(effect));
+    }
+}

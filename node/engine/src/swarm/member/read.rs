@@ -1,0 +1,169 @@
+//! One lease: what is read, how far it is, and when the next one may begin.
+
+use super::flow::Flow;
+use super::{Act, Effect, Member, ReadFault};
+use crate::swarm::constants::{ORIGIN_SILENCE, PROGRESS, TAIL_ROUND_TRIPS};
+use crate::swarm::message::{FailReason, Say};
+use crate::swarm::name::{ContentTag, LeaseId};
+use eddy_content::BLOCK_SIZE;
+use std::ops::Range;
+use std::time::Duration;
+
+/// A lease in use.
+#[derive(Debug, Clone)]
+pub(super) struct Read {
+    content: ContentTag,
+    segments: Range<u32>,
+    begun: Duration,
+    first_byte: Option<Duration>,
+    last: Duration,
+    /// Blocks that are still to come.
+    left: u32,
+    blocks: u64,
+    is_tail_told: bool,
+    told: Duration,
+}
+
+impl Member {
+    /// The home lets this member read.
+    pub(super) fn on_lease(&mut self, now: Duration, content: ContentTag, lease: LeaseId, segments: Range<u32>) {
+        let Some(job) = self.jobs.get(&content) else {
+            return self.acts.push_back(Act::Home(Say::Return { lease, prefix: 0 }));
+        };
+        let end = segments.end.min(job.have.len());
+        let lacking: Vec<u32> = (segments.start..end).filter(|segment| !job.have.has(*segment)).collect();
+        let (Some(first), Some(last)) = (lacking.first().copied(), lacking.last().copied()) else {
+            segments.for_each(|segment| self.report(now, content, segment));
+            self.flush(content);
+            return self.acts.push_back(Act::Home(Say::Return { lease, prefix: 0 }));
+        };
+        let mut left = 0;
+        for segment in &lacking {
+            self.drop_flow(content, *segment);
+            let Some(job) = self.jobs.get_mut(&content) else { return };
+            let prefix = job.prefixes.remove(segment).unwrap_or(0);
+            left += job.blocks_of(*segment) - prefix;
+            job.flows.insert(*segment, Flow::new(now, None, Some(lease), prefix));
+        }
+        let segments = first..last + 1;
+        let from = self.jobs.get(&content).map_or(0, |job| job.prefix(first));
+        let read = Read {
+            content,
+            segments: segments.clone(),
+            begun: now,
+            first_byte: None,
+            last: now,
+            left,
+            blocks: 0,
+            is_tail_told: false,
+            told: now,
+        };
+        self.reads.insert(lease, read);
+        self.shell(Effect::Read { lease, content, segments, from });
+    }
+
+    /// Blocks of a lease arrived.
+    pub(super) fn on_read(&mut self, now: Duration, lease: LeaseId, blocks: u32) {
+        let Some(read) = self.reads.get_mut(&lease) else { return };
+        read.last = now;
+        let first_byte = *read.first_byte.get_or_insert(now);
+        read.left = read.left.saturating_sub(blocks);
+        read.blocks += u64::from(blocks);
+        let delay = first_byte.saturating_sub(read.begun);
+        if !read.is_tail_told && read.left > 0 && read.needs_less_than(now, delay * TAIL_ROUND_TRIPS) {
+            read.is_tail_told = true;
+            self.acts.push_back(Act::Home(Say::Tail { lease, first_byte: delay }));
+        }
+    }
+
+    /// A segment of a lease is whole.
+    pub(super) fn on_segment_read(&mut self, lease: LeaseId, segment: u32) {
+        let is_over = |read: &mut Read| segment + 1 == read.segments.end;
+        if self.reads.get_mut(&lease).is_some_and(is_over) {
+            self.reads.remove(&lease);
+        }
+    }
+
+    /// Says how far its leases are.
+    pub(super) fn tell_progress(&mut self, now: Duration) {
+        for (lease, read) in &mut self.reads {
+            if now >= read.told + PROGRESS {
+                read.told = now;
+                let bytes = read.blocks * BLOCK_SIZE;
+                self.acts.push_back(Act::Home(Say::Progress { lease: *lease, bytes }));
+            }
+        }
+    }
+
+    /// A lease is of no more use: somebody else gives what it was to bring.
+    pub(super) fn give_lease_back(&mut self, lease: LeaseId) {
+        let Some(read) = self.reads.remove(&lease) else { return };
+        let prefix = self.forget_flows_of(lease, &read);
+        self.shell(Effect::StopReading { lease, content: read.content });
+        self.acts.push_back(Act::Home(Say::Return { lease, prefix }));
+    }
+
+    /// Reading ended before everything was there.
+    pub(in crate::swarm) fn on_read_fault(&mut self, lease: LeaseId, fault: ReadFault) {
+        let Some(read) = self.reads.remove(&lease) else { return };
+        let Some(segment) = self.first_open(lease, &read) else { return };
+        let prefix = self.forget_flows_of(lease, &read);
+        match fault {
+            ReadFault::Failed => {
+                let reason = FailReason::OriginError;
+                let content = read.content;
+                self.acts.push_back(Act::Home(Say::Fail { content, segment, source: None, reason, prefix }));
+            }
+            ReadFault::Changed => {
+                self.acts.push_back(Act::Home(Say::Changed { content: read.content }));
+                self.on_changed(read.content);
+            }
+        }
+    }
+
+    /// Bytes of a lease came that nobody lacks: a stream begins at the first byte (trap 13).
+    pub(in crate::swarm) fn on_skipped(&mut self, now: Duration, lease: LeaseId) {
+        let Some(read) = self.reads.get_mut(&lease) else { return };
+        read.last = now;
+        if let Some(job) = self.jobs.get_mut(&read.content) {
+            job.last_byte = now;
+        }
+    }
+
+    /// Gives up what the origin has been silent about for too long.
+    pub(super) fn watch_reads(&mut self, now: Duration) {
+        let silent = self.reads.iter().filter(|(_, read)| now >= read.last + ORIGIN_SILENCE);
+        for (lease, content) in silent.map(|(lease, read)| (*lease, read.content)).collect::<Vec<_>>() {
+            self.shell(Effect::StopReading { lease, content });
+            self.on_read_fault(lease, ReadFault::Failed);
+        }
+    }
+
+    fn first_open(&self, lease: LeaseId, read: &Read) -> Option<u32> {
+        let job = self.jobs.get(&read.content)?;
+        read.segments.clone().find(|segment| job.flows.get(segment).is_some_and(|flow| flow.lease == Some(lease)))
+    }
+
+    /// Takes the flows of a lease away, keeps what has arrived, and says how much that is of the first open segment.
+    fn forget_flows_of(&mut self, lease: LeaseId, read: &Read) -> u32 {
+        let Some(job) = self.jobs.get_mut(&read.content) else { return 0 };
+        let mut first = None;
+        for segment in read.segments.clone() {
+            if job.flows.get(&segment).is_some_and(|flow| flow.lease == Some(lease)) {
+                let prefix = job.flows.remove(&segment).map_or(0, |flow| flow.prefix);
+                job.keep_prefix(segment, prefix);
+                first.get_or_insert(prefix);
+            }
+        }
+        first.or_else(|| job.prefixes.get(&read.segments.start).copied()).unwrap_or(0)
+    }
+}
+
+impl Read {
+    /// Whether what is left comes within `time`, at the pace so far.
+    fn needs_less_than(&self, now: Duration, time: Duration) -> bool {
+        let since = self.first_byte.map_or(Duration::ZERO, |first| now.saturating_sub(first));
+        // left / (blocks / since) < time
+        self.blocks > 1 && u128::from(self.left) * since.as_micros() < u128::from(self.blocks) * time.as_micros()
+    }
+}

@@ -1,0 +1,81 @@
+//! What a member looks at by itself: silent flows, children that wait, a home that does nothing.
+
+use super::{Act, Job, Member};
+use crate::port::Peer;
+use crate::swarm::constants::{HOME_WORTH, HOME_WORTH_STREAM, IDLE_JOIN, WATCH};
+use crate::swarm::name::{ContentTag, Reading};
+use std::time::Duration;
+
+impl Member {
+    /// When something may be due though nothing happens.
+    pub(in crate::swarm) fn timeout(&self) -> Option<Duration> {
+        let is_watchful = self.jobs.values().any(|job| job.is_wanting() || !job.gifts.is_empty());
+        let watch = is_watchful.then_some(self.watch_at);
+        let reports = self.jobs.values().filter_map(|job| job.done_at);
+        let waiting = self.jobs.values().flat_map(|job| job.subscribers.iter().map(|subscriber| subscriber.until));
+        reports.chain(waiting).chain(watch).min()
+    }
+
+    /// Does what is due. `heard` is when the home last said anything.
+    pub(in crate::swarm) fn on_timeout(&mut self, now: Duration, heard: Option<Duration>) {
+        let contents: Vec<ContentTag> = self.contents().collect();
+        for content in &contents {
+            if self.jobs.get(content).is_some_and(|job| job.done_at.is_some_and(|at| at <= now)) {
+                self.flush(*content);
+            }
+            self.answer_subscribers(now, *content);
+        }
+        if now < self.watch_at {
+            return;
+        }
+        self.watch_at = now + WATCH;
+        for content in contents {
+            self.watch_flows(now, content);
+            self.tell_waiting(now, content);
+        }
+        self.watch_reads(now);
+        self.tell_progress(now);
+        self.watch_home(now, heard);
+    }
+
+    /// A source says that it has no more itself.
+    pub(in crate::swarm) fn on_waiting(
+        &mut self,
+        now: Duration,
+        from: Peer,
+        content: ContentTag,
+        segment: u32,
+        prefix: u32,
+    ) {
+        let Some(job) = self.jobs.get_mut(&content) else { return };
+        if let Some(flow) = job.flows.get_mut(&segment).filter(|flow| flow.source == Some(from)) {
+            flow.on_waiting(now, prefix);
+        }
+    }
+
+    fn watch_flows(&mut self, now: Duration, content: ContentTag) {
+        let any = self.jobs.values().map(|job| job.last_byte).max().unwrap_or_default();
+        let Some(job) = self.jobs.get_mut(&content) else { return };
+        let complaints = job.flows.iter_mut().filter_map(|(segment, flow)| Some((*segment, flow.complaint(now, any)?)));
+        for (segment, reason) in complaints.collect::<Vec<_>>() {
+            self.fail(now, content, segment, reason);
+        }
+    }
+
+    /// The watchdog: a home can cost a bounded delay and nothing more.
+    fn watch_home(&mut self, now: Duration, heard: Option<Duration>) {
+        let is_stream = |job: &Job| job.is_wanting() && job.content.reading == Reading::Stream;
+        let worth = if self.jobs.values().any(is_stream) { HOME_WORTH_STREAM } else { HOME_WORTH };
+        let wanting = self.jobs.values().filter(|job| job.is_wanting());
+        let Some((last, allowed)) = wanting.map(|job| (job.last_byte, job.silence_allowed)).max() else { return };
+        let silence = now.saturating_sub(last);
+        let unheard = now.saturating_sub(heard.unwrap_or(last));
+        if (silence >= allowed && unheard >= allowed) || silence >= worth.max(allowed) {
+            self.jobs.values_mut().for_each(|job| job.last_byte = now);
+            self.acts.push_back(Act::Forsake);
+        } else if silence >= IDLE_JOIN && now >= self.rejoined + IDLE_JOIN {
+            self.rejoined = now;
+            self.acts.push_back(Act::Rejoin);
+        }
+    }
+}

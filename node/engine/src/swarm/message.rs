@@ -1,0 +1,208 @@
+//! What homes and members say to each other. `eddy-wire` has the bytes.
+
+use super::bits::Bits;
+use super::name::{Content, ContentTag, LeaseId, Link, Order, OriginKey, PeerTag};
+use crate::port::Peer;
+use std::ops::Range;
+use std::time::Duration;
+
+/// One message, about one origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// The origin.
+    pub origin: OriginKey,
+    /// What is said.
+    pub say: Say,
+}
+
+/// What is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Say {
+    /// Member to home: I take part.
+    Join(Box<Join>),
+    /// Member to ranks two and three: this is whom I take for the home.
+    Note {
+        /// The home.
+        home: Peer,
+    },
+    /// Home to every member: who acts, and who holds something of this?
+    Query {
+        /// The content.
+        content: Content,
+    },
+    /// The answer.
+    HaveAny {
+        /// The content.
+        content: ContentTag,
+        /// Whether the answerer acts as home.
+        role: Role,
+        /// What it holds and would give.
+        holdings: Option<Box<(Link, Bits)>>,
+    },
+    /// Home to member: take these from there. Without items: you are heard.
+    Assign {
+        /// The content.
+        content: ContentTag,
+        /// For how long the member should collect its reports.
+        collect: Duration,
+        /// What to take.
+        items: Vec<Item>,
+    },
+    /// Member to home: who is that?
+    WhoIs {
+        /// The source that it does not know.
+        peer: PeerTag,
+    },
+    /// Home to member: this is. The shell adds the address.
+    Introduce {
+        /// The source.
+        peer: Peer,
+    },
+    /// Source to child: I have no more than this myself (trap 6).
+    Waiting {
+        /// The content.
+        content: ContentTag,
+        /// The segment.
+        segment: u32,
+        /// Verified blocks of it.
+        prefix: u32,
+    },
+    /// Reader to home: my lease is nearly over.
+    Tail {
+        /// Which.
+        lease: LeaseId,
+        /// How long its first byte took.
+        first_byte: Duration,
+    },
+    /// Reader to home: so many bytes so far.
+    Progress {
+        /// The lease.
+        lease: LeaseId,
+        /// Bytes.
+        bytes: u64,
+    },
+    /// Member to home: these are whole and verified.
+    Done {
+        /// The content.
+        content: ContentTag,
+        /// Segments.
+        segments: Vec<u32>,
+    },
+    /// Member to home: this flow is over, or has nothing to give.
+    Fail {
+        /// The content.
+        content: ContentTag,
+        /// The segment.
+        segment: u32,
+        /// The source; `None` for the origin.
+        source: Option<PeerTag>,
+        /// Why.
+        reason: FailReason,
+        /// Verified blocks that the member has of it.
+        prefix: u32,
+    },
+    /// Anybody to a member: that one is the home.
+    Redirect {
+        /// The home.
+        home: Peer,
+    },
+    /// To a member: I am not.
+    NotHome,
+    /// Both ways: the origin has another version; everybody stops (trap 20).
+    Changed {
+        /// The content that is no more.
+        content: ContentTag,
+    },
+    /// Member to home: I go, and give no more.
+    Leave {
+        /// The content.
+        content: ContentTag,
+    },
+    /// Member to home: I give this lease back.
+    Return {
+        /// Which.
+        lease: LeaseId,
+        /// Verified blocks of its first segment that is not whole.
+        prefix: u32,
+    },
+}
+
+/// A member's whole state of one content: what makes a home that knows nothing know all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// The content.
+    pub content: Content,
+    /// Its line.
+    pub link: Link,
+    /// The order in which it wants what it lacks; `None` if it wants nothing and only gives.
+    pub wants: Option<Order>,
+    /// What it holds.
+    pub have: Bits,
+    /// What it is receiving.
+    pub flows: Vec<JoinFlow>,
+}
+
+/// One flow of a joining member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JoinFlow {
+    /// The segment.
+    pub segment: u32,
+    /// The source.
+    pub source: JoinSource,
+    /// Verified blocks of it.
+    pub prefix: u32,
+}
+
+/// Where a flow of a joining member comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinSource {
+    /// The origin, under a lease that some home gave.
+    Origin(LeaseId),
+    /// A member.
+    Member(Peer),
+}
+
+/// What to take from where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// From a member.
+    From {
+        /// The segment.
+        segment: u32,
+        /// The source.
+        source: PeerTag,
+    },
+    /// From the origin.
+    Lease {
+        /// The name of the right.
+        lease: LeaseId,
+        /// The segments, in this order.
+        segments: Range<u32>,
+    },
+}
+
+/// Whether somebody acts as home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It does.
+    Acting,
+    /// It does not.
+    Plain,
+}
+
+/// Why a flow is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailReason {
+    /// The source is gone.
+    Dead,
+    /// The source has more and sends nothing.
+    Stalled,
+    /// The source has no more itself; the flow stays.
+    Starved,
+    /// What it sent does not verify.
+    Corrupt,
+    /// It does not have it, or will not give it.
+    Refused,
+    /// The origin failed.
+    OriginError,
+}

@@ -1,0 +1,360 @@
+//! A node's part in the swarms of all origins: what its shell talks to.
+//!
+//! Inputs are `handle_*`, outputs `poll_effect` and `poll_timeout`. What a node says to itself, being home and member at once,
+//! never becomes an effect: a node alone sends nothing.
+
+mod hear;
+
+use super::bits::Bits;
+use super::constants::{BETTER_HOME, NOTED, WATCHDOG, WATCHDOG_BACKGROUND};
+use super::effect::{Effect, FlowFault, ReadFault};
+use super::home::{Out, Succession};
+use super::member::{Act, Member};
+use super::message::{Message, Say};
+use super::name::{Content, ContentTag, LeaseId, Link, Order, OriginKey, PeerTag};
+use super::rank::Weight;
+use super::room::Room;
+use crate::port::Peer;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+/// How long a job bears a home that does nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Somebody watches.
+    Foreground,
+    /// Nobody does.
+    Background,
+}
+
+/// One node.
+#[derive(Debug)]
+pub struct Swarm {
+    me: Peer,
+    link: Link,
+    rng: SmallRng,
+    /// Every member that is known, this one included.
+    all: BTreeMap<Peer, Weight>,
+    by_tag: BTreeMap<PeerTag, Peer>,
+    rooms: BTreeMap<OriginKey, Room>,
+    origins: BTreeMap<ContentTag, OriginKey>,
+    /// What this node says to itself.
+    inward: VecDeque<(OriginKey, Say)>,
+    effects: VecDeque<Effect>,
+}
+
+impl Swarm {
+    /// A node that knows nobody yet.
+    #[must_use]
+    pub fn new(me: Peer, link: Link, weight: Weight, seed: u64) -> Self {
+        Self {
+            me,
+            link,
+            rng: SmallRng::seed_from_u64(seed),
+            all: BTreeMap::from([(me, weight)]),
+            by_tag: BTreeMap::from([(PeerTag::of(&me), me)]),
+            rooms: BTreeMap::new(),
+            origins: BTreeMap::new(),
+            inward: VecDeque::new(),
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Takes part in a content. `wants` is `None` when everything is there and only given.
+    pub fn start(
+        &mut self,
+        now: Duration,
+        origin: OriginKey,
+        content: Content,
+        have: Bits,
+        wants: Option<(Order, Patience)>,
+    ) {
+        let silence = match wants {
+            Some((_, Patience::Background)) => WATCHDOG_BACKGROUND,
+            _ => WATCHDOG,
+        };
+        self.origins.insert(content.tag(), origin);
+        let is_asking = wants.is_some();
+        let room = self.room(now, origin);
+        room.member.start(now, content, have, wants.map(|(order, _)| order), silence);
+        if is_asking {
+            match room.follows {
+                Some(home) => self.join(now, origin, home),
+                None => self.seek(now, origin),
+            }
+        }
+        self.settle(now);
+    }
+
+    /// Takes no more part in a content.
+    pub fn leave(&mut self, now: Duration, content: ContentTag) {
+        if let Some(room) = self.room_of(content) {
+            room.member.leave(content);
+        }
+        self.settle(now);
+        self.origins.remove(&content);
+    }
+
+    /// A member is known, or known better.
+    pub fn handle_peer_up(&mut self, peer: Peer, weight: Weight) {
+        if peer != self.me && self.all.insert(peer, weight) != Some(weight) {
+            self.by_tag.insert(PeerTag::of(&peer), peer);
+            self.rooms.values_mut().for_each(|room| room.on_peer_up(peer, weight));
+        }
+    }
+
+    /// A member is gone, or cannot be reached.
+    pub fn handle_peer_down(&mut self, now: Duration, peer: Peer) {
+        if peer == self.me {
+            return;
+        }
+        self.all.remove(&peer);
+        self.by_tag.remove(&PeerTag::of(&peer));
+        let origins: Vec<OriginKey> = self.rooms.keys().copied().collect();
+        for origin in origins {
+            let Some(room) = self.rooms.get_mut(&origin) else { continue };
+            room.on_peer_down(&peer);
+            room.member.on_peer_down(now, peer);
+            if let Some(home) = &mut room.home {
+                home.on_peer_down(now, peer);
+            }
+            if room.follows == Some(peer) {
+                room.refuse(now, peer);
+                self.seek(now, origin);
+            }
+        }
+        self.settle(now);
+    }
+
+    /// A message came.
+    pub fn handle_message(&mut self, now: Duration, from: Peer, message: Message) {
+        self.hear(now, from, message.origin, message.say);
+        self.settle(now);
+    }
+
+    /// A member asks for a segment from this block of it on.
+    pub fn handle_subscribe(&mut self, now: Duration, from: Peer, content: ContentTag, segment: u32, block: u32) {
+        match self.room_of(content) {
+            Some(room) => room.member.on_subscribe(now, from, content, segment, block),
+            None => self.effects.push_back(Effect::Refuse { to: from, content, segment }),
+        }
+        self.settle(now);
+    }
+
+    /// A member has a segment whole, or wants no more of it.
+    pub fn handle_given(&mut self, now: Duration, to: Peer, content: ContentTag, segment: u32) {
+        if let Some(room) = self.room_of(content) {
+            room.member.on_given(to, content, segment);
+        }
+        self.settle(now);
+    }
+
+    /// `prefix` blocks of a segment are verified, whoever brought them.
+    pub fn handle_blocks(&mut self, now: Duration, content: ContentTag, segment: u32, prefix: u32) {
+        if let Some(room) = self.room_of(content) {
+            room.member.on_blocks(now, content, segment, prefix);
+        }
+        self.settle(now);
+    }
+
+    /// Bytes of a lease came that nobody lacks.
+    pub fn handle_skipped(&mut self, now: Duration, content: ContentTag, lease: LeaseId) {
+        if let Some(room) = self.room_of(content) {
+            room.member.on_skipped(now, lease);
+        }
+    }
+
+    /// A flow from a member ended without being whole.
+    pub fn handle_flow_fault(
+        &mut self,
+        now: Duration,
+        from: Peer,
+        content: ContentTag,
+        segment: u32,
+        fault: FlowFault,
+    ) {
+        if let Some(room) = self.room_of(content) {
+            room.member.on_flow_fault(now, content, segment, from, fault);
+        }
+        self.settle(now);
+    }
+
+    /// A read from the origin ended without being whole.
+    pub fn handle_read_fault(&mut self, now: Duration, content: ContentTag, lease: LeaseId, fault: ReadFault) {
+        if let Some(room) = self.room_of(content) {
+            room.member.on_read_fault(lease, fault);
+        }
+        self.settle(now);
+    }
+
+    /// The time that [`Self::poll_timeout`] named has come.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        let origins: Vec<OriginKey> = self.rooms.keys().copied().collect();
+        for origin in origins {
+            self.look(now, origin);
+        }
+        self.settle(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.rooms.values().filter_map(Room::timeout).min()
+    }
+
+    /// Whom this node takes for the home of an origin.
+    #[must_use]
+    pub fn home(&self, origin: OriginKey) -> Option<Peer> {
+        self.rooms.get(&origin).and_then(|room| room.follows)
+    }
+
+    fn room(&mut self, now: Duration, origin: OriginKey) -> &mut Room {
+        let (link, all) = (self.link, &self.all);
+        self.rooms.entry(origin).or_insert_with(|| Room::new(now, origin, Member::new(now, link), all))
+    }
+
+    fn room_of(&mut self, content: ContentTag) -> Option<&mut Room> {
+        self.rooms.get_mut(self.origins.get(&content)?)
+    }
+
+    fn tell(&mut self, to: Peer, origin: OriginKey, say: Say) {
+        if to == self.me {
+            self.inward.push_back((origin, say));
+        } else {
+            self.effects.push_back(Effect::Send { to, message: Message { origin, say } });
+        }
+    }
+
+    /// What is due in one room.
+    fn look(&mut self, now: Duration, origin: OriginKey) {
+        let Some(room) = self.rooms.get_mut(&origin) else { return };
+        let heard = room.heard;
+        room.member.on_timeout(now, heard);
+        if let Some(home) = &mut room.home
+            && home.timeout().is_some_and(|at| at <= now)
+        {
+            home.on_timeout(now);
+        }
+        if room.is_unanswered(now)
+            && let Some(silent) = room.follows
+        {
+            room.refuse(now, silent);
+            return self.seek(now, origin);
+        }
+        if room.look_at <= now && room.home.is_some() {
+            room.look_at = now + BETTER_HOME;
+            self.look_for_better(now, origin);
+        }
+    }
+
+    /// An acting home asks those that go before it whether they act too.
+    fn look_for_better(&mut self, now: Duration, origin: OriginKey) {
+        let Some(room) = self.rooms.get(&origin) else { return };
+        let Some(content) = room.home.as_ref().and_then(|home| home.any_content()) else { return };
+        let before = room.candidates(now, NOTED).into_iter().take_while(|peer| *peer != self.me);
+        for peer in before.collect::<Vec<_>>() {
+            self.tell(peer, origin, Say::Query { content });
+        }
+    }
+
+    /// Finds a home: the best ranked that is not refused.
+    fn seek(&mut self, now: Duration, origin: OriginKey) {
+        let me = self.me;
+        let Some(room) = self.rooms.get_mut(&origin) else { return };
+        if !room.member.is_wanting() && room.home.is_none() {
+            (room.follows, room.asked) = (None, None);
+            return;
+        }
+        let candidates = room.candidates(now, 1 + NOTED);
+        let home = candidates.first().copied().unwrap_or(me);
+        if home == me {
+            let succession = if room.follows.is_none() { Succession::First } else { Succession::AfterAnother };
+            room.act(now, self.rng.random(), succession);
+        }
+        for other in candidates.into_iter().skip(1).filter(|other| *other != me && home != me) {
+            self.tell(other, origin, Say::Note { home });
+        }
+        self.join(now, origin, home);
+    }
+
+    /// Tells a home all that there is to tell.
+    fn join(&mut self, now: Duration, origin: OriginKey, home: Peer) {
+        let me = self.me;
+        let Some(room) = self.rooms.get_mut(&origin) else { return };
+        let joins: Vec<_> = room.member.contents().filter_map(|content| room.member.join(content)).collect();
+        // Who has nothing to say gets no answer, and must not take that for silence.
+        room.follows = Some(home).filter(|_| !joins.is_empty());
+        room.asked = room.follows.filter(|home| *home != me).map(|_| now);
+        for join in joins {
+            self.tell(home, origin, Say::Join(Box::new(join)));
+        }
+    }
+
+    /// Carries on what home and member of this node have to say, until nobody has.
+    fn settle(&mut self, now: Duration) {
+        let origins: Vec<OriginKey> = self.rooms.keys().copied().collect();
+        loop {
+            for origin in &origins {
+                self.settle_room(now, *origin);
+            }
+            let Some((origin, say)) = self.inward.pop_front() else { break };
+            self.hear(now, self.me, origin, say);
+        }
+    }
+
+    fn settle_room(&mut self, now: Duration, origin: OriginKey) {
+        let me = self.me;
+        while let Some(act) = self.rooms.get_mut(&origin).and_then(|room| room.member.poll_act()) {
+            self.carry_out(now, origin, act);
+        }
+        if let Some(home) = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut()) {
+            home.settle(now);
+        }
+        while let Some(out) = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut()?.poll_out()) {
+            match out {
+                Out::Tell(peer, say) => self.tell(peer, origin, say),
+                Out::AskAll(content) => {
+                    let others: Vec<Peer> = self.all.keys().copied().filter(|peer| *peer != me).collect();
+                    for peer in others {
+                        self.tell(peer, origin, Say::Query { content });
+                    }
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, now: Duration, origin: OriginKey, act: Act) {
+        let follows = self.rooms.get(&origin).and_then(|room| room.follows);
+        match act {
+            Act::Shell(effect) => self.effects.push_back(effect),
+            Act::Peer(peer, say) => self.tell(peer, origin, say),
+            Act::Home(say) => {
+                if let Some(home) = follows {
+                    self.tell(home, origin, say);
+                }
+            }
+            Act::Rejoin => {
+                if let Some(home) = follows {
+                    self.join(now, origin, home);
+                }
+            }
+            Act::Forsake => {
+                if let (Some(home), Some(room)) = (follows, self.rooms.get_mut(&origin)) {
+                    if home != self.me {
+                        room.refuse(now, home);
+                    }
+                    room.act(now, self.rng.random(), Succession::First);
+                    let me = self.me;
+                    self.join(now, origin, me);
+                }
+            }
+        }
+    }
+}

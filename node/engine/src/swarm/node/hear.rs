@@ -1,0 +1,165 @@
+//! What each message means to a node: as member, as home, or as somebody who knows who is home.
+
+use super::Swarm;
+use crate::port::Peer;
+use crate::swarm::constants::{IDLE_JOIN, SUSPICION};
+use crate::swarm::home::Succession;
+use crate::swarm::message::{Role, Say};
+use crate::swarm::name::{Content, OriginKey};
+use crate::swarm::rank::Weight;
+use rand::RngExt;
+use std::time::Duration;
+
+impl Swarm {
+    /// A message, of another node or of this one.
+    pub(super) fn hear(&mut self, now: Duration, from: Peer, origin: OriginKey, say: Say) {
+        match say {
+            Say::Join(_) | Say::Note { .. } => self.hear_newcomer(now, from, origin, say),
+            Say::Query { content } => self.hear_query(now, from, origin, content),
+            Say::HaveAny { content, role, holdings } => {
+                if role == Role::Acting {
+                    self.hear_of_home(now, origin, from);
+                }
+                let holdings = holdings.map(|holdings| *holdings);
+                if let Some(home) = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut()) {
+                    home.on_holdings(now, from, content, holdings);
+                }
+            }
+            Say::Assign { .. } | Say::Introduce { .. } | Say::Redirect { .. } | Say::NotHome | Say::Waiting { .. } => {
+                self.hear_as_member(now, from, origin, say);
+            }
+            Say::Changed { content } if self.rooms.get(&origin).is_some_and(|room| room.follows == Some(from)) => {
+                if let Some(room) = self.room_of(content) {
+                    room.member.on_changed(content);
+                }
+                if from == self.me {
+                    self.hear_as_home(now, from, origin, say);
+                }
+            }
+            _ => self.hear_as_home(now, from, origin, say),
+        }
+    }
+
+    fn hear_as_home(&mut self, now: Duration, from: Peer, origin: OriginKey, say: Say) {
+        match self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut()) {
+            Some(home) => home.on_say(now, from, say),
+            None => self.tell(from, origin, Say::NotHome),
+        }
+    }
+
+    fn hear_newcomer(&mut self, now: Duration, from: Peer, origin: OriginKey, say: Say) {
+        let me = self.me;
+        let others = self.all.len() - 1;
+        let seed = self.rng.random();
+        let room = self.room(now, origin);
+        match say {
+            Say::Note { home } if room.home.is_some() && room.is_before(&home, &me) => {
+                self.hear_of_home(now, origin, home);
+            }
+            Say::Note { home } => {
+                room.noted = Some((home, now));
+                self.correct(now, origin, home);
+            }
+            Say::Join(join) => {
+                if room.home.is_none() {
+                    // Who receives something has lost the home that it came by: whom this node takes for it is not believed to
+                    // live for a moment, whoever names it.
+                    let lost = [room.follows, room.noted.map(|(home, _)| home)];
+                    for lost in lost.into_iter().flatten().filter(|home| *home != me && !join.flows.is_empty()) {
+                        room.refuse_until(now, lost, now + SUSPICION);
+                    }
+                    if let Some(home) = room.noted_before(now, &me) {
+                        return self.tell(from, origin, Say::Redirect { home });
+                    }
+                    let is_first = join.flows.is_empty() && room.follows.is_none_or(|home| home == me);
+                    room.act(now, seed, if is_first { Succession::First } else { Succession::AfterAnother });
+                    if room.member.is_wanting() && room.follows != Some(me) {
+                        self.join(now, origin, me);
+                    }
+                }
+                let home = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut());
+                if !home.is_some_and(|home| home.enter(now, from, *join, others)) {
+                    self.tell(from, origin, Say::NotHome);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Somebody acts, or is taken for the home, though this node follows one that goes before it: it is told. Members whose views
+    /// differ so find together even if neither home knows the other (trap 11).
+    fn correct(&mut self, now: Duration, origin: OriginKey, other: Peer) {
+        let Some(room) = self.rooms.get(&origin) else { return };
+        let is_sure = room.heard.is_some_and(|heard| now < heard + IDLE_JOIN) || room.follows == Some(self.me);
+        let better = room.follows.filter(|home| *home != other && is_sure && room.is_before(home, &other));
+        if let Some(home) = better {
+            self.tell(other, origin, Say::Note { home });
+        }
+    }
+
+    /// Somebody else acts too: the better ranked stays.
+    fn hear_of_home(&mut self, now: Duration, origin: OriginKey, other: Peer) {
+        let me = self.me;
+        let Some(room) = self.rooms.get_mut(&origin) else { return };
+        if other == me || room.is_refused(now, &other) || !room.is_before(&other, &me) {
+            return;
+        }
+        room.noted = Some((other, now));
+        let Some(home) = room.home.take() else { return };
+        let members: Vec<Peer> = home.members().filter(|peer| *peer != me).collect();
+        for peer in members {
+            self.tell(peer, origin, Say::Redirect { home: other });
+        }
+        self.join(now, origin, other);
+    }
+
+    fn hear_query(&mut self, now: Duration, from: Peer, origin: OriginKey, content: Content) {
+        let tag = content.tag();
+        let room = self.rooms.get(&origin);
+        let role = if room.is_some_and(|room| room.home.is_some()) { Role::Acting } else { Role::Plain };
+        let holdings = room.and_then(|room| room.member.holdings(tag)).map(Box::new);
+        self.tell(from, origin, Say::HaveAny { content: tag, role, holdings });
+        // Only an acting home asks.
+        self.hear_of_home(now, origin, from);
+        self.correct(now, origin, from);
+    }
+
+    fn hear_as_member(&mut self, now: Duration, from: Peer, origin: OriginKey, say: Say) {
+        let me = self.me;
+        let by_tag = &self.by_tag;
+        let Some(room) = self.rooms.get_mut(&origin) else { return };
+        if let Say::Waiting { content, segment, prefix } = say {
+            return room.member.on_waiting(now, from, content, segment, prefix);
+        }
+        if room.follows != Some(from) {
+            return;
+        }
+        match say {
+            Say::Assign { content, collect, items } => {
+                room.on_heard(now);
+                room.member.on_assign(now, content, collect, items, |tag| by_tag.get(&tag).copied());
+            }
+            Say::Introduce { peer } => {
+                room.on_heard(now);
+                room.member.on_introduced(now, peer);
+                self.handle_peer_up(peer, Weight::STEADY);
+            }
+            Say::Redirect { home } if home != from && room.may_follow(now, &home) => {
+                if home == me {
+                    let seed = self.rng.random();
+                    room.act(now, seed, Succession::AfterAnother);
+                }
+                self.join(now, origin, home);
+            }
+            _ => {
+                // It is not home, or names nobody who is: an answer to a JOIN of that kind is none.
+                match say {
+                    Say::Redirect { .. } => room.refuse_until(now, from, now + SUSPICION),
+                    _ if room.asked.is_some() => room.refuse(now, from),
+                    _ => {}
+                }
+                self.seek(now, origin);
+            }
+        }
+    }
+}
