@@ -181,7 +181,7 @@ pub(crate) mod kind {
     pub(super) const REFUSED: u8 = 6;
     pub(super) const VOUCH: u8 = 13;
     pub(super) const VOUCHED: u8 = 14;
-    // Of `crate::membership`.
+    // 32 to 63 belong to `crate::swarm`. Of `crate::membership`:
     pub(crate) const ENROL: u8 = 7;
     pub(crate) const RENEW: u8 = 8;
     pub(crate) const DENIED_SINCE: u8 = 9;
