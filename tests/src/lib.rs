@@ -2,11 +2,13 @@
 //!
 //! | module | what it gives a test |
 //! |---|---|
+//! | [`fleet`] | a whole fleet on simulated lines, with the real swarm |
 //! | [`hostile`] | an origin server that misbehaves on request, down to the byte |
 //! | [`lab`] | hosts in network namespaces on a shaped WAN |
 //! | [`member`] | a member of a group that keeps to no rule of eddy |
 //! | [`process`] | real `eddy` processes, started, watched and killed by id |
 
+pub mod fleet;
 pub mod hostile;
 pub mod lab;
 pub mod member;

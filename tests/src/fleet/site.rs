@@ -1,0 +1,145 @@
+//! What is simulated: hosts, lines, the origin, and what goes wrong.
+
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
+use std::time::Duration;
+
+/// A site and what is asked of it.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Machines.
+    pub nodes: usize,
+    /// Bits per second of the line to the origin, which all share.
+    pub wan: u64,
+    /// Bits per second of a machine's line, each way.
+    pub lan: u64,
+    /// Bytes of each file.
+    pub size: u64,
+    /// Files of the same origin that every machine wants.
+    pub files: usize,
+    /// The origin's first byte comes after that.
+    pub round_trip: Duration,
+    /// Bits per second that the origin gives one connection; none: no limit.
+    pub per_connection: Option<u64>,
+    /// Whether the origin serves ranges.
+    pub has_ranges: bool,
+    /// Subnets, into which the machines are divided.
+    pub subnets: usize,
+    /// Bits per second between a subnet and the others.
+    pub between: u64,
+    /// Share of the machines that is on air.
+    pub wireless: f64,
+    /// Bits per second of the air of one subnet.
+    pub air: u64,
+    /// The machines start within this time.
+    pub stagger: Duration,
+    /// Machines that hold everything from the beginning.
+    pub warm: usize,
+    /// Share of the other machines that a machine does not know.
+    pub missing: f64,
+    /// What goes wrong.
+    pub faults: Faults,
+    /// Blocks of 64 KiB that travel as one.
+    pub chunk: u32,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// Whether every message and effect is told on standard error: how a seed that fails is read.
+    pub tells: bool,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    /// Share of the machines that crash, at random moments.
+    pub crashes: f64,
+    /// Whether the home of the origin is among them.
+    pub home_crashes: bool,
+    /// Machines whose sending stops for some seconds.
+    pub stalls: usize,
+    /// Machines that never give anything though they say so.
+    pub takers: usize,
+    /// Connections that the origin breaks at random bytes.
+    pub cuts: usize,
+    /// Seconds for which the origin refuses everything, once.
+    pub outage: Duration,
+    /// The network falls into two halves for so long, once.
+    pub split: Duration,
+    /// Machines that leave politely before they are finished.
+    pub leaves: usize,
+    /// The origin has another version at some moment.
+    pub changes: bool,
+}
+
+impl Site {
+    /// N machines with a WAN of 100 Mbit/s, a LAN of 1 Gbit/s and 256 MiB: the reference of the design.
+    #[must_use]
+    pub fn reference(nodes: usize) -> Self {
+        Self {
+            nodes,
+            wan: 100_000_000,
+            lan: 1_000_000_000,
+            size: 256 << 20,
+            files: 1,
+            round_trip: Duration::from_millis(40),
+            per_connection: None,
+            has_ranges: true,
+            subnets: 1,
+            between: 1_000_000_000,
+            wireless: 0.0,
+            air: 200_000_000,
+            stagger: Duration::from_millis(1000),
+            warm: 0,
+            missing: 0.0,
+            faults: Faults::default(),
+            chunk: 1,
+            seed: 1,
+            tells: false,
+        }
+    }
+
+    /// A small site with random faults: one of the many that must not hang.
+    #[must_use]
+    pub fn random(seed: u64) -> Self {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        let nodes = rng.random_range(2..14);
+        let mut site = Self::reference(nodes);
+        site.seed = seed;
+        site.size = rng.random_range(1..(12 << 20));
+        site.files = if rng.random_bool(0.2) { 3 } else { 1 };
+        site.wan = [2_000_000, 10_000_000, 50_000_000, 500_000_000][rng.random_range(0..4)];
+        site.lan = [20_000_000, 100_000_000, 1_000_000_000][rng.random_range(0..3)];
+        site.round_trip = Duration::from_millis(rng.random_range(1..200));
+        site.has_ranges = rng.random_bool(0.85);
+        site.subnets = if rng.random_bool(0.2) { 2 } else { 1 };
+        site.between = site.lan / 2;
+        site.wireless = if rng.random_bool(0.2) { 0.3 } else { 0.0 };
+        site.stagger = Duration::from_millis([0, 100, 1000, 5000][rng.random_range(0..4)]);
+        site.warm = if rng.random_bool(0.2) { 1 } else { 0 };
+        site.missing = [0.0, 0.0, 0.2, 0.5][rng.random_range(0..4)];
+        site.chunk = 4;
+        let often = |rng: &mut SmallRng, most: usize| if rng.random_bool(0.4) { rng.random_range(0..=most) } else { 0 };
+        site.faults = Faults {
+            crashes: [0.0, 0.1, 0.3, 0.6][rng.random_range(0..4)],
+            home_crashes: rng.random_bool(0.3),
+            stalls: often(&mut rng, 3),
+            takers: often(&mut rng, 2),
+            cuts: often(&mut rng, 4),
+            outage: Duration::from_secs(often(&mut rng, 3) as u64),
+            split: Duration::from_millis(if rng.random_bool(0.15) { rng.random_range(200..4000) } else { 0 }),
+            leaves: often(&mut rng, 2),
+            changes: rng.random_bool(0.05),
+        };
+        site
+    }
+
+    /// Seconds that nothing can beat: the first byte, and all bytes over the slower line.
+    #[must_use]
+    pub fn bound(&self) -> f64 {
+        let bits = (self.size * self.files as u64 * 8) as f64;
+        if self.warm > 0 {
+            return bits / self.lan as f64;
+        }
+        let air = bits * self.nodes as f64 * self.wireless / self.subnets as f64 / self.air as f64;
+        (bits / self.wan.min(self.lan) as f64 + self.round_trip.as_secs_f64()).max(air)
+    }
+}

@@ -1,0 +1,124 @@
+//! What the swarm promises of fleets, on simulated lines (`eddy_tests::fleet`). A run that fails is named with the command that
+//! shows it again.
+
+use eddy_tests::fleet::{Faults, Figures, Site, World};
+
+/// Runs a site; nothing may be left unfinished.
+fn run(site: Site) -> Figures {
+    let text = format!("{site:?}");
+    let figures = World::new(site).run(&mut ());
+    assert!(figures.is_whole, "{:?} are not finished: {text}", figures.unfinished);
+    figures
+}
+
+/// How many, from the environment.
+fn count(name: &str, normal: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+        Err(_) => normal,
+    }
+}
+
+/// Large fleets with the long counts, smaller ones else.
+fn sizes() -> Vec<usize> {
+    if count("EDDY_FLEET_NODES", 0) == 0 { vec![64, 256] } else { vec![64, 256, count("EDDY_FLEET_NODES", 0) as usize] }
+}
+
+#[test]
+fn a_cold_fleet_costs_one_copy_and_hardly_more_than_the_line_allows() {
+    for nodes in sizes() {
+        let figures = run(Site { chunk: 4, ..Site::reference(nodes) });
+        println!("{nodes} nodes: {:.4} copies, {:.4} times the bound", figures.copies, figures.over_bound);
+        assert!(figures.copies <= 1.005, "{}", figures.copies);
+        assert!(figures.over_bound <= 1.02, "{}", figures.over_bound);
+        assert!(figures.messages <= 10.0 && figures.message_bytes <= 1000.0, "{figures:?}");
+        assert!(figures.fairness <= 1.5, "{}", figures.fairness);
+        assert!(figures.connections <= 16 && figures.steady_connections <= 8, "{figures:?}");
+        assert!(figures.failures.keys().all(|reason| reason == "Refused"), "{:?}", figures.failures);
+    }
+}
+
+#[test]
+fn a_tenth_that_crashes_costs_a_hundredth() {
+    for seed in 1..=2 {
+        let faults = Faults { crashes: 0.1, ..Faults::default() };
+        let figures = run(Site { chunk: 4, faults, seed, ..Site::reference(64) });
+        println!("seed {seed}: {:.4} copies, {:.4} times the bound", figures.copies, figures.over_bound);
+        assert!(figures.crashed > 3);
+        assert!(figures.copies <= 1.01, "{}", figures.copies);
+        assert!(figures.over_bound <= 1.06, "{}", figures.over_bound);
+    }
+}
+
+#[test]
+fn views_that_miss_a_fifth_of_the_members_do_not_split_the_swarm() {
+    for seed in 1..=3 {
+        let figures = run(Site { chunk: 4, missing: 0.2, seed, ..Site::reference(64) });
+        println!("seed {seed}: {:.4} copies", figures.copies);
+        assert!(figures.copies <= 1.03, "{}", figures.copies);
+    }
+}
+
+#[test]
+fn an_origin_without_ranges_sends_one_copy() {
+    let figures = run(Site { chunk: 4, has_ranges: false, ..Site::reference(32) });
+    println!("{:.4} copies, {:.4} times the bound", figures.copies, figures.over_bound);
+    assert!(figures.copies <= 1.0001, "{}", figures.copies);
+    assert!(figures.over_bound <= 1.05, "{}", figures.over_bound);
+    assert_eq!(figures.connections, 1);
+}
+
+#[test]
+fn a_broken_connection_costs_at_most_a_block() {
+    let faults = Faults { cuts: 20, ..Faults::default() };
+    let site = Site { faults, ..Site::reference(16) };
+    let blocks = site.size / 65_536;
+    let figures = run(site);
+    println!("{} cuts: {:.5} copies", figures.cuts, figures.copies);
+    assert!(figures.cuts > 5);
+    assert!(figures.copies <= 1.0 + figures.cuts as f64 / blocks as f64, "{}", figures.copies);
+}
+
+#[test]
+fn one_host_alone_says_nothing_and_is_as_fast_as_its_line() {
+    let figures = run(Site { chunk: 4, ..Site::reference(1) });
+    assert!(figures.kinds.is_empty(), "{:?}", figures.kinds);
+    assert!(figures.over_bound <= 1.002, "{}", figures.over_bound);
+}
+
+#[test]
+fn many_that_ask_for_a_small_file_at_once_wait_hardly_longer_than_one() {
+    let site = |nodes| Site { size: 1 << 20, stagger: std::time::Duration::ZERO, ..Site::reference(nodes) };
+    let (one, many) = (run(site(1)), run(site(64)));
+    println!("one: {:.4} s, 64: {:.4} s", one.makespan, many.makespan);
+    assert!(many.copies <= 1.0);
+    assert!(many.makespan <= one.makespan + 0.02);
+}
+
+#[test]
+fn many_files_of_one_origin_share_its_connections() {
+    let figures = run(Site { chunk: 4, files: 8, size: 16 << 20, ..Site::reference(16) });
+    println!("{} connections, {} in half of the time", figures.connections, figures.steady_connections);
+    assert!(figures.connections <= 16 && figures.steady_connections <= 8, "{figures:?}");
+    assert!(figures.copies <= 1.005, "{}", figures.copies);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let site = || Site { chunk: 4, ..Site::random(12) };
+    let (one, other) = (run(site()), run(site()));
+    assert_eq!(serde_json::to_string(&one).expect("figures"), serde_json::to_string(&other).expect("figures"));
+}
+
+#[test]
+fn no_random_schedule_of_faults_hangs() {
+    let (first, runs) = (count("EDDY_FLEET_SEED", 1), count("EDDY_FLEET_RUNS", 150));
+    let mut hanging = Vec::new();
+    for seed in first..first + runs {
+        if !World::new(Site::random(seed)).run(&mut ()).is_whole {
+            hanging.push(seed);
+        }
+    }
+    let command = "cargo run -p eddy-tests --bin fleet -- --random --tell --seed";
+    assert!(hanging.is_empty(), "these seeds hang: {hanging:?}; look at one with: {command} N");
+}
