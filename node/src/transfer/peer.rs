@@ -8,7 +8,7 @@ use super::failure;
 use super::open::OpenEntity;
 use super::progress::Progress;
 use super::sink::Sink;
-use crate::peer::{AskError, Peers, Piece, ReadFailure, Vouching};
+use crate::peer::{AskError, PeerRead, Peers, Piece, ReadFailure, Vouching};
 use eddy_cache::{Source, StoredStatement};
 use eddy_content::{BlockHash, BlockSet, Entity};
 use eddy_engine::port::{FetchOutcome, PeerFault, Proof};
@@ -123,11 +123,7 @@ impl Reader<'_> {
         };
         let sink = Sink::start(open, Source::Peer { node: node.0 });
         let outcome = loop {
-            let next = tokio::select! {
-                biased;
-                () = self.cancel.cancelled() => break FetchOutcome::Aborted,
-                next = reading.next() => next,
-            };
+            let Some(next) = self.next(&mut reading, progress).await else { break FetchOutcome::Aborted };
             let is_taken = match next {
                 Ok(Some(Piece::Run { first_block, hashes, statements, claims })) => {
                     if !self.may_take((first_block, &hashes), claims, vouched).await {
@@ -137,6 +133,10 @@ impl Reader<'_> {
                 }
                 Ok(Some(Piece::Bytes(bytes))) => {
                     progress.count(bytes.iter().map(|chunk| chunk.len() as u64).sum()).await;
+                    if sink.is_behind() {
+                        // While the disk is waited for, the engine should know what has come.
+                        progress.flush().await;
+                    }
                     sink.push_all(bytes).await
                 }
                 Ok(None) => break FetchOutcome::Done,
@@ -161,6 +161,23 @@ impl Reader<'_> {
             }
             (Ok(()), Err(failure)) => FetchOutcome::Failed(failure),
             (Ok(()), Ok(())) => outcome,
+        }
+    }
+
+    /// What comes next, `None` when the fetch is cancelled. A peer that goes silent is given up by the engine, which must know by
+    /// then what it has brought.
+    async fn next(
+        &self,
+        reading: &mut PeerRead,
+        progress: &mut Progress,
+    ) -> Option<Result<Option<Piece>, ReadFailure>> {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return None,
+                next = reading.next() => return Some(next),
+                () = progress.due() => progress.flush().await,
+            }
         }
     }
 

@@ -32,6 +32,14 @@ impl Progress {
         }
     }
 
+    /// Waits until something is to be reported, for ever when there is nothing. Cancel safe.
+    pub async fn due(&self) {
+        if self.unreported == 0 {
+            return std::future::pending().await;
+        }
+        tokio::time::sleep_until(self.last + EVERY).await;
+    }
+
     /// Reports what is not yet reported.
     pub async fn flush(&mut self) {
         if self.unreported > 0 {

@@ -81,6 +81,12 @@ impl Sink {
         self.pieces.send(Piece::Chunks(chunks)).await.is_ok()
     }
 
+    /// Whether the next push waits for the disk.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.pieces.capacity() == 0
+    }
+
     /// Ends the thread, keeping the whole blocks that were written.
     pub async fn finish(self) -> Result<(), SinkFault> {
         drop(self.pieces);

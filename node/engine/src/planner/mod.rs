@@ -17,6 +17,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
+#[cfg(test)]
+use flight::ABORT_GRACE;
 use flight::Flight;
 pub use flight::{PEER_STALL, Source};
 use neighbour::Neighbour;
@@ -306,7 +308,7 @@ impl Planner {
         if let Some(order) = self.ask(now, peers) {
             orders.push(order);
         }
-        let mut free = self.free_blocks();
+        let mut free = self.free_blocks(now);
         free.difference_with(elsewhere);
         self.plan_peers(now, &mut free, &mut orders, rng);
         self.plan_origin(now, free, elsewhere, &mut orders);
@@ -316,13 +318,16 @@ impl Planner {
     /// When [`Self::plan`] may decide otherwise than it did last, though nothing happens.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
-        let stalls = self.flights.values().filter(|f| matches!(f.source, Source::Peer(_)) && !f.is_aborting);
+        let stalls = self.flights.values().filter(|flight| {
+            matches!(flight.source, Source::Peer(_)) && !flight.is_aborting && !flight.has_arrived(self.geometry)
+        });
         let stalls = stalls.map(Flight::stalls_at);
         let answers = self.first_asked.map(|asked| asked + ANSWER_WAIT);
         let neighbours = self.neighbours.values().flat_map(Neighbour::timeouts);
         let reserve = self.reserve.timeout();
         let origin = Some(self.origin_not_before).filter(|at| *at < Duration::MAX);
-        let all = stalls.chain(answers).chain(neighbours).chain(origin).chain(reserve);
+        let freed = self.flights.values().filter_map(Flight::frees_at);
+        let all = stalls.chain(freed).chain(answers).chain(neighbours).chain(origin).chain(reserve);
         all.filter(|at| *at > self.seen).min()
     }
 
@@ -332,8 +337,9 @@ impl Planner {
         for (fetch, flight) in &mut self.flights {
             let Source::Peer(peer) = flight.source else { continue };
             let is_left = !self.neighbours.contains_key(&peer);
-            if !flight.is_aborting && (is_left || now >= flight.stalls_at()) {
-                flight.is_aborting = true;
+            let is_under_way = !flight.is_aborting && !flight.has_arrived(self.geometry);
+            if is_under_way && (is_left || now >= flight.stalls_at()) {
+                flight.abort(now);
                 stalled.push((*fetch, peer));
             }
         }
@@ -358,13 +364,14 @@ impl Planner {
         (!asked.is_empty()).then_some(Order::Ask { peers: asked })
     }
 
-    /// Blocks that nobody is fetching. The blocks of a flight that is being ended are free at once: a second copy of a
-    /// block that still arrives is counted as waste by the store, a delay would be felt by the user.
-    fn free_blocks(&self) -> BlockSet {
+    /// Blocks that nobody is fetching. What has not arrived of a flight that is being ended is free with its end, or a moment
+    /// later: then a second copy of a block that still comes is counted as waste by the store, a delay would be felt by the
+    /// user. What has arrived of it is on its way to the disk, and free when the flight has ended without it.
+    fn free_blocks(&self, now: Duration) -> BlockSet {
         let mut free = BlockSet::from_run(self.geometry.all_blocks());
         free.difference_with(&self.held);
-        for flight in self.flights.values().filter(|f| !f.is_aborting) {
-            free.remove(flight.blocks.clone());
+        for flight in self.flights.values() {
+            free.remove(flight.keeps(now));
         }
         free
     }

@@ -2,6 +2,7 @@
 
 use super::neighbour::BUSY_PATIENCE;
 use super::*;
+use eddy_content::BLOCK_SIZE;
 use rand::SeedableRng;
 
 const A: Peer = Peer([1; 32]);
@@ -81,10 +82,50 @@ fn a_stalled_peer_loses_its_blocks_within_a_second() {
     let (_, first) = rig.plan(&[A]);
     assert!(first.iter().all(|(_, source, _)| *source == Source::Peer(A)));
     rig.now += PEER_STALL;
-    let (orders, second) = rig.plan(&[A]);
+    let (orders, _) = rig.plan(&[A]);
     assert_eq!(orders.iter().filter(|o| matches!(o, Order::Abort { .. })).count(), first.len());
+    rig.now = rig.planner.timeout().expect("it thinks again");
+    let (_, second) = rig.plan(&[A]);
     assert!(second.iter().all(|(_, source, _)| *source == Source::Origin) && !second.is_empty());
     assert!(rig.now < Duration::from_secs(1));
+}
+
+#[test]
+fn what_a_stalled_peer_has_brought_is_not_fetched_twice() {
+    let mut rig = Rig::new(4 << 20);
+    rig.plan(&[A]);
+    rig.planner.on_holds(A, rig.all());
+    let (_, first) = rig.plan(&[A]);
+    let (fetch, _, blocks) = first[0].clone();
+    rig.planner.on_bytes(rig.now, fetch, 3 * BLOCK_SIZE + 100);
+    rig.now += PEER_STALL;
+    let (orders, second) = rig.plan(&[A]);
+    assert!(orders.contains(&Order::Abort { fetch }));
+    assert_eq!(second, vec![], "it may report what it has first");
+    rig.now += ABORT_GRACE;
+    let (_, second) = rig.plan(&[A]);
+    let arrived = blocks.start..blocks.start + 3;
+    let asked: BlockSet = second.into_iter().map(|(_, _, blocks)| blocks).collect();
+    assert_eq!(asked, rig.all().difference(&BlockSet::from_run(arrived.clone())));
+    // It ends, and the disk had refused them: somebody else brings them after all.
+    rig.planner.on_ended(fetch);
+    let again: BlockSet = rig.plan(&[A]).1.into_iter().map(|(_, _, blocks)| blocks).collect();
+    assert_eq!(again, BlockSet::from_run(arrived));
+}
+
+#[test]
+fn a_peer_that_has_given_everything_has_not_stalled_while_the_disk_takes_it() {
+    let mut rig = Rig::new(4 << 20);
+    rig.plan(&[A]);
+    rig.planner.on_holds(A, rig.all());
+    let (_, first) = rig.plan(&[A]);
+    for (fetch, _, blocks) in &first {
+        let bytes = rig.planner.geometry().bytes_of(blocks.clone());
+        rig.planner.on_bytes(rig.now, *fetch, bytes.end - bytes.start);
+    }
+    rig.now += 10 * PEER_STALL;
+    rig.planner.on_peer_down(A);
+    assert_eq!(rig.plan(&[]), (vec![], vec![]));
 }
 
 #[test]
