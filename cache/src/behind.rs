@@ -103,9 +103,12 @@ impl WriteBehind {
     /// Hands a run over and gives an empty buffer for the next one; waits while two are on their way. An error is one of an
     /// earlier run.
     pub(crate) fn hand_over(&mut self, run: Run) -> (Result<(), WriteError>, AlignedBuffer) {
-        let outcome = if self.in_flight < IN_FLIGHT { Ok(()) } else { self.await_one() };
+        let mut outcome = if self.in_flight < IN_FLIGHT { Ok(()) } else { self.await_one() };
         if self.orders.as_ref().is_some_and(|orders| orders.send(run).is_ok()) {
             self.in_flight += 1;
+        } else {
+            // The thread died; the run is nowhere, and nobody may think otherwise.
+            outcome = outcome.and(Err(WriteError::Spent));
         }
         (outcome, self.spare.pop().unwrap_or_default())
     }
