@@ -268,3 +268,55 @@ async fn what_is_held_serves_again_after_a_restart_with_one_question_for_the_hea
     assert!(gateway.get("/m/large.iso", &[]).await.unwrap().whole() == whole);
     assert_eq!(origin.counters().body_bytes(), LARGE, "no byte of it twice");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_are_kept_joined_and_completed_under_one_version_and_never_without() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let lives = || saying(&["Cache-Control: max-age=3600"]);
+    let whole = publish(&origin, "/marked", SMALL, lives());
+    let bare = publish(&origin, "/bare", SMALL, Behaviour { mark: Mark::None, ..lives() });
+    let gateway = gateway(&origin, "");
+    let ask = async |path: &str, range: &str| gateway.get(&format!("/m{path}"), &[("range", range)]).await.unwrap();
+    let bytes = |path: &str| origin.counters().path(path).body_bytes;
+    for (range, from, to) in
+        [("bytes=0-2999", 0, 3000), ("bytes=6000-6999", 6000, 7000), ("bytes=2000-5999", 2000, 6000)]
+    {
+        let got = ask("/marked", range).await;
+        assert_eq!((got.status, got.whole() == &whole[from..to], got.is_hit()), (206, true, false), "{range}");
+    }
+    assert_eq!(bytes("/marked"), 8000);
+    for (range, from, to) in
+        [("bytes=0-6999", 0, 7000), ("bytes=2500-6500", 2500, 6501), ("bytes=6000-6000", 6000, 6001)]
+    {
+        let got = ask("/marked", range).await;
+        assert_eq!((got.status, got.whole() == &whole[from..to], got.is_hit()), (206, true, true), "{range} {got:?}");
+        assert_eq!(got.field("content-range"), format!("bytes {from}-{}/{SMALL}", to - 1));
+    }
+    let beyond = ask("/marked", "bytes=6500-7500").await;
+    assert!(beyond.field("cache-status").contains("fwd=partial") && beyond.whole() == &whole[6500..7501], "{beyond:?}");
+    let sent = bytes("/marked");
+    let all = gateway.get("/m/marked", &[]).await.unwrap();
+    assert!(all.status == 200 && all.whole() == whole && all.field("content-range").is_empty(), "{:?}", all.fields);
+    assert_eq!(bytes("/marked") - sent, SMALL - 7501, "only the rest was asked for");
+    assert!(gateway.get("/m/marked", &[]).await.unwrap().is_hit());
+
+    for _ in 0..2 {
+        let got = ask("/bare", "bytes=0-2999").await;
+        assert_eq!((got.status, got.whole() == &bare[..3000], got.is_hit()), (206, true, false), "it has no version");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rest_of_another_version_is_never_joined_to_a_part() {
+    let origin = HostileOrigin::start().await.unwrap();
+    publish(&origin, "/f", SMALL, saying(&["Cache-Control: max-age=3600"]));
+    let gateway = gateway(&origin, "");
+    assert_eq!(gateway.get("/m/f", &[("range", "bytes=0-4999")]).await.unwrap().status, 206);
+    let version = Version::new(8, SMALL);
+    let second = version.whole();
+    origin.publish("/f", Resource::new(version, saying(&["Cache-Control: max-age=3600"])));
+    let got = gateway.get("/m/f", &[]).await.unwrap();
+    assert!(got.status == 200 && got.whole() == second, "the version that is there, whole");
+    let part = gateway.get("/m/f", &[("range", "bytes=0-4999")]).await.unwrap();
+    assert!(part.is_hit() && part.whole() == &second[..5000], "{:?}", part.fields);
+}

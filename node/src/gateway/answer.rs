@@ -3,6 +3,7 @@
 use super::body::{AnswerBody, pieces};
 use super::filling::{Filling, Reader};
 use super::growing::Growing;
+use super::parts::Parts;
 use super::shelf::Stored;
 use bytes::{Bytes, BytesMut};
 use eddy_content::http::serve::{CacheStatus, Condition, Found, Selected, condition, may_range, select};
@@ -22,6 +23,8 @@ const AT_ONCE: u64 = 1 << 20;
 pub(super) enum Here {
     /// In memory.
     Memory(Arc<Growing>),
+    /// In memory, as far as they are wanted.
+    Parts(Arc<Parts>),
     /// In the store.
     Entity(Arc<Filling>),
 }
@@ -139,9 +142,13 @@ fn send(source: Here, sections: Vec<(Bytes, Range<u64>)>, end: Bytes, tasks: &Ta
     {
         return AnswerBody::Full(all.slice(range.start as usize..range.end as usize));
     }
+    let source = match source {
+        Here::Memory(growing) => Source::Memory(growing),
+        // Counted from now on: between here and the task's first step nobody may think that nobody reads.
+        Here::Entity(filling) => Source::Entity(filling.reader()),
+        Here::Parts(parts) => return copied(&parts, sections, &end),
+    };
     let (to, body) = pieces();
-    // Counted from now on: between here and the task's first step nobody may think that nobody reads.
-    let source = Source::of(source);
     tasks.spawn(async move {
         for (head, range) in sections {
             if !head.is_empty() && to.send(Ok(head)).await.is_err() {
@@ -159,19 +166,24 @@ fn send(source: Here, sections: Vec<(Bytes, Range<u64>)>, end: Bytes, tasks: &Ta
     body
 }
 
+/// Sections of what is in memory and small.
+fn copied(parts: &Parts, sections: Vec<(Bytes, Range<u64>)>, end: &Bytes) -> AnswerBody {
+    let mut all = BytesMut::new();
+    for (head, range) in sections {
+        all.extend_from_slice(&head);
+        // Whoever asks has looked whether they are here.
+        all.extend_from_slice(&parts.slice(&range).unwrap_or_default());
+    }
+    all.extend_from_slice(end);
+    AnswerBody::Full(all.freeze())
+}
+
 enum Source {
     Memory(Arc<Growing>),
     Entity(Reader),
 }
 
 impl Source {
-    fn of(bytes: Here) -> Self {
-        match bytes {
-            Here::Memory(growing) => Self::Memory(growing),
-            Here::Entity(filling) => Self::Entity(filling.reader()),
-        }
-    }
-
     async fn send(&self, range: Range<u64>, to: &super::body::Pieces) {
         match self {
             Self::Memory(growing) => growing.send(range, to).await,

@@ -13,6 +13,8 @@
 //! | `flight` | one question to an origin for all who want the same |
 //! | `shelf` | what is stored of answers |
 //! | `growing` | a body in memory that grows while it is read |
+//! | `parts` | parts of a body in memory, and what they make together |
+//! | `pass` | what goes to one client, and what is kept of it |
 //! | `filling` | an entity of the store that is read while the engine fills it |
 //! | `saver` | small bodies into the store, behind everything else |
 //! | `answer` | a stored answer, made into the answer to a request |
@@ -29,6 +31,8 @@ mod flight;
 mod growing;
 mod links;
 mod listen;
+mod parts;
+mod pass;
 mod refusal;
 mod saver;
 mod serve;

@@ -1,7 +1,7 @@
 //! One request: which resource it means, whether what is stored answers it, and else what does.
 
-use super::answer::{Here, Wanted, answer, reply, say};
-use super::body::{AnswerBody, Broken, pieces};
+use super::answer::{Here, Wanted, answer};
+use super::body::AnswerBody;
 use super::fields::Sent;
 use super::filling::Filling;
 use super::flight::{Landing, Outcome, Place, Solo, Target};
@@ -10,28 +10,32 @@ use super::shelf::{Held, Look, Stored};
 use super::{Gateway, MAX_CONTENT};
 use crate::config::gateway::UnsafeMethods;
 use crate::driver::held::wall_clock;
-use crate::origin::{OriginBody, Redirects, RelayRequest};
+use crate::origin::{Redirects, RelayRequest};
 use bytes::{Bytes, BytesMut};
+use eddy_cache::EntityHandle;
+use eddy_content::BLOCK_SIZE;
 use eddy_content::http::freshness::Question;
 use eddy_content::http::serve::{
-    AskFirst, CacheStatus, Forwarded, Found, Keeping, Name, RequestDirectives, Reuse, end_to_end, invalidated, name_of,
-    reuse,
+    AskFirst, CacheStatus, Condition, Forwarded, Found, Keeping, Name, RequestDirectives, Reuse, Selected, condition,
+    invalidated, may_range, name_of, reuse, select,
 };
-use eddy_content::http::{Asked, RequestPrivacy, ResponseHead};
-use http::header::{ALLOW, CONTENT_LENGTH, DATE, HeaderMap, HeaderValue, RANGE, TRANSFER_ENCODING, VIA};
+use eddy_content::http::{Asked, RequestPrivacy};
+use http::header::{ALLOW, CONTENT_LENGTH, HeaderMap, HeaderValue, RANGE, TRANSFER_ENCODING, VIA};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
+use std::borrow::Cow;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
-type Answer = Result<Response<AnswerBody>, Refusal>;
+pub(super) type Answer = Result<Response<AnswerBody>, Refusal>;
 
 /// A request, taken apart.
-struct Call {
-    target: Target,
-    method: Method,
-    fields: HeaderMap,
-    sent: Sent,
+pub(super) struct Call {
+    pub(super) target: Target,
+    pub(super) method: Method,
+    pub(super) fields: HeaderMap,
+    pub(super) sent: Sent,
 }
 
 impl Gateway {
@@ -55,24 +59,24 @@ impl Gateway {
         if call.sent.privacy == RequestPrivacy::Personal {
             return self.pass(call, Forwarded::Request).await;
         }
-        let look = self.shelf.look(&call.target.url, &call.sent.fields);
+        let (look, fields) = self.look(call);
         let (why, stale) = match look {
-            Look::Here(stored) => match self.may_use(&stored, call, &directives) {
+            Look::Here(stored) => match self.may_use((&stored, &fields), call, &directives) {
+                Reuse::Fresh { .. } | Reuse::StaleAllowed | Reuse::WhileAsking if !is_enough(&stored, call) => {
+                    (Forwarded::Partial, Some(stored))
+                }
                 Reuse::Fresh { seconds } => {
                     let status = hit(Some(i64::from(seconds)));
-                    return match self.open(&stored).await {
+                    return match self.open(&stored, Some(call)).await {
                         Some(here) => Ok(self.from(&stored, here, call, status)),
                         None => self.after_loss(call).await,
                     };
                 }
-                Reuse::StaleAllowed | Reuse::WhileAsking if self.open(&stored).await.is_none() => {
-                    return self.after_loss(call).await;
-                }
                 found @ (Reuse::StaleAllowed | Reuse::WhileAsking) => {
+                    let Some(here) = self.open(&stored, Some(call)).await else { return self.after_loss(call).await };
                     if found == Reuse::WhileAsking {
                         drop(self.board(&call.target, &call.sent, Some(stored.clone())));
                     }
-                    let here = self.open(&stored).await.ok_or_else(lost)?;
                     return Ok(self.from(&stored, here, call, hit(None)));
                 }
                 Reuse::Ask(why) => {
@@ -93,14 +97,26 @@ impl Gateway {
         self.ask(call, (why, stale)).await
     }
 
+    /// What the shelf has, and the fields under which it has it.
+    fn look<'a>(&self, call: &'a Call) -> (Look, Cow<'a, HeaderMap>) {
+        let (url, fields) = (&call.target.url, &call.sent.fields);
+        let look = self.shelf.look(url, fields);
+        if matches!(look, Look::OtherVariant)
+            && let Some(like) = self.shelf.in_favourite_language(url, fields)
+        {
+            return (self.shelf.look(url, &like), Cow::Owned(like));
+        }
+        (look, Cow::Borrowed(fields))
+    }
+
     /// The store has lost the body of what was on the shelf: once more, from the origin.
     async fn after_loss(self: &Arc<Self>, call: &Call) -> Answer {
         self.shelf.forget(&call.target.url);
         self.ask(call, (Forwarded::UriMiss, None)).await
     }
 
-    fn may_use(&self, stored: &Stored, call: &Call, directives: &RequestDirectives) -> Reuse {
-        let question = Question { fields: &call.sent.fields, privacy: call.sent.privacy };
+    fn may_use(&self, (stored, fields): (&Stored, &HeaderMap), call: &Call, directives: &RequestDirectives) -> Reuse {
+        let question = Question { fields, privacy: call.sent.privacy };
         let now = wall_clock();
         let found = reuse((&stored.freshness, &stored.fields), directives, question, now);
         if call.target.rules.keeping == Keeping::AsRfc {
@@ -119,10 +135,13 @@ impl Gateway {
     }
 
     async fn ask(self: &Arc<Self>, call: &Call, (why, stale): (Forwarded, Option<Arc<Stored>>)) -> Answer {
-        let is_range = call.fields.contains_key(RANGE);
+        let all = 0..u64::MAX;
+        // `bytes=0-` is the whole by another name.
+        let is_range = call.fields.contains_key(RANGE) && select(&call.fields, u64::MAX) != Selected::Ranges(vec![all]);
         let is_flying = self.is_flying(&call.target.url, &call.sent);
+        let has_whole = stale.as_ref().is_some_and(|stored| !matches!(stored.held, Held::Parts(_)));
         // A part of what is not here is not worth the whole: passed on as it comes.
-        let is_part = is_range && stale.is_none() && !is_flying && !self.is_in_store(call).await;
+        let is_part = is_range && !has_whole && !is_flying && !self.is_in_store(call).await;
         if is_part || call.method == Method::HEAD && !is_flying {
             return self.pass(call, why).await;
         }
@@ -138,7 +157,7 @@ impl Gateway {
             Landing::Stored(stored, filling, outcome) => {
                 let here = match filling {
                     Some(filling) => Here::Entity(filling),
-                    None => self.open(&stored).await.ok_or_else(lost)?,
+                    None => self.open(&stored, None).await.ok_or_else(lost)?,
                 };
                 let (found, origin_status) = match outcome {
                     Outcome::Answered(status) => (Found::Forwarded(why), Some(status)),
@@ -150,7 +169,7 @@ impl Gateway {
             }
             Landing::Alone => match solo {
                 Some(solo) => match solo.await {
-                    Ok(Solo { head, read, body }) => Ok(self.relay(call, &head, (read, body), why)),
+                    Ok(Solo { head, read, body }) => Ok(self.relay(call, &head, self.content(read, body), why)),
                     Err(_) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the node stops")),
                 },
                 None => self.pass(call, why).await,
@@ -164,17 +183,26 @@ impl Gateway {
         matches!(found, Ok(Ok(Some(record))) if record.held_blocks > 0)
     }
 
-    /// Where the bytes of a stored answer are read; `None` when they are gone.
-    async fn open(&self, stored: &Stored) -> Option<Here> {
+    /// Where the bytes of a stored answer are read; `None` when they are gone. For a call that wants ranges, those are enough.
+    async fn open(&self, stored: &Stored, call: Option<&Call>) -> Option<Here> {
         match &stored.held {
             Held::Memory(growing) => (!growing.is_broken()).then(|| Here::Memory(growing.clone())),
+            Held::Parts(parts) => Some(Here::Parts(parts.clone())),
             Held::Entity(id, filling) => {
                 if let Some(filling) = filling.upgrade() {
                     return Some(Here::Entity(filling));
                 }
                 let (store, id) = (self.store.clone(), *id);
                 let found = tokio::task::spawn_blocking(move || store.find(&id)).await;
-                let entity = found.ok()?.ok()?.filter(eddy_cache::EntityHandle::is_complete)?;
+                let entity = found.ok()?.ok()??;
+                let selected = call.map_or(Selected::Whole, |call| select(&call.fields, stored.length));
+                let is_here = match selected {
+                    Selected::Ranges(ranges) => holds(&entity, &ranges),
+                    Selected::Whole | Selected::Unsatisfiable => entity.is_complete(),
+                };
+                if !is_here {
+                    return None;
+                }
                 entity.touch();
                 Some(Here::Entity(Filling::whole(entity)))
             }
@@ -188,81 +216,8 @@ impl Gateway {
         answered
     }
 
-    /// Asks the origin for this client alone, with its own range and conditions, and passes the answer on.
-    async fn pass(&self, call: &Call, why: Forwarded) -> Answer {
-        let request = RelayRequest {
-            url: call.target.url.clone(),
-            method: call.method.clone(),
-            fields: call.sent.with_conditions(&call.fields),
-            content: None,
-            asked: if call.method == Method::HEAD { Asked::Head } else { Asked::Whole },
-            redirects: call.target.redirects,
-            privacy: call.sent.privacy,
-        };
-        let relayed = call.target.origin.relay(request).await.map_err(|error| Refusal::of_origin(&error))?;
-        Ok(self.relay(call, &relayed.head, (Bytes::new(), relayed.body), why))
-    }
-
-    /// Passes an answer on unchanged.
-    fn relay(
-        &self,
-        call: &Call,
-        head: &ResponseHead,
-        (read, body): (Bytes, Option<OriginBody>),
-        why: Forwarded,
-    ) -> Response<AnswerBody> {
-        let mut fields = end_to_end(&head.headers);
-        if body.is_none() && call.method != Method::HEAD && !matches!(head.status, 204 | 304) {
-            fields.remove(CONTENT_LENGTH);
-        }
-        if !fields.contains_key(DATE)
-            && let Ok(now) = HeaderValue::from_str(&eddy_content::http::http_date(wall_clock()))
-        {
-            fields.insert(DATE, now);
-        }
-        let found = Found::Forwarded(why);
-        say(
-            &mut fields,
-            &CacheStatus { found, origin_status: Some(head.status), ttl: None, is_collapsed: false, detail: None },
-        );
-        fields.append(VIA, self.via());
-        let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
-        let content = match body {
-            None => AnswerBody::Full(read),
-            Some(body) => self.stream(read, body),
-        };
-        reply(status, fields, content)
-    }
-
-    /// A body as it comes from the origin; a client that is gone ends it.
-    fn stream(&self, read: Bytes, mut body: OriginBody) -> AnswerBody {
-        let (to, content) = pieces();
-        self.tasks.spawn(async move {
-            if !read.is_empty() && to.send(Ok(read)).await.is_err() {
-                return;
-            }
-            loop {
-                let next = tokio::select! {
-                    biased;
-                    () = to.closed() => return,
-                    next = body.next() => next,
-                };
-                let piece = match next {
-                    Ok(Some(bytes)) => Ok(bytes),
-                    Ok(None) => return,
-                    Err(_) => Err(Broken),
-                };
-                let is_last = piece.is_err();
-                if to.send(piece).await.is_err() || is_last {
-                    return;
-                }
-            }
-        });
-        content
-    }
-
     /// A method that may change something: refused, or forwarded and what it changes forgotten (RFC 9111 section 4.4; R-58).
-    async fn unsafe_method(&self, call: &Call, content: Incoming) -> Answer {
+    async fn unsafe_method(self: &Arc<Self>, call: &Call, content: Incoming) -> Answer {
         let is_listed = !matches!(call.method, Method::CONNECT | Method::TRACE);
         if call.target.rules.unsafe_methods == UnsafeMethods::Refuse || !is_listed {
             let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
@@ -288,8 +243,25 @@ impl Gateway {
                 self.shelf.forget(&url);
             }
         }
-        Ok(self.relay(call, &relayed.head, (Bytes::new(), relayed.body), Forwarded::Method))
+        Ok(self.posted(call, relayed))
     }
+}
+
+/// Whether what is stored answers the call: parts may hold other bytes than it wants.
+fn is_enough(stored: &Stored, call: &Call) -> bool {
+    let Held::Parts(parts) = &stored.held else { return true };
+    let is_bare = call.method == Method::HEAD || condition(&call.fields, &stored.marks) != Condition::Proceed;
+    let wants_ranges = may_range(&call.fields, &stored.marks);
+    is_bare || wants_ranges && parts.satisfy(&call.fields, stored.length)
+}
+
+/// Whether all blocks of these ranges are held.
+fn holds(entity: &EntityHandle, ranges: &[Range<u64>]) -> bool {
+    let held = entity.held();
+    ranges.iter().all(|range| {
+        let blocks = (range.start / BLOCK_SIZE) as u32..range.end.div_ceil(BLOCK_SIZE) as u32;
+        held.runs().any(|run| run.start <= blocks.start && blocks.end <= run.end)
+    })
 }
 
 fn hit(ttl: Option<i64>) -> CacheStatus {

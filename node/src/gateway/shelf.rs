@@ -5,10 +5,11 @@
 
 use super::filling::Filling;
 use super::growing::Growing;
+use super::parts::Parts;
 use eddy_content::http::freshness::{Freshness, Variant};
-use eddy_content::http::serve::Marks;
+use eddy_content::http::serve::{Marks, is_favourite};
 use eddy_content::{EntityId, ResourceUrl};
-use http::HeaderMap;
+use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderValue};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -26,6 +27,8 @@ const OVERHEAD: usize = 512;
 pub(super) enum Held {
     /// In memory, perhaps still growing.
     Memory(Arc<Growing>),
+    /// In memory, and not all of it.
+    Parts(Arc<Parts>),
     /// In the store, perhaps still being filled.
     Entity(EntityId, Weak<Filling>),
 }
@@ -41,6 +44,8 @@ pub(super) struct Stored {
     pub(super) freshness: Freshness,
     /// What selected it.
     pub(super) variant: Option<Variant>,
+    /// The languages that the request which brought it wanted.
+    pub(super) languages: Option<HeaderValue>,
     /// Its version's marks.
     pub(super) marks: Marks,
     /// Bytes of the body.
@@ -54,6 +59,7 @@ impl Stored {
         let fields: usize = self.fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
         let body = match &self.held {
             Held::Memory(_) => self.length as usize,
+            Held::Parts(parts) => parts.bytes() as usize,
             Held::Entity(..) => 0,
         };
         OVERHEAD + fields + body
@@ -106,6 +112,17 @@ impl Shelf {
         };
         inner.touch(url);
         Look::Here(found)
+    }
+
+    /// The fields of the request that brought an answer which this one may have as well: it is in the language that is wanted most.
+    pub(super) fn in_favourite_language(&self, url: &ResourceUrl, fields: &HeaderMap) -> Option<HeaderMap> {
+        let inner = self.inner();
+        inner.places.get(url)?.answers.iter().find_map(|stored| {
+            let languages = stored.languages.clone().filter(|_| is_favourite(fields, &stored.fields))?;
+            let mut like = fields.clone();
+            like.insert(ACCEPT_LANGUAGE, languages);
+            stored.is_selected_by(&like).then_some(like)
+        })
     }
 
     /// Puts an answer there, in the place of the one that the same request selected.
@@ -185,6 +202,7 @@ mod tests {
             status: 200,
             freshness: Freshness::of(&answer, question, Exchange { asked: 0, received: 0 }),
             variant: Variant::of(&answer, fields),
+            languages: fields.get(ACCEPT_LANGUAGE).cloned(),
             fields: answer,
             marks: Marks::default(),
             length: length as u64,

@@ -1,9 +1,10 @@
 //! Whether an answer may be stored (RFC 9111 section 3; T-32, T-35).
 
+use crate::ResourceUrl;
 use crate::http::ResponseHead;
 use crate::http::cache_control::CacheControl;
 use crate::http::freshness::directive::{members, split_member};
-use ::http::header::{AUTHORIZATION, CACHE_CONTROL, EXPIRES, HeaderMap, SET_COOKIE, VARY};
+use ::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LOCATION, EXPIRES, HeaderMap, SET_COOKIE, VARY};
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -59,6 +60,18 @@ pub fn may_keep(keeping: Keeping, request: &HeaderMap, head: &ResponseHead) -> R
         () if !is_kept_status(keeping, head) => Err(NotKept::Status),
         () => Ok(()),
     }
+}
+
+/// Whether the answer to a POST may be stored for those who GET the same URL: only where the origin says that it is what they would
+/// get, by `Content-Location`, and for how long (RFC 9110 section 9.3.3). Only where everything is kept that RFC 9111 allows (T-37).
+#[must_use]
+pub fn may_keep_posted(url: &ResourceUrl, request: &HeaderMap, head: &ResponseHead) -> bool {
+    let headers = &head.headers;
+    let is_named = headers.contains_key(EXPIRES) || ["max-age", "s-maxage"].iter().any(|name| has(headers, name));
+    let mut places = headers.get_all(CONTENT_LOCATION).iter();
+    let (Some(place), None) = (places.next(), places.next()) else { return false };
+    let is_its_own = place.to_str().is_ok_and(|text| url.join(text).is_ok_and(|place| place == *url));
+    head.status == 200 && is_named && is_its_own && may_keep(Keeping::AsRfc, request, head).is_ok()
 }
 
 /// RFC 9111 section 3.5.
@@ -143,5 +156,19 @@ mod tests {
     fn must_understand_lifts_no_store_for_what_is_understood() {
         let fields = [("cache-control", "no-store, must-understand, max-age=60")];
         assert!(keeps(Keeping::AsRfc, 200, &[], &fields) && !keeps(Keeping::AsRfc, 499, &[], &fields));
+    }
+
+    #[test]
+    fn t37_an_answer_to_post_is_kept_only_as_what_a_get_would_bring() {
+        let url = ResourceUrl::parse("http://h/a/b").expect("parses");
+        let keeps =
+            |status, fields: &[(&'static str, &str)]| may_keep_posted(&url, &HeaderMap::new(), &head(status, fields));
+        let (lives, here) = (("cache-control", "max-age=60"), ("content-location", "http://h/a/b"));
+        assert!(keeps(200, &[lives, here]) && keeps(200, &[lives, ("content-location", "b")]));
+        assert!(!keeps(200, &[lives]) && !keeps(200, &[here]) && !keeps(201, &[lives, here]));
+        for other in ["http://h/a/c", "http://other/a/b", "b?c"] {
+            assert!(!keeps(200, &[lives, ("content-location", other)]), "{other}");
+        }
+        assert!(!keeps(200, &[("cache-control", "max-age=60, private"), here]));
     }
 }

@@ -1,0 +1,290 @@
+//! Where the body of an answer goes: into memory, where everybody reads it as it comes, or into the store by the engine.
+
+use super::super::filling::Filling;
+use super::super::growing::Growing;
+use super::super::links;
+use super::super::refusal::{Refusal, is_origins_fault};
+use super::super::shelf::{Held, Stored};
+use super::{Flight, Landing, MOST_IN_MEMORY, Manner, Outcome, Solo, value};
+use crate::driver::{Given, HoldOrder, contacted};
+use crate::origin::{Opened, OriginBody, OriginRequest, Relayed, Span};
+use bytes::Bytes;
+use eddy_content::digest::{DigestCheck, ExpectedDigest};
+use eddy_content::http::freshness::{Freshness, Variant};
+use eddy_content::http::http_date;
+use eddy_content::http::serve::{Marks, may_keep, storable};
+use eddy_content::http::{Asked, BodyEnd, Coding, Known, Precondition, Representation, ResponseHead, Verdict};
+use eddy_content::{Geometry, ResourceUrl};
+use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Priority, Terms};
+use http::StatusCode;
+use http::header::{ACCEPT_LANGUAGE, CONTENT_RANGE, DATE};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// Bytes of a body that is read before anybody is told of it: one piece for most small objects.
+const SMALL: u64 = 64 << 10;
+/// How often a body that breaks off is taken up again without a byte between.
+const RESUMES: u32 = 5;
+/// The first pause before that; it doubles.
+const RESUME_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a body in memory grows from and to.
+pub(super) struct Growth {
+    /// Its beginning, which is here already.
+    pub(super) held: Bytes,
+    /// Bytes that it will have.
+    pub(super) length: u64,
+    /// The memory for them.
+    pub(super) room: OwnedSemaphorePermit,
+    /// Digests that the whole must keep before anybody sees a byte of it.
+    pub(super) digests: Vec<ExpectedDigest>,
+}
+
+impl Flight {
+    /// A small body: everybody reads it from memory as it comes.
+    pub(super) async fn grow(
+        &mut self,
+        relayed: Relayed,
+        representation: Option<Representation>,
+        body: OriginBody,
+        growth: Growth,
+    ) -> Option<Manner> {
+        let Growth { held, length, room, digests } = growth;
+        let growing = Growing::with_room(Some(room));
+        growing.push(held);
+        let known = representation.as_ref().map(Representation::known).filter(|known| known.validator.is_some());
+        let is_shown = length > SMALL && digests.is_empty();
+        if is_shown {
+            self.stand(&relayed, growing.clone(), length);
+        }
+        let is_whole = self.fill(&growing, body, (relayed.final_url.clone(), known), length).await;
+        match is_whole {
+            Ok(()) => growing.end_whole(),
+            Err(refusal) => {
+                growing.end_broken();
+                self.gateway.shelf.forget(&self.target.url);
+                if !is_shown && !self.use_stale() {
+                    self.land(Landing::Failed(Arc::new(refusal)));
+                }
+                return None;
+            }
+        }
+        let bytes = growing.all()?;
+        if !keeps(&digests, &bytes) {
+            // What was joined is not what the origin promised.
+            self.gateway.shelf.forget(&self.target.url);
+            return Some(Manner::Whole);
+        }
+        if !is_shown {
+            self.stand(&relayed, growing, length);
+        }
+        if let Some(representation) = representation {
+            self.save(&relayed, Representation { length: Some(length), ..representation }, bytes);
+        }
+        None
+    }
+
+    /// Reads a body to its end, taking it up again where it broke off, under If-Range: another version never joins (R-10, T-23).
+    async fn fill(
+        &self,
+        growing: &Growing,
+        body: OriginBody,
+        (url, known): (ResourceUrl, Option<Known>),
+        length: u64,
+    ) -> Result<(), Refusal> {
+        let mut broken = match read_on(growing, body, length).await {
+            Ok(()) => return Ok(()),
+            Err(broken) => broken,
+        };
+        let Some(known) = known else { return Err(broken) };
+        let mut tries = 0;
+        while tries < RESUMES {
+            tokio::time::sleep(RESUME_PAUSE * 2u32.pow(tries)).await;
+            tries += 1;
+            let first = growing.received();
+            let asked = Asked::Range { first, last: Some(length - 1) };
+            let request = OriginRequest::new(url.clone(), asked).about(known.clone(), Precondition::IfRange);
+            match self.target.origin.open(&request).await {
+                Ok(Opened::Body { span, body, .. }) if span.start == first => {
+                    match read_on(growing, body, length).await {
+                        Ok(()) => return Ok(()),
+                        Err(again) => broken = again,
+                    }
+                }
+                Err(error) if is_origins_fault(&error) => broken = Refusal::of_origin(&error),
+                // Another version, or no ranges: what was sent cannot be continued.
+                _ => return Err(broken),
+            }
+            if growing.received() > first {
+                tries = 0;
+            }
+        }
+        Err(broken)
+    }
+
+    /// A body of unknown length: read as far as memory allows, then passed on if that was not all.
+    pub(super) async fn gather(&mut self, mut relayed: Relayed, mut body: OriginBody) -> Option<Manner> {
+        let Some(room) = self.gateway.room(MOST_IN_MEMORY) else {
+            return self.alone(relayed.head, Bytes::new(), Some(body));
+        };
+        let mut read = bytes::BytesMut::new();
+        loop {
+            match body.next().await {
+                Ok(Some(bytes)) => {
+                    read.extend_from_slice(&bytes);
+                    if read.len() as u64 > MOST_IN_MEMORY {
+                        return self.alone(relayed.head, read.freeze(), Some(body));
+                    }
+                }
+                Ok(None) => break,
+                Err(error) if self.stale.is_some() && is_origins_fault(&error) && self.use_stale() => return None,
+                Err(error) => {
+                    self.land(Landing::Failed(Arc::new(Refusal::of_origin(&error))));
+                    return None;
+                }
+            }
+        }
+        let read = read.freeze();
+        if matches!(body.end(), BodyEnd::Unproven { .. }) {
+            // nobody knows whether that was all.
+            return self.alone(relayed.head, read, None);
+        }
+        if links::has_links(&self.target.links, &relayed.head) {
+            let read = links::lead(&self.target.links, &self.gateway.base, &mut relayed.head.headers, &read);
+            let length = read.len() as u64;
+            // Not the origin's bytes any more: never in the store.
+            return self.stand(&relayed, Growing::whole(read, Some(room)), length);
+        }
+        let length = read.len() as u64;
+        self.stand(&relayed, Growing::whole(read.clone(), Some(room)), length);
+        if let Verdict::Whole { representation } = relayed.verdict.clone() {
+            self.save(&relayed, Representation { length: Some(length), ..representation }, read);
+        }
+        None
+    }
+
+    /// Puts an answer whose body is in memory on the shelf, and lands on it.
+    pub(super) fn stand(&self, relayed: &Relayed, growing: Arc<Growing>, length: u64) -> Option<Manner> {
+        let stored = Arc::new(self.stored(relayed, length, Held::Memory(growing)));
+        self.gateway.shelf.put(&self.target.url, &self.sent.fields, stored.clone());
+        self.land(Landing::Stored(stored, None, Outcome::Answered(relayed.head.status)));
+        None
+    }
+
+    /// Has the engine fill an entity of the store, and lands on it; `None` where that cannot be.
+    pub(super) async fn hold(
+        &mut self,
+        mut relayed: Relayed,
+        representation: Representation,
+        body: Option<(Span, OriginBody)>,
+    ) -> Option<()> {
+        let kept = ResponseHead { status: 200, ..relayed.head.clone() };
+        if self.sent.is_unkept || may_keep(self.target.rules.keeping, &self.sent.fields, &kept).is_err() {
+            return None;
+        }
+        let length = representation.length.filter(|_| may_hold(&representation))?;
+        let freshness = Box::new(Freshness::of(&relayed.head.headers, self.asked_by(), relayed.exchange));
+        let span = body.as_ref().map(|(span, _)| (span.start, span.end));
+        let facts = contacted(relayed.final_url.clone(), representation, freshness, span);
+        let given = Given { facts, body };
+        let order = HoldOrder { spec: job(&self.target.url), given, origin: self.target.origin.clone() };
+        let holding = self.gateway.driver.hold(order).await.ok()?;
+        let id = holding.entity.id();
+        let (filling, following) = Filling::start(holding, self.gateway.driver.clone());
+        self.gateway.tasks.spawn(following);
+        let held = Held::Entity(id, Arc::downgrade(&filling));
+        relayed.head.status = 200;
+        relayed.head.headers.remove(CONTENT_RANGE);
+        let stored = Arc::new(self.stored(&relayed, length, held));
+        self.gateway.shelf.put(&self.target.url, &self.sent.fields, stored.clone());
+        self.land(Landing::Stored(stored, Some(filling), Outcome::Answered(200)));
+        Some(())
+    }
+
+    fn stored(&self, relayed: &Relayed, length: u64, held: Held) -> Stored {
+        let headers = &relayed.head.headers;
+        let mut fields = storable(headers);
+        if !fields.contains_key(DATE) {
+            // RFC 9110 section 6.6.1: who receives an answer without a date gives it one.
+            fields.insert(DATE, value(&http_date(relayed.exchange.received)));
+        }
+        Stored {
+            status: relayed.head.status,
+            freshness: Freshness::of(headers, self.asked_by(), relayed.exchange),
+            variant: Variant::of(headers, &self.sent.fields),
+            languages: self.sent.fields.get(ACCEPT_LANGUAGE).cloned(),
+            marks: Marks::of(&fields, relayed.exchange.received),
+            fields,
+            length,
+            held,
+        }
+    }
+
+    /// Gives the answer to the client that caused it, and lets the others ask for themselves.
+    pub(super) fn alone(&mut self, head: ResponseHead, read: Bytes, body: Option<OriginBody>) -> Option<Manner> {
+        if let Some(solo) = self.solo.take() {
+            // Gone already: then nobody wants it, and the connection closes.
+            let _ = solo.send(Solo { head, read, body });
+        }
+        self.land(Landing::Alone);
+        None
+    }
+
+    /// Keeps a small body in the store, behind everything else.
+    fn save(&self, relayed: &Relayed, representation: Representation, bytes: Bytes) {
+        let Some(entity) = representation.entity(&relayed.final_url).filter(|_| may_hold(&representation)) else {
+            return;
+        };
+        let freshness = Freshness::of(&relayed.head.headers, self.asked_by(), relayed.exchange);
+        self.gateway.saver.save(&self.target.url, entity, &representation, freshness, bytes);
+    }
+}
+
+/// Whether bytes keep these promises.
+fn keeps(digests: &[ExpectedDigest], bytes: &[u8]) -> bool {
+    let mut check = DigestCheck::new(digests);
+    check.update(bytes);
+    check.verify().is_ok()
+}
+
+/// Whether a version can be held in the store.
+pub(super) fn may_hold(representation: &Representation) -> bool {
+    representation.validator.is_some()
+        && representation.storable.is_ok()
+        && representation.coding == Coding::Identity
+        && representation.length.is_some_and(|length| Geometry::new(length).is_some())
+}
+
+/// The job that fills an entity for the gateway.
+fn job(url: &ResourceUrl) -> JobSpec {
+    let file = FileSpec {
+        url: url.clone(),
+        destination: String::new(),
+        digests: Vec::new(),
+        overwrite: false,
+        credentials: None,
+    };
+    JobSpec {
+        name: "gateway".to_owned(),
+        priority: Priority::Foreground,
+        files: vec![file],
+        finish: Finish::Auto,
+        patience: Patience::Watching,
+        peers: PeerUse::FULL,
+        asking: Asking::Always,
+        terms: Terms::default(),
+    }
+}
+
+/// Reads a body as far as it goes; why it did not go to the end.
+pub(in crate::gateway) async fn read_on(growing: &Growing, mut body: OriginBody, length: u64) -> Result<(), Refusal> {
+    loop {
+        match body.next().await {
+            Ok(Some(bytes)) => growing.push(bytes),
+            Ok(None) if growing.received() == length => return Ok(()),
+            Ok(None) => return Err(Refusal::new(StatusCode::BAD_GATEWAY, "the origin's answer ended early")),
+            Err(error) => return Err(Refusal::of_origin(&error)),
+        }
+    }
+}

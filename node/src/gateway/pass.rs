@@ -1,0 +1,239 @@
+//! What goes to one client as the origin sent it, and what is kept of it: a part that the next client may want as well.
+
+use super::Gateway;
+use super::answer::{reply, say};
+use super::body::{AnswerBody, Broken, pieces};
+use super::flight::{MOST_IN_MEMORY, read_on};
+use super::growing::Growing;
+use super::parts::Parts;
+use super::refusal::Refusal;
+use super::serve::{Answer, Call};
+use super::shelf::{Held, Look, Stored};
+use crate::driver::held::wall_clock;
+use crate::origin::{OriginBody, RelayRequest, Relayed};
+use bytes::Bytes;
+use eddy_content::http::freshness::{Freshness, Question, Variant};
+use eddy_content::http::serve::{
+    CacheStatus, Forwarded, Found, Joint, Keeping, Marks, Part, end_to_end, joint, may_keep, may_keep_posted, part_of,
+    storable,
+};
+use eddy_content::http::{Asked, Framing, ResponseHead, http_date};
+use eddy_content::{ResourceUrl, Validator};
+use http::header::{
+    ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderValue, VIA,
+};
+use http::{Method, Response, StatusCode};
+use std::sync::Arc;
+
+impl Gateway {
+    /// Asks the origin for this client alone, with its own range and conditions, and passes the answer on.
+    pub(super) async fn pass(self: &Arc<Self>, call: &Call, why: Forwarded) -> Answer {
+        let request = RelayRequest {
+            url: call.target.url.clone(),
+            method: call.method.clone(),
+            fields: call.sent.with_conditions(&call.fields),
+            content: None,
+            asked: if call.method == Method::HEAD { Asked::Head } else { Asked::Whole },
+            redirects: call.target.redirects,
+            privacy: call.sent.privacy,
+        };
+        let mut relayed = call.target.origin.relay(request).await.map_err(|error| Refusal::of_origin(&error))?;
+        let content = match self.part(call, &relayed) {
+            Some(part) => self.keep(call, &mut relayed, Kept::Part(part)),
+            None => self.content(Bytes::new(), relayed.body.take()),
+        };
+        Ok(self.relay(call, &relayed.head, content, why))
+    }
+
+    /// Passes the answer to a POST on, and keeps it where a GET would have brought the same.
+    pub(super) fn posted(self: &Arc<Self>, call: &Call, mut relayed: Relayed) -> Response<AnswerBody> {
+        let length = Framing::of(&relayed.head).ok().and_then(Framing::length);
+        let is_kept = call.method == Method::POST
+            && call.target.rules.keeping == Keeping::AsRfc
+            && !call.sent.is_unkept
+            && may_keep_posted(&call.target.url, &call.sent.fields, &relayed.head);
+        let content = match length.filter(|length| is_kept && *length <= MOST_IN_MEMORY) {
+            Some(length) => self.keep(call, &mut relayed, Kept::Whole(length)),
+            None => self.content(Bytes::new(), relayed.body.take()),
+        };
+        self.relay(call, &relayed.head, content, Forwarded::Method)
+    }
+
+    /// The part that an answer carries, where it may be kept: under the rules of the whole, and among files under a strong validator.
+    fn part(&self, call: &Call, relayed: &Relayed) -> Option<Part> {
+        let head = &relayed.head;
+        let part = part_of(&call.fields, head).filter(|part| call.method == Method::GET && part.count() > 0)?;
+        let whole = ResponseHead { status: 200, ..head.clone() };
+        let rules = call.target.rules;
+        let is_certain = matches!(part, Part::At { .. })
+            && Validator::select(&head.headers, wall_clock()).is_ok()
+            && !head.headers.contains_key(CONTENT_ENCODING);
+        let is_kept = !call.sent.is_unkept
+            && part.count() <= MOST_IN_MEMORY
+            && (is_certain || rules.keeping == Keeping::AsRfc)
+            && call.target.links.is_empty()
+            && may_keep(rules.keeping, &call.sent.fields, &whole).is_ok();
+        is_kept.then_some(part)
+    }
+
+    /// Reads a body into memory, from where its client gets it as it comes, and puts it on the shelf when it is there.
+    fn keep(self: &Arc<Self>, call: &Call, relayed: &mut Relayed, kept: Kept) -> AnswerBody {
+        let count = kept.count();
+        let (Some(body), Some(room)) = (relayed.body.take(), self.room(count)) else {
+            return self.content(Bytes::new(), relayed.body.take());
+        };
+        let growing = Growing::with_room(Some(room));
+        let (url, sent) = (call.target.url.clone(), call.sent.fields.clone());
+        let stored = stored(call, relayed, kept.length(), growing.clone());
+        let (to, content) = pieces();
+        let read = growing.clone();
+        self.tasks.spawn(async move { read.send(0..count, &to).await });
+        let (gateway, stop) = (self.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            let came = tokio::select! {
+                biased;
+                () = stop.cancelled() => return growing.end_broken(),
+                came = read_on(&growing, body, count) => came,
+            };
+            if came.is_err() {
+                return growing.end_broken();
+            }
+            growing.end_whole();
+            match kept {
+                Kept::Whole(_) => gateway.shelf.put(&url, &sent, Arc::new(stored)),
+                Kept::Part(part) => {
+                    if let Some(parts) = Parts::of(&part, growing) {
+                        gateway.put_part((&url, &sent), stored, parts);
+                    }
+                }
+            }
+        });
+        content
+    }
+
+    /// Puts a part on the shelf, with those of the same version that are there.
+    fn put_part(&self, (url, sent): (&ResourceUrl, &HeaderMap), mut stored: Stored, mut parts: Parts) {
+        let received = stored.freshness.received();
+        if let Look::Here(old) = self.shelf.look(url, sent)
+            && let Held::Parts(earlier) = &old.held
+            && old.length == stored.length
+            && matches!(joint(&old.fields, &stored.fields, received), Some(Joint::Validator(_)))
+            && let Some(joined) = earlier.joined(&parts).filter(|joined| joined.bytes() <= MOST_IN_MEMORY)
+        {
+            parts = joined;
+            stored.freshness = old.freshness.clone().updated(stored.freshness);
+        }
+        stored.held = Held::Parts(Arc::new(parts));
+        self.shelf.put(url, sent, Arc::new(stored));
+    }
+
+    /// The content of an answer that goes to its client alone.
+    pub(super) fn content(&self, read: Bytes, body: Option<OriginBody>) -> AnswerBody {
+        match body {
+            None => AnswerBody::Full(read),
+            Some(body) => self.stream(read, body),
+        }
+    }
+
+    /// Passes an answer on unchanged.
+    pub(super) fn relay(
+        &self,
+        call: &Call,
+        head: &ResponseHead,
+        content: AnswerBody,
+        why: Forwarded,
+    ) -> Response<AnswerBody> {
+        let mut fields = end_to_end(&head.headers);
+        if matches!(content, AnswerBody::Full(_)) && call.method != Method::HEAD && !matches!(head.status, 204 | 304) {
+            fields.remove(CONTENT_LENGTH);
+        }
+        if !fields.contains_key(DATE)
+            && let Ok(now) = HeaderValue::from_str(&http_date(wall_clock()))
+        {
+            fields.insert(DATE, now);
+        }
+        let found = Found::Forwarded(why);
+        say(
+            &mut fields,
+            &CacheStatus { found, origin_status: Some(head.status), ttl: None, is_collapsed: false, detail: None },
+        );
+        fields.append(VIA, self.via());
+        let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        reply(status, fields, content)
+    }
+
+    /// A body as it comes from the origin; a client that is gone ends it.
+    fn stream(&self, read: Bytes, mut body: OriginBody) -> AnswerBody {
+        let (to, content) = pieces();
+        self.tasks.spawn(async move {
+            if !read.is_empty() && to.send(Ok(read)).await.is_err() {
+                return;
+            }
+            loop {
+                let next = tokio::select! {
+                    biased;
+                    () = to.closed() => return,
+                    next = body.next() => next,
+                };
+                let piece = match next {
+                    Ok(Some(bytes)) => Ok(bytes),
+                    Ok(None) => return,
+                    Err(_) => Err(Broken),
+                };
+                let is_last = piece.is_err();
+                if to.send(piece).await.is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        content
+    }
+}
+
+/// What is kept of an answer.
+enum Kept {
+    Part(Part),
+    /// All of it, which has so many bytes.
+    Whole(u64),
+}
+
+impl Kept {
+    /// Bytes that come.
+    fn count(&self) -> u64 {
+        match self {
+            Self::Part(part) => part.count(),
+            Self::Whole(length) => *length,
+        }
+    }
+
+    /// Bytes of the whole.
+    fn length(&self) -> u64 {
+        match self {
+            Self::Part(part) => part.length(),
+            Self::Whole(length) => *length,
+        }
+    }
+}
+
+/// What is stored: the head as that of the whole.
+fn stored(call: &Call, relayed: &Relayed, length: u64, growing: Arc<Growing>) -> Stored {
+    let headers = &relayed.head.headers;
+    let question = Question { fields: &call.sent.fields, privacy: call.sent.privacy };
+    let mut fields = storable(headers);
+    fields.remove(CONTENT_RANGE);
+    if !fields.contains_key(DATE)
+        && let Ok(date) = HeaderValue::from_str(&http_date(relayed.exchange.received))
+    {
+        fields.insert(DATE, date);
+    }
+    Stored {
+        status: 200,
+        freshness: Freshness::of(headers, question, relayed.exchange),
+        variant: Variant::of(headers, &call.sent.fields),
+        languages: call.sent.fields.get(ACCEPT_LANGUAGE).cloned(),
+        marks: Marks::of(&fields, relayed.exchange.received),
+        fields,
+        length,
+        held: Held::Memory(growing),
+    }
+}
