@@ -1,11 +1,14 @@
 //! A fetch under way, and when its source has stalled.
 
+use super::neighbour::Line;
+use super::{FLIGHTS_PER_PEER, PEER_RUN};
 use crate::port::Peer;
 use eddy_content::{BLOCK_SIZE, Geometry};
 use std::ops::Range;
 use std::time::Duration;
 
-/// Without a byte for this long a peer has stalled; with the abort this keeps the promise of another source within 1 s.
+/// Without a byte for this long, on any of its flights, a peer has stalled; with the abort this keeps the promise of another
+/// source within 1 s.
 pub const PEER_STALL: Duration = Duration::from_millis(800);
 /// How long a fetch that is being ended keeps its blocks: long enough to write and report what has arrived, so that nothing is
 /// fetched twice, and with [`PEER_STALL`] less than 1 s.
@@ -14,6 +17,9 @@ pub(super) const ABORT_GRACE: Duration = Duration::from_millis(150);
 const PEER_PACE: u64 = 32 * 1024;
 /// How long a fetch may run before its pace is looked at.
 const PACE_GRACE: Duration = Duration::from_secs(2);
+/// What a peer may bring on its other flights while one gets nothing: as much as may have been asked of it before. Whoever
+/// brings more serves what was asked later, and holds this one back.
+const MOST_AHEAD: u64 = PEER_RUN * (FLIGHTS_PER_PEER as u64 - 1);
 
 /// Where the blocks of a fetch come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +36,11 @@ pub(super) struct Flight {
     pub(super) source: Source,
     pub(super) blocks: Range<u32>,
     begun: Duration,
-    pub(super) last_byte: Duration,
+    last_byte: Duration,
     pub(super) bytes: u64,
+    /// What its peer had brought on all flights when this one began, and when it got its last byte.
+    line_at_begin: u64,
+    line_at_last: u64,
     pub(super) has_brought: bool,
     pub(super) is_aborting: bool,
     /// When it was told to end.
@@ -39,9 +48,23 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    pub(super) fn new(now: Duration, source: Source, blocks: Range<u32>) -> Self {
+    pub(super) fn new(now: Duration, source: Source, blocks: Range<u32>, line: Line) -> Self {
         let (bytes, has_brought, is_aborting) = (0, false, false);
-        Self { source, blocks, begun: now, last_byte: now, bytes, has_brought, is_aborting, aborted: now }
+        let (line_at_begin, line_at_last) = (line.bytes, line.bytes);
+        let (begun, last_byte, aborted) = (now, now, now);
+        Self { source, blocks, begun, last_byte, bytes, line_at_begin, line_at_last, has_brought, is_aborting, aborted }
+    }
+
+    /// Its peer's line at the moment when it began.
+    pub(super) fn begun(&self) -> Line {
+        Line { bytes: self.line_at_begin, last_byte: self.begun }
+    }
+
+    /// Bytes of it arrived; `line` counts them already.
+    pub(super) fn on_bytes(&mut self, now: Duration, bytes: u64, line: Line) {
+        self.last_byte = now;
+        self.bytes += bytes;
+        self.line_at_last = line.bytes;
     }
 
     /// Notes that it was told to end.
@@ -75,9 +98,15 @@ impl Flight {
         self.bytes >= bytes.end - bytes.start
     }
 
-    /// The moment at which its peer has stalled, if not a byte more comes until then.
-    pub(super) fn stalls_at(&self) -> Duration {
-        let paced = Duration::from_millis(self.bytes.saturating_mul(1000) / PEER_PACE);
-        (self.last_byte + PEER_STALL).min(self.begun + PACE_GRACE + paced)
+    /// The moment at which its peer has stalled, if not a byte more comes until then. A peer may serve what is asked of it one
+    /// request after another: a flight that gets nothing waits while the peer brings what was asked before.
+    pub(super) fn stalls_at(&self, line: Line) -> Duration {
+        let own = self.last_byte + PEER_STALL;
+        let silent = match line.bytes - self.line_at_last < MOST_AHEAD {
+            true => own.max(line.last_byte + PEER_STALL),
+            false => own,
+        };
+        let brought = line.bytes - self.line_at_begin;
+        silent.min(self.begun + PACE_GRACE + Duration::from_millis(brought.saturating_mul(1000) / PEER_PACE))
     }
 }

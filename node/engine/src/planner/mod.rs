@@ -21,12 +21,12 @@ use std::time::Duration;
 use flight::ABORT_GRACE;
 use flight::Flight;
 pub use flight::{PEER_STALL, Source};
-use neighbour::Neighbour;
+use neighbour::{Line, Neighbour};
 use reserve::Reserve;
 
 /// How long answers of peers are waited for before the origin is used.
 pub const ANSWER_WAIT: Duration = Duration::from_millis(300);
-/// Bytes of one request to a peer.
+/// Bytes of the largest request to a peer; see [`Neighbour::run`].
 const PEER_RUN: u64 = 16 * 1024 * 1024;
 /// Requests under way to one peer for one file.
 const FLIGHTS_PER_PEER: usize = 3;
@@ -187,19 +187,27 @@ impl Planner {
 
     /// Enters a fetch that was begun.
     pub fn begin(&mut self, now: Duration, fetch: FetchId, source: Source, blocks: Range<u32>) {
-        self.flights.insert(fetch, Flight::new(now, source, blocks));
+        let line = self.line_of(source);
+        self.flights.insert(fetch, Flight::new(now, source, blocks, line));
+    }
+
+    /// What a source that is a peer has brought on all flights.
+    fn line_of(&self, source: Source) -> Line {
+        let Source::Peer(peer) = source else { return Line::default() };
+        self.neighbours.get(&peer).map(|neighbour| neighbour.line).unwrap_or_default()
     }
 
     /// Bytes of a fetch arrived.
     pub fn on_bytes(&mut self, now: Duration, fetch: FetchId, bytes: u64) {
         let Some(flight) = self.flights.get_mut(&fetch) else { return };
-        flight.last_byte = now;
-        flight.bytes += bytes;
+        let mut line = Line::default();
         if let Source::Peer(peer) = flight.source
             && let Some(neighbour) = self.neighbours.get_mut(&peer)
         {
-            neighbour.on_bytes();
+            neighbour.on_bytes(now, bytes);
+            line = neighbour.line;
         }
+        flight.on_bytes(now, bytes, line);
     }
 
     /// Blocks are durable; those of them that were not before.
@@ -249,7 +257,14 @@ impl Planner {
 
     /// A fetch is over: its blocks that are not held are free for another source. Whether it was good for anything.
     pub fn on_ended(&mut self, fetch: FetchId) -> bool {
-        self.flights.remove(&fetch).is_some_and(|flight| flight.has_brought || self.held.contains_run(flight.blocks))
+        let Some(flight) = self.flights.remove(&fetch) else { return false };
+        if let Source::Peer(peer) = flight.source
+            && flight.has_arrived(self.geometry)
+            && let Some(neighbour) = self.neighbours.get_mut(&peer)
+        {
+            neighbour.on_served(flight.begun());
+        }
+        flight.has_brought || self.held.contains_run(flight.blocks)
     }
 
     /// Ends what would bring only blocks that are held; what has arrived whole ends by itself.
@@ -321,7 +336,7 @@ impl Planner {
         let stalls = self.flights.values().filter(|flight| {
             matches!(flight.source, Source::Peer(_)) && !flight.is_aborting && !flight.has_arrived(self.geometry)
         });
-        let stalls = stalls.map(Flight::stalls_at);
+        let stalls = stalls.map(|flight| flight.stalls_at(self.line_of(flight.source)));
         let answers = self.first_asked.map(|asked| asked + ANSWER_WAIT);
         let neighbours = self.neighbours.values().flat_map(Neighbour::timeouts);
         let reserve = self.reserve.timeout();
@@ -336,9 +351,9 @@ impl Planner {
         let mut stalled = Vec::new();
         for (fetch, flight) in &mut self.flights {
             let Source::Peer(peer) = flight.source else { continue };
-            let is_left = !self.neighbours.contains_key(&peer);
+            let line = self.neighbours.get(&peer).map(|neighbour| neighbour.line);
             let is_under_way = !flight.is_aborting && !flight.has_arrived(self.geometry);
-            if is_under_way && (is_left || now >= flight.stalls_at()) {
+            if is_under_way && line.is_none_or(|line| now >= flight.stalls_at(line)) {
                 flight.abort(now);
                 stalled.push((*fetch, peer));
             }
@@ -392,8 +407,9 @@ impl Planner {
                 if *left == 0 {
                     continue;
                 }
-                let offered = self.neighbours[peer].holds.intersection(free);
-                let Some(run) = self.choose_run(&offered, is_alone, rng) else { continue };
+                let neighbour = &self.neighbours[peer];
+                let (offered, longest) = (neighbour.holds.intersection(free), neighbour.run() / BLOCK_SIZE);
+                let Some(run) = choose_run(&offered, longest as u32, is_alone, rng) else { continue };
                 free.remove(run.clone());
                 orders.push(Order::Fetch { source: Source::Peer(*peer), blocks: run });
                 *left -= 1;
@@ -404,24 +420,6 @@ impl Planner {
             }
         }
         free.union_with(&reserved);
-    }
-
-    /// The lowest run when there is one peer; a random place when there are several, so that they are read side by side
-    /// and neighbours that start together soon have different blocks to give.
-    fn choose_run(&self, offered: &BlockSet, in_order: bool, rng: &mut SmallRng) -> Option<Range<u32>> {
-        let longest = (PEER_RUN / BLOCK_SIZE) as u32;
-        let runs = offered.run_count();
-        if runs == 0 {
-            return None;
-        }
-        if in_order {
-            let run = offered.first_run()?;
-            return Some(run.start..run.end.min(run.start + longest));
-        }
-        let run = offered.runs().nth(rng.random_range(0..runs))?;
-        let pieces = (run.end - run.start).div_ceil(longest);
-        let start = run.start + rng.random_range(0..pieces) * longest;
-        Some(start..run.end.min(start + longest))
     }
 
     fn plan_origin(&self, now: Duration, mut free: BlockSet, elsewhere: &BlockSet, orders: &mut Vec<Order>) {
@@ -470,6 +468,23 @@ impl Planner {
     fn flights_of(&self, source: Source) -> usize {
         self.flights.values().filter(|flight| flight.source == source).count()
     }
+}
+
+/// At most `longest` blocks: the lowest run when there is one peer; a random place when there are several, so that they are
+/// read side by side and neighbours that start together soon have different blocks to give.
+fn choose_run(offered: &BlockSet, longest: u32, in_order: bool, rng: &mut SmallRng) -> Option<Range<u32>> {
+    let runs = offered.run_count();
+    if runs == 0 {
+        return None;
+    }
+    if in_order {
+        let run = offered.first_run()?;
+        return Some(run.start..run.end.min(run.start + longest));
+    }
+    let run = offered.runs().nth(rng.random_range(0..runs))?;
+    let pieces = (run.end - run.start).div_ceil(longest);
+    let start = run.start + rng.random_range(0..pieces) * longest;
+    Some(start..run.end.min(start + longest))
 }
 
 #[cfg(test)]

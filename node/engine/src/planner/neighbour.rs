@@ -3,6 +3,7 @@
 //! A peer may be slow, busy, wrong or gone; each costs it the file's trust for a time that is bounded on both sides: long
 //! enough that it cannot hold the file up again and again, short enough that a good peer with a bad moment comes back.
 
+use super::PEER_RUN;
 use crate::port::PeerFault;
 use eddy_content::BlockSet;
 use std::time::Duration;
@@ -22,9 +23,27 @@ const STALLS: u32 = 2;
 /// A peer out of use may be tried again after this.
 const BAR: Duration = Duration::from_secs(60);
 
+/// Bytes of one request to a peer of which nothing is known, and of the smallest to a slow one: a segment.
+const FIRST_RUN: u64 = 4 * 1024 * 1024;
+const SHORTEST_RUN: u64 = 1024 * 1024;
+/// A request should take about this long: long enough that what it costs does not matter, short enough that little is lost
+/// with it and that the next one in the peer's line does not wait for long.
+const RUN_TIME_MS: u128 = 250;
+
+/// What a peer has brought on all its flights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) bytes: u64,
+    pub(super) last_byte: Duration,
+}
+
 /// What is known of one peer in the matter of this file.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Neighbour {
+    pub(super) line: Line,
+    /// Bytes of the next request, once one has ended; and the line when it had arrived.
+    run: Option<u64>,
+    last_served: Line,
     pub(super) holds: BlockSet,
     pub(super) asked: Option<Duration>,
     is_answered: bool,
@@ -93,8 +112,28 @@ impl Neighbour {
         }
     }
 
+    /// Bytes of the next request to it.
+    pub(super) fn run(&self) -> u64 {
+        self.run.unwrap_or(FIRST_RUN)
+    }
+
+    /// It gave everything of a request that began when its line was `begun`. The next ones are as long as it gives in
+    /// [`RUN_TIME_MS`], and at most twice as long as the last.
+    pub(super) fn on_served(&mut self, begun: Line) {
+        let since = if begun.last_byte > self.last_served.last_byte { begun } else { self.last_served };
+        let took = (self.line.last_byte - since.last_byte).as_millis();
+        let brought = self.line.bytes - since.bytes;
+        let doubled = (self.run() * 2).min(PEER_RUN);
+        let paced =
+            (u128::from(brought) * RUN_TIME_MS).checked_div(took).map_or(doubled, |run| doubled.min(run as u64));
+        self.run = Some((paced - paced % SHORTEST_RUN).max(SHORTEST_RUN));
+        self.last_served = self.line;
+    }
+
     /// It gave bytes.
-    pub(super) fn on_bytes(&mut self) {
+    pub(super) fn on_bytes(&mut self, now: Duration, bytes: u64) {
+        self.line.bytes += bytes;
+        self.line.last_byte = now;
         self.busy_since = None;
         self.busy_answers = 0;
     }

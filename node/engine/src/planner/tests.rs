@@ -90,6 +90,99 @@ fn a_stalled_peer_loses_its_blocks_within_a_second() {
     assert!(rig.now < Duration::from_secs(1));
 }
 
+/// A planner of a large file that has three fetches under way from one peer.
+fn reading(rig: &mut Rig) -> Vec<Begun> {
+    rig.plan(&[A]);
+    rig.planner.on_holds(A, rig.all());
+    let begun = rig.plan(&[A]).1;
+    assert_eq!(begun.len(), FLIGHTS_PER_PEER);
+    begun
+}
+
+fn has_aborts(orders: &[Order]) -> bool {
+    orders.iter().any(|order| matches!(order, Order::Abort { .. }))
+}
+
+#[test]
+fn what_waits_in_the_line_of_a_peer_that_brings_something_has_not_stalled() {
+    let mut rig = Rig::new(256 << 20);
+    let begun = reading(&mut rig);
+    // One after the other, 1 MiB a second: the last one waits for eight seconds.
+    for (fetch, _, blocks) in begun {
+        let bytes = rig.planner.geometry().bytes_of(blocks.clone());
+        for _ in (bytes.start..bytes.end).step_by(256 << 10) {
+            rig.now += Duration::from_millis(250);
+            rig.planner.on_bytes(rig.now, fetch, 256 << 10);
+            assert!(!has_aborts(&rig.plan(&[A]).0), "at {:?}", rig.now);
+        }
+        rig.planner.on_committed(&BlockSet::from_run(blocks));
+        assert!(rig.planner.on_ended(fetch));
+    }
+    assert!(rig.now > Duration::from_secs(10));
+}
+
+#[test]
+fn a_peer_that_serves_later_requests_and_one_never_loses_that_one() {
+    let mut rig = Rig::new(1 << 30);
+    let held_back = reading(&mut rig)[0].0;
+    let mut brought = 0;
+    loop {
+        let later: Vec<FetchId> = rig.planner.fetches().filter(|fetch| *fetch != held_back).collect();
+        for fetch in later {
+            rig.now += Duration::from_millis(10);
+            rig.planner.on_bytes(rig.now, fetch, 1 << 20);
+            brought += 1;
+            let flight = &rig.planner.flights[&fetch];
+            if flight.has_arrived(rig.planner.geometry()) {
+                let blocks = flight.blocks.clone();
+                rig.planner.on_committed(&BlockSet::from_run(blocks));
+                rig.planner.on_ended(fetch);
+            }
+        }
+        let orders = rig.plan(&[A]).0;
+        if has_aborts(&orders) {
+            assert!(orders.contains(&Order::Abort { fetch: held_back }));
+            break;
+        }
+        assert!(brought < 200, "it is held back for ever");
+    }
+    assert!(brought >= 32, "it was given up after {brought} MiB of others");
+}
+
+#[test]
+fn a_peer_that_only_trickles_is_given_up_whatever_the_line() {
+    let mut rig = Rig::new(256 << 20);
+    let begun = reading(&mut rig);
+    while !has_aborts(&rig.plan(&[A]).0) {
+        rig.now += Duration::from_millis(500);
+        rig.planner.on_bytes(rig.now, begun[0].0, 8 << 10);
+        assert!(rig.now < Duration::from_secs(10), "16 KiB a second are less than it must bring");
+    }
+}
+
+#[test]
+fn requests_are_as_long_as_a_peer_is_fast() {
+    let runs = |rate: u64| {
+        let mut rig = Rig::new(1 << 30);
+        let mut begun = std::collections::VecDeque::from(reading(&mut rig));
+        let mut lengths = Vec::new();
+        for _ in 0..12 {
+            let (fetch, _, blocks) = begun.pop_front().expect("there is always one");
+            let bytes = u64::from(blocks.end - blocks.start) * BLOCK_SIZE;
+            lengths.push(bytes >> 20);
+            rig.now += Duration::from_millis(bytes * 1000 / rate);
+            rig.planner.on_bytes(rig.now, fetch, bytes);
+            rig.planner.on_committed(&BlockSet::from_run(blocks));
+            rig.planner.on_ended(fetch);
+            begun.extend(rig.plan(&[A]).1);
+        }
+        lengths
+    };
+    assert_eq!(runs(1 << 30), [4, 4, 4, 8, 16, 16, 16, 16, 16, 16, 16, 16]);
+    assert_eq!(runs(10 << 20), [4, 4, 4, 2, 2, 2, 2, 2, 2, 2, 2, 2]);
+    assert_eq!(runs(1 << 20), [4, 4, 4, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+}
+
 #[test]
 fn what_a_stalled_peer_has_brought_is_not_fetched_twice() {
     let mut rig = Rig::new(4 << 20);
