@@ -53,6 +53,8 @@ pub(crate) struct Blocks {
     pending: Vec<PendingRun>,
     /// The hashes of blocks that are written and not yet held.
     pub(crate) written: BTreeMap<u32, BlockHash>,
+    /// Those of them that came from the origin to this node.
+    pub(crate) written_here: BlockSet,
     pending_bytes: u64,
     oldest: Option<Instant>,
     flows: BTreeMap<(Account, Source), Flow>,
@@ -197,6 +199,9 @@ impl Shared {
         }
         state.flow(account, source).use_up(bytes);
         state.written.extend(claim.blocks.clone().zip(hashes.iter().copied()));
+        if matches!(source, Source::Origin { .. }) {
+            state.written_here.insert(claim.blocks.clone());
+        }
         state.pending_bytes += bytes;
         state.oldest.get_or_insert_with(Instant::now);
         match state.pending.last_mut() {
@@ -251,6 +256,7 @@ impl Shared {
                 state.fetched_here.union_with(&batch.fetched_here());
                 state.claimed.difference_with(&blocks);
                 state.written.retain(|block, _| !blocks.contains(*block));
+                state.written_here.difference_with(&blocks);
                 Ok(blocks)
             }
             Err(source) => Err(self.drop_unknown(batch, source)),
@@ -302,6 +308,7 @@ impl Shared {
         state.epoch += 1;
         state.retractions += 1;
         state.written.clear();
+        state.written_here = BlockSet::new();
         let mut dropped = 0;
         for batch in [batch, later] {
             for ((account, source), flow) in batch.flows {

@@ -1,5 +1,6 @@
 //! The handle on one entity: everything that can be asked of it, and the lease that keeps it here.
 
+use crate::content::Content;
 use crate::entity::Shared;
 use crate::fault::{CommitError, DiskFault, ReadError};
 use crate::ledger::{Account, Source};
@@ -78,6 +79,24 @@ impl EntityHandle {
     pub fn is_readable(&self, block: u32) -> bool {
         let state = self.shared.blocks();
         state.held.contains(block) || state.written.contains_key(&block)
+    }
+
+    /// The blocks that can be read by [`Self::read_written`], and those of them that this node fetched from the origin over its own
+    /// connection: it may sign for them.
+    #[must_use]
+    pub fn readable(&self) -> (BlockSet, BlockSet) {
+        let state = self.shared.blocks();
+        let (mut readable, mut here) = (state.held.clone(), state.fetched_here.clone());
+        if matches!(self.shared.content, Content::Files(_)) {
+            readable.union_with(&state.written.keys().map(|block| *block..*block + 1).collect());
+            here.union_with(&state.written_here);
+        }
+        (readable, here)
+    }
+
+    /// The hashes of blocks that can be read by [`Self::read_written`], each held or written.
+    pub fn readable_hashes(&self, blocks: Range<u32>) -> Result<Vec<BlockHash>, ReadError> {
+        self.shared.readable_hashes(blocks)
     }
 
     /// Reads blocks that are all held, or all written and not yet durable; each is hashed on its way out (C-21).

@@ -207,6 +207,22 @@ impl Shared {
         Ok(self.content.hashes(blocks)?)
     }
 
+    /// The hashes of blocks each of which is held, or written and not yet durable.
+    pub(crate) fn readable_hashes(&self, blocks: Range<u32>) -> Result<Vec<BlockHash>, ReadError> {
+        let written: Vec<Option<BlockHash>> = {
+            let state = self.blocks();
+            blocks.clone().map(|block| state.written.get(&block).copied()).collect()
+        };
+        let of_block = |(block, known): (u32, Option<BlockHash>)| match known {
+            Some(hash) => Ok(hash),
+            None => self.hashes_of_held(block..block + 1)?.first().copied().ok_or(ReadError::NotHeld { block }),
+        };
+        if written.iter().all(Option::is_none) {
+            return self.hashes_of_held(blocks);
+        }
+        blocks.zip(written).map(of_block).collect()
+    }
+
     fn must_hold(&self, blocks: &Range<u32>) -> Result<(), ReadError> {
         let missing = BlockSet::from_run(blocks.clone()).difference(&self.blocks().held);
         missing.first_run().map_or(Ok(()), |run| Err(ReadError::NotHeld { block: run.start }))

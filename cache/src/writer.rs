@@ -85,6 +85,13 @@ impl RunWriter {
         self
     }
 
+    /// Writes runs of 256 KiB through the page cache, whatever the file's length: others read them as soon as they are written.
+    #[must_use]
+    pub fn promptly(mut self) -> Self {
+        self.is_aligning = false;
+        self
+    }
+
     /// Bytes of a run.
     fn run(&self) -> usize {
         if self.is_aligning { DIRECT_RUN } else { RUN }

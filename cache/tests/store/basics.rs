@@ -37,6 +37,10 @@ fn what_is_written_can_be_read_before_it_is_durable_and_is_not_called_held() {
     write(&handle, 1, 2..4);
     assert_eq!(handle.held(), BlockSet::from_run(0..2));
     assert!((0..4).all(|block| handle.is_readable(block)) && !handle.is_readable(4));
+    let (readable, here) = handle.readable();
+    assert_eq!((&readable, &here), (&BlockSet::from_run(0..4), &readable), "all of it came from the origin");
+    assert_eq!(handle.readable_hashes(1..4).expect("there").len(), 3);
+    assert!(matches!(handle.readable_hashes(3..5), Err(ReadError::NotHeld { block: 4 })));
     let mut bytes = Vec::new();
     for run in [0..2, 2..4, 3..4] {
         handle.read_written(run.clone(), &mut bytes).expect("there");
