@@ -1,7 +1,9 @@
 //! What two members say to each other over QUIC.
 //!
 //! One bidirectional stream is one question. The asker sends a [`StreamKind`] byte, then one [`Request`] (or a question of
-//! [`crate::membership`], which has its own frames in this envelope); the other side answers [`Request::Ask`] with one [`Answers`], and [`Request::Read`] with [`ReadReply`] frames until `End` or `Refused`.
+//! [`crate::membership`], which has its own frames in this envelope); the other side answers [`Request::Ask`] with one [`Answers`],
+//! and [`Request::Read`] and [`Request::Follow`] with [`ReadReply`] frames until `End` or `Refused`. A stream of [`StreamKind::Swarm`] is
+//! no question: it carries messages of [`crate::swarm`] one way.
 //! [`Request::Vouch`] is answered with one [`Vouched`]. After a `ReadReply::Run` the raw bytes of its `send` blocks follow at once, outside of any frame: their number is
 //! known from the geometry, so nothing about them can be lied about but the bytes themselves.
 //!
@@ -181,6 +183,7 @@ pub(crate) mod kind {
     pub(super) const REFUSED: u8 = 6;
     pub(super) const VOUCH: u8 = 13;
     pub(super) const VOUCHED: u8 = 14;
+    pub(super) const FOLLOW: u8 = 15;
     // 32 to 63 belong to `crate::swarm`. Of `crate::membership`:
     pub(crate) const ENROL: u8 = 7;
     pub(crate) const RENEW: u8 = 8;

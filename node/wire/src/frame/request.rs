@@ -13,6 +13,8 @@ pub enum StreamKind {
     Request,
     /// One question about membership and its answer: only in groups with an authority of their own.
     Membership,
+    /// Messages of [`crate::swarm`], one after the other, for as long as the connection lasts; nothing is answered on it.
+    Swarm,
 }
 
 /// A question to a member.
@@ -25,6 +27,13 @@ pub enum Request {
     },
     /// Send these blocks of this entity, with what shows them to be the origin's.
     Read {
+        /// The entity.
+        key: LookupKey,
+        /// 1 to [`MAX_READ_BLOCKS`] blocks.
+        blocks: Range<u32>,
+    },
+    /// As [`Self::Read`], of blocks of one segment that may still be on their way: each run is sent as soon as it is verified.
+    Follow {
         /// The entity.
         key: LookupKey,
         /// 1 to [`MAX_READ_BLOCKS`] blocks.
@@ -46,6 +55,7 @@ impl StreamKind {
         match self {
             Self::Request => 1,
             Self::Membership => 2,
+            Self::Swarm => 3,
         }
     }
 
@@ -55,6 +65,7 @@ impl StreamKind {
         match byte {
             1 => Some(Self::Request),
             2 => Some(Self::Membership),
+            3 => Some(Self::Swarm),
             _ => None,
         }
     }
@@ -70,11 +81,15 @@ impl Layout for Request {
                 out.extend_from_slice(&[kind::ASK, keys.len() as u8]);
                 keys.iter().for_each(|key| out.extend_from_slice(&key.0));
             }
-            Self::Read { key, blocks } | Self::Vouch { key, blocks } => {
+            Self::Read { key, blocks } | Self::Follow { key, blocks } | Self::Vouch { key, blocks } => {
                 if !is_readable(blocks) {
                     return Err(Unsendable::TooMany { field: "blocks" });
                 }
-                out.push(if matches!(self, Self::Read { .. }) { kind::READ } else { kind::VOUCH });
+                out.push(match self {
+                    Self::Read { .. } => kind::READ,
+                    Self::Follow { .. } => kind::FOLLOW,
+                    _ => kind::VOUCH,
+                });
                 out.extend_from_slice(&key.0);
                 write_run(blocks, out);
             }
@@ -92,13 +107,17 @@ impl Layout for Request {
                 let keys = (0..count).map(|_| cursor.array().map(LookupKey)).collect::<Result<_, _>>()?;
                 Ok(Self::Ask { keys })
             }
-            asked @ (kind::READ | kind::VOUCH) => {
+            asked @ (kind::READ | kind::FOLLOW | kind::VOUCH) => {
                 let key = LookupKey(cursor.array()?);
                 let blocks = read_run(cursor)?;
                 if !is_readable(&blocks) {
                     return Err(FrameError::Field { field: "number of blocks" });
                 }
-                Ok(if asked == kind::READ { Self::Read { key, blocks } } else { Self::Vouch { key, blocks } })
+                Ok(match asked {
+                    kind::READ => Self::Read { key, blocks },
+                    kind::FOLLOW => Self::Follow { key, blocks },
+                    _ => Self::Vouch { key, blocks },
+                })
             }
             found => Err(FrameError::Kind { found }),
         }

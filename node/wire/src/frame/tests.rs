@@ -15,6 +15,10 @@ fn read() -> Request {
     Request::Read { key: LookupKey([0x22; 32]), blocks: 4..6 }
 }
 
+fn follow() -> Request {
+    Request::Follow { key: LookupKey([0x22; 32]), blocks: 4..6 }
+}
+
 fn answers() -> Answers {
     let blocks = [0..2, 4..5, 9..10].into_iter().collect();
     Answers(vec![Answer::NotHere, Answer::Holds { length: LENGTH, blocks }])
@@ -29,6 +33,7 @@ fn goldens() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("ask", encode_frame(&ask()).expect("fits")),
         ("read", encode_frame(&read()).expect("fits")),
+        ("follow", encode_frame(&follow()).expect("fits")),
         ("answers", encode_frame(&answers()).expect("fits")),
         ("run", encode_frame(&ReadReply::Run(header())).expect("fits")),
         ("end", encode_frame(&ReadReply::End).expect("fits")),
@@ -76,6 +81,7 @@ fn the_bytes_of_every_frame_are_as_reviewed() {
 fn every_frame_is_read_back_and_as_nothing_else() {
     assert_eq!(decode_frame::<Request>(&encode_frame(&ask()).expect("fits")), Ok(ask()));
     assert_eq!(decode_frame::<Request>(&encode_frame(&read()).expect("fits")), Ok(read()));
+    assert_eq!(decode_frame::<Request>(&encode_frame(&follow()).expect("fits")), Ok(follow()));
     assert_eq!(decode_frame::<Answers>(&encode_frame(&answers()).expect("fits")), Ok(answers()));
     let run = ReadReply::Run(header());
     assert_eq!(decode_frame::<ReadReply>(&encode_frame(&run).expect("fits")), Ok(run));
@@ -241,10 +247,10 @@ fn what_is_too_much_for_a_frame_is_not_sent() {
 
 #[test]
 fn stream_kinds_are_their_bytes() {
-    for kind in [StreamKind::Request, StreamKind::Membership] {
+    for kind in [StreamKind::Request, StreamKind::Membership, StreamKind::Swarm] {
         assert_eq!(StreamKind::from_byte(kind.byte()), Some(kind));
     }
-    assert_eq!((0..=u8::MAX).filter(|byte| StreamKind::from_byte(*byte).is_some()).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!((0..=u8::MAX).filter(|byte| StreamKind::from_byte(*byte).is_some()).collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 fn any_run() -> impl Strategy<Value = Range<u32>> {
