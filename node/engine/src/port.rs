@@ -2,6 +2,8 @@
 
 use crate::job::record::JobRecord;
 use crate::job::spec::{Credentials, JobId};
+use crate::planner::Source;
+use crate::swarm::{Order, Patience};
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::Decision;
 use eddy_content::http::{Freshness, RangeSupport};
@@ -33,6 +35,32 @@ impl fmt::Debug for Peer {
 /// The name of one fetch, unique in the life of an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FetchId(pub u64);
+
+/// The name of what a swarm has ordered of one file: one segment of a member, or some of the origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TakeId(pub u64);
+
+/// How a take ended. Whether it brought all of its blocks is seen from the blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TakeEnd {
+    /// Nothing was wrong that the file knows of.
+    Over,
+    /// The source failed, or did not give it.
+    Failed,
+    /// What the member sent does not verify.
+    Corrupt,
+    /// The origin has another version.
+    Changed,
+}
+
+/// Which blocks a member is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// Those that it holds.
+    Held,
+    /// Those that it holds, and those that it is receiving, as they become verified.
+    Coming,
+}
 
 /// One file of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -201,6 +229,31 @@ pub enum Effect {
         blocks: Range<u32>,
         /// Whose word they need.
         proof: Proof,
+        /// Whether it may still be receiving them.
+        reach: Reach,
+    },
+    /// Take part in the swarm of the file's open entity: what it lacks is ordered by [`Input::Take`]. [`Effect::Release`] ends that.
+    JoinSwarm {
+        /// The file.
+        file: FileRef,
+        /// The order in which it wants its blocks.
+        order: Order,
+        /// How long it bears a swarm in which nothing moves.
+        patience: Patience,
+    },
+    /// Take part no more: the file plans by itself.
+    LeaveSwarm {
+        /// The file.
+        file: FileRef,
+    },
+    /// A take is over that was not taken back.
+    TakeEnded {
+        /// The file.
+        file: FileRef,
+        /// Which.
+        take: TakeId,
+        /// How.
+        end: TakeEnd,
     },
     /// Fetch held blocks from the origin a second time and hold them against what is held; they count as delivered to nobody.
     Audit {
@@ -459,6 +512,29 @@ pub enum Input {
         job: JobId,
         /// Whether the way is free.
         result: Result<(), Failure>,
+    },
+    /// The swarm orders blocks of the file's open entity.
+    Take {
+        /// The file.
+        file: FileRef,
+        /// The name of the order.
+        take: TakeId,
+        /// From where.
+        source: Source,
+        /// Which blocks; those that are held are not asked for.
+        blocks: Range<u32>,
+    },
+    /// The swarm takes an order back.
+    Untake {
+        /// The file.
+        file: FileRef,
+        /// Which.
+        take: TakeId,
+    },
+    /// The swarm does nothing for the file any more: it plans by itself.
+    SwarmOver {
+        /// The file.
+        file: FileRef,
     },
     /// A member of the group is connected.
     PeerUp(Peer),

@@ -93,9 +93,11 @@ impl Engine {
     fn hand_in(&mut self, now: Now, at: FileRef, input: Input) -> Option<JobId> {
         let job = self.roster.get_mut(at.job)?;
         let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
-        let (settling_until, cache_use) = (self.settling_until, job.cache_use);
+        let (settling_until, cache_use, swarm) =
+            (self.settling_until, job.cache_use, Self::swarm_of(self.swarms, job.spec()));
         let (out, rng) = (&mut self.out, &mut self.rng);
-        let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, trust: &self.trust, out, rng };
+        let trust = &self.trust;
+        let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, swarm, trust, out, rng };
         let is_notable = !matches!(input, Input::Holds { .. } | Input::Committed { .. });
         let file = job.file_mut(at.file)?;
         let progress = file.progress();
@@ -115,6 +117,9 @@ impl Engine {
             Input::Damaged { blocks, .. } => file.on_damaged(&blocks, s.out),
             Input::Staged { result, .. } => file.on_staged(result, &mut s),
             Input::Published { result, .. } => is_published = file.on_published(result),
+            Input::Take { take, source, blocks, .. } => file.on_take((take, source, blocks), &mut s),
+            Input::Untake { take, .. } => file.on_untake(take, &mut s),
+            Input::SwarmOver { .. } => file.on_swarm_over(s.out),
             Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } | Input::NetworkUp => {}
         }
         if file.progress() > progress {
@@ -143,7 +148,10 @@ impl Engine {
             | Input::Doubted { file, .. }
             | Input::Committed { file, .. }
             | Input::Staged { file, .. }
-            | Input::Published { file, .. } => Some(*file),
+            | Input::Published { file, .. }
+            | Input::Take { file, .. }
+            | Input::Untake { file, .. }
+            | Input::SwarmOver { file } => Some(*file),
             Input::Contacted { fetch, .. } | Input::Received { fetch, .. } | Input::Ended { fetch, .. } => {
                 self.out.owner(*fetch)
             }

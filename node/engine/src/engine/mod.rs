@@ -13,13 +13,14 @@ pub use why::TurnWait;
 use crate::file::CacheUse;
 use crate::job::live::Job;
 use crate::job::record::{FileRecord, JobRecord};
-use crate::job::spec::{Finish, JobId, JobSpec};
+use crate::job::spec::{Finish, JobId, JobSpec, Priority};
 use crate::job::state::{IllegalTransition, JobEvent, JobState};
 use crate::job::terms::{Life, Owner};
 use crate::outbox::Outbox;
 use crate::port::{Effect, Notice, Now, Peer};
 use crate::roster::Roster;
 use crate::schedule::Places;
+use crate::swarm::Patience;
 use crate::trust::Policy;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -44,6 +45,8 @@ pub struct EngineConfig {
     pub places: Places,
     /// How long a job that does nothing by itself is kept (F-23); `None` for ever.
     pub inactive: Option<Duration>,
+    /// Whether members share their reads of origins.
+    pub swarms: Swarms,
 }
 
 impl EngineConfig {
@@ -51,8 +54,17 @@ impl EngineConfig {
     #[must_use]
     pub fn ordinary(seed: u64) -> Self {
         let (settling_until, places) = (Duration::ZERO, Places::default());
-        Self { seed, settling_until, turns: Turns::Given, places, inactive: Some(INACTIVE) }
+        Self { seed, settling_until, turns: Turns::Given, places, inactive: Some(INACTIVE), swarms: Swarms::Off }
     }
+}
+
+/// Whether members share their reads of origins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Swarms {
+    /// Each file plans by itself.
+    Off,
+    /// What no member holds whole is ordered by the swarm, as soon as there is another member.
+    On,
 }
 
 /// Whether jobs get turns.
@@ -91,6 +103,7 @@ pub struct Engine {
     turns: Turns,
     places: Places,
     inactive: Option<Duration>,
+    swarms: Swarms,
     /// When what is handled now happens.
     clock: Now,
     trust: Policy,
@@ -116,6 +129,7 @@ impl Engine {
             turns: config.turns,
             places: config.places,
             inactive: config.inactive,
+            swarms: config.swarms,
             clock: Now { mono: Duration::ZERO, wall: 0 },
             trust: Policy::default(),
             out: Outbox::default(),
@@ -163,6 +177,15 @@ impl Engine {
         self.out.fetches()
     }
 
+    /// How the files of a job take part in swarms, if they may.
+    fn swarm_of(swarms: Swarms, spec: &JobSpec) -> Option<Patience> {
+        let patience = match spec.priority {
+            Priority::Foreground => Patience::Foreground,
+            Priority::High | Priority::Normal | Priority::Low => Patience::Background,
+        };
+        (swarms == Swarms::On).then_some(patience)
+    }
+
     // --- commands
 
     /// Takes a job over from its record, after a restart.
@@ -199,7 +222,7 @@ impl Engine {
         let life = Life { owner, touched: created, ..Life::default() };
         let record =
             JobRecord { id, spec, state, created, failure: None, files, is_completing: false, asking, terms, life };
-        self.roster.insert(Job::from_record(record).begin_life(now.mono));
+        self.roster.insert(Job::from_record(record));
         self.persist(id);
     }
 

@@ -78,9 +78,11 @@ impl Engine {
             self.looks += 1;
         }
         let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
-        let (settling_until, cache_use) = (self.settling_until, job.cache_use);
+        let (settling_until, cache_use, swarm) =
+            (self.settling_until, job.cache_use, Self::swarm_of(self.swarms, job.spec()));
         let (out, rng) = (&mut self.out, &mut self.rng);
-        let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, trust: &self.trust, out, rng };
+        let trust = &self.trust;
+        let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, swarm, trust, out, rng };
         job.advance_files(&mut s);
         if let Some((file, failure)) = job.stopper() {
             let failure = failure.clone();

@@ -7,12 +7,14 @@
 //! |---|---|
 //! | `contact` | what is held here, what the origin has, under which version it is opened |
 //! | `moving` | blocks on their way |
+//! | `swarming` | what the swarm of the version orders |
 //! | `trusting` | on whose word blocks are believed |
 //! | `staging` | staged, visible, or put away |
 
 mod contact;
 mod moving;
 mod staging;
+mod swarming;
 mod trusting;
 
 use crate::job::record::FileRecord;
@@ -21,12 +23,14 @@ use crate::job::terms::Redirects;
 use crate::outbox::Outbox;
 use crate::planner::Planner;
 use crate::port::{ContactMethod, Contacted, Effect, Failure, FetchId, FileRef, Held, Peer};
+use crate::swarm::Patience;
 use crate::trust::Policy;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::Decision;
 use eddy_content::{Entity, EntityId, Root};
 use rand::rngs::SmallRng;
 use std::time::Duration;
+use swarming::Swarming;
 use trusting::Trusting;
 
 /// Bytes asked for with the first question.
@@ -57,6 +61,8 @@ pub struct Surroundings<'a> {
     pub settling_until: Duration,
     /// What this turn may do with the cache.
     pub cache_use: CacheUse,
+    /// How long the file bears a swarm in which nothing moves; none when it takes part in no swarm.
+    pub swarm: Option<Patience>,
     /// Whose word is enough.
     pub trust: &'a Policy,
     /// Where effects go.
@@ -192,6 +198,7 @@ pub struct File {
     audited: u64,
     witnesses: Option<u8>,
     trusting: Trusting,
+    swarming: Swarming,
     origin_reason: Option<&'static str>,
     has_origin_digest: bool,
     /// Whether peers may be asked for this version: never when it is private.
@@ -254,6 +261,7 @@ impl File {
             audited: 0,
             witnesses: None,
             trusting: Trusting::default(),
+            swarming: Swarming::default(),
             origin_reason: None,
             has_origin_digest: false,
             is_shareable: false,
@@ -462,7 +470,7 @@ impl File {
         match self.phase {
             Phase::Prepared { .. } => Some(self.origin_wait),
             Phase::Moving => {
-                let plan = self.planner.as_ref().and_then(Planner::timeout);
+                let plan = self.planner.as_ref().filter(|_| !self.swarming.is_taking()).and_then(Planner::timeout);
                 let settled = (settling_until > self.seen).then_some(settling_until);
                 plan.into_iter().chain(settled).chain(self.audit_timeout()).min()
             }

@@ -3,7 +3,7 @@
 use super::{CHANGES_ALLOWED, File, Phase, SourceBytes, Surroundings};
 use crate::outbox::Outbox;
 use crate::planner::{Order, Planner, Source};
-use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, Held, Peer, PeerFault, Proof};
+use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, Held, Peer, PeerFault, Proof, Reach};
 use crate::retry;
 use eddy_content::{BlockSet, EntityId, Geometry};
 use rand::rngs::SmallRng;
@@ -42,6 +42,13 @@ impl File {
         if is_settling && self.parked.is_none() && !planner.has_flights() {
             return false;
         }
+        if self.is_led(s) {
+            if let Some(failure) = self.lonely_fault(s.now) {
+                self.fail(failure);
+            }
+            return false;
+        }
+        let Some(planner) = &mut self.planner else { return false };
         let peers: &[Peer] = if may_use_peers { s.peers } else { &[] };
         planner.hold_origin_until(if self.origin_fault.is_some() { Duration::MAX } else { self.origin_wait });
         let elsewhere = self.entity_id.map(|entity| s.out.claimed_elsewhere(entity, self.at)).unwrap_or_default();
@@ -56,7 +63,8 @@ impl File {
 
     /// Why the origin was given up, when peers bring nothing any more: none is asked, or whoever is asked only trickles.
     fn lonely_fault(&mut self, now: Duration) -> Option<Failure> {
-        let has_flights = self.planner.as_ref().is_none_or(Planner::has_flights);
+        // A swarm may give nothing for a moment.
+        let has_flights = self.swarming.is_taking() || self.planner.as_ref().is_none_or(Planner::has_flights);
         let progress = self.progress;
         let (_, furthest, since) = self.origin_fault.as_mut()?;
         if progress > *furthest {
@@ -66,7 +74,7 @@ impl File {
         if is_hopeless || !has_flights { self.origin_fault.take().map(|(failure, ..)| failure) } else { None }
     }
 
-    fn carry_out(&mut self, order: Order, s: &mut Surroundings<'_>) {
+    pub(super) fn carry_out(&mut self, order: Order, s: &mut Surroundings<'_>) {
         let (needed, unwanted) = (self.needed(), self.unwanted());
         let (file, Some(planner)) = (self.at, &mut self.planner) else { return };
         match order {
@@ -84,7 +92,8 @@ impl File {
                 s.out.push(match source {
                     Source::Peer(peer) => {
                         let ask = if needed > 1 { planner.vouchers(s.now, peer, &blocks) } else { Vec::new() };
-                        Effect::FetchPeer { fetch, file, peer, blocks, proof: Proof { needed, ask } }
+                        let proof = Proof { needed, ask };
+                        Effect::FetchPeer { fetch, file, peer, blocks, proof, reach: Reach::Held }
                     }
                     Source::Origin => {
                         self.origin_reason = Some(match () {
@@ -173,6 +182,8 @@ impl File {
         let Some(planner) = &mut self.planner else { return };
         let Some(source) = planner.source_of(fetch) else { return };
         let has_brought = planner.on_ended(fetch);
+        self.on_take_fetch_ended(fetch, &outcome, s);
+        let Some(planner) = &mut self.planner else { return };
         match (outcome, source) {
             (FetchOutcome::Changed, _) => self.on_changed(s),
             (FetchOutcome::Failed(failure), Source::Origin) => {
@@ -182,7 +193,10 @@ impl File {
             (FetchOutcome::Failed(failure), Source::Peer(_)) => self.fail(failure),
             (FetchOutcome::NoRanges, Source::Origin) => planner.on_no_ranges(),
             (FetchOutcome::PeerFailed(fault), Source::Peer(peer)) => planner.on_peer_fault(s.now, peer, fault),
-            (FetchOutcome::Unwitnessed(blocks), _) => planner.on_unwitnessed(s.now, &blocks),
+            (FetchOutcome::Unwitnessed(blocks), _) => {
+                planner.on_unwitnessed(s.now, &blocks);
+                self.swarming.bar();
+            }
             (FetchOutcome::Aborted, _) => {}
             // An end that is called good but brought nothing would be asked for again at once, for ever.
             (_, Source::Origin) if !has_brought => {

@@ -3,7 +3,7 @@
 //! The file beside the destination exists once. So whoever writes it is waited for, even when the file was given up
 //! meanwhile: only after its answer is the name written again, or cleared.
 
-use super::{DAMAGES_ALLOWED, File, MISMATCHES_ALLOWED, PartUse, Phase, SourceBytes, Surroundings};
+use super::{DAMAGES_ALLOWED, File, MISMATCHES_ALLOWED, PartUse, Phase, SourceBytes, Surroundings, Swarming};
 use crate::outbox::Outbox;
 use crate::planner::Planner;
 use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, StagedFile};
@@ -36,6 +36,7 @@ impl File {
             return;
         };
         planner.on_damaged(blocks);
+        self.swarming.bar();
         self.damages += 1;
         self.phase = Phase::Moving;
         if self.damages > DAMAGES_ALLOWED {
@@ -48,6 +49,7 @@ impl File {
     pub fn on_lost(&mut self, blocks: &BlockSet) {
         if let Some(planner) = &mut self.planner {
             planner.on_damaged(blocks);
+            self.swarming.bar();
         }
     }
 
@@ -221,5 +223,6 @@ impl File {
         self.entity_id = None;
         self.planner = None;
         self.parked = None;
+        self.swarming = Swarming::default();
     }
 }

@@ -126,6 +126,7 @@ impl File {
     pub fn on_doubted(&mut self, entity: EntityId, blocks: &BlockSet) {
         let (Some(planner), true) = (&mut self.planner, self.entity_id == Some(entity)) else { return };
         planner.on_doubted(blocks);
+        self.swarming.bar();
         self.trusting.patience = None;
         if let Some(audit) = &mut self.trusting.audit {
             audit.forget(blocks);

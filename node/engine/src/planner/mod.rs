@@ -255,6 +255,35 @@ impl Planner {
         self.reserve.for_good(blocks);
     }
 
+    /// Whether peers hold all that is lacking.
+    pub(crate) fn is_served(&self, now: Duration) -> bool {
+        let mut lacking = BlockSet::from_run(self.geometry.all_blocks());
+        lacking.difference_with(&self.held);
+        for neighbour in self.neighbours.values().filter(|n| n.is_usable(now)) {
+            lacking.difference_with(&neighbour.holds);
+        }
+        lacking.is_empty()
+    }
+
+    /// Those of the blocks that are not held.
+    pub(crate) fn lacking(&self, blocks: Range<u32>) -> Vec<Range<u32>> {
+        let blocks = blocks.start..blocks.end.min(self.geometry.block_count());
+        BlockSet::from_run(blocks).difference(&self.held).runs().collect()
+    }
+
+    /// A fetch is told to end.
+    pub(crate) fn abort(&mut self, now: Duration, fetch: FetchId) {
+        if let Some(flight) = self.flights.get_mut(&fetch) {
+            flight.abort(now);
+        }
+    }
+
+    /// Every fetch that is not told yet is told to end; those that were not.
+    pub(crate) fn abort_all(&mut self, now: Duration) -> Vec<FetchId> {
+        let under_way = self.flights.iter_mut().filter(|(_, flight)| !flight.is_aborting);
+        under_way.map(|(fetch, flight)| (*fetch, flight.abort(now)).0).collect()
+    }
+
     /// A fetch is over: its blocks that are not held are free for another source. Whether it was good for anything.
     pub fn on_ended(&mut self, fetch: FetchId) -> bool {
         let Some(flight) = self.flights.remove(&fetch) else { return false };
@@ -364,7 +393,8 @@ impl Planner {
         stalled.into_iter().map(|(fetch, _)| Order::Abort { fetch }).collect()
     }
 
-    fn ask(&mut self, now: Duration, peers: &[Peer]) -> Option<Order> {
+    /// Asks those of the peers whose turn it is what they hold.
+    pub(crate) fn ask(&mut self, now: Duration, peers: &[Peer]) -> Option<Order> {
         let mut asked = Vec::new();
         for peer in peers {
             let neighbour = self.neighbours.entry(*peer).or_default();
@@ -460,7 +490,8 @@ impl Planner {
         self.geometry.blocks_of_segment(self.geometry.segment_of(last.min(self.geometry.block_count() - 1))).end
     }
 
-    fn awaits_answers(&self, now: Duration) -> bool {
+    /// Whether answers of the first peers are still waited for.
+    pub(crate) fn awaits_answers(&self, now: Duration) -> bool {
         let is_time = self.first_asked.is_some_and(|asked| now < asked + ANSWER_WAIT);
         is_time && self.neighbours.values().any(Neighbour::owes_answer)
     }

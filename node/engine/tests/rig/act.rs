@@ -90,7 +90,8 @@ impl Rig {
                 let latency = self.origins[&self.url_of(file)].latency;
                 self.later(latency, Event::Begin(fetch));
             }
-            Effect::FetchPeer { fetch, file, peer, blocks, proof } => {
+            Effect::JoinSwarm { .. } | Effect::LeaveSwarm { .. } | Effect::TakeEnded { .. } => {}
+            Effect::FetchPeer { fetch, file, peer, blocks, proof, .. } => {
                 self.begin(fetch, file, Origins::Peer(peer), blocks);
                 self.live.get_mut(&fetch).expect("just begun").proof = proof;
                 let latency = self.peers.get(&peer).map_or(Duration::ZERO, |peer| peer.latency);

@@ -1,0 +1,194 @@
+//! The file's part in the swarm of its version: what the swarm orders is fetched, and nothing else.
+//!
+//! Whether there is a swarm at all is decided once the connected members have said what they hold: what they hold whole is read from
+//! them as from any cache. Whatever is not the swarm's business (doubt, damage, an origin without ranges) ends the part in it, and
+//! the file plans by itself until its turn is over.
+
+use super::{File, Surroundings};
+use crate::job::spec::Goal;
+use crate::outbox::Outbox;
+use crate::planner::{Order, Source};
+use crate::port::{Effect, FetchId, FetchOutcome, Peer, PeerFault, Proof, Reach, TakeEnd, TakeId};
+use crate::swarm;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Whether the swarm leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Part {
+    /// Not decided: no member has been seen, or none has answered.
+    #[default]
+    Open,
+    /// The swarm orders.
+    Taking,
+    /// It no longer may: told with the next step.
+    Barred,
+    /// The file plans by itself.
+    Apart,
+}
+
+/// What the swarm has ordered of a file.
+#[derive(Debug, Default)]
+pub(super) struct Swarming {
+    part: Part,
+    /// The fetches under way for each order.
+    fetches: BTreeMap<FetchId, TakeId>,
+}
+
+impl Swarming {
+    /// Whether the swarm orders.
+    pub(super) fn is_taking(&self) -> bool {
+        self.part == Part::Taking
+    }
+
+    /// The swarm leads no more.
+    pub(super) fn bar(&mut self) {
+        self.part = match self.part {
+            Part::Taking => Part::Barred,
+            Part::Open => Part::Apart,
+            part => part,
+        };
+    }
+
+    fn of_take(&self, take: TakeId) -> Vec<FetchId> {
+        self.fetches.iter().filter(|(_, of)| **of == take).map(|(fetch, _)| *fetch).collect()
+    }
+}
+
+impl File {
+    /// Whether the swarm says what is fetched, or is about to.
+    pub(super) fn is_led(&mut self, s: &mut Surroundings<'_>) -> bool {
+        match (self.swarming.part, s.swarm) {
+            (Part::Taking, Some(_)) if self.may_swarm() => true,
+            (Part::Taking | Part::Barred, _) => {
+                self.leave_swarm(s.out);
+                false
+            }
+            (Part::Open, Some(patience)) if !s.peers.is_empty() && self.may_swarm() && self.origin_fault.is_none() => {
+                self.consider_swarm(patience, s)
+            }
+            (Part::Open | Part::Apart, _) => false,
+        }
+    }
+
+    /// The policy must be content with one statement, since a swarm has one source for each block; and all of it must be readable at
+    /// any place.
+    fn may_swarm(&self) -> bool {
+        self.may_use_peers()
+            && self.needed() == 1
+            && self.planner.as_ref().is_some_and(|planner| planner.serves_ranges())
+    }
+
+    /// Asks members what they hold, and decides when they have answered. True while the file's own plan has to wait.
+    fn consider_swarm(&mut self, patience: swarm::Patience, s: &mut Surroundings<'_>) -> bool {
+        let Some(planner) = &mut self.planner else { return false };
+        if let Some(order) = planner.ask(s.now, s.peers) {
+            self.carry_out(order, s);
+        }
+        let Some(planner) = &mut self.planner else { return false };
+        if planner.awaits_answers(s.now) {
+            return true;
+        }
+        if planner.is_served(s.now) {
+            self.swarming.part = Part::Apart;
+            return false;
+        }
+        // What was begun before there was anybody ends first: the swarm must not order it again.
+        for fetch in planner.abort_all(s.now) {
+            self.carry_out(Order::Abort { fetch }, s);
+        }
+        if !self.planner.as_ref().is_some_and(|planner| planner.has_flights()) {
+            self.swarming.part = Part::Taking;
+            let order = match self.spec.goal() {
+                Goal::Deliver => swarm::Order::Rarest,
+                Goal::Hold => swarm::Order::Deadline,
+            };
+            s.out.push(Effect::JoinSwarm { file: self.at, order, patience });
+        }
+        true
+    }
+
+    fn leave_swarm(&mut self, out: &mut Outbox) {
+        self.swarming.part = Part::Apart;
+        for fetch in std::mem::take(&mut self.swarming.fetches).into_keys() {
+            self.abort_fetch(fetch, out);
+        }
+        out.push(Effect::LeaveSwarm { file: self.at });
+    }
+
+    fn abort_fetch(&mut self, fetch: FetchId, out: &mut Outbox) {
+        let now = self.seen;
+        if let Some(planner) = &mut self.planner {
+            planner.abort(now, fetch);
+        }
+        out.unclaim(fetch);
+        out.push(Effect::Abort { fetch });
+    }
+
+    /// The swarm orders blocks.
+    pub(crate) fn on_take(&mut self, (take, source, blocks): (TakeId, Source, Range<u32>), s: &mut Surroundings<'_>) {
+        let (true, Some(planner)) = (self.swarming.is_taking(), &mut self.planner) else { return };
+        let lacking = planner.lacking(blocks);
+        for blocks in &lacking {
+            let fetch = s.out.name_fetch(self.at);
+            planner.begin(s.now, fetch, source, blocks.clone());
+            if let Some(entity) = self.entity_id {
+                s.out.claim(fetch, entity, blocks.clone());
+            }
+            self.swarming.fetches.insert(fetch, take);
+            let (file, blocks) = (self.at, blocks.clone());
+            s.out.push(match source {
+                Source::Peer(peer) => {
+                    let proof = Proof { needed: 1, ask: Vec::<Peer>::new() };
+                    Effect::FetchPeer { fetch, file, peer, blocks, proof, reach: Reach::Coming }
+                }
+                Source::Origin => {
+                    self.origin_reason = Some("this machine reads it for all that want it");
+                    let credentials = self.spec.credentials.clone();
+                    Effect::FetchOrigin { fetch, file, credentials, blocks, ranges: planner.ranges() }
+                }
+            });
+        }
+        if lacking.is_empty() {
+            s.out.push(Effect::TakeEnded { file: self.at, take, end: TakeEnd::Over });
+        }
+    }
+
+    /// The swarm takes an order back.
+    pub(crate) fn on_untake(&mut self, take: TakeId, s: &mut Surroundings<'_>) {
+        for fetch in self.swarming.of_take(take) {
+            self.swarming.fetches.remove(&fetch);
+            self.abort_fetch(fetch, s.out);
+        }
+    }
+
+    /// The swarm has nothing to say any more.
+    pub(crate) fn on_swarm_over(&mut self, out: &mut Outbox) {
+        if self.swarming.is_taking() {
+            self.leave_swarm(out);
+        }
+    }
+
+    /// A fetch is over; when the swarm ordered it, it hears of it. What failed is its business from then on.
+    pub(super) fn on_take_fetch_ended(&mut self, fetch: FetchId, outcome: &FetchOutcome, s: &mut Surroundings<'_>) {
+        let Some(take) = self.swarming.fetches.remove(&fetch) else { return };
+        let end = match outcome {
+            FetchOutcome::Done | FetchOutcome::Aborted => TakeEnd::Over,
+            FetchOutcome::Changed => TakeEnd::Changed,
+            FetchOutcome::PeerFailed(PeerFault::Lied) => TakeEnd::Corrupt,
+            FetchOutcome::NoRanges
+            | FetchOutcome::Failed(_)
+            | FetchOutcome::PeerFailed(_)
+            | FetchOutcome::Unwitnessed(_) => TakeEnd::Failed,
+        };
+        let others = self.swarming.of_take(take);
+        if end == TakeEnd::Over && !others.is_empty() {
+            return;
+        }
+        for other in others {
+            self.swarming.fetches.remove(&other);
+            self.abort_fetch(other, s.out);
+        }
+        s.out.push(Effect::TakeEnded { file: self.at, take, end });
+    }
+}
