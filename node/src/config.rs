@@ -5,7 +5,6 @@
 
 pub mod edit;
 pub mod gateway;
-pub mod service;
 pub mod trust;
 
 use crate::driver::EngineLimits;
@@ -18,7 +17,6 @@ use eddy_engine::upload::UploadLimits;
 use eddy_wire::api::amount::{Amount, BadAmount, parse_age, parse_amount, parse_rate, parse_size};
 use gateway::{BadGateway, GatewaySettings};
 use serde::Deserialize;
-use service::ServiceSettings;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -82,8 +80,6 @@ pub struct Settings {
     pub group: GroupSettings,
     /// The gateway for tools that speak HTTP.
     pub gateway: GatewaySettings,
-    /// The daemon as a service of the machine.
-    pub service: ServiceSettings,
 }
 
 /// `[group]`
@@ -154,6 +150,8 @@ pub struct PeerSettings {
     pub mdns: Option<bool>,
     /// Peers by address or name and port, besides those that are found: ["10.0.0.2:7717"].
     pub known: Vec<String>,
+    /// Whether machines that want the same at the same time share one read of the origin. Default: false.
+    pub swarm: Option<bool>,
     /// Most that leaves to all peers together: "20 MB/s", at least 64 KiB/s. Default: as fast as it goes.
     pub upload: Option<String>,
     /// Most that leaves to each peer: "5 MB/s", at least 64 KiB/s. Default: as fast as it goes.

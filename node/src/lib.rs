@@ -10,6 +10,7 @@
 //! | [`origin`] | HTTP to the origin |
 //! | [`peer`] | QUIC to the members of the group, serving and asking |
 //! | [`condition`] | which errors of the disk stop a job, and what the user is told |
+//! | [`swarm`] | one copy for all: what members tell each other about who reads, and who takes what from whom |
 //! | [`transfer`] | a fetch: from a body, through the hash, into the store |
 //! | [`deliver`] | from the store to the user's destination |
 //! | [`neighbourhood`] | discovery and peers together |
@@ -17,8 +18,6 @@
 //! | [`driver`] | the one task that owns the engine |
 //! | [`control`] | the local API |
 //! | [`face`] | the node as its API sees it |
-//! | [`owner`] | the users of this machine, and what is done as one of them |
-//! | `lines` | a bounded file of lines |
 //! | `scrub` | looks through the store for rot while nobody else wants the disk |
 //! | `refuge` | where a node works whose own disk refuses |
 //! | [`node`] | starts and stops all of it |
@@ -33,14 +32,13 @@ pub mod face;
 pub mod gateway;
 pub mod group;
 pub mod identity;
-mod lines;
 pub mod neighbourhood;
 pub mod node;
 pub mod origin;
-pub mod owner;
 pub mod peer;
 mod refuge;
 mod scrub;
 mod secret_file;
 mod secret_text;
+pub mod swarm;
 pub mod transfer;

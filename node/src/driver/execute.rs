@@ -9,6 +9,7 @@ use super::ways::{Dress, Ways};
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::origin::{Opened, Origin, OriginBody, OriginError, OriginRequest, Span};
 use crate::peer::Peers;
+use crate::swarm::{self, News, SwarmHandle};
 use crate::transfer::audit::AuditOrder;
 use crate::transfer::open::OpenEntity;
 use crate::transfer::origin::OriginFetch;
@@ -21,6 +22,7 @@ use eddy_cache::{Account, Delivered, EntityHandle, LedgerEntry, NewEntity, Priva
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::{Asked, Freshness, Representation};
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
+use eddy_engine::engine::Swarms;
 use eddy_engine::port::{ContactMethod, Contacted, FetchOutcome, StagedFile};
 use eddy_engine::trust::{Demand, Digest, Line};
 use eddy_engine::{
@@ -76,6 +78,7 @@ pub(super) struct Executor {
     pub(super) seal: JobSeal,
     ways: Ways,
     peers: Option<Peers>,
+    swarm: Option<SwarmHandle>,
     inputs: mpsc::Sender<Input>,
     opened: mpsc::Sender<OpenedFile>,
     tasks: TaskTracker,
@@ -103,7 +106,9 @@ impl Executor {
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
-        let DriverParts { store, directory, origin, ways: config, seal, peers, .. } = parts;
+        let DriverParts { store, directory, origin, ways: config, seal, peers, swarms, .. } = parts;
+        let swarm = peers.clone().filter(|_| swarms == Swarms::On);
+        let swarm = swarm.map(|peers| swarm::start(peers, inputs.clone(), &tasks, shutdown.clone()));
         let ways = Ways::new(origin, config);
         let room = CacheRoom { store: store.clone(), directory };
         let (open, fetches, parked) = (HashMap::new(), HashMap::new(), HashMap::new());
@@ -114,6 +119,7 @@ impl Executor {
             seal,
             ways,
             peers,
+            swarm,
             inputs,
             opened,
             tasks,
@@ -212,11 +218,19 @@ impl Executor {
                     Err(failure) => self.answer(move || Input::Ended { fetch, outcome: FetchOutcome::Failed(failure) }),
                 }
             }
-            Effect::FetchPeer { fetch, file, peer, blocks, proof } => {
+            Effect::FetchPeer { fetch, file, peer, blocks, proof, reach } => {
                 if let Some(peers) = self.peers.clone() {
-                    self.fetch(fetch, file, Work::Peer(peers, PeerFetch { peer, blocks, proof }));
+                    self.fetch(fetch, file, Work::Peer(peers, PeerFetch { peer, blocks, proof, reach }));
                 }
             }
+            Effect::JoinSwarm { file, order, patience } => match (&self.swarm, self.open.get(&file)) {
+                (Some(swarm), Some(open)) => {
+                    swarm.tell(News::Join { file, open: Box::new(open.clone()), order, patience }).await;
+                }
+                _ => self.answer(move || Input::SwarmOver { file }),
+            },
+            Effect::LeaveSwarm { file } => self.tell_swarm(News::Part(file)).await,
+            Effect::TakeEnded { take, end, .. } => self.tell_swarm(News::Ended { take, end }).await,
             Effect::Audit { fetch, file, credentials: _, blocks } => {
                 let at = self.open.get(&file).map(|open| open.entity.entity().url.clone());
                 let dress = at.map(|at| self.dress(engine, file, &at)).unwrap_or_default();
@@ -243,12 +257,20 @@ impl Executor {
             Effect::Outdated { file } => self.outdated(file).await,
             Effect::Distrust { entity } => self.distrust(entity).await,
             Effect::Release { file } => {
+                self.tell_swarm(News::Part(file)).await;
                 self.open.remove(&file);
                 // A descriptor for each file that waits for the others of its job would be many.
                 if let Some(destination) = self.destinations.get_mut(&file) {
                     *destination = destination.closed();
                 }
             }
+        }
+    }
+
+    /// Tells the room of swarms, if there is one.
+    pub(super) async fn tell_swarm(&self, news: News) {
+        if let Some(swarm) = &self.swarm {
+            swarm.tell(news).await;
         }
     }
 
@@ -302,8 +324,7 @@ impl Executor {
         if spec.goal() == Goal::Hold {
             return None;
         }
-        let owner = engine.job(file.job)?.owner();
-        Some(self.destinations.entry(file).or_insert_with(|| Destination::new(file, path, owner)).clone())
+        Some(self.destinations.entry(file).or_insert_with(|| Destination::new(file, path)).clone())
     }
 
     /// Forgets where the files of a job go.

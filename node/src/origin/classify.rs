@@ -62,8 +62,7 @@ fn tls_fault(error: &rustls::Error) -> TlsFault {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             C::Expired | C::ExpiredContext { .. } => TlsFault::Expired,
             C::NotValidYet | C::NotValidYetContext { .. } => TlsFault::NotYetValid,
-            // An issuer that only has the name of one who is trusted signs with another key.
-            C::UnknownIssuer | C::BadSignature => TlsFault::UnknownIssuer,
+            C::UnknownIssuer => TlsFault::UnknownIssuer,
             C::NotValidForName | C::NotValidForNameContext { .. } => TlsFault::WrongName,
             C::Revoked => TlsFault::Revoked,
             other => TlsFault::Certificate(shown(other)),

@@ -13,6 +13,7 @@
 //! | [`table`] | which connection leads to whom, and which of two is used? |
 //! | [`conduct`] | who misbehaved? |
 //! | [`serve`] | what do members get from here? |
+//! | [`talk`], [`gate`] | how do swarms speak through it? |
 //! | [`ask`], [`read`], [`gathered`] | what do we get from members? |
 //! | [`belief`], [`trial`] | why may it be believed, and who lied? |
 //! | `membership`, [`enrol`] | who is let in, renewed and removed? |
@@ -26,10 +27,12 @@ pub mod config;
 pub mod core;
 pub mod dial;
 pub mod enrol;
+pub mod gate;
 pub mod peers;
 pub mod read;
 pub mod socket;
 pub mod table;
+pub mod talk;
 pub mod tls;
 pub mod transport;
 pub mod trial;
@@ -57,6 +60,8 @@ pub use self::config::{Limits, MAX_READ_BLOCKS, Patience, PeersConfig};
 pub use self::core::{PeerEvent, Refusal};
 pub use self::dial::ConnectError;
 pub use self::enrol::{EnrolError, Where, enrol};
+pub use self::gate::{FromMember, Here, origin_of};
 pub use self::peers::{PeerSummary, Peers, PeersError};
 pub use self::read::{PeerRead, Piece, ReadFailure};
 pub use self::table::Initiator;
+pub use self::talk::Talk;

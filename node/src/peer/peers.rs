@@ -12,11 +12,13 @@ use super::config::PeersConfig;
 use super::core::{Core, PeerEvent};
 use super::dial::{self, ConnectError};
 use super::enrol::Porch;
+use super::gate::FromMember;
 use super::membership::{self, Keeper};
 use super::read::{self, PeerRead, ReadFailure};
 use super::serve::{Server, Shared, pool::Pool, sign::Signer, upload::Upload};
 use super::socket::{self, Inbound};
 use super::table::{Initiator, Table};
+use super::talk::Talk;
 use super::tls::{Applicants, Tls, TlsError};
 use super::transport;
 use crate::group::{Group, Standing};
@@ -236,6 +238,28 @@ impl Peers {
     /// Reads at most 256 blocks of an entity from a connected member. Cancel safe; dropping the read ends it.
     pub async fn read(&self, node: NodeId, entity: &Entity, blocks: Range<u32>) -> Result<PeerRead, ReadFailure> {
         read::read(Arc::clone(&self.core), node, entity, blocks).await
+    }
+
+    /// As [`Self::read`], of blocks of one segment that the member may still be receiving: they come as it gets them, after a wait of any
+    /// length up to [`read::FOLLOW_STALL`].
+    pub async fn follow(&self, node: NodeId, entity: &Entity, blocks: Range<u32>) -> Result<PeerRead, ReadFailure> {
+        read::follow(Arc::clone(&self.core), node, entity, blocks).await
+    }
+
+    /// Names the room that hears what members say in swarms; before, they are not heard. The second one is none.
+    pub fn attach(&self, room: mpsc::Sender<FromMember>) {
+        let _ = self.core.server.gate.set(room);
+    }
+
+    /// Begins to tell a connected member messages of swarms.
+    pub async fn talk(&self, node: NodeId) -> Result<Talk, AskError> {
+        Talk::open(&self.core, node).await
+    }
+
+    /// Whether a talk goes by the connection that is used for the member.
+    #[must_use]
+    pub fn is_current(&self, talk: &Talk, node: NodeId) -> bool {
+        talk.is_current(&self.core, node)
     }
 
     /// Notes a proof that a member sent something wrong: `what` names the entity and the block.

@@ -8,7 +8,7 @@ use super::gathered::Gathered;
 use super::stream::InputError;
 use bytes::Bytes;
 use eddy_cache::StoredStatement;
-use eddy_content::{BlockHash, Entity, Geometry};
+use eddy_content::{BlockHash, Entity, Geometry, LookupKey};
 use eddy_wire::NodeId;
 use eddy_wire::frame::{ReadRefusal, ReadReply, Request, StreamKind};
 use eddy_wire::statement::{Claim, Expected};
@@ -85,6 +85,9 @@ pub struct PeerRead {
     is_done: bool,
 }
 
+/// Silence of a member whose blocks are still on their way to it: whether it is to blame is judged by the swarm, much sooner.
+pub const FOLLOW_STALL: Duration = Duration::from_secs(60);
+
 /// Puts the question and waits for the beginning of the answer. Cancel safe.
 pub(crate) async fn read(
     core: Arc<Core>,
@@ -92,18 +95,40 @@ pub(crate) async fn read(
     entity: &Entity,
     blocks: Range<u32>,
 ) -> Result<PeerRead, ReadFailure> {
+    let key = entity.lookup_key(&core.secret);
+    let (answer, stall) = (core.config.patience.answer, core.config.patience.stall);
+    let request = Request::Read { key, blocks: blocks.clone() };
+    put(core, node, (entity, key, blocks), request, (answer, stall)).await
+}
+
+/// The same about blocks that the member may still be receiving.
+pub(crate) async fn follow(
+    core: Arc<Core>,
+    node: NodeId,
+    entity: &Entity,
+    blocks: Range<u32>,
+) -> Result<PeerRead, ReadFailure> {
+    let key = entity.lookup_key(&core.secret);
+    let request = Request::Follow { key, blocks: blocks.clone() };
+    put(core, node, (entity, key, blocks), request, (FOLLOW_STALL, FOLLOW_STALL)).await
+}
+
+async fn put(
+    core: Arc<Core>,
+    node: NodeId,
+    (entity, key, blocks): (&Entity, LookupKey, Range<u32>),
+    request: Request,
+    (answer, stall): (Duration, Duration),
+) -> Result<PeerRead, ReadFailure> {
     let geometry = Geometry::new(entity.length).ok_or_else(|| local("the entity is too long"))?;
     let is_readable = blocks.start < blocks.end && blocks.end <= geometry.block_count();
     if !is_readable || blocks.end - blocks.start > MAX_READ_BLOCKS {
         return Err(local("a read is of 1 to 256 blocks of the entity"));
     }
     let connection = core.used(node).ok_or_else(|| ReadFailure::Gone("not connected".to_owned()))?;
-    let key = entity.lookup_key(&core.secret);
     let begin = Instant::now();
-    let answer = core.config.patience.answer;
     let asked = timeout_at(begin + answer, async {
-        let mut question =
-            Question::put(&connection, StreamKind::Request, &Request::Read { key, blocks: blocks.clone() }).await?;
+        let mut question = Question::put(&connection, StreamKind::Request, &request).await?;
         let first = question.input.frame::<ReadReply>().await?;
         Ok::<_, InputError>((question, first))
     });
@@ -122,7 +147,7 @@ pub(crate) async fn read(
         gathered: Gathered::default(),
         first: Some(first),
         heard: Instant::now(),
-        stall: core.config.patience.stall,
+        stall,
         is_done: false,
         core,
     })

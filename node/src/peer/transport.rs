@@ -14,8 +14,9 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 /// Bytes that one connection may hold here unsent or unacknowledged.
 const SEND_WINDOW: u64 = 8 * 1024 * 1024;
-/// Streams that the other end may have open: twice the reads that it may have under way, for its other questions.
-const STREAMS: u32 = 16;
+/// Streams that the other end may have open: the reads and the segments that it may have under way, and as many for its other
+/// questions as for reads.
+const STREAMS: u32 = 32;
 /// Bytes of a handshake that may arrive out of order.
 const CRYPTO_BUFFER: usize = 16 * 1024;
 const KEEP_ALIVE: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use crate::deliver::Part;
 use eddy_cache::{Account, EntityHandle, Mirror};
 use eddy_content::BlockSet;
 use eddy_engine::{Failure, FileRef, Input};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -50,6 +50,8 @@ pub struct OpenEntity {
     /// The file beside the destination that gets each block as it comes, until it is staged.
     part: Arc<Mutex<Option<Part>>>,
     written: Arc<AtomicU64>,
+    /// Whether others read what comes as soon as it is written.
+    is_followed: Arc<AtomicBool>,
     wake: Arc<Notify>,
     arrivals: Arrivals,
     commits: mpsc::Sender<oneshot::Sender<Result<(), Failure>>>,
@@ -75,6 +77,7 @@ impl OpenEntity {
             last_modified,
             part: Arc::new(Mutex::new(part)),
             written: written.clone(),
+            is_followed: Arc::default(),
             wake: wake.clone(),
             arrivals: arrivals.clone(),
             commits,
@@ -87,6 +90,17 @@ impl OpenEntity {
     #[must_use]
     pub fn arrivals(&self) -> Arrivals {
         self.arrivals.clone()
+    }
+
+    /// Others read what comes, as soon as it is written: fetches that begin from now on write small runs.
+    pub fn follow(&self) {
+        self.is_followed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether others read what comes.
+    #[must_use]
+    pub fn is_followed(&self) -> bool {
+        self.is_followed.load(Ordering::Relaxed)
     }
 
     /// The ledger's name of the file.

@@ -11,7 +11,7 @@ use super::sink::Sink;
 use crate::peer::{AskError, PeerRead, Peers, Piece, ReadFailure, Vouching};
 use eddy_cache::{Source, StoredStatement};
 use eddy_content::{BlockHash, BlockSet, Entity};
-use eddy_engine::port::{FetchOutcome, PeerFault, Proof};
+use eddy_engine::port::{FetchOutcome, PeerFault, Proof, Reach};
 use eddy_engine::{Input, Peer};
 use eddy_wire::node_id::NodeId;
 use eddy_wire::statement::Claim;
@@ -29,6 +29,8 @@ pub struct PeerFetch {
     pub blocks: Range<u32>,
     /// Whose word they need.
     pub proof: Proof,
+    /// Whether it may still be receiving them.
+    pub reach: Reach,
 }
 
 /// Asks a peer which blocks it holds; none when it has none, will not say, or says what cannot be.
@@ -55,7 +57,7 @@ pub async fn fetch(
     (progress, inputs): (&mut Progress, &mpsc::Sender<Input>),
     cancel: &CancellationToken,
 ) -> FetchOutcome {
-    let reader = Reader { peers, open, node: NodeId(fetch.peer.0), inputs, cancel };
+    let reader = Reader { peers, open, node: NodeId(fetch.peer.0), reach: fetch.reach, inputs, cancel };
     if fetch.proof.needed <= 1 {
         return reader.read(fetch.blocks, None, progress).await;
     }
@@ -104,6 +106,7 @@ struct Reader<'a> {
     peers: &'a Peers,
     open: &'a OpenEntity,
     node: NodeId,
+    reach: Reach,
     inputs: &'a mpsc::Sender<Input>,
     cancel: &'a CancellationToken,
 }
@@ -112,10 +115,17 @@ impl Reader<'_> {
     /// Reads one run of at most 256 blocks.
     async fn read(&self, blocks: Range<u32>, vouched: Vouched<'_>, progress: &mut Progress) -> FetchOutcome {
         let (peers, open, node) = (self.peers, self.open, self.node);
+        let entity = open.entity.entity();
+        let reading = async {
+            match self.reach {
+                Reach::Held => peers.read(node, entity, blocks.clone()).await,
+                Reach::Coming => peers.follow(node, entity, blocks.clone()).await,
+            }
+        };
         let reading = tokio::select! {
             biased;
             () = self.cancel.cancelled() => return FetchOutcome::Aborted,
-            reading = peers.read(node, open.entity.entity(), blocks.clone()) => reading,
+            reading = reading => reading,
         };
         let mut reading = match reading {
             Ok(reading) => reading,

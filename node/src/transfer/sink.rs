@@ -99,7 +99,7 @@ fn write_all(open: &OpenEntity, source: Source, mut queue: mpsc::Receiver<Piece>
     while let Some(piece) = queue.blocking_recv() {
         match piece {
             Piece::Run { first_block, hashes, statements } => {
-                finish(writer.take())?;
+                finish(open, writer.take())?;
                 if !statements.is_empty() {
                     open.entity.put_statements(&statements);
                 }
@@ -108,10 +108,11 @@ fn write_all(open: &OpenEntity, source: Source, mut queue: mpsc::Receiver<Piece>
                     Some(hashes) => run.expect(hashes),
                     None => run,
                 };
-                writer = Some(match open.mirror() {
+                let run = match open.mirror() {
                     Some(mirror) => run.mirror(mirror),
                     None => run,
-                });
+                };
+                writer = Some(if open.is_followed() { run.promptly() } else { run });
             }
             Piece::Bytes(bytes) => {
                 let writer = writer.as_mut().ok_or(SinkFault::NoRun)?;
@@ -127,12 +128,13 @@ fn write_all(open: &OpenEntity, source: Source, mut queue: mpsc::Receiver<Piece>
             }
         }
     }
-    finish(writer)
+    finish(open, writer)
 }
 
-fn finish(writer: Option<RunWriter>) -> Result<(), SinkFault> {
-    match writer {
-        Some(writer) => writer.finish().map(|_| ()).map_err(SinkFault::Write),
-        None => Ok(()),
-    }
+fn finish(open: &OpenEntity, writer: Option<RunWriter>) -> Result<(), SinkFault> {
+    let Some(writer) = writer else { return Ok(()) };
+    writer.finish().map_err(SinkFault::Write)?;
+    // The last blocks are written only now.
+    open.on_written(0);
+    Ok(())
 }

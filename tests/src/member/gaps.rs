@@ -26,7 +26,7 @@ const PACKET: usize = 1_200;
 /// Packets that are handed to the kernel at once, and that the other end's kernel may hand on at once.
 const BATCH: usize = 44;
 /// Streams that eddy lets a member open at a time (T-06), and the bytes that each may carry unread.
-const STREAMS: u64 = 16;
+const STREAMS: u64 = 32;
 const WINDOW: u64 = 1 << 20;
 /// Bytes of a key of ChaCha20.
 const KEY: usize = 32;

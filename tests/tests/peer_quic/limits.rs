@@ -7,7 +7,7 @@ use futures::FutureExt;
 use tokio::time::timeout;
 
 /// T-06.
-const STREAMS: usize = 16;
+const STREAMS: usize = 32;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_wants_more_streams_than_it_may_have_waits_for_one_to_end() {

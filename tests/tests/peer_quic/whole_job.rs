@@ -72,7 +72,7 @@ fn lie(
             encode_frame(&Answers(vec![holds; keys.len()])).expect("fits a frame")
         }
         Request::Vouch { .. } => encode_frame(&Vouched::default()).expect("fits a frame"),
-        Request::Read { blocks, .. } => {
+        Request::Read { blocks, .. } | Request::Follow { blocks, .. } => {
             told.fetch_add(1, Ordering::Relaxed);
             let mut bytes = truth.bytes(blocks.clone());
             let at = random.random_range(0..bytes.len());

@@ -3,7 +3,7 @@
 use super::offer::Holdings;
 use super::{Abandon, Server, Shared};
 use eddy_cache::EntityHandle;
-use eddy_content::LookupKey;
+use eddy_content::{BlockSet, LookupKey};
 use eddy_wire::NodeId;
 use eddy_wire::frame::{Answer, Answers};
 use eddy_wire::statement::EndorsedStatement;
@@ -27,15 +27,20 @@ impl Server {
 
 fn answer(shared: &Shared, key: &LookupKey) -> Answer {
     let Some(handle) = find(shared, key) else { return Answer::NotHere };
-    let statements = statement_runs(shared, &handle);
-    let blocks = Holdings {
+    let blocks = offered(shared, &handle);
+    if blocks.is_empty() { Answer::NotHere } else { Answer::Holds { length: handle.entity().length, blocks } }
+}
+
+/// The blocks of an entity that members may have.
+pub(super) fn offered(shared: &Shared, handle: &EntityHandle) -> BlockSet {
+    let statements = statement_runs(shared, handle);
+    Holdings {
         geometry: &handle.geometry(),
         held: &handle.held(),
         fetched_here: &handle.fetched_here(),
         statements: &statements,
     }
-    .offered();
-    if blocks.is_empty() { Answer::NotHere } else { Answer::Holds { length: handle.entity().length, blocks } }
+    .offered()
 }
 
 /// The entity behind a key; a store that fails has nothing.

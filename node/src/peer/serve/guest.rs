@@ -6,11 +6,16 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 /// Chunks that one connection's reads may want of the disk at a time.
 const DISK_TURNS: usize = 3;
 
+/// Segments that one connection may follow at a time: what a member of a swarm has under way when it knows one other only.
+const FOLLOWS: usize = 24;
+
 /// The shares of one connection.
 #[derive(Debug)]
 pub(crate) struct Guest {
     /// Reads; one more hears `Busy`.
     pub(super) reads: Semaphore,
+    /// Segments that it follows; one more hears `Busy`.
+    pub(super) follows: Semaphore,
     /// Its turns in the queue for the disk.
     disk: Arc<Semaphore>,
 }
@@ -24,7 +29,11 @@ pub(super) struct DiskTurns {
 
 impl Guest {
     pub(crate) fn new(reads: usize) -> Self {
-        Self { reads: Semaphore::new(reads), disk: Arc::new(Semaphore::new(DISK_TURNS)) }
+        Self {
+            reads: Semaphore::new(reads),
+            follows: Semaphore::new(FOLLOWS),
+            disk: Arc::new(Semaphore::new(DISK_TURNS)),
+        }
     }
 
     /// A turn at the disk, if nobody waits for one.

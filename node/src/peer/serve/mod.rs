@@ -5,6 +5,8 @@
 //! | [`offer`] | which blocks may be offered at all, and who signs for them? |
 //! | [`ask`] | which of these entities are here? |
 //! | [`vouch`] | who signed for these blocks? |
+//! | [`hear`] | what do members say to each other in swarms? |
+//! | [`follow`] | how does a segment leave that is still on its way here? |
 //! | [`read`] | how do blocks leave, with hashes and statements before them? |
 //! | [`places`], [`guest`], [`pace`] | how much is served at a time, and who is too slow? |
 //! | [`upload`] | when may the next bytes leave, if the administrator limits them? |
@@ -12,7 +14,9 @@
 //! | [`pool`] | the buffers that blocks are read into |
 
 pub(super) mod ask;
+mod follow;
 pub(super) mod guest;
+mod hear;
 pub(super) mod offer;
 pub(super) mod pace;
 pub(super) mod places;
@@ -31,6 +35,7 @@ use super::belief::Believer;
 use super::close::{abort, code};
 use super::conduct::{Conduct, Curiosity};
 use super::config::{Limits, Patience};
+use super::gate::FromMember;
 use super::membership::Keeper;
 use super::stream::{Input, InputError};
 use eddy_cache::Store;
@@ -39,9 +44,9 @@ use eddy_wire::frame::{Frame, ReadRefusal, ReadReply, Request, StreamKind, encod
 use eddy_wire::membership::MembershipQuestion;
 use eddy_wire::statement::GroupId;
 use quinn::{Connection, SendStream, VarInt};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
 /// Lookups of all peers that wait for the disk at a time.
@@ -62,6 +67,8 @@ pub(crate) struct Server {
     disk: Arc<Semaphore>,
     lookups: Semaphore,
     upload: Upload,
+    /// The way to the room of swarms, once there is one.
+    pub(super) gate: OnceLock<mpsc::Sender<FromMember>>,
 }
 
 /// What goes along to blocking threads.
@@ -117,6 +124,7 @@ impl Server {
             disk: Arc::new(Semaphore::new(DISK_READS)),
             lookups: Semaphore::new(LOOKUPS),
             upload,
+            gate: OnceLock::new(),
         }
     }
 
@@ -153,6 +161,10 @@ impl Server {
             Question::Membership(question) => {
                 let answer = self.keeper.answer(node, connection, question).await?;
                 self.say(send, &answer).await?;
+            }
+            Question::Swarm => return self.hear(node, input).await,
+            Question::Content(Request::Follow { key, blocks }) => {
+                self.follow(node, guest, (key, blocks), send).await?;
             }
             Question::Content(Request::Ask { keys }) => {
                 let answers = self.ask(node, keys).await?;
@@ -228,6 +240,8 @@ impl Server {
 enum Question {
     Content(Request),
     Membership(MembershipQuestion),
+    /// No question: messages follow.
+    Swarm,
 }
 
 async fn question(input: &mut Input) -> Result<Question, Abandon> {
@@ -235,6 +249,7 @@ async fn question(input: &mut Input) -> Result<Question, Abandon> {
     match StreamKind::from_byte(kind) {
         Some(StreamKind::Request) => Ok(Question::Content(input.frame().await?)),
         Some(StreamKind::Membership) => Ok(Question::Membership(input.frame().await?)),
+        Some(StreamKind::Swarm) => Ok(Question::Swarm),
         None => Err(Abandon::Malformed(format!("unknown kind of stream {kind}"))),
     }
 }

@@ -189,7 +189,7 @@ pub(super) fn relayable(shared: &Shared, handle: &EntityHandle, blocks: Range<u3
 }
 
 /// The header of a portion; `None` when no member would believe it, so the portion is not sent.
-fn header(
+pub(super) fn header(
     shared: &Shared,
     handle: &EntityHandle,
     key: LookupKey,
@@ -199,12 +199,12 @@ fn header(
     let entity = handle.entity();
     let (endorsed, hashes) = match portion.proof {
         Proof::Own => {
-            let hashes = handle.block_hashes(portion.send.clone()).ok()?;
+            let hashes = handle.readable_hashes(portion.send.clone()).ok()?;
             (shared.signer.statement(entity, key, portion.send.start, &hashes), hashes)
         }
         Proof::Relayed(place) => {
             let endorsed = statements.get(place)?.clone();
-            let hashes = handle.block_hashes(endorsed.signed.statement.blocks()).ok()?;
+            let hashes = handle.readable_hashes(endorsed.signed.statement.blocks()).ok()?;
             // Of another group, expired, or about bytes that were fetched again since and differ: not passed on, since
             // the reader would rightly take it for a lie of ours.
             let expected = Expected { group: shared.group, key, length: entity.length };

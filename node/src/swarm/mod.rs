@@ -1,0 +1,80 @@
+//! Swarms in a node: carries what the machines of [`eddy_engine::swarm`] say to each other, and gives the engine its sources.
+//!
+//! One task owns the node's part in all origins. It hears members (their messages, their wishes for segments), the driver (files that
+//! want a content, takes that ended, members that come and go), the store (blocks that can be read) and the clock; what the
+//! machines want done becomes messages on the members' connections and inputs of the engine. It decides nothing.
+//!
+//! | module | idea |
+//! |---|---|
+//! | this one | the way to the room, and what the driver tells it |
+//! | [`room`] | the task: one thing happens, then everything that follows from it is carried out |
+//! | [`contents`] | which contents this node takes part in: for which files, and what of them can be read |
+//! | [`takes`] | what was ordered of the engine, under which name |
+//! | [`outbox`] | messages to members, in order, one stream for each member |
+
+mod contents;
+mod outbox;
+mod room;
+mod takes;
+
+use crate::peer::Peers;
+use crate::transfer::open::OpenEntity;
+use eddy_engine::port::{TakeEnd, TakeId};
+use eddy_engine::swarm::{Order, Patience};
+use eddy_engine::{FileRef, Input, Peer};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// News of the driver that may wait; the room never waits for the driver, so this one may wait for the room.
+const NEWS: usize = 1024;
+
+/// What the driver tells the room.
+#[derive(Debug)]
+pub enum News {
+    /// A member can be asked.
+    Up(Peer),
+    /// It is gone.
+    Down(Peer),
+    /// A file wants its open entity by the swarm.
+    Join {
+        /// The file.
+        file: FileRef,
+        /// Where its blocks come to.
+        open: Box<OpenEntity>,
+        /// In which order.
+        order: Order,
+        /// How long it bears a swarm in which nothing moves.
+        patience: Patience,
+    },
+    /// A file wants no more.
+    Part(FileRef),
+    /// A take is over.
+    Ended {
+        /// Which.
+        take: TakeId,
+        /// How.
+        end: TakeEnd,
+    },
+}
+
+/// The way to the room. Clones lead to the same.
+#[derive(Debug, Clone)]
+pub struct SwarmHandle {
+    news: mpsc::Sender<News>,
+}
+
+impl SwarmHandle {
+    /// Tells the room; one that has ended does not hear it.
+    pub async fn tell(&self, news: News) {
+        let _ = self.news.send(news).await;
+    }
+}
+
+/// Starts the room; `inputs` lead to the engine. It ends with `stop`.
+#[must_use]
+pub fn start(peers: Peers, inputs: mpsc::Sender<Input>, tasks: &TaskTracker, stop: CancellationToken) -> SwarmHandle {
+    let (news, told) = mpsc::channel(NEWS);
+    tasks.spawn(room::Room::new(peers, inputs, tasks.clone(), stop).run(told));
+    SwarmHandle { news }
+}

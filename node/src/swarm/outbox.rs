@@ -1,0 +1,70 @@
+//! Messages to members: in order, on one stream for each member, and never waited for.
+//!
+//! A message that does not get through is lost, as one to a machine that has just died; the machines bear that.
+
+use crate::peer::{Peers, Talk};
+use bytes::Bytes;
+use eddy_engine::Peer;
+use eddy_engine::swarm::Message;
+use eddy_wire::NodeId;
+use eddy_wire::frame::encode_frame;
+use std::collections::HashMap;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Messages that may wait for one member: more than a home says to one in a second.
+const WAITING: usize = 256;
+
+/// The ways to the members.
+pub(super) struct Outbox {
+    peers: Peers,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    ways: HashMap<Peer, mpsc::Sender<Bytes>>,
+}
+
+impl Outbox {
+    pub(super) fn new(peers: Peers, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        Self { peers, tasks, stop, ways: HashMap::new() }
+    }
+
+    /// Sends a message, or loses it.
+    pub(super) fn send(&mut self, to: Peer, message: &Message) {
+        let bytes = match encode_frame(message) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(error) => return tracing::error!(%error, "a message of a swarm cannot be sent"),
+        };
+        tracing::trace!(to = %NodeId(to.0), ?message, "said in a swarm");
+        let way = self.ways.entry(to).or_insert_with(|| {
+            let (way, waiting) = mpsc::channel(WAITING);
+            let carrying = carry(self.peers.clone(), NodeId(to.0), waiting);
+            let carrying = self.stop.clone().run_until_cancelled_owned(carrying);
+            self.tasks.spawn(async move { carrying.await.unwrap_or_default() });
+            way
+        });
+        if way.try_send(bytes).is_err() {
+            tracing::debug!(to = %NodeId(to.0), "a member does not take what it is told: a message is lost");
+        }
+    }
+
+    /// A member is gone, and with it what waits for it.
+    pub(super) fn forget(&mut self, peer: &Peer) {
+        self.ways.remove(peer);
+    }
+}
+
+async fn carry(peers: Peers, node: NodeId, mut waiting: mpsc::Receiver<Bytes>) {
+    let mut open: Option<Talk> = None;
+    while let Some(bytes) = waiting.recv().await {
+        if open.as_ref().is_none_or(|talk| !peers.is_current(talk, node)) {
+            open = peers.talk(node).await.inspect_err(|error| tracing::debug!(%node, %error, "no talk")).ok();
+        }
+        if let Some(talk) = &mut open
+            && let Err(error) = talk.say(bytes).await
+        {
+            tracing::debug!(%node, %error, "a message of a swarm is lost");
+            open = None;
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The task: one thing happens, then everything that follows from it is carried out.
+
+use super::News;
+use super::contents::{Contents, Want};
+use super::outbox::Outbox;
+use super::takes::{Take, Takes, What};
+use crate::peer::{FromMember, Peers, origin_of};
+use crate::transfer::open::Arrivals;
+use eddy_content::{Geometry, LookupKey};
+use eddy_engine::planner::Source;
+use eddy_engine::port::{TakeEnd, TakeId};
+use eddy_engine::swarm::{Content, ContentTag, Effect, FlowFault, Link, Medium, ReadFault, Reading, Swarm, Weight};
+use eddy_engine::{FileRef, Input, Peer};
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What members say that may wait; then their streams wait.
+const FROM_MEMBERS: usize = 1024;
+/// Contents with blocks that came, that may wait to be looked at.
+const ARRIVALS: usize = 1024;
+/// A line of which nothing is known.
+const UNKNOWN: Link = Link { up: 0, down: 0, medium: Medium::Wired, subnet: 0 };
+
+/// Whose wish is open.
+type WishName = (Peer, ContentTag, u32);
+
+/// The room.
+pub(super) struct Room {
+    swarm: Swarm,
+    contents: Contents,
+    takes: Takes,
+    wishes: HashMap<WishName, oneshot::Sender<Option<Arrivals>>>,
+    outbox: Outbox,
+    /// What the engine is to hear: the room does not wait for it.
+    to_engine: VecDeque<Input>,
+    inputs: mpsc::Sender<Input>,
+    from_members: mpsc::Receiver<FromMember>,
+    arrived: mpsc::Sender<ContentTag>,
+    arrivals: mpsc::Receiver<ContentTag>,
+    peers: Peers,
+    began: Instant,
+    stop: CancellationToken,
+}
+
+impl Room {
+    pub(super) fn new(peers: Peers, inputs: mpsc::Sender<Input>, tasks: TaskTracker, stop: CancellationToken) -> Self {
+        let (gate, from_members) = mpsc::channel(FROM_MEMBERS);
+        let (arrived, arrivals) = mpsc::channel(ARRIVALS);
+        peers.attach(gate);
+        Self {
+            swarm: Swarm::new(Peer(peers.node_id().0), UNKNOWN, Weight::STEADY, rand::random()),
+            contents: Contents::default(),
+            takes: Takes::default(),
+            wishes: HashMap::new(),
+            outbox: Outbox::new(peers.clone(), tasks, stop.clone()),
+            to_engine: VecDeque::new(),
+            inputs,
+            from_members,
+            arrived,
+            arrivals,
+            peers,
+            began: Instant::now(),
+            stop,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut told: mpsc::Receiver<News>) {
+        let (stop, inputs) = (self.stop.clone(), self.inputs.clone());
+        loop {
+            let due = self.swarm.poll_timeout().map(|at| at.saturating_sub(self.now()));
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                permit = inputs.reserve(), if !self.to_engine.is_empty() => match (permit, self.to_engine.pop_front()) {
+                    (Ok(permit), Some(input)) => permit.send(input),
+                    _ => break,
+                },
+                Some(news) = told.recv() => self.on_news(news),
+                Some(tag) = self.arrivals.recv() => self.on_arrived(tag),
+                Some(said) = self.from_members.recv() => self.on_member(said),
+                () = sleep(due) => self.swarm.handle_timeout(self.now()),
+            }
+            self.carry_out_all();
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn on_news(&mut self, news: News) {
+        let now = self.now();
+        match news {
+            News::Up(peer) => self.swarm.handle_peer_up(peer, Weight::STEADY),
+            News::Down(peer) => {
+                self.outbox.forget(&peer);
+                self.wishes.retain(|(of, ..), _| *of != peer);
+                self.swarm.handle_peer_down(now, peer);
+            }
+            News::Join { file, open, order, patience } => {
+                self.on_join(Want { file, open: *open, order, patience });
+            }
+            News::Part(file) => self.on_part(file),
+            News::Ended { take, end } => self.on_take_ended(take, end),
+        }
+    }
+
+    fn on_join(&mut self, want: Want) {
+        let entity = want.open.entity.entity();
+        let (key, length, reading) = (self.peers.lookup_key(entity), entity.length, Reading::Ranges);
+        let content = Content { key, length, reading };
+        let (Some(geometry), origin) = (content.geometry(), origin_of(&entity.url)) else {
+            return self.to_engine.push_back(Input::SwarmOver { file: want.file });
+        };
+        let tag = content.tag();
+        want.open.follow();
+        self.know(content, geometry, origin);
+        self.contents.touch(tag);
+        let Some(known) = self.contents.at_mut(tag) else { return };
+        known.wants.push(want);
+        // One who wants it already takes for all.
+        if known.wants.len() == 1 {
+            self.begin(tag);
+        }
+    }
+
+    /// Enters a content, if it is not known.
+    fn know(&mut self, content: Content, geometry: Geometry, origin: eddy_engine::swarm::OriginKey) {
+        if self.contents.at(content.tag()).is_none()
+            && let Some(forgotten) = self.contents.enter(content, geometry, origin)
+        {
+            self.swarm.leave(self.now(), forgotten);
+        }
+    }
+
+    /// Takes part in a content for the first of those who want it.
+    fn begin(&mut self, tag: ContentTag) {
+        let now = self.now();
+        let Some(known) = self.contents.at_mut(tag) else { return };
+        let Some(want) = known.wants.first() else { return };
+        let wish = (want.order, want.patience);
+        let beginnings = known.look();
+        known.watch(&self.arrived);
+        let (origin, content, have) = (known.origin, known.content, known.have());
+        self.swarm.start(now, origin, content, have, Some(wish));
+        for (segment, prefix) in beginnings.into_iter().filter(|(_, prefix)| *prefix > 0) {
+            self.swarm.handle_blocks(now, tag, segment, prefix);
+        }
+    }
+
+    fn on_part(&mut self, file: FileRef) {
+        let now = self.now();
+        self.takes.forget(file);
+        let Some(tag) = self.contents.of(file) else { return };
+        let Some(known) = self.contents.at_mut(tag) else { return };
+        let was_first = known.wants.first().is_some_and(|want| want.file == file);
+        let held = known.held();
+        known.wants.retain(|want| want.file != file);
+        if !was_first {
+            return;
+        }
+        known.watch(&self.arrived);
+        let (is_wanted, origin, content) = (!known.wants.is_empty(), known.origin, known.content);
+        if is_wanted {
+            self.swarm.leave(now, tag);
+            self.begin(tag);
+        } else if !held.is_full() {
+            // What is not whole is given by whoever asks the store.
+            self.swarm.leave(now, tag);
+            if held.is_empty() {
+                self.contents.forget(tag);
+            } else {
+                self.swarm.start(now, origin, content, held, None);
+            }
+        }
+    }
+
+    fn on_arrived(&mut self, tag: ContentTag) {
+        let now = self.now();
+        let Some(known) = self.contents.at_mut(tag) else { return };
+        for (segment, prefix) in known.look() {
+            self.swarm.handle_blocks(now, tag, segment, prefix);
+        }
+    }
+
+    fn on_take_ended(&mut self, id: TakeId, end: TakeEnd) {
+        let Some(Take { content: tag, what, .. }) = self.takes.end(id) else { return };
+        self.on_arrived(tag);
+        let now = self.now();
+        let Some(known) = self.contents.at(tag) else { return };
+        match what {
+            What::Flow { source, segment } => {
+                if end == TakeEnd::Corrupt || !known.is_whole(segment..segment + 1) {
+                    let fault = if end == TakeEnd::Corrupt { FlowFault::Corrupt } else { FlowFault::Refused };
+                    self.swarm.handle_flow_fault(now, source, tag, segment, fault);
+                }
+            }
+            What::Lease { lease, segments } => {
+                if end == TakeEnd::Changed || !known.is_whole(segments) {
+                    let fault = if end == TakeEnd::Changed { ReadFault::Changed } else { ReadFault::Failed };
+                    self.swarm.handle_read_fault(now, tag, lease, fault);
+                }
+            }
+        }
+    }
+
+    fn on_member(&mut self, said: FromMember) {
+        let now = self.now();
+        match said {
+            FromMember::Message { node, message, here } => {
+                tracing::trace!(%node, ?message, "heard in a swarm");
+                if let Some(here) = here.filter(|here| here.origin == message.origin)
+                    && self.contents.at(here.content.tag()).is_none()
+                    && let Some(geometry) = here.content.geometry()
+                {
+                    self.know(here.content, geometry, here.origin);
+                    self.swarm.start(now, here.origin, here.content, here.have, None);
+                }
+                self.swarm.handle_message(now, Peer(node.0), *message);
+            }
+            FromMember::Wish { node, key, segment, from, answer } => {
+                let (peer, tag) = (Peer(node.0), tag_of(key));
+                self.contents.touch(tag);
+                // One that asks again has given its first wish up.
+                self.wishes.insert((peer, tag, segment), answer);
+                self.swarm.handle_subscribe(now, peer, tag, segment, from);
+            }
+            FromMember::Served { node, key, segment } => {
+                self.swarm.handle_given(now, Peer(node.0), tag_of(key), segment);
+            }
+            FromMember::Missing { key } => {
+                let tag = tag_of(key);
+                if self.contents.at(tag).is_some_and(|known| known.wants.is_empty()) {
+                    self.contents.forget(tag);
+                    self.swarm.leave(now, tag);
+                }
+            }
+        }
+    }
+
+    fn carry_out_all(&mut self) {
+        while let Some(effect) = self.swarm.poll_effect() {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { to, message } => self.outbox.send(to, &message),
+            Effect::Subscribe { source, content, segment, from } => {
+                self.take(content, (segment..segment + 1, from), Source::Peer(source), What::Flow { source, segment });
+            }
+            Effect::Unsubscribe { content, segment, .. } => {
+                let ended = self.takes.end_flow(content, segment);
+                self.untake(ended);
+            }
+            Effect::Read { lease, content, segments, from } => {
+                let what = What::Lease { lease, segments: segments.clone() };
+                self.take(content, (segments, from), Source::Origin, what);
+            }
+            Effect::StopReading { lease, .. } => {
+                let ended = self.takes.end_lease(lease);
+                self.untake(ended);
+            }
+            Effect::Serve { to, content, segment, .. } => {
+                let arrivals = self.contents.at(content).map(super::contents::Known::arrivals);
+                self.answer((to, content, segment), arrivals);
+            }
+            Effect::Refuse { to, content, segment } => self.answer((to, content, segment), None),
+            Effect::Changed { content } => {
+                // It is a member's word: the file asks the origin itself.
+                let wants = self.contents.at(content).map(|known| known.wants.iter().map(|want| want.file).collect());
+                let files: Vec<FileRef> = wants.unwrap_or_default();
+                for file in files {
+                    self.takes.forget(file);
+                    self.to_engine.push_back(Input::SwarmOver { file });
+                }
+                self.contents.forget(content);
+            }
+        }
+    }
+
+    /// Orders blocks for the first file that wants a content.
+    fn take(&mut self, content: ContentTag, of: (std::ops::Range<u32>, u32), source: Source, what: What) {
+        let (segments, from) = of;
+        let Some(known) = self.contents.at(content) else { return };
+        let Some(file) = known.wants.first().map(|want| want.file) else { return };
+        let start = known.geometry.blocks_of_segment(segments.start).start + from;
+        let end = known.geometry.blocks_of_segment(segments.end - 1).end;
+        let take = self.takes.begin(Take { file, content, what });
+        self.to_engine.push_back(Input::Take { file, take, source, blocks: start..end });
+    }
+
+    fn untake(&mut self, ended: Vec<(TakeId, FileRef)>) {
+        self.to_engine.extend(ended.into_iter().map(|(take, file)| Input::Untake { file, take }));
+    }
+
+    fn answer(&mut self, name: WishName, arrivals: Option<Arrivals>) {
+        if let Some(answer) = self.wishes.remove(&name) {
+            // Who has given up hears nothing, and says that it is served.
+            let _ = answer.send(arrivals);
+        }
+    }
+}
+
+fn tag_of(key: LookupKey) -> ContentTag {
+    Content { key, length: 0, reading: Reading::Ranges }.tag()
+}
+
+async fn sleep(due: Option<Duration>) {
+    match due {
+        Some(due) => tokio::time::sleep(due).await,
+        None => std::future::pending().await,
+    }
+}
