@@ -27,9 +27,10 @@ fn a_killed_machine_goes_on_from_what_it_holds_and_fetches_no_acknowledged_block
     let seed = from_environment("EDDY_SEED", 11);
     let instants = from_environment("EDDY_KILLS", 3);
     let length = from_environment("EDDY_KILL_MIB", 64) * MIB;
+    let line = Mbit(from_environment("EDDY_LAN_MBIT", 80) as u32);
     println!("EDDY_SEED={seed}");
     let mut rng = SmallRng::seed_from_u64(seed);
-    let lab = Lab::new(LabSpec { hosts: 2, lan_rate: Some(Mbit(80)), wan_rate: None }).unwrap();
+    let lab = Lab::new(LabSpec { hosts: 2, lan_rate: Some(line), wan_rate: None }).unwrap();
     let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
     let hash = write_sample(&origin.files().join("big.img"), 4, length).unwrap();
     let nodes = [0, 1].map(|n| Eddy::on(lab.host(n)).unwrap());

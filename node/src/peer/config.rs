@@ -72,9 +72,10 @@ impl Default for Limits {
 pub struct Patience {
     /// For a handshake.
     pub handshake: Duration,
-    /// For the answer to a question, and for the first byte of a read.
+    /// For the answer to a question.
     pub answer: Duration,
-    /// For the next byte of a read that has begun.
+    /// For each next byte of a read. Reads of one peer may stand in one line, so this is only what ends one that nobody watches: the
+    /// engine, which knows what else comes from the peer, gives it up much earlier.
     pub stall: Duration,
     /// For a reader to take the next 64 KiB from us (T-05); on average it has to take 16 KiB/s.
     pub reader: Duration,
@@ -85,7 +86,7 @@ impl Default for Patience {
         Self {
             handshake: Duration::from_secs(5),
             answer: Duration::from_secs(5),
-            stall: Duration::from_secs(5),
+            stall: Duration::from_secs(30),
             reader: Duration::from_secs(10),
         }
     }

@@ -96,9 +96,9 @@ pub(crate) async fn read(
     blocks: Range<u32>,
 ) -> Result<PeerRead, ReadFailure> {
     let key = entity.lookup_key(&core.secret);
-    let (answer, stall) = (core.config.patience.answer, core.config.patience.stall);
+    let stall = core.config.patience.stall;
     let request = Request::Read { key, blocks: blocks.clone() };
-    put(core, node, (entity, key, blocks), request, (answer, stall)).await
+    put(core, node, (entity, key, blocks), request, stall).await
 }
 
 /// The same about blocks that the member may still be receiving.
@@ -110,7 +110,7 @@ pub(crate) async fn follow(
 ) -> Result<PeerRead, ReadFailure> {
     let key = entity.lookup_key(&core.secret);
     let request = Request::Follow { key, blocks: blocks.clone() };
-    put(core, node, (entity, key, blocks), request, (FOLLOW_STALL, FOLLOW_STALL)).await
+    put(core, node, (entity, key, blocks), request, FOLLOW_STALL).await
 }
 
 async fn put(
@@ -118,7 +118,7 @@ async fn put(
     node: NodeId,
     (entity, key, blocks): (&Entity, LookupKey, Range<u32>),
     request: Request,
-    (answer, stall): (Duration, Duration),
+    stall: Duration,
 ) -> Result<PeerRead, ReadFailure> {
     let geometry = Geometry::new(entity.length).ok_or_else(|| local("the entity is too long"))?;
     let is_readable = blocks.start < blocks.end && blocks.end <= geometry.block_count();
@@ -127,7 +127,7 @@ async fn put(
     }
     let connection = core.used(node).ok_or_else(|| ReadFailure::Gone("not connected".to_owned()))?;
     let begin = Instant::now();
-    let asked = timeout_at(begin + answer, async {
+    let asked = timeout_at(begin + stall, async {
         let mut question = Question::put(&connection, StreamKind::Request, &request).await?;
         let first = question.input.frame::<ReadReply>().await?;
         Ok::<_, InputError>((question, first))

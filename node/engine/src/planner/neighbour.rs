@@ -24,7 +24,7 @@ const STALLS: u32 = 2;
 const BAR: Duration = Duration::from_secs(60);
 
 /// Bytes of one request to a peer of which nothing is known, and of the smallest to a slow one: a segment.
-const FIRST_RUN: u64 = 4 * 1024 * 1024;
+const FIRST_RUN: u64 = 2 * 1024 * 1024;
 const SHORTEST_RUN: u64 = 1024 * 1024;
 /// A request should take about this long: long enough that what it costs does not matter, short enough that little is lost
 /// with it and that the next one in the peer's line does not wait for long.

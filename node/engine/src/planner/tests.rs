@@ -107,11 +107,11 @@ fn has_aborts(orders: &[Order]) -> bool {
 fn what_waits_in_the_line_of_a_peer_that_brings_something_has_not_stalled() {
     let mut rig = Rig::new(256 << 20);
     let begun = reading(&mut rig);
-    // One after the other, 1 MiB a second: the last one waits for eight seconds.
+    // One after the other, half a MiB a second: the last one waits for eight seconds.
     for (fetch, _, blocks) in begun {
         let bytes = rig.planner.geometry().bytes_of(blocks.clone());
         for _ in (bytes.start..bytes.end).step_by(256 << 10) {
-            rig.now += Duration::from_millis(250);
+            rig.now += Duration::from_millis(500);
             rig.planner.on_bytes(rig.now, fetch, 256 << 10);
             assert!(!has_aborts(&rig.plan(&[A]).0), "at {:?}", rig.now);
         }
@@ -178,9 +178,9 @@ fn requests_are_as_long_as_a_peer_is_fast() {
         }
         lengths
     };
-    assert_eq!(runs(1 << 30), [4, 4, 4, 8, 16, 16, 16, 16, 16, 16, 16, 16]);
-    assert_eq!(runs(10 << 20), [4, 4, 4, 2, 2, 2, 2, 2, 2, 2, 2, 2]);
-    assert_eq!(runs(1 << 20), [4, 4, 4, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
+    assert_eq!(runs(1 << 30), [2, 2, 2, 4, 8, 16, 16, 16, 16, 16, 16, 16]);
+    assert_eq!(runs(10 << 20), [2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]);
+    assert_eq!(runs(1 << 20), [2, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1]);
 }
 
 #[test]
