@@ -33,6 +33,9 @@ pub struct Global {
     /// Directory of the node: its store, key, group and socket
     #[arg(long, global = true, env = "EDDY_HOME", value_name = "DIR", hide_env_values = true)]
     pub home: Option<PathBuf>,
+    /// Control socket of the node [default: in the home; else that of the machine's service]
+    #[arg(long, global = true, env = "EDDY_SOCKET", value_name = "PATH", hide_env_values = true)]
+    pub socket: Option<PathBuf>,
     /// Configuration file [default: eddy.toml in the home]
     #[arg(long, global = true, env = "EDDY_CONFIG", value_name = "FILE", hide_env_values = true)]
     pub config: Option<PathBuf>,

@@ -17,7 +17,7 @@ pub(crate) async fn run(_args: DaemonArgs, setting: &Setting) -> Result<(), Fail
     if let Some(address) = node.gateway() {
         setting.note(&format!("the gateway listens on http://{address}"));
     }
-    setting.note(&format!("the node runs; it listens on {}", setting.socket.display()));
+    setting.note(&format!("the node runs; it listens on {}", node.socket().display()));
     loop {
         tokio::select! {
             () = stop.next() => break,

@@ -16,9 +16,11 @@ impl Inside {
     pub(crate) async fn start(setting: &Setting, purpose: Purpose) -> Result<Self, Failure> {
         let settings = config::load(&setting.home, setting.config.as_deref())
             .map_err(|error| Failure::new(ErrorCode::BadConfig, chain(&error)))?;
+        // A service of the machine is not looked for in a home.
+        let service = settings.service.socket().filter(|_| purpose == Purpose::Serve && !setting.is_socket_named);
         let config = NodeConfig {
             home: setting.home.clone(),
-            socket: setting.socket.clone(),
+            socket: service.map_or_else(|| setting.inside.clone(), Path::to_path_buf),
             config: config::file_of(&setting.home, setting.config.as_deref()),
             network: if purpose == Purpose::Look { Network::Off } else { Network::Full },
             runs_as: if purpose == Purpose::Serve { RunsAs::Daemon } else { RunsAs::Inside },

@@ -3,11 +3,13 @@
 use crate::args::Global;
 use crate::failure::Failure;
 use crate::text::{safe, units};
+use eddy_node::config::service::SYSTEM_SOCKET;
 use eddy_node::control::socket_of;
 use eddy_wire::catalogue::ErrorCode;
 use etcetera::BaseStrategy;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 
@@ -27,8 +29,12 @@ pub(crate) struct Setting {
     pub(crate) home: PathBuf,
     /// The configuration file, if one was named.
     pub(crate) config: Option<PathBuf>,
-    /// Where the node listens.
+    /// Where a node is looked for.
     pub(crate) socket: PathBuf,
+    /// Where a node of this home listens.
+    pub(crate) inside: PathBuf,
+    /// Whether the socket was named.
+    pub(crate) is_socket_named: bool,
     /// For whom to write.
     pub(crate) format: Format,
     /// How to write sizes.
@@ -46,8 +52,20 @@ impl Setting {
                 .map_err(|error| Failure::new(ErrorCode::BadConfig, format!("--home: {error}")))?,
             None => default_home()?,
         };
+        let own = socket_of(&home);
+        // The daemon of this home first; who named no home means the one that this machine has.
+        let found = match &global.socket {
+            Some(named) => std::path::absolute(named)
+                .map_err(|error| Failure::new(ErrorCode::BadConfig, format!("--socket: {error}")))?,
+            None if global.home.is_none() && !own.exists() => {
+                trusted_socket(Path::new(SYSTEM_SOCKET)).unwrap_or_else(|| own.clone())
+            }
+            None => own.clone(),
+        };
         Ok(Self {
-            socket: socket_of(&home),
+            inside: if global.socket.is_some() { found.clone() } else { own },
+            socket: found,
+            is_socket_named: global.socket.is_some(),
             home,
             config: global.config.clone(),
             format: if global.json { Format::Json } else { Format::People },
@@ -101,6 +119,14 @@ impl Setting {
 pub(crate) fn write(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// The machine's own socket, where it is there and nobody but the service can have put it there (T-44).
+fn trusted_socket(path: &Path) -> Option<PathBuf> {
+    let (socket, directory) = (std::fs::symlink_metadata(path).ok()?, std::fs::symlink_metadata(path.parent()?).ok()?);
+    let is_kept = directory.is_dir() && directory.mode() & 0o022 == 0;
+    let is_its = socket.uid() == directory.uid() || directory.uid() == 0;
+    (socket.file_type().is_socket() && is_kept && is_its).then(|| path.to_owned())
 }
 
 /// `/var/lib/eddy` for root, else `eddy` in the user's data directory.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 use eddy_node::control::face::{ExportPiece, VerifyNews};
-use eddy_node::control::{Bytes, ControlListener, Face, serve, socket_of};
+use eddy_node::control::{Asker, Bytes, ControlListener, Face, Guard, Reach, serve, socket_of};
 use eddy_wire::api::{
     Account, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd,
     ExportOrder, ExportView, FileState, FileView, Finding, ImportQuery, ImportView, JobAction, JobChange, JobSpec,
@@ -122,6 +122,11 @@ fn stored() -> Vec<EntityView> {
     ]
 }
 
+/// A user in their own node.
+fn own() -> Asker {
+    Asker { uid: 0, reach: Reach::All }
+}
+
 impl Face for Scripted {
     async fn status(&self) -> Result<StatusView, Problem> {
         Ok(StatusView {
@@ -139,11 +144,11 @@ impl Face for Scripted {
         })
     }
 
-    async fn create_job(&self, spec: JobSpec, _key: Option<&str>) -> Result<JobView, Problem> {
+    async fn create_job(&self, asker: Asker, spec: JobSpec, _key: Option<&str>) -> Result<JobView, Problem> {
         if spec.adopt
             && let Some(left) = self.left_by(&spec)
         {
-            return self.act(&left, JobAction::Resume, 0).await;
+            return self.act(asker, &left, JobAction::Resume).await;
         }
         self.note("create");
         let mut jobs = self.jobs.lock().unwrap();
@@ -153,7 +158,7 @@ impl Face for Scripted {
         Ok(view)
     }
 
-    async fn events(&self, query: PageQuery) -> Result<Page<EventView>, Problem> {
+    async fn events(&self, _asker: Asker, query: PageQuery) -> Result<Page<EventView>, Problem> {
         let job = self.jobs.lock().unwrap().first().map(|job| job.borrow().clone());
         let event = job.filter(|_| query.after.is_none() || query.after.as_deref() == Some("0")).map(|job| EventView {
             id: "1".into(),
@@ -173,27 +178,27 @@ impl Face for Scripted {
         watch::channel(0).1
     }
 
-    async fn change_job(&self, id: &str, change: JobChange) -> Result<JobView, Problem> {
+    async fn change_job(&self, _asker: Asker, id: &str, change: JobChange) -> Result<JobView, Problem> {
         self.with_job(id, |job| {
             job.send_modify(|view| view.name = change.name.unwrap_or_else(|| view.name.clone()));
             job.borrow().clone()
         })
     }
 
-    async fn add_files(&self, id: &str, _more: MoreFiles) -> Result<JobView, Problem> {
-        self.job(id).await
+    async fn add_files(&self, asker: Asker, id: &str, _more: MoreFiles) -> Result<JobView, Problem> {
+        self.job(asker, id).await
     }
 
-    async fn job(&self, id: &str) -> Result<JobView, Problem> {
+    async fn job(&self, _asker: Asker, id: &str) -> Result<JobView, Problem> {
         self.with_job(id, |job| job.borrow().clone())
     }
 
-    async fn jobs(&self, _query: PageQuery) -> Result<Page<JobView>, Problem> {
+    async fn jobs(&self, _asker: Asker, _query: PageQuery) -> Result<Page<JobView>, Problem> {
         let items = self.jobs.lock().unwrap().iter().map(|job| job.borrow().clone()).collect();
         Ok(Page { items, next: None })
     }
 
-    async fn act(&self, id: &str, action: JobAction, _caller: u32) -> Result<JobView, Problem> {
+    async fn act(&self, _asker: Asker, id: &str, action: JobAction) -> Result<JobView, Problem> {
         self.note(format!("{} {id}", action.path()));
         let job = self.with_job(id, watch::Sender::clone)?;
         match action {
@@ -207,7 +212,7 @@ impl Face for Scripted {
         Ok(view)
     }
 
-    async fn watch(&self, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
+    async fn watch(&self, _asker: Asker, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
         self.with_job(id, watch::Sender::subscribe)
     }
 
@@ -381,7 +386,7 @@ impl Face for Scripted {
         })
     }
 
-    async fn report(&self, _query: PageQuery) -> Result<ReportView, Problem> {
+    async fn report(&self, _asker: Asker, _query: PageQuery) -> Result<ReportView, Problem> {
         let account = Account {
             delivered: 3 << 20,
             used: Sources { origin: 1 << 20, peers: 2 << 20, cache: 0 },
@@ -423,7 +428,7 @@ impl Stage {
         let node = Arc::new(Scripted { begin, jobs: Mutex::default(), asked: Mutex::default() });
         let stop = CancellationToken::new();
         let listener = ControlListener::bind(&socket_of(home.path())).unwrap();
-        tokio::spawn(serve(listener, Arc::clone(&node), stop.clone()));
+        tokio::spawn(serve(listener, Arc::clone(&node), Guard::default(), stop.clone()));
         Self { home, node, stop }
     }
 
@@ -589,7 +594,7 @@ async fn a_job_that_somebody_else_stops_is_not_done() {
         let stage = Stage::new(half);
         let mut get = stage.start(&["get", "https://h/a"]);
         get.expect("transferring");
-        stage.node.act("job0", action, 0).await.unwrap();
+        stage.node.act(own(), "job0", action).await.unwrap();
         assert_eq!(get.end().0, Some(exit));
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod edit;
 pub mod gateway;
+pub mod service;
 pub mod trust;
 
 use crate::driver::EngineLimits;
@@ -17,6 +18,7 @@ use eddy_engine::upload::UploadLimits;
 use eddy_wire::api::amount::{Amount, BadAmount, parse_age, parse_amount, parse_rate, parse_size};
 use gateway::{BadGateway, GatewaySettings};
 use serde::Deserialize;
+use service::ServiceSettings;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -80,6 +82,8 @@ pub struct Settings {
     pub group: GroupSettings,
     /// The gateway for tools that speak HTTP.
     pub gateway: GatewaySettings,
+    /// The daemon as a service of the machine.
+    pub service: ServiceSettings,
 }
 
 /// `[group]`

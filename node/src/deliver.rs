@@ -1,14 +1,16 @@
 //! From the store to the user's destination: staged beside it, then renamed into place.
 //!
 //! Nothing is visible under the destination's name before it is whole, verified and durable (N2, C-04, R-45). All functions
-//! block; they belong on a blocking thread.
+//! block; they belong on a blocking thread. What is done
+//! in the destination's directory is done as the owner of the job (`crate::owner`).
 
 use crate::condition;
+use crate::owner::Hand;
 use crate::transfer::room::{CacheRoom, free_bytes};
 use eddy_cache::{EntityHandle, FaultKind, Mirror, ReadError};
 use eddy_content::digest::{DigestCheck, ExpectedDigest};
 use eddy_content::{BlockSet, Root};
-use eddy_engine::{Failure, FailureClass, FileRef};
+use eddy_engine::{Failure, FailureClass, FileRef, Owner};
 use eddy_wire::catalogue::ErrorCode;
 use folder::{Folder, Identity};
 use rustix::fs::{FallocateFlags, FileType, RenameFlags, Stat, StatVfsMountFlags};
@@ -43,6 +45,9 @@ pub struct Destination {
     name: OsString,
     /// The staged file's name, beside it.
     part: OsString,
+    /// Whose file it is to be.
+    owner: u32,
+    hand: Arc<OnceLock<Hand>>,
     folder: Arc<OnceLock<Folder>>,
     /// The directory that was found first.
     identity: Arc<OnceLock<Identity>>,
@@ -111,13 +116,14 @@ impl Drop for Part {
 }
 
 impl Destination {
-    /// The destination of a job's file; the staged file's name is the same after a restart.
+    /// The destination of a user's job's file; the staged file's name is the same after a restart.
     #[must_use]
-    pub fn new(file: FileRef, path: &str) -> Self {
+    pub fn new(file: FileRef, path: &str, Owner(owner): Owner) -> Self {
         let path = PathBuf::from(path);
         let name = path.file_name().unwrap_or_default().to_owned();
         let part = format!(".eddy-{}-{}.part", file.job, file.file).into();
-        Self { path, name, part, folder: Arc::default(), identity: Arc::default() }
+        let (hand, folder, identity) = (Arc::default(), Arc::default(), Arc::default());
+        Self { path, name, part, owner, hand, folder, identity }
     }
 
     /// Where the file stands until it is whole.
@@ -126,12 +132,17 @@ impl Destination {
         self.path.with_file_name(&self.part)
     }
 
+    /// Who makes the file. The user database is asked once.
+    fn hand(&self) -> &Hand {
+        self.hand.get_or_init(|| Hand::of(self.owner))
+    }
+
     /// The directory, opened when it is first needed and held from then on.
     fn folder(&self) -> Result<&Folder, Failure> {
         if let Some(folder) = self.folder.get() {
             return Ok(folder);
         }
-        let folder = Folder::open(self.parent()).map_err(|e| self.folder_failure(e))?;
+        let folder = Folder::open(self.parent(), self.hand().clone()).map_err(|e| self.folder_failure(e))?;
         let identity = folder.identity().map_err(|e| self.folder_failure(e))?;
         if *self.identity.get_or_init(|| identity) != identity {
             let detail = format!("`{}` is another folder than when the file was begun", self.parent().display());
@@ -320,7 +331,8 @@ impl Destination {
     pub fn seal(&self, file: &File, last_modified: Option<i64>) -> Result<(), Failure> {
         if let Some(seconds) = last_modified.and_then(|s| u64::try_from(s).ok()) {
             // The time stamp is a courtesy: a file system that refuses it does not fail the download.
-            let _ = file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+            let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            let _ = self.hand().act(|| file.set_modified(at).map_err(|_| Errno::PERM));
         }
         file.sync_all().map_err(|e| self.disk_failure("sync", &e))
     }
@@ -331,7 +343,7 @@ impl Destination {
         let shown = self.path.display();
         match folder.look(&self.part) {
             // Whoever may write there may have put something else in its place.
-            Ok(found) if !is_ours(&found, length) => {
+            Ok(found) if !self.is_ours(&found, length) => {
                 return Err(refusal(ErrorCode::DestinationUnsafe, format!("what stands beside `{shown}` is not ours")));
             }
             _ => {}
@@ -348,7 +360,7 @@ impl Destination {
         match renamed {
             Ok(()) => {}
             // Renamed before a crash that came before the job was written down as ended.
-            Err(Errno::NOENT) if folder.look(&self.name).is_ok_and(|found| is_ours(&found, length)) => {}
+            Err(Errno::NOENT) if folder.look(&self.name).is_ok_and(|found| self.is_ours(&found, length)) => {}
             Err(Errno::EXIST) => return Err(refusal(ErrorCode::DestinationExists, format!("`{shown}` exists"))),
             Err(e) => return Err(self.disk_failure("rename", &e.into())),
         }
@@ -372,6 +384,12 @@ impl Destination {
     #[must_use]
     pub fn free(&self) -> Option<u64> {
         free_bytes(self.folder().ok()?)
+    }
+
+    /// Whether this is a file that was made as the owner, of the right length.
+    fn is_ours(&self, found: &Stat, length: u64) -> bool {
+        let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+        is_file && found.st_uid == self.owner && u64::try_from(found.st_size) == Ok(length)
     }
 
     fn parent(&self) -> &Path {
@@ -431,12 +449,6 @@ fn damage(entity: &EntityHandle, from: u32, error: &ReadError, room: &CacheRoom)
     }
     tracing::error!(url = %entity.entity().url, blocks = damaged.len(), "cached blocks are damaged: fetched again");
     StageError::Damaged(damaged)
-}
-
-/// Whether this is a file that this process's user has made, of the right length.
-fn is_ours(found: &Stat, length: u64) -> bool {
-    let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
-    is_file && found.st_uid == rustix::process::geteuid().as_raw() && u64::try_from(found.st_size) == Ok(length)
 }
 
 /// A failure with a row of the catalogue that needs somebody's hand.

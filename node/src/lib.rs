@@ -18,6 +18,8 @@
 //! | [`driver`] | the one task that owns the engine |
 //! | [`control`] | the local API |
 //! | [`face`] | the node as its API sees it |
+//! | [`owner`] | the users of this machine, and what is done as one of them |
+//! | `lines` | a bounded file of lines |
 //! | `scrub` | looks through the store for rot while nobody else wants the disk |
 //! | `refuge` | where a node works whose own disk refuses |
 //! | [`node`] | starts and stops all of it |
@@ -32,9 +34,11 @@ pub mod face;
 pub mod gateway;
 pub mod group;
 pub mod identity;
+mod lines;
 pub mod neighbourhood;
 pub mod node;
 pub mod origin;
+pub mod owner;
 pub mod peer;
 mod refuge;
 mod scrub;

@@ -2,7 +2,7 @@
 
 use crate::condition;
 use crate::config::{ConfigError, Network, NodeConfig, RunsAs};
-use crate::control::{self, BindError, ControlListener};
+use crate::control::{self, AuditLog, BindError, ControlListener, Door, Guard, Users};
 use crate::driver::log::EventLog;
 use crate::driver::seal::JobSeal;
 use crate::driver::{self, DriverHandle, DriverParts, Durability};
@@ -161,6 +161,11 @@ impl Node {
             _ => {}
         }
         let shutdown = CancellationToken::new();
+        let guard = match config.runs_as {
+            RunsAs::Daemon => Guard::new(settings.service.users(), AuditLog::open(&config.home)),
+            // A command's own node is its user's.
+            RunsAs::Inside => Guard::new(Users::Own, AuditLog::open(&config.home)),
+        };
         let mut neighbourhood = match (&group, config.network) {
             (Some(group), Network::Full) => {
                 let parts = neighbourhood::Parts {
@@ -229,7 +234,7 @@ impl Node {
             shutdown: shutdown.clone(),
         };
         let scrubbing = TaskTracker::new();
-        let serving = tokio::spawn(control::serve(listener, Arc::new(face), shutdown.clone()));
+        let serving = tokio::spawn(control::serve(listener, Arc::new(face), guard, shutdown.clone()));
         tracing::info!(node = %identity.node_id(), mode = mode(config.runs_as), "the node runs");
         if config.runs_as == RunsAs::Daemon && trouble.is_none() {
             scrubbing.spawn(scrub::run(store.clone(), driver.clone(), shutdown.clone()));
@@ -366,7 +371,8 @@ impl Ground {
 
 /// Makes home and socket; a command that is a node itself can do with another place, because it is told where.
 fn listen(config: &NodeConfig, shelter: &mut Shelter) -> Result<ControlListener, StartError> {
-    let made = make_home(&config.home).and_then(|()| Ok(ControlListener::bind(&config.socket)?));
+    let door = if config.runs_as == RunsAs::Daemon { config.settings.service.door() } else { Door::Closed };
+    let made = make_home(&config.home).and_then(|()| Ok(ControlListener::bind_for(&config.socket, door)?));
     let is_alone = config.runs_as == RunsAs::Inside && config.network == Network::Full;
     let refused = match &made {
         Err(StartError::Home { source, .. } | StartError::Socket(BindError::System { source, .. })) if is_alone => {

@@ -4,7 +4,7 @@
 
 use eddy_node::control::client::{ExportFailure, VerificationNews};
 use eddy_node::control::face::{ExportPiece, VerifyNews};
-use eddy_node::control::{Bytes, Client, ControlListener, Face, serve};
+use eddy_node::control::{Asker, Bytes, Client, ControlListener, Face, Guard, serve};
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd, ExportOrder, ExportView,
     FileSpec, Finish, ImportQuery, ImportView, JobAction, JobChange, JobSpec, JobState, JobView, LimitView,
@@ -82,14 +82,14 @@ impl Face for Plain {
         })
     }
 
-    async fn create_job(&self, spec: JobSpec, _key: Option<&str>) -> Result<JobView, Problem> {
+    async fn create_job(&self, _asker: Asker, spec: JobSpec, _key: Option<&str>) -> Result<JobView, Problem> {
         let mut jobs = self.jobs.lock().unwrap();
         let view = view(jobs.len(), &spec);
         jobs.push(watch::Sender::new(view.clone()));
         Ok(view)
     }
 
-    async fn events(&self, query: PageQuery) -> Result<Page<EventView>, Problem> {
+    async fn events(&self, _asker: Asker, query: PageQuery) -> Result<Page<EventView>, Problem> {
         let job = self.jobs.lock().unwrap().first().map(|job| job.borrow().clone());
         let event = job.filter(|_| query.after.is_none() || query.after.as_deref() == Some("0")).map(|job| EventView {
             id: "1".into(),
@@ -109,22 +109,22 @@ impl Face for Plain {
         watch::channel(0).1
     }
 
-    async fn change_job(&self, id: &str, change: JobChange) -> Result<JobView, Problem> {
+    async fn change_job(&self, _asker: Asker, id: &str, change: JobChange) -> Result<JobView, Problem> {
         self.with_job(id, |job| {
             job.send_modify(|view| view.name = change.name.unwrap_or_else(|| view.name.clone()));
             job.borrow().clone()
         })
     }
 
-    async fn add_files(&self, id: &str, _more: MoreFiles) -> Result<JobView, Problem> {
-        self.job(id).await
+    async fn add_files(&self, asker: Asker, id: &str, _more: MoreFiles) -> Result<JobView, Problem> {
+        self.job(asker, id).await
     }
 
-    async fn job(&self, id: &str) -> Result<JobView, Problem> {
+    async fn job(&self, _asker: Asker, id: &str) -> Result<JobView, Problem> {
         self.with_job(id, |job| job.borrow().clone())
     }
 
-    async fn jobs(&self, query: PageQuery) -> Result<Page<JobView>, Problem> {
+    async fn jobs(&self, _asker: Asker, query: PageQuery) -> Result<Page<JobView>, Problem> {
         let jobs = self.jobs.lock().unwrap();
         let first = query.after.as_ref().map_or(0, |after| after.parse::<usize>().unwrap() + 1);
         let items: Vec<JobView> = jobs.iter().skip(first).take(query.size()).map(|job| job.borrow().clone()).collect();
@@ -132,7 +132,7 @@ impl Face for Plain {
         Ok(Page { items, next })
     }
 
-    async fn act(&self, id: &str, action: JobAction, _caller: u32) -> Result<JobView, Problem> {
+    async fn act(&self, _asker: Asker, id: &str, action: JobAction) -> Result<JobView, Problem> {
         let state = match action {
             JobAction::Resume => JobState::Queued,
             JobAction::Pause => JobState::Suspended,
@@ -146,7 +146,7 @@ impl Face for Plain {
         })
     }
 
-    async fn watch(&self, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
+    async fn watch(&self, _asker: Asker, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
         self.with_job(id, watch::Sender::subscribe)
     }
 
@@ -272,7 +272,7 @@ impl Face for Plain {
         })
     }
 
-    async fn report(&self, _query: PageQuery) -> Result<ReportView, Problem> {
+    async fn report(&self, _asker: Asker, _query: PageQuery) -> Result<ReportView, Problem> {
         Ok(ReportView { rows: Vec::new(), totals: eddy_wire::api::Account::default(), next: None })
     }
 
@@ -296,7 +296,7 @@ fn start() -> Running {
     let socket = home.path().join("run/control.sock");
     let node = Arc::new(Plain::default());
     let stop = node.stop.clone();
-    let serving = tokio::spawn(serve(ControlListener::bind(&socket).unwrap(), node, stop.clone()));
+    let serving = tokio::spawn(serve(ControlListener::bind(&socket).unwrap(), node, Guard::default(), stop.clone()));
     Running { _home: home, client: Client::new(&socket).unwrap(), socket, stop, serving }
 }
 

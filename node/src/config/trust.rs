@@ -4,7 +4,6 @@ use super::{ConfigError, GroupSettings, LimitSource};
 use eddy_engine::Peer;
 use eddy_engine::trust::{AuditShare, PlainHttp, Policy, Witnesses};
 use eddy_wire::NodeId;
-use eddy_wire::api::amount::{Amount, parse_amount};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -96,10 +95,7 @@ impl GroupSettings {
         match self.audit.as_deref() {
             None => Ok(AuditShare::default()),
             Some("off") => Ok(AuditShare::OFF),
-            Some(text) => match parse_amount(text) {
-                Ok(Amount::Percent(percent)) => Ok(AuditShare::percent(percent)),
-                _ => Err(BadPolicy::Audit(text.to_owned())),
-            },
+            Some(text) => share(text).ok_or_else(|| BadPolicy::Audit(text.to_owned())),
         }
     }
 
@@ -125,6 +121,18 @@ impl GroupSettings {
             ("group.audit", self.audit.clone().unwrap_or_else(|| "1 %".to_owned()), by(self.audit.is_some())),
         ]
     }
+}
+
+/// A share like `1 %` or `0.05 %`, with at most four digits behind the point.
+fn share(text: &str) -> Option<AuditShare> {
+    let number = text.strip_suffix('%')?.trim();
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) || fraction.len() > 4 {
+        return None;
+    }
+    let parts: u32 = format!("{whole}{fraction:0<4}").parse().ok()?;
+    (parts <= 1_000_000).then(|| AuditShare::per_million(parts))
 }
 
 #[cfg(test)]
@@ -158,6 +166,20 @@ mod tests {
         for (value, witnesses) in [("\"digest-only\"", Witnesses::DigestOnly), ("\"3\"", Witnesses::Three)] {
             let settings = read(&format!("[group]\nwitnesses = {value}\n")).unwrap();
             assert_eq!(settings.group.policy().unwrap().witnesses, witnesses);
+        }
+    }
+
+    #[test]
+    fn a_share_has_parts_down_to_a_millionth() {
+        let share = |text: &str| {
+            let settings = read(&format!("[group]\naudit = \"{text}\"\n"));
+            settings.and_then(|settings| settings.group.policy().map_err(|error| error.to_string())).ok()
+        };
+        for (text, parts) in [("1 %", 10_000), ("0.0001%", 1), ("2.5 %", 25_000), ("100 %", 1_000_000), ("0 %", 0)] {
+            assert_eq!(share(text).expect(text).audit, AuditShare::per_million(parts), "{text}");
+        }
+        for text in ["", "%", "1", "-1 %", "1. %", ".5 %", "0.00001 %", "100.0001 %", "99999999999 %", "1,5 %"] {
+            assert_eq!(share(text), None, "{text}");
         }
     }
 

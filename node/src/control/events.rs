@@ -1,5 +1,6 @@
 //! A job's views, and the event log, as server-sent events: a change of state at once, progress at most ten times a second.
 
+use super::access::Asker;
 use super::face::Face;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use eddy_wire::api::{EventView, JobView, PageQuery};
@@ -38,18 +39,18 @@ pub(super) fn answer(
 /// Events of one page of a stream.
 const EVENTS_AT_ONCE: usize = 100;
 
-/// The events of the log behind `after`, as they come, until the node stops.
+/// What the asker may see of the log behind `after`, as they come, until the node stops.
 pub(super) fn log<F: Face>(
-    face: Arc<F>,
+    (face, asker): (Arc<F>, Asker),
     news: watch::Receiver<u64>,
     after: u64,
     stop: CancellationToken,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let state = (face, news, after, stop, VecDeque::new());
-    let events = stream::unfold(state, |(face, mut news, mut after, stop, mut waiting)| async move {
+    let events = stream::unfold(state, move |(face, mut news, mut after, stop, mut waiting)| async move {
         while waiting.is_empty() {
             let query = PageQuery { after: Some(after.to_string()), limit: Some(EVENTS_AT_ONCE) };
-            waiting.extend(face.events(query).await.ok()?.items);
+            waiting.extend(face.events(asker, query).await.ok()?.items);
             if waiting.is_empty() {
                 tokio::select! {
                     biased;

@@ -7,6 +7,7 @@
 //! The methods are called from many connections at once and must not wait for each other. A call whose client has gone
 //! is dropped at its next `.await`: what must happen whole belongs into the driver, not into the future.
 
+use super::access::Asker;
 use bytes::Bytes;
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, ImportQuery, ImportView,
@@ -47,29 +48,44 @@ pub trait Face: Send + Sync + 'static {
     /// `spec.check()` has passed: the URLs, digests and destinations can be read (`eddy_wire::api::check` does it).
     ///
     /// `key` is the request's idempotency key: with the same one the same job is meant, as long as it is known.
-    fn create_job(&self, spec: JobSpec, key: Option<&str>) -> impl Future<Output = Result<JobView, Problem>> + Send;
+    fn create_job(
+        &self,
+        asker: Asker,
+        spec: JobSpec,
+        key: Option<&str>,
+    ) -> impl Future<Output = Result<JobView, Problem>> + Send;
 
     /// Changes a job that has not ended; `change.check()` has passed.
-    fn change_job(&self, id: &str, change: JobChange) -> impl Future<Output = Result<JobView, Problem>> + Send;
+    fn change_job(
+        &self,
+        asker: Asker,
+        id: &str,
+        change: JobChange,
+    ) -> impl Future<Output = Result<JobView, Problem>> + Send;
 
     /// Gives a job that has not ended more files; `more.check()` has passed.
-    fn add_files(&self, id: &str, more: MoreFiles) -> impl Future<Output = Result<JobView, Problem>> + Send;
+    fn add_files(
+        &self,
+        asker: Asker,
+        id: &str,
+        more: MoreFiles,
+    ) -> impl Future<Output = Result<JobView, Problem>> + Send;
 
-    /// One job, by its id as a text: what is no id is no job.
-    fn job(&self, id: &str) -> impl Future<Output = Result<JobView, Problem>> + Send;
+    /// One job, by its id as a text: what is no id is no job, and so is what the asker does not see.
+    fn job(&self, asker: Asker, id: &str) -> impl Future<Output = Result<JobView, Problem>> + Send;
 
     /// The jobs in the order in which they were made; `query.size()` is within the bounds.
-    fn jobs(&self, query: PageQuery) -> impl Future<Output = Result<Page<JobView>, Problem>> + Send;
+    fn jobs(&self, asker: Asker, query: PageQuery) -> impl Future<Output = Result<Page<JobView>, Problem>> + Send;
 
-    /// Does something to a job for a user, and says how it then stands.
-    fn act(&self, id: &str, action: JobAction, caller: u32) -> impl Future<Output = Result<JobView, Problem>> + Send;
+    /// Does something to a job, and says how it then stands.
+    fn act(&self, asker: Asker, id: &str, action: JobAction) -> impl Future<Output = Result<JobView, Problem>> + Send;
 
     /// Follows a job: the newest view, whenever it changes. The sender is dropped when the job has ended, after the
     /// last view; a job that has just ended may still be watched for its last view.
-    fn watch(&self, id: &str) -> impl Future<Output = Result<watch::Receiver<JobView>, Problem>> + Send;
+    fn watch(&self, asker: Asker, id: &str) -> impl Future<Output = Result<watch::Receiver<JobView>, Problem>> + Send;
 
     /// What happened to jobs, oldest first, behind a cursor that is an event's id.
-    fn events(&self, query: PageQuery) -> impl Future<Output = Result<Page<EventView>, Problem>> + Send;
+    fn events(&self, asker: Asker, query: PageQuery) -> impl Future<Output = Result<Page<EventView>, Problem>> + Send;
 
     /// The number of the newest event, whenever it changes.
     fn event_news(&self) -> watch::Receiver<u64>;
@@ -119,7 +135,7 @@ pub trait Face: Send + Sync + 'static {
     fn peer(&self, node: &str) -> impl Future<Output = Result<PeerDetail, Problem>> + Send;
 
     /// The account of bytes.
-    fn report(&self, query: PageQuery) -> impl Future<Output = Result<ReportView, Problem>> + Send;
+    fn report(&self, asker: Asker, query: PageQuery) -> impl Future<Output = Result<ReportView, Problem>> + Send;
 
     /// Begins to stop the node. Returns at once; the node stops when the answer is out.
     fn shutdown(&self) -> impl Future<Output = Result<(), Problem>> + Send;

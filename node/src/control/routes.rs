@@ -1,17 +1,19 @@
 //! Path and method to [`Face`]: each handler reads its input, asks the node and writes the answer.
 
+use super::access::Asker;
+use super::audit::{Guard, Shown};
 use super::events;
 use super::face::Face;
 use super::long;
 use super::openapi;
 use super::refusal::{Asked, Body, Id, Key, LastEvent, Refusal};
 use super::socket::Caller;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, ImportQuery, ImportView,
     JobAction, JobChange, JobSpec, JobState, JobView, LimitsChange, LimitsOutcome, MAX_BODY, MAX_WAIT, MoreFiles, Page,
@@ -44,9 +46,13 @@ impl<F> Clone for Room<F> {
 }
 
 type Answer<T> = Result<Json<T>, Refusal>;
+type OneJob = Result<(Extension<Shown>, Json<JobView>), Refusal>;
+
+/// As whom, and how far: what [`admitted`] found.
+type As = Extension<Asker>;
 
 /// All paths of the API.
-pub(super) fn router<F: Face>(face: Arc<F>, stop: CancellationToken) -> Router {
+pub(super) fn router<F: Face>(face: Arc<F>, guard: Guard, stop: CancellationToken) -> Router {
     let mut routes = Router::new()
         .route("/v1/status", get(status::<F>))
         .route("/v1/shutdown", post(shutdown::<F>))
@@ -71,9 +77,7 @@ pub(super) fn router<F: Face>(face: Arc<F>, stop: CancellationToken) -> Router {
         .route("/v1/report", get(report::<F>))
         .route("/v1/openapi.json", get(document));
     for action in JobAction::ALL {
-        let act = move |State(room): State<Room<F>>, Id(id): Id, ConnectInfo(caller): ConnectInfo<Caller>| {
-            act(room, id, action, caller)
-        };
+        let act = move |State(room): State<Room<F>>, Extension(asker): As, Id(id): Id| act(room, asker, id, action);
         routes = routes.route(&format!("/v1/jobs/{{id}}/{}", action.path()), post(act));
     }
     routes
@@ -83,17 +87,32 @@ pub(super) fn router<F: Face>(face: Arc<F>, stop: CancellationToken) -> Router {
         .layer(middleware::from_fn(within_time))
         // A package may be as long as the cache is large, and takes its time.
         .route("/v1/cache/import", post(import::<F>).layer(DefaultBodyLimit::disable()))
-        .layer(middleware::from_fn(only_the_owner))
+        .layer(middleware::from_fn_with_state(guard, admitted))
         .with_state(Room { face, stop })
 }
 
-/// Answers strangers with a refusal, whatever they ask.
-async fn only_the_owner(ConnectInfo(caller): ConnectInfo<Caller>, request: Request, next: Next) -> Response {
-    if caller.may_rule(rustix::process::geteuid().as_raw()) {
-        return next.run(request).await;
-    }
-    tracing::warn!(uid = ?caller.uid, "refused a control call of another user");
-    Refusal::from(ErrorCode::NotPermitted).into_response()
+/// The one place where it is asked who may do what: lets a call in as somebody, or refuses it, and has written down what must be.
+async fn admitted(
+    State(guard): State<Guard>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let method = request.method().as_str().to_owned();
+    let matched = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let Some(asker) = guard.admit(caller, &method, matched.as_deref()).await else {
+        tracing::warn!(uid = ?caller.uid, %method, path = matched.as_deref(), "refused a control call");
+        guard
+            .record(caller, None, request.uri().path(), (&method, matched.as_deref()), StatusCode::FORBIDDEN, None)
+            .await;
+        return Refusal::from(ErrorCode::NotPermitted).into_response();
+    };
+    let path = request.uri().path().to_owned();
+    request.extensions_mut().insert(asker);
+    let response = next.run(request).await;
+    let shown = response.extensions().get::<Shown>().cloned();
+    guard.record(caller, Some(asker), &path, (&method, matched.as_deref()), response.status(), shown).await;
+    response
 }
 
 /// Bounds the time to the head of the answer; the events of a watch come after it.
@@ -126,8 +145,12 @@ async fn shutdown<F: Face>(State(room): State<Room<F>>) -> Result<StatusCode, Re
     (status = 200, body = Page<JobView>),
     (status = "default", body = Problem, content_type = "application/problem+json")
 ))]
-async fn jobs<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<PageQuery>) -> Answer<Page<JobView>> {
-    Ok(Json(room.face.jobs(query).await?))
+async fn jobs<F: Face>(
+    State(room): State<Room<F>>,
+    Extension(asker): As,
+    Asked(query): Asked<PageQuery>,
+) -> Answer<Page<JobView>> {
+    Ok(Json(room.face.jobs(asker, query).await?))
 }
 
 /// Makes a job. When the answer comes, the job survives a crash. A request that is repeated with the same idempotency key
@@ -139,21 +162,22 @@ async fn jobs<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<PageQuer
 ))]
 async fn create_job<F: Face>(
     State(room): State<Room<F>>,
+    Extension(asker): As,
     Key(key): Key,
     Body(spec): Body<JobSpec>,
 ) -> Result<Response, Refusal> {
     spec.check()?;
-    let job = room.face.create_job(spec, key.as_deref()).await?;
+    let job = room.face.create_job(asker, spec, key.as_deref()).await?;
     let location = format!("/v1/jobs/{}", job.id);
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(job)).into_response())
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], shown(job)).into_response())
 }
 
 /// One job.
 #[utoipa::path(get, path = "/v1/jobs/{id}", tag = "jobs", operation_id = "job", params(("id" = String, Path, description = "The job's id.")), responses(
     (status = 200, body = JobView), (status = "default", body = Problem, content_type = "application/problem+json")
 ))]
-async fn job<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Answer<JobView> {
-    Ok(Json(room.face.job(&id).await?))
+async fn job<F: Face>(State(room): State<Room<F>>, Extension(asker): As, Id(id): Id) -> OneJob {
+    Ok(shown(room.face.job(asker, &id).await?))
 }
 
 /// Changes a job that has not ended: what is named, and nothing else. Transfers begin anew where they would go another way.
@@ -162,25 +186,35 @@ async fn job<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Answer<JobView
 ))]
 async fn change_job<F: Face>(
     State(room): State<Room<F>>,
+    Extension(asker): As,
     Id(id): Id,
     Body(change): Body<JobChange>,
-) -> Answer<JobView> {
+) -> OneJob {
     change.check()?;
-    Ok(Json(room.face.change_job(&id, change).await?))
+    Ok(shown(room.face.change_job(asker, &id, change).await?))
 }
 
 /// Gives a job that has not ended more files; one that was whole goes on with them.
 #[utoipa::path(post, path = "/v1/jobs/{id}/files", tag = "jobs", operation_id = "add_files", params(("id" = String, Path, description = "The job's id.")), request_body = MoreFiles, responses(
     (status = 200, body = JobView), (status = "default", body = Problem, content_type = "application/problem+json")
 ))]
-async fn add_files<F: Face>(State(room): State<Room<F>>, Id(id): Id, Body(more): Body<MoreFiles>) -> Answer<JobView> {
+async fn add_files<F: Face>(
+    State(room): State<Room<F>>,
+    Extension(asker): As,
+    Id(id): Id,
+    Body(more): Body<MoreFiles>,
+) -> OneJob {
     more.check()?;
-    Ok(Json(room.face.add_files(&id, more).await?))
+    Ok(shown(room.face.add_files(asker, &id, more).await?))
 }
 
-async fn act<F: Face>(room: Room<F>, id: String, action: JobAction, caller: Caller) -> Answer<JobView> {
-    let caller = caller.uid.ok_or(ErrorCode::NotPermitted)?;
-    Ok(Json(room.face.act(&id, action, caller).await?))
+async fn act<F: Face>(room: Room<F>, asker: Asker, id: String, action: JobAction) -> OneJob {
+    Ok(shown(room.face.act(asker, &id, action).await?))
+}
+
+/// A job's view, and for the audit log, whose job it is.
+fn shown(job: JobView) -> (Extension<Shown>, Json<JobView>) {
+    (Extension(Shown::of(&job)), Json(job))
 }
 
 /// Follows a job with server-sent events named `job`, whose data is a JobView: a change of state at once, progress at
@@ -189,8 +223,12 @@ async fn act<F: Face>(room: Room<F>, id: String, action: JobAction, caller: Call
     (status = 200, body = JobView, content_type = "text/event-stream"),
     (status = "default", body = Problem, content_type = "application/problem+json")
 ))]
-async fn watch_job<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Result<impl IntoResponse, Refusal> {
-    let views = room.face.watch(&id).await?;
+async fn watch_job<F: Face>(
+    State(room): State<Room<F>>,
+    Extension(asker): As,
+    Id(id): Id,
+) -> Result<impl IntoResponse, Refusal> {
+    let views = room.face.watch(asker, &id).await?;
     Ok(events::answer(views, room.stop))
 }
 
@@ -198,9 +236,14 @@ async fn watch_job<F: Face>(State(room): State<Room<F>>, Id(id): Id) -> Result<i
 #[utoipa::path(get, path = "/v1/jobs/{id}/wait", tag = "jobs", operation_id = "wait_job", params(("id" = String, Path, description = "The job's id."), WaitQuery), responses(
     (status = 200, body = JobView), (status = "default", body = Problem, content_type = "application/problem+json")
 ))]
-async fn wait_job<F: Face>(State(room): State<Room<F>>, Id(id): Id, Asked(query): Asked<WaitQuery>) -> Answer<JobView> {
+async fn wait_job<F: Face>(
+    State(room): State<Room<F>>,
+    Extension(asker): As,
+    Id(id): Id,
+    Asked(query): Asked<WaitQuery>,
+) -> Answer<JobView> {
     let seconds = query.seconds.unwrap_or(MAX_WAIT).min(MAX_WAIT);
-    let mut views = room.face.watch(&id).await?;
+    let mut views = room.face.watch(asker, &id).await?;
     let rests = |view: &JobView| {
         let is_stopped = matches!(view.state, JobState::Suspended | JobState::Error | JobState::Transferred);
         view.state.is_final() || is_stopped
@@ -215,8 +258,12 @@ async fn wait_job<F: Face>(State(room): State<Room<F>>, Id(id): Id, Asked(query)
 #[utoipa::path(get, path = "/v1/events", tag = "events", operation_id = "events", params(PageQuery), responses(
     (status = 200, body = Page<EventView>), (status = "default", body = Problem, content_type = "application/problem+json")
 ))]
-async fn list_events<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<PageQuery>) -> Answer<Page<EventView>> {
-    Ok(Json(room.face.events(query).await?))
+async fn list_events<F: Face>(
+    State(room): State<Room<F>>,
+    Extension(asker): As,
+    Asked(query): Asked<PageQuery>,
+) -> Answer<Page<EventView>> {
+    Ok(Json(room.face.events(asker, query).await?))
 }
 
 /// Follows what happens to jobs with server-sent events named `event`, whose data is an EventView and whose id is the cursor: a stream that
@@ -227,6 +274,7 @@ async fn list_events<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<P
 ))]
 async fn follow_events<F: Face>(
     State(room): State<Room<F>>,
+    Extension(asker): As,
     LastEvent(last): LastEvent,
     Asked(query): Asked<PageQuery>,
 ) -> Result<impl IntoResponse, Refusal> {
@@ -236,7 +284,7 @@ async fn follow_events<F: Face>(
         Some(text) => text.parse().map_err(|_| Problem::new(ErrorCode::BadRequest, "a cursor is an event's id"))?,
         None => newest,
     };
-    Ok(events::log(room.face, news, after, room.stop))
+    Ok(events::log((room.face, asker), news, after, room.stop))
 }
 
 /// The store as a whole.
@@ -363,8 +411,12 @@ async fn peer<F: Face>(State(room): State<Room<F>>, Id(node): Id) -> Answer<Peer
 #[utoipa::path(get, path = "/v1/report", tag = "report", operation_id = "report", params(PageQuery), responses(
     (status = 200, body = ReportView), (status = "default", body = Problem, content_type = "application/problem+json")
 ))]
-async fn report<F: Face>(State(room): State<Room<F>>, Asked(query): Asked<PageQuery>) -> Answer<ReportView> {
-    Ok(Json(room.face.report(query).await?))
+async fn report<F: Face>(
+    State(room): State<Room<F>>,
+    Extension(asker): As,
+    Asked(query): Asked<PageQuery>,
+) -> Answer<ReportView> {
+    Ok(Json(room.face.report(asker, query).await?))
 }
 
 /// This document.

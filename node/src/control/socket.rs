@@ -1,4 +1,4 @@
-//! The control socket: made so that only its owner reaches it, and never taken from a node that lives.
+//! The control socket: made so that only those reach it whom the node serves, and never taken from a node that lives.
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
@@ -69,6 +69,25 @@ impl From<&BindError> for Problem {
     }
 }
 
+/// Who can open the socket; what they may do then is another question (T-44).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// The node's own user: mode 0600 in a directory of mode 0700.
+    Closed,
+    /// Everybody on this machine: mode 0666 in a directory of mode 0755, where only the node's user may put something.
+    Open,
+}
+
+impl Door {
+    fn socket(self) -> u32 {
+        if self == Self::Open { 0o666 } else { 0o600 }
+    }
+
+    fn directory(self) -> u32 {
+        if self == Self::Open { 0o755 } else { 0o700 }
+    }
+}
+
 /// A listening control socket. Its file is removed when it is dropped.
 #[derive(Debug)]
 pub struct ControlListener {
@@ -80,20 +99,25 @@ pub struct ControlListener {
 }
 
 impl ControlListener {
+    /// Makes the socket of a node of one user: see [`Self::bind_for`].
+    pub fn bind(path: &Path) -> Result<Self, BindError> {
+        Self::bind_for(path, Door::Closed)
+    }
+
     /// Makes the socket; must be called in a tokio runtime.
     ///
-    /// A directory that is missing is made with mode 0700. What a dead node left behind is removed, under a lock and only
-    /// if nobody answers there.
-    pub fn bind(path: &Path) -> Result<Self, BindError> {
+    /// A directory that is missing is made. What a dead node left behind is removed, under a lock and only if nobody answers there.
+    pub fn bind_for(path: &Path, door: Door) -> Result<Self, BindError> {
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             return Err(BindError::TooLong(path.to_owned()));
         }
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        keep_directory(directory)?;
+        keep_directory(directory, door)?;
         let lock = take_lock(path)?;
         remove_stale(path)?;
         let listener = UnixListener::bind(path).map_err(system("make", path))?;
-        std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(system("set the mode of", path))?;
+        std::fs::set_permissions(path, Permissions::from_mode(door.socket()))
+            .map_err(system("set the mode of", path))?;
         Ok(Self {
             listener,
             path: path.to_owned(),
@@ -122,9 +146,9 @@ fn system(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BindEr
 }
 
 /// Makes the directory, or makes sure that nobody else can put something into it.
-fn keep_directory(directory: &Path) -> Result<(), BindError> {
+fn keep_directory(directory: &Path, door: Door) -> Result<(), BindError> {
     if !directory.exists() {
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        let made = DirBuilder::new().recursive(true).mode(door.directory()).create(directory);
         made.map_err(system("make", directory))?;
     }
     let metadata = std::fs::metadata(directory).map_err(system("look at", directory))?;
@@ -241,14 +265,6 @@ pub struct Caller {
     pub uid: Option<u32>,
 }
 
-impl Caller {
-    /// Whether the caller may rule the node of `owner`: the same user, or root.
-    #[must_use]
-    pub fn may_rule(self, owner: u32) -> bool {
-        self.uid.is_some_and(|uid| uid == owner || uid == 0)
-    }
-}
-
 impl Connected<IncomingStream<'_, ControlListener>> for Caller {
     fn connect_info(stream: IncomingStream<'_, ControlListener>) -> Self {
         Self { uid: stream.io().stream.peer_cred().ok().map(|credentials| credentials.uid()) }
@@ -322,13 +338,5 @@ mod tests {
     async fn a_path_that_the_kernel_would_cut_is_refused() {
         let path = Path::new("/tmp").join("x".repeat(MAX_SOCKET_PATH));
         assert!(matches!(ControlListener::bind(&path), Err(BindError::TooLong(_))));
-    }
-
-    #[test]
-    fn only_the_owner_and_root_rule_a_node() {
-        let caller = |uid| Caller { uid };
-        assert!(caller(Some(1000)).may_rule(1000) && caller(Some(0)).may_rule(1000));
-        assert!(!caller(Some(1001)).may_rule(1000) && !caller(Some(1000)).may_rule(0));
-        assert!(!caller(None).may_rule(0), "who is not known is nobody");
     }
 }

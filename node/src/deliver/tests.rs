@@ -15,6 +15,10 @@ const BLOCKS: u32 = 40;
 pub(super) const LENGTH: u64 = (BLOCKS as u64 - 1) * BLOCK_SIZE + 777;
 const ORIGIN: Source = Source::Origin { https: true };
 
+pub(super) fn me() -> Owner {
+    Owner(rustix::process::geteuid().as_raw())
+}
+
 /// A store and a destination in a directory of their own.
 pub(super) struct Place {
     directory: TempDir,
@@ -27,7 +31,7 @@ impl Place {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("image");
         let file = FileRef { job: JobId([3; 16]), file: 0 };
-        Self { destination: Destination::new(file, &path.to_string_lossy()), directory, store: OnceCell::new() }
+        Self { destination: Destination::new(file, &path.to_string_lossy(), me()), directory, store: OnceCell::new() }
     }
 
     fn entity(&self) -> EntityHandle {
@@ -185,7 +189,7 @@ fn a_part_that_is_let_go_takes_its_own_file_away_and_no_other() {
 fn without_a_part_everything_is_copied_and_the_place_says_what_is_wrong_with_it() {
     let place = Place::new();
     let entity = place.entity();
-    let nowhere = Destination::new(FileRef { job: JobId([3; 16]), file: 0 }, "/proc/nowhere/image");
+    let nowhere = Destination::new(FileRef { job: JobId([3; 16]), file: 0 }, "/proc/nowhere/image", me());
     assert!(nowhere.mirror(&entity, &place.room()).expect("no full disk").is_none());
     write(&entity, None, 0..BLOCKS);
     assert!(place.mirror(&entity).is_none(), "no block is still to come");

@@ -38,6 +38,23 @@ pub struct Start {
     pub owner: Owner,
 }
 
+/// Whose jobs there are for an asker: all others do not exist for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Everybody's.
+    Anybodys,
+    /// One user's.
+    Only(Owner),
+}
+
+impl Whose {
+    /// Whether what belongs to `owner` is there.
+    #[must_use]
+    pub fn has(self, owner: Owner) -> bool {
+        self == Self::Anybodys || self == Self::Only(owner)
+    }
+}
+
 /// Makes an amendment for a job as it is.
 pub type Change = Box<dyn FnOnce(&Job) -> Result<Amendment, Problem> + Send>;
 
@@ -102,12 +119,12 @@ pub enum Refusal {
 
 pub(super) enum Command {
     Create { spec: Box<JobSpec>, start: Start, answer: oneshot::Sender<Result<JobView, Refusal>> },
-    Act { job: JobId, act: Act, answer: oneshot::Sender<Result<JobView, Refusal>> },
-    View { job: JobId, answer: oneshot::Sender<Result<JobView, Refusal>> },
-    Amend { job: JobId, change: Change, answer: oneshot::Sender<Result<JobView, Refusal>> },
-    Find { prefix: IdPrefix, answer: oneshot::Sender<Vec<JobId>> },
-    List { after: Option<(i64, JobId)>, most: usize, answer: oneshot::Sender<Vec<JobView>> },
-    Watch { job: JobId, answer: oneshot::Sender<Result<watch::Receiver<JobView>, Refusal>> },
+    Act { whose: Whose, job: JobId, act: Act, answer: oneshot::Sender<Result<JobView, Refusal>> },
+    View { whose: Whose, job: JobId, answer: oneshot::Sender<Result<JobView, Refusal>> },
+    Amend { whose: Whose, job: JobId, change: Change, answer: oneshot::Sender<Result<JobView, Refusal>> },
+    Find { whose: Whose, prefix: IdPrefix, answer: oneshot::Sender<Vec<JobId>> },
+    List { whose: Whose, after: Option<(i64, JobId)>, most: usize, answer: oneshot::Sender<Vec<JobView>> },
+    Watch { whose: Whose, job: JobId, answer: oneshot::Sender<Result<watch::Receiver<JobView>, Refusal>> },
     IsBusy { answer: oneshot::Sender<bool> },
     Hold { order: Box<HoldOrder>, answer: oneshot::Sender<Holding> },
 }
@@ -129,33 +146,33 @@ impl DriverHandle {
     }
 
     /// Does something to a job.
-    pub async fn act(&self, job: JobId, act: Act) -> Result<JobView, Refusal> {
-        self.ask(|answer| Command::Act { job, act, answer }).await?
+    pub async fn act(&self, whose: Whose, job: JobId, act: Act) -> Result<JobView, Refusal> {
+        self.ask(|answer| Command::Act { whose, job, act, answer }).await?
     }
 
     /// One job.
-    pub async fn view(&self, job: JobId) -> Result<JobView, Refusal> {
-        self.ask(|answer| Command::View { job, answer }).await?
+    pub async fn view(&self, whose: Whose, job: JobId) -> Result<JobView, Refusal> {
+        self.ask(|answer| Command::View { whose, job, answer }).await?
     }
 
     /// Changes a job.
-    pub async fn amend(&self, job: JobId, change: Change) -> Result<JobView, Refusal> {
-        self.ask(|answer| Command::Amend { job, change, answer }).await?
+    pub async fn amend(&self, whose: Whose, job: JobId, change: Change) -> Result<JobView, Refusal> {
+        self.ask(|answer| Command::Amend { whose, job, change, answer }).await?
     }
 
     /// At most two jobs whose ids begin like this.
-    pub async fn find(&self, prefix: IdPrefix) -> Result<Vec<JobId>, Refusal> {
-        self.ask(|answer| Command::Find { prefix, answer }).await
+    pub async fn find(&self, whose: Whose, prefix: IdPrefix) -> Result<Vec<JobId>, Refusal> {
+        self.ask(|answer| Command::Find { whose, prefix, answer }).await
     }
 
     /// The jobs behind a point in the order in which they were made, at most `most`.
-    pub async fn list(&self, after: Option<(i64, JobId)>, most: usize) -> Result<Vec<JobView>, Refusal> {
-        self.ask(|answer| Command::List { after, most, answer }).await
+    pub async fn list(&self, whose: Whose, after: Option<(i64, JobId)>, most: usize) -> Result<Vec<JobView>, Refusal> {
+        self.ask(|answer| Command::List { whose, after, most, answer }).await
     }
 
     /// Follows a job; the sender is dropped after the last view.
-    pub async fn watch(&self, job: JobId) -> Result<watch::Receiver<JobView>, Refusal> {
-        self.ask(|answer| Command::Watch { job, answer }).await?
+    pub async fn watch(&self, whose: Whose, job: JobId) -> Result<watch::Receiver<JobView>, Refusal> {
+        self.ask(|answer| Command::Watch { whose, job, answer }).await?
     }
 
     /// Whether some job runs or will run by itself.

@@ -324,7 +324,8 @@ impl Executor {
         if spec.goal() == Goal::Hold {
             return None;
         }
-        Some(self.destinations.entry(file).or_insert_with(|| Destination::new(file, path)).clone())
+        let owner = engine.job(file.job)?.owner();
+        Some(self.destinations.entry(file).or_insert_with(|| Destination::new(file, path, owner)).clone())
     }
 
     /// Forgets where the files of a job go.

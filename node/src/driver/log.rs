@@ -4,22 +4,17 @@
 //! both together are bounded. A line is with the system before anybody hears of its event, and on the disk a second later: a process that dies
 //! loses none, a machine at most the last second. A line that cannot be read is passed over.
 
+use crate::lines::{FILE, Lines};
 use eddy_wire::api::{EventView, JobView};
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Events that are kept.
 pub const KEPT: usize = 10_000;
-/// Bytes at which a file is begun anew.
-const FILE: u64 = 4 * 1024 * 1024;
-/// Longest time until lines are on the disk.
-const SYNC: Duration = Duration::from_secs(1);
 /// Characters of a detail that are kept.
 const MAX_DETAIL: usize = 500;
 
@@ -34,14 +29,6 @@ struct Shared {
     file: Option<Mutex<Lines>>,
 }
 
-/// The newer file.
-struct Lines {
-    path: PathBuf,
-    file: Option<File>,
-    length: u64,
-    synced: Instant,
-}
-
 impl EventLog {
     /// Opens the log of a home. A disk that refuses is no reason to do without: then it is kept in memory.
     #[must_use]
@@ -53,9 +40,7 @@ impl EventLog {
                 tracing::warn!(path = %path.display(), %error, "old events cannot be read");
             }
         }
-        let length = fs::metadata(&path).map_or(0, |found| found.len());
-        let lines = Lines { path, file: None, length, synced: Instant::now() };
-        Self::with(kept, Some(Mutex::new(lines)))
+        Self::with(kept, Some(Mutex::new(Lines::at(path))))
     }
 
     /// A log that ends with the process.
@@ -90,7 +75,6 @@ impl EventLog {
             let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = lines.write(text.as_bytes()) {
                 tracing::warn!(%error, "events are kept in memory alone");
-                lines.file = None;
             }
         }
         let mut kept = self.kept();
@@ -102,12 +86,12 @@ impl EventLog {
         self.0.newest.send_replace(last);
     }
 
-    /// The events behind a cursor, at most `most`; those that are no longer kept are passed over.
+    /// The wanted events behind a cursor, at most `most`; those that are no longer kept are passed over.
     #[must_use]
-    pub fn after(&self, cursor: u64, most: usize) -> Vec<EventView> {
+    pub fn after(&self, cursor: u64, most: usize, wanted: impl Fn(&EventView) -> bool) -> Vec<EventView> {
         let kept = self.kept();
         let first = kept.partition_point(|event| number(event) <= cursor);
-        kept.iter().skip(first).take(most).cloned().collect()
+        kept.iter().skip(first).filter(|event| wanted(event)).take(most).cloned().collect()
     }
 
     /// The number of the newest event, whenever it changes.
@@ -160,50 +144,11 @@ fn load(path: &Path, kept: &mut VecDeque<EventView>) -> io::Result<()> {
     Ok(())
 }
 
-impl Lines {
-    fn write(&mut self, text: &[u8]) -> io::Result<()> {
-        if self.length >= FILE {
-            if let Some(file) = self.file.take() {
-                file.sync_data()?;
-            }
-            fs::rename(&self.path, self.path.with_extension("log.old"))?;
-            self.length = 0;
-        }
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => {
-                let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
-                if self.length > 0 {
-                    // A line that broke off ends here.
-                    file.write_all(b"\n")?;
-                }
-                file
-            }
-        };
-        let file = self.file.insert(file);
-        file.write_all(text)?;
-        self.length += text.len() as u64;
-        if self.synced.elapsed() >= SYNC {
-            file.sync_data()?;
-            self.synced = Instant::now();
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Lines {
-    fn drop(&mut self) {
-        if let Some(file) = &self.file {
-            // What cannot be made durable is lost with the machine only.
-            let _ = file.sync_data();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use eddy_wire::api::{EventKind, JobState};
+    use std::fs;
 
     fn some(detail: &str) -> EventView {
         EventView {
@@ -219,6 +164,10 @@ mod tests {
         }
     }
 
+    fn all(_: &EventView) -> bool {
+        true
+    }
+
     fn details(events: &[EventView]) -> Vec<&str> {
         events.iter().filter_map(|event| event.detail.as_deref()).collect()
     }
@@ -228,11 +177,11 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let log = EventLog::open(home.path());
         log.append(vec![some("a"), some("b")]);
-        let cursor: u64 = log.after(0, 1)[0].id.parse().expect("a number");
+        let cursor: u64 = log.after(0, 1, all)[0].id.parse().expect("a number");
         // Nothing is closed: the process dies.
         let again = EventLog::open(home.path());
         again.append(vec![some("c")]);
-        assert_eq!(details(&again.after(cursor, 10)), ["b", "c"]);
+        assert_eq!(details(&again.after(cursor, 10, all)), ["b", "c"]);
         assert_eq!(*again.news().borrow(), 3);
     }
 
@@ -244,7 +193,7 @@ mod tests {
         let text = fs::read(&path).expect("reads");
         fs::write(&path, &text[..text.len() - 5]).expect("writes");
         EventLog::open(home.path()).append(vec![some("c")]);
-        assert_eq!(details(&EventLog::open(home.path()).after(0, 10)), ["a", "c"]);
+        assert_eq!(details(&EventLog::open(home.path()).after(0, 10, all)), ["a", "c"]);
     }
 
     #[test]
@@ -255,11 +204,11 @@ mod tests {
         for _ in 0..30 {
             log.append(vec![some(&long); 1000]);
         }
-        assert_eq!(log.after(0, usize::MAX).len(), KEPT);
+        assert_eq!(log.after(0, usize::MAX, all).len(), KEPT);
         let bytes: u64 =
             fs::read_dir(home.path()).expect("lists").map(|e| e.expect("one").metadata().expect("is").len()).sum();
         assert!(bytes < 3 * FILE, "{bytes}");
-        let again = EventLog::open(home.path()).after(0, usize::MAX);
+        let again = EventLog::open(home.path()).after(0, usize::MAX, all);
         assert_eq!(again.last().map(number), Some(30_000));
         assert!(again.len() > KEPT / 2, "{}", again.len());
     }

@@ -32,7 +32,7 @@ use crate::config::Network;
 use crate::origin::{Origin, OriginConfig};
 use crate::peer::Peers;
 use crate::swarm::News;
-use command::{Command, Refusal, Start};
+use command::{Command, Refusal, Start, Whose};
 use eddy_cache::Store;
 use eddy_engine::engine::{Swarms, Turns};
 use eddy_engine::job::live::Job;
@@ -243,40 +243,47 @@ impl Driver {
         match command {
             Command::Create { spec, start, answer } => {
                 let made = self.make(*spec, start).await;
-                let _ = answer.send(made.and_then(|id| self.view(id)));
+                let _ = answer.send(made.and_then(|id| self.view(Whose::Anybodys, id)));
             }
-            Command::Amend { job, change, answer } => {
+            Command::Amend { whose, job, change, answer } => {
                 let owner = self.engine.job(job).map(Job::owner);
-                let amended = self.amend(now, job, change);
+                let amended = self.amend((now, whose), job, change);
                 self.settle().await;
                 if amended.is_ok() {
                     let is_taken = owner != self.engine.job(job).map(Job::owner);
+                    if is_taken {
+                        // Who followed it followed their own.
+                        self.watchers.remove(&job);
+                    }
                     self.tell(vec![(job, if is_taken { EventKind::Taken } else { EventKind::Changed })]).await;
                 }
-                let _ = answer.send(amended.and_then(|()| self.view(job)));
+                let _ = answer.send(amended.and_then(|()| self.view(Whose::Anybodys, job)));
             }
-            Command::Find { prefix, answer } => {
-                let found = self.engine.jobs_from(prefix.first).map(Job::id).take_while(|id| prefix.is_of(*id));
-                let _ = answer.send(found.take(2).collect());
+            Command::Find { whose, prefix, answer } => {
+                let found = self.engine.jobs_from(prefix.first).take_while(|job| prefix.is_of(job.id()));
+                let _ = answer.send(found.filter(|job| whose.has(job.owner())).map(Job::id).take(2).collect());
             }
-            Command::Act { job, act, answer } => {
-                let done = match act {
-                    command::Act::Resume => self.engine.resume(now, job),
-                    command::Act::Suspend => self.engine.suspend(now, job),
-                    command::Act::Cancel => self.engine.cancel(now, job),
-                    command::Act::Complete => self.engine.complete(now, job),
-                };
+            Command::Act { whose, job, act, answer } => {
+                let done = self.job(whose, job).map(|_| ()).and_then(|()| {
+                    let done = match act {
+                        command::Act::Resume => self.engine.resume(now, job),
+                        command::Act::Suspend => self.engine.suspend(now, job),
+                        command::Act::Cancel => self.engine.cancel(now, job),
+                        command::Act::Complete => self.engine.complete(now, job),
+                    };
+                    done.map_err(Refusal::Command)
+                });
                 self.settle().await;
-                let _ = answer.send(done.map_err(Refusal::Command).and_then(|()| self.view(job)));
+                let _ = answer.send(done.and_then(|()| self.view(Whose::Anybodys, job)));
             }
-            Command::View { job, answer } => {
-                let _ = answer.send(self.view(job));
+            Command::View { whose, job, answer } => {
+                let _ = answer.send(self.view(whose, job));
             }
-            Command::List { after, most, answer } => {
-                let _ = answer.send(self.list(after, most));
+            Command::List { whose, after, most, answer } => {
+                let _ = answer.send(self.list(whose, after, most));
             }
-            Command::Watch { job, answer } => {
-                let _ = answer.send(self.watch(job));
+            Command::Watch { whose, job, answer } => {
+                let _ = answer.send(self.watch(whose, job));
             }
             Command::Hold { order, answer } => self.hold(*order, answer).await,
             Command::IsBusy { answer } => {
@@ -289,7 +296,9 @@ impl Driver {
     async fn make(&mut self, spec: JobSpec, start: Start) -> Result<JobId, Refusal> {
         // Who wants the origin to be asked is not served by a job that would not.
         let asks = |job: &Job| spec.asking == Asking::WithinLifetime || job.spec().asking == Asking::Always;
-        let is_same = |job: &&Job| !job.state().is_final() && job.spec().files == spec.files && asks(job);
+        let is_same = |job: &&Job| {
+            !job.state().is_final() && job.owner() == start.owner && job.spec().files == spec.files && asks(job)
+        };
         // A repeated request finds what the first one made.
         let named = start.id.and_then(|id| self.engine.job(id));
         if named.is_some_and(|job| job.spec().files != spec.files || job.spec().name != spec.name) {
@@ -329,9 +338,10 @@ impl Driver {
     }
 
     /// The jobs behind a point in the order in which they were made, at most `most`.
-    fn list(&self, after: Option<(i64, JobId)>, most: usize) -> Vec<JobView> {
+    fn list(&self, whose: Whose, after: Option<(i64, JobId)>, most: usize) -> Vec<JobView> {
         // What is only held is nobody's job.
-        let jobs = self.engine.jobs().filter(|job| !execute::is_only_held(job.spec()));
+        let is_there = |job: &&Job| !execute::is_only_held(job.spec()) && whose.has(job.owner());
+        let jobs = self.engine.jobs().filter(is_there);
         let keys = jobs.map(|job| (job.created(), job.id()));
         let mut keys: Vec<_> = keys.filter(|key| after.is_none_or(|after| *key > after)).collect();
         if keys.len() > most {
@@ -339,13 +349,11 @@ impl Driver {
             keys.truncate(most);
         }
         keys.sort_unstable();
-        keys.into_iter().filter_map(|(_, id)| self.view(id).ok()).collect()
+        keys.into_iter().filter_map(|(_, id)| self.view(Whose::Anybodys, id).ok()).collect()
     }
 
-    fn amend(&mut self, now: Now, id: JobId, change: command::Change) -> Result<(), Refusal> {
-        let no_job = Refusal::Command(eddy_engine::engine::CommandError::NoSuchJob);
-        let amendment =
-            change(self.engine.job(id).ok_or(no_job)?).map_err(|problem| Refusal::Problem(Box::new(problem)))?;
+    fn amend(&mut self, (now, whose): (Now, Whose), id: JobId, change: command::Change) -> Result<(), Refusal> {
+        let amendment = change(self.job(whose, id)?).map_err(|problem| Refusal::Problem(Box::new(problem)))?;
         self.engine.amend(now, id, amendment).map_err(Refusal::Command)
     }
 
@@ -371,8 +379,8 @@ impl Driver {
         self.settle().await;
     }
 
-    fn watch(&mut self, job: JobId) -> Result<watch::Receiver<JobView>, Refusal> {
-        let view = self.view(job)?;
+    fn watch(&mut self, whose: Whose, job: JobId) -> Result<watch::Receiver<JobView>, Refusal> {
+        let view = self.view(whose, job)?;
         if view.state.is_final() {
             // The last view, from a sender that is gone.
             return Ok(watch::channel(view).1);
@@ -405,7 +413,7 @@ impl Driver {
         }
         self.tell(news).await;
         for id in changed.iter().chain(&ended) {
-            if let (Some(watcher), Ok(view)) = (self.watchers.get(id), self.view(*id)) {
+            if let (Some(watcher), Ok(view)) = (self.watchers.get(id), self.view(Whose::Anybodys, *id)) {
                 watcher.send_replace(view);
             }
         }
@@ -440,7 +448,8 @@ impl Driver {
     /// Tells the log; what it was told is with the system when this returns.
     async fn tell(&self, news: Vec<(JobId, EventKind)>) {
         let at = u64::try_from(self.now().wall).unwrap_or_default().saturating_mul(1000);
-        let events = news.into_iter().filter_map(|(id, kind)| Some(log::event(kind, &self.view(id).ok()?, at)));
+        let events =
+            news.into_iter().filter_map(|(id, kind)| Some(log::event(kind, &self.view(Whose::Anybodys, id).ok()?, at)));
         let events: Vec<_> = events.collect();
         if !events.is_empty() {
             let log = self.events.clone();
@@ -469,8 +478,14 @@ impl Driver {
         }
     }
 
-    fn view(&self, id: JobId) -> Result<JobView, Refusal> {
-        let job = self.engine.job(id).ok_or(Refusal::Command(eddy_engine::engine::CommandError::NoSuchJob))?;
+    /// The one way to a job that somebody asks for.
+    fn job(&self, whose: Whose, id: JobId) -> Result<&Job, Refusal> {
+        let job = self.engine.job(id).filter(|job| whose.has(job.owner()));
+        job.ok_or(Refusal::Command(eddy_engine::engine::CommandError::NoSuchJob))
+    }
+
+    fn view(&self, whose: Whose, id: JobId) -> Result<JobView, Refusal> {
+        let job = self.job(whose, id)?;
         let clock = self.clock();
         let mut view = view::job(job, clock);
         view.waiting = Some(waiting::of(job, self.engine.turn_wait(id), clock));

@@ -11,7 +11,9 @@ use std::time::Duration;
 pub(super) fn of(job: &Job, turn: Option<TurnWait>, clock: Clock) -> Waiting {
     let id = job.id();
     let since = job.no_progress_since().filter(|_| job.failure().is_some()).unwrap_or_else(|| job.since());
-    let since_unix_ms = (since > Duration::ZERO).then(|| clock.unix_ms(since));
+    // What happened before the node started is known by the wall's clock alone.
+    let written = || u64::try_from(job.life().touched).ok().filter(|at| *at > 0).map(|at| at.saturating_mul(1000));
+    let since_unix_ms = if since > Duration::ZERO { Some(clock.unix_ms(since)) } else { written() };
     let told = |reason: &str, sentence: &str, remedy: String| Waiting {
         reason: reason.to_owned(),
         sentence: sentence.to_owned(),

@@ -1,7 +1,8 @@
 //! The jobs: made, seen, steered.
 
-use super::{NodeFace, SHORTEST_ID, change, of_refusal, wish};
+use super::{NodeFace, SHORTEST_ID, change, of_refusal, whose, wish};
 use crate::config::Network;
+use crate::control::Asker;
 use crate::driver::command::{Act, IdPrefix, Start};
 use eddy_engine::job::live::Job;
 use eddy_engine::{JobId, JobSpec, Owner};
@@ -13,7 +14,12 @@ use tokio::sync::watch;
 const MAX_JOB_ROW: usize = 512 * 1024;
 
 impl NodeFace {
-    pub(super) async fn make_job(&self, spec: api::JobSpec, key: Option<&str>) -> Result<JobView, Problem> {
+    pub(super) async fn make_job(
+        &self,
+        asker: Asker,
+        spec: api::JobSpec,
+        key: Option<&str>,
+    ) -> Result<JobView, Problem> {
         if self.network == Network::Off {
             return Err(Problem::new(ErrorCode::WrongState, "this node only looks at the store"));
         }
@@ -21,8 +27,8 @@ impl NodeFace {
             is_running: spec.start,
             is_adopting: spec.adopt,
             is_followed: spec.followed,
-            id: key.map(id_of_key),
-            owner: Owner(rustix::process::geteuid().as_raw()),
+            id: key.map(|key| id_of_key(asker.uid, key)),
+            owner: Owner(asker.uid),
         };
         let policy = self.settings.lock().await.cache.freshness;
         let spec = wish::parse_job(spec, policy)?;
@@ -30,42 +36,43 @@ impl NodeFace {
         self.driver.create(spec, start).await.map_err(of_refusal)
     }
 
-    pub(super) async fn view_job(&self, id: &str) -> Result<JobView, Problem> {
-        self.driver.view(self.job_id(id).await?).await.map_err(of_refusal)
+    pub(super) async fn view_job(&self, asker: Asker, id: &str) -> Result<JobView, Problem> {
+        self.driver.view(whose(asker), self.job_id(asker, id).await?).await.map_err(of_refusal)
     }
 
-    pub(super) async fn list_jobs(&self, query: PageQuery) -> Result<Page<JobView>, Problem> {
+    pub(super) async fn list_jobs(&self, asker: Asker, query: PageQuery) -> Result<Page<JobView>, Problem> {
         let after = query.after.as_deref().map(|text| {
             cursor(text).ok_or_else(|| Problem::new(ErrorCode::BadRequest, "`after` is no cursor of a page of jobs"))
         });
-        let mut jobs = self.driver.list(after.transpose()?, query.size() + 1).await.map_err(of_refusal)?;
+        let mut jobs =
+            self.driver.list(whose(asker), after.transpose()?, query.size() + 1).await.map_err(of_refusal)?;
         let is_more = jobs.len() > query.size();
         jobs.truncate(query.size());
         let next = jobs.last().filter(|_| is_more).map(|job| format!("{:x}-{}", job.created_unix_ms / 1000, job.id));
         Ok(Page { items: jobs, next })
     }
 
-    pub(super) async fn act_on(&self, id: &str, action: JobAction, caller: u32) -> Result<JobView, Problem> {
-        let id = self.job_id(id).await?;
+    pub(super) async fn act_on(&self, asker: Asker, id: &str, action: JobAction) -> Result<JobView, Problem> {
+        let id = self.job_id(asker, id).await?;
         let act = match action {
             JobAction::Resume => Act::Resume,
             JobAction::Pause => Act::Suspend,
             JobAction::Cancel => Act::Cancel,
             JobAction::Finish => Act::Complete,
             JobAction::Take => {
-                let taken = Box::new(move |job: &Job| Ok(change::take(job, caller)));
-                return self.driver.amend(id, taken).await.map_err(of_refusal);
+                let taken = Box::new(move |job: &Job| Ok(change::take(job, asker.uid)));
+                return self.driver.amend(whose(asker), id, taken).await.map_err(of_refusal);
             }
         };
-        self.driver.act(id, act).await.map_err(of_refusal)
+        self.driver.act(whose(asker), id, act).await.map_err(of_refusal)
     }
 
-    pub(super) async fn change(&self, id: &str, wish: JobChange) -> Result<JobView, Problem> {
+    pub(super) async fn change(&self, asker: Asker, id: &str, wish: JobChange) -> Result<JobView, Problem> {
         let amend = Box::new(move |job: &Job| change::amend(job, wish));
-        self.driver.amend(self.job_id(id).await?, amend).await.map_err(of_refusal)
+        self.driver.amend(whose(asker), self.job_id(asker, id).await?, amend).await.map_err(of_refusal)
     }
 
-    pub(super) async fn add(&self, id: &str, more: MoreFiles) -> Result<JobView, Problem> {
+    pub(super) async fn add(&self, asker: Asker, id: &str, more: MoreFiles) -> Result<JobView, Problem> {
         let add = Box::new(move |job: &Job| {
             let amendment = change::add(job, &more)?;
             let mut longer = job.spec().clone();
@@ -73,21 +80,21 @@ impl NodeFace {
             check_size(&longer)?;
             Ok(amendment)
         });
-        self.driver.amend(self.job_id(id).await?, add).await.map_err(of_refusal)
+        self.driver.amend(whose(asker), self.job_id(asker, id).await?, add).await.map_err(of_refusal)
     }
 
-    pub(super) async fn follow(&self, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
-        self.driver.watch(self.job_id(id).await?).await.map_err(of_refusal)
+    pub(super) async fn follow(&self, asker: Asker, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
+        self.driver.watch(whose(asker), self.job_id(asker, id).await?).await.map_err(of_refusal)
     }
 
-    /// A job by its id or an unambiguous beginning of it.
-    async fn job_id(&self, text: &str) -> Result<JobId, Problem> {
+    /// A job by its id or a beginning of it that names one of those that there are for the asker.
+    async fn job_id(&self, asker: Asker, text: &str) -> Result<JobId, Problem> {
         if let Ok(id) = text.parse() {
             return Ok(id);
         }
         let unknown = || Problem::new(ErrorCode::JobNotFound, text.chars().take(64).collect::<String>());
         let prefix = IdPrefix::parse(text).filter(|_| text.len() >= SHORTEST_ID).ok_or_else(unknown)?;
-        match self.driver.find(prefix).await.map_err(of_refusal)?.as_slice() {
+        match self.driver.find(whose(asker), prefix).await.map_err(of_refusal)?.as_slice() {
             [id] => Ok(*id),
             [] => Err(unknown()),
             _ => Err(Problem::new(ErrorCode::BadRequest, "more than one job's id begins like that")),
@@ -95,10 +102,11 @@ impl NodeFace {
     }
 }
 
-/// The id of the job that a request with this idempotency key makes, once and again.
-fn id_of_key(key: &str) -> JobId {
+/// The id of the job that a user's request with this idempotency key makes, once and again: another user's key is another key.
+fn id_of_key(uid: u32, key: &str) -> JobId {
     let mut id = [0; 16];
-    id.copy_from_slice(&blake3::derive_key("eddy job id of an idempotency key", key.as_bytes())[..16]);
+    let words = [&uid.to_le_bytes(), key.as_bytes()].concat();
+    id.copy_from_slice(&blake3::derive_key("eddy job id of a user's idempotency key", &words)[..16]);
     JobId(id)
 }
 

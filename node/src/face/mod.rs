@@ -17,18 +17,18 @@ mod status;
 mod wish;
 
 use crate::config::{Network, RunsAs, Settings};
-use crate::control::Face;
 use crate::control::face::{ExportPiece, VerifyNews};
+use crate::control::{Asker, Face, Reach};
 use crate::driver::DriverHandle;
-use crate::driver::command::Refusal;
+use crate::driver::command::{Refusal, Whose};
 use crate::driver::log::EventLog;
 use crate::group::Group;
 use crate::identity::Identity;
 use crate::neighbourhood::NeighbourhoodView;
 use bytes::Bytes;
 use eddy_cache::{Pin, Store, StoreError};
-use eddy_engine::Failure;
 use eddy_engine::engine::CommandError;
+use eddy_engine::{Failure, Owner};
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportOrder, ImportQuery, ImportView, JobAction,
     JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail, PeersView,
@@ -86,38 +86,38 @@ impl Face for NodeFace {
         self.view_status().await
     }
 
-    async fn create_job(&self, spec: JobSpec, key: Option<&str>) -> Result<JobView, Problem> {
-        self.make_job(spec, key).await
+    async fn create_job(&self, asker: Asker, spec: JobSpec, key: Option<&str>) -> Result<JobView, Problem> {
+        self.make_job(asker, spec, key).await
     }
 
-    async fn change_job(&self, id: &str, change: JobChange) -> Result<JobView, Problem> {
-        self.change(id, change).await
+    async fn change_job(&self, asker: Asker, id: &str, change: JobChange) -> Result<JobView, Problem> {
+        self.change(asker, id, change).await
     }
 
-    async fn add_files(&self, id: &str, more: MoreFiles) -> Result<JobView, Problem> {
-        self.add(id, more).await
+    async fn add_files(&self, asker: Asker, id: &str, more: MoreFiles) -> Result<JobView, Problem> {
+        self.add(asker, id, more).await
     }
 
-    async fn job(&self, id: &str) -> Result<JobView, Problem> {
-        self.view_job(id).await
+    async fn job(&self, asker: Asker, id: &str) -> Result<JobView, Problem> {
+        self.view_job(asker, id).await
     }
 
-    async fn jobs(&self, query: PageQuery) -> Result<Page<JobView>, Problem> {
-        self.list_jobs(query).await
+    async fn jobs(&self, asker: Asker, query: PageQuery) -> Result<Page<JobView>, Problem> {
+        self.list_jobs(asker, query).await
     }
 
-    async fn act(&self, id: &str, action: JobAction, caller: u32) -> Result<JobView, Problem> {
-        self.act_on(id, action, caller).await
+    async fn act(&self, asker: Asker, id: &str, action: JobAction) -> Result<JobView, Problem> {
+        self.act_on(asker, id, action).await
     }
 
-    async fn watch(&self, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
-        self.follow(id).await
+    async fn watch(&self, asker: Asker, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
+        self.follow(asker, id).await
     }
 
-    async fn events(&self, query: PageQuery) -> Result<Page<EventView>, Problem> {
+    async fn events(&self, asker: Asker, query: PageQuery) -> Result<Page<EventView>, Problem> {
         let bad = |_| Problem::new(ErrorCode::BadRequest, "a cursor is an event's id");
         let after = query.after.as_deref().map_or(Ok(0), |text| text.parse().map_err(bad))?;
-        let mut items = self.events.after(after, query.size() + 1);
+        let mut items = self.events.after(after, query.size() + 1, |event| asker.sees(event.owner));
         let is_more = items.len() > query.size();
         items.truncate(query.size());
         let next = items.last().filter(|_| is_more).map(|event| event.id.clone());
@@ -180,8 +180,8 @@ impl Face for NodeFace {
         self.view_peer(node).await
     }
 
-    async fn report(&self, query: PageQuery) -> Result<ReportView, Problem> {
-        self.view_report(query).await
+    async fn report(&self, asker: Asker, query: PageQuery) -> Result<ReportView, Problem> {
+        self.view_report(asker, query).await
     }
 
     async fn shutdown(&self) -> Result<(), Problem> {
@@ -206,6 +206,14 @@ impl NodeFace {
             Ok(done) => done.map_err(|error| Problem::new(ErrorCode::StoreUnusable, error.to_string())),
             Err(_) => Err(Problem::new(ErrorCode::Internal, "looking at the store failed")),
         }
+    }
+}
+
+/// Whose jobs there are for an asker.
+fn whose(asker: Asker) -> Whose {
+    match asker.reach {
+        Reach::All => Whose::Anybodys,
+        Reach::Own => Whose::Only(Owner(asker.uid)),
     }
 }
 

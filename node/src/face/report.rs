@@ -1,23 +1,28 @@
 //! The account of bytes.
 
-use super::{NodeFace, of_refusal};
+use super::{NodeFace, of_refusal, whose};
+use crate::control::{Asker, Reach};
 use eddy_cache::{Account, LedgerRow};
 use eddy_engine::JobId;
 use eddy_wire::api::{self, JobView, PageQuery, Problem, Received, ReportRow, ReportView, Sources, Wasted};
 
 impl NodeFace {
-    pub(super) async fn view_report(&self, query: PageQuery) -> Result<ReportView, Problem> {
-        let jobs = self.driver.list(None, usize::MAX).await.map_err(of_refusal)?;
+    pub(super) async fn view_report(&self, asker: Asker, query: PageQuery) -> Result<ReportView, Problem> {
+        let jobs = self.driver.list(whose(asker), None, usize::MAX).await.map_err(of_refusal)?;
         let rows = self.with_store(|store| store.ledger()).await?;
-        Ok(report(&rows, &jobs, &query))
+        Ok(report(&rows, (&jobs, asker.reach), &query))
     }
 }
 
-fn report(rows: &[LedgerRow], jobs: &[JobView], query: &PageQuery) -> ReportView {
+fn report(rows: &[LedgerRow], (jobs, reach): (&[JobView], Reach), query: &PageQuery) -> ReportView {
     let mut totals = api::Account::default();
     let mut shown = Vec::new();
     for row in rows {
         let LedgerRow::File { account, balance, name } = row else { continue };
+        // The account of a job that has ended names no owner: it is the machine's.
+        if reach == Reach::Own && !jobs.iter().any(|job| job.id == JobId(account.job).to_string()) {
+            continue;
+        }
         let account_view = api::Account {
             delivered: balance.delivered.total(),
             used: Sources { origin: balance.origin.used, peers: balance.peers.used, cache: balance.delivered.cache },

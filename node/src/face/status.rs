@@ -7,7 +7,8 @@ use eddy_wire::api::{self, Mode, Problem, StatusView};
 
 impl NodeFace {
     pub(super) async fn view_status(&self) -> Result<StatusView, Problem> {
-        let jobs = self.driver.list(None, usize::MAX).await.map_err(of_refusal)?;
+        let jobs =
+            self.driver.list(crate::driver::command::Whose::Anybodys, None, usize::MAX).await.map_err(of_refusal)?;
         let open = jobs.iter().filter(|job| !job.state.is_final()).count();
         let moving = jobs.iter().filter(|job| job.state == api::JobState::Transferring).count();
         let peers = self.neighbours.as_ref().map_or(0, |n| n.connected().len());

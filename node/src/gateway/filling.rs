@@ -4,7 +4,7 @@
 //! own. When nobody reads any more, what is far from its end is given up; its blocks stay.
 
 use super::body::{Broken, Pieces};
-use crate::driver::command::Act;
+use crate::driver::command::{Act, Whose};
 use crate::driver::{DriverHandle, Holding};
 use crate::transfer::open::Arrivals;
 use bytes::Bytes;
@@ -73,7 +73,7 @@ impl Filling {
 
     async fn follow(&self, job: JobId, driver: &DriverHandle) {
         let mut readers = self.readers.subscribe();
-        if let Ok(mut view) = driver.watch(job).await {
+        if let Ok(mut view) = driver.watch(Whose::Anybodys, job).await {
             loop {
                 let state = view.borrow_and_update().state;
                 if state.is_final() || state == JobState::Error {
@@ -86,7 +86,7 @@ impl Filling {
             }
         }
         // A job that has ended refuses, which is right.
-        let _ = driver.act(job, Act::Cancel).await;
+        let _ = driver.act(Whose::Anybodys, job, Act::Cancel).await;
         self.stand.send_replace(Stand::Over);
     }
 

@@ -62,7 +62,8 @@ fn tls_fault(error: &rustls::Error) -> TlsFault {
         rustls::Error::InvalidCertificate(certificate) => match certificate {
             C::Expired | C::ExpiredContext { .. } => TlsFault::Expired,
             C::NotValidYet | C::NotValidYetContext { .. } => TlsFault::NotYetValid,
-            C::UnknownIssuer => TlsFault::UnknownIssuer,
+            // An issuer that only has the name of one who is trusted signs with another key.
+            C::UnknownIssuer | C::BadSignature => TlsFault::UnknownIssuer,
             C::NotValidForName | C::NotValidForNameContext { .. } => TlsFault::WrongName,
             C::Revoked => TlsFault::Revoked,
             other => TlsFault::Certificate(shown(other)),

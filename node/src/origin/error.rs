@@ -46,6 +46,9 @@ pub enum Cause {
     /// The connection could not be made for another reason.
     #[error("cannot connect ({0})")]
     Connect(String),
+    /// The proxy on the way cannot be reached.
+    #[error("the proxy: {0}")]
+    Proxy(Box<Cause>),
     /// The server could not prove who it is, or TLS failed.
     #[error("TLS: {0}")]
     Tls(TlsFault),
@@ -193,6 +196,18 @@ impl OriginError {
 }
 
 impl Cause {
+    /// The same of a question that a proxy was to pass on: who could not be connected to is the proxy.
+    pub(super) fn of_proxy(self) -> Self {
+        match self {
+            Self::Dns { .. }
+            | Self::Refused
+            | Self::Unreachable
+            | Self::Connect(_)
+            | Self::Timeout(Phase::Connecting) => Self::Proxy(Box::new(self)),
+            other => other,
+        }
+    }
+
     /// See [`OriginError::code`].
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -203,6 +218,7 @@ impl Cause {
             Self::Unreachable => "origin-unreachable",
             Self::NoDescriptor => "origin-no-descriptor",
             Self::Connect(_) => "origin-connect",
+            Self::Proxy(_) => "origin-proxy",
             Self::Tls(fault) => fault.code(),
             Self::Timeout(_) => "origin-timeout",
             Self::Reset => "origin-reset",
@@ -220,9 +236,11 @@ impl Cause {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Dns { resolver_failed: true, .. } | Self::Unreachable | Self::Timeout(_) | Self::Connect(_) => {
-                Fault::Network
-            }
+            Self::Dns { resolver_failed: true, .. }
+            | Self::Unreachable
+            | Self::Timeout(_)
+            | Self::Connect(_)
+            | Self::Proxy(_) => Fault::Network,
             Self::Dns { .. } | Self::BadHeader(_) => Fault::Job,
             Self::Status { status: 400..=407 | 410 | 414, .. } => Fault::Job,
             Self::Tls(TlsFault::NotYetValid) | Self::Setup(_) | Self::NoDescriptor => Fault::Node,
@@ -241,6 +259,7 @@ impl Cause {
             | Self::Unreachable
             | Self::NoDescriptor
             | Self::Connect(_)
+            | Self::Proxy(_)
             | Self::Timeout(_)
             | Self::Reset
             | Self::ClosedEarly { .. } => Retry::Transient { after: None },

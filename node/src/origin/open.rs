@@ -180,7 +180,7 @@ impl Origin {
             if versions == Versions::Any && (may_be_http2 || is_http2_failure(&error)) {
                 shared.http1_hosts.on_http2_failure(&origin, Instant::now());
             }
-            cause
+            if is_proxied { cause.of_proxy() } else { cause }
         })?;
         let exchange = Exchange { asked, received: unix_now() };
         Ok(Hop::new(response, permit, is_proxied, &path.url, (fields, exchange)))

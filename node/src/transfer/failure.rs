@@ -20,7 +20,9 @@ pub fn of_origin(error: &OriginError) -> Failure {
     };
     let class = match (&error.cause, error.retry()) {
         (Cause::NoDescriptor, _) => FailureClass::Disk,
-        (Cause::Dns { .. } | Cause::Refused | Cause::Unreachable | Cause::Connect(_), _) => FailureClass::Unreachable,
+        (Cause::Dns { .. } | Cause::Refused | Cause::Unreachable | Cause::Connect(_) | Cause::Proxy(_), _) => {
+            FailureClass::Unreachable
+        }
         (_, Retry::Transient { .. }) => FailureClass::Transient,
         (_, Retry::Permanent) => FailureClass::Fatal,
     };
@@ -32,6 +34,8 @@ fn row_of(cause: &Cause) -> ErrorCode {
         Cause::Dns { .. } => ErrorCode::NameNotResolved,
         Cause::Refused => ErrorCode::ConnectionRefused,
         Cause::Unreachable | Cause::Connect(_) | Cause::Address { .. } => ErrorCode::HostUnreachable,
+        // Only proxies say 407.
+        Cause::Proxy(_) | Cause::Status { status: 407, .. } => ErrorCode::ProxyFailed,
         Cause::Tls(TlsFault::Expired | TlsFault::NotYetValid) => ErrorCode::TlsExpired,
         Cause::Tls(TlsFault::UnknownIssuer | TlsFault::Revoked) => ErrorCode::TlsUntrusted,
         Cause::Tls(TlsFault::WrongName) => ErrorCode::TlsWrongName,

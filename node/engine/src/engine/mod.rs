@@ -222,7 +222,7 @@ impl Engine {
         let life = Life { owner, touched: created, ..Life::default() };
         let record =
             JobRecord { id, spec, state, created, failure: None, files, is_completing: false, asking, terms, life };
-        self.roster.insert(Job::from_record(record));
+        self.roster.insert(Job::from_record(record).begin_life(now.mono));
         self.persist(id);
     }
 

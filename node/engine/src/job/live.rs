@@ -4,14 +4,14 @@ use super::condition::Condition;
 use super::record::{FileRecord, JobRecord};
 use super::spec::{JobId, JobSpec, Patience, Priority};
 use super::state::{IllegalTransition, JobEvent, JobState};
-use super::terms::{Life, MAX_TRANSFER_TIME, Owner, SHORTEST_RETRY};
+use super::terms::{Life, MAX_TRANSFER_TIME, Owner, ProxyUse, SHORTEST_RETRY};
 use crate::file::{CacheUse, File, FileTerms, SourceBytes, Surroundings};
 use crate::meter::Meter;
 use crate::outbox::Outbox;
 use crate::port::{Failure, FailureClass, FileRef};
 use crate::queue::HostKey;
 use crate::{retry, schedule};
-use eddy_content::{BlockSet, EntityId};
+use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use rand::rngs::SmallRng;
 use std::time::Duration;
 
@@ -191,6 +191,12 @@ impl Job {
         self.since
     }
 
+    /// It is made now.
+    pub(crate) fn begin_life(mut self, now: Duration) -> Self {
+        self.since = now;
+        self
+    }
+
     /// Since when nothing has moved though it was tried, monotonic.
     #[must_use]
     pub fn no_progress_since(&self) -> Option<Duration> {
@@ -216,7 +222,7 @@ impl Job {
 
     /// The host of one of its files.
     pub(crate) fn host_of(&self, file: u32) -> HostKey {
-        self.spec.files.get(file as usize).map_or(self.host, |file| HostKey::of(&file.url.origin().to_string()))
+        self.spec.files.get(file as usize).map_or(self.host, |file| way_to(&file.url, &self.spec.terms.proxy))
     }
 
     pub(crate) fn host(&self) -> HostKey {
@@ -516,7 +522,15 @@ fn file_terms(spec: &JobSpec) -> FileTerms {
 }
 
 fn host_of(spec: &JobSpec) -> HostKey {
-    HostKey::of(&spec.files.first().map(|file| file.url.origin().to_string()).unwrap_or_default())
+    spec.files.first().map_or(HostKey::of(""), |file| way_to(&file.url, &spec.terms.proxy))
+}
+
+/// The host of a URL; behind a proxy of the job's own it is another one, whose faults concern nobody else.
+fn way_to(url: &ResourceUrl, proxy: &ProxyUse) -> HostKey {
+    match proxy {
+        ProxyUse::Through { url: proxy, .. } => HostKey::of(&format!("{} by {proxy}", url.origin())),
+        ProxyUse::System | ProxyUse::Direct => HostKey::of(&url.origin().to_string()),
+    }
 }
 
 fn build_files(id: JobId, spec: &JobSpec, records: &[FileRecord]) -> Vec<File> {

@@ -32,7 +32,13 @@ impl AuditShare {
     /// So many of a hundred; at most all.
     #[must_use]
     pub const fn percent(percent: u8) -> Self {
-        Self(if percent > 100 { MILLION } else { percent as u32 * (MILLION / 100) })
+        Self::per_million(percent as u32 * (MILLION / 100))
+    }
+
+    /// So many of a million; at most all.
+    #[must_use]
+    pub const fn per_million(parts: u32) -> Self {
+        Self(if parts > MILLION { MILLION } else { parts })
     }
 
     /// Whether nothing is fetched a second time.

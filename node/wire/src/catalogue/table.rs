@@ -168,7 +168,7 @@ catalogue! {
         "Nothing has to be done: the job goes on from what it has.";
     ProxyFailed: "proxy-failed", Network, Network, Helps, 502, Some("0x8020003f");
         "the proxy does not let the request through";
-        "Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and the credentials in them.";
+        "Check the proxy of the job, or else HTTP_PROXY, HTTPS_PROXY and NO_PROXY, and the credentials in them.";
 
     TransferTimeOver: "transfer-time-over", User, Network, Useless, 504, Some("0x80200054");
         "the job has transferred for as long as it may";

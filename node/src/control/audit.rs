@@ -1,0 +1,154 @@
+//! The audit log: what was done with more than a user's own rights, and which hosts jobs ask, with who did it (T-40, T-43).
+//!
+//! One line of JSON for each act in `audit.log` of the home, which two files of 4 MiB bound. A line is on the disk before its call is
+//! answered; where the disk refuses, the log of the process has it alone.
+
+use super::access::{Admission, Asker, Audit, Reach, Users, audit_of};
+use super::socket::Caller;
+use crate::lines::Lines;
+use axum::http::StatusCode;
+use eddy_wire::api::JobView;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// Hosts of a job that are named in a line.
+const MAX_HOSTS: usize = 16;
+/// Characters of a subject that are kept.
+const MAX_SUBJECT: usize = 300;
+
+/// One act.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditLine {
+    /// When, in milliseconds since the Unix epoch.
+    pub at_unix_ms: u64,
+    /// Who, as a number of the system.
+    pub uid: Option<u32>,
+    /// What: the method and path of a call, or a word for what the node does by itself.
+    pub verb: String,
+    /// To what: the call's path, or the object's name.
+    pub subject: String,
+    /// Whose job it was about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
+    /// The hosts that the job asks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// How it was answered: an HTTP status, or an exit status.
+    pub outcome: i32,
+}
+
+/// The log. Clones share it.
+#[derive(Clone, Default)]
+pub struct AuditLog(Option<Arc<Mutex<Lines>>>);
+
+impl AuditLog {
+    /// The log of a home.
+    #[must_use]
+    pub fn open(home: &Path) -> Self {
+        Self(Some(Arc::new(Mutex::new(Lines::at(home.join("audit.log"))))))
+    }
+
+    /// Writes a line down. Blocks on the disk.
+    pub fn append(&self, mut line: AuditLine) {
+        line.subject = line.subject.chars().take(MAX_SUBJECT).collect();
+        line.at_unix_ms = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_millis() as u64);
+        let AuditLine { uid, verb, subject, owner, outcome, .. } = &line;
+        tracing::info!(target: "eddy_node::audit", ?uid, %verb, %subject, ?owner, %outcome, "audit");
+        let Some(lines) = &self.0 else { return };
+        // Plain data with string keys; JSON takes all of it.
+        let text = serde_json::to_string(&line).unwrap_or_default() + "\n";
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = lines.write(text.as_bytes()).and_then(|()| lines.sync()) {
+            tracing::error!(%error, "the audit log cannot be written");
+        }
+    }
+}
+
+/// Whose job an answer shows, and which hosts it asks.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    owner: u32,
+    hosts: Vec<String>,
+}
+
+impl Shown {
+    pub(super) fn of(job: &JobView) -> Self {
+        let host = |url: &str| url::Url::parse(url).ok()?.host_str().map(str::to_owned);
+        let hosts: BTreeSet<_> = job.files.iter().filter_map(|file| host(&file.url)).collect();
+        Self { owner: job.owner, hosts: hosts.into_iter().take(MAX_HOSTS).collect() }
+    }
+}
+
+/// Lets calls in, and writes down which of them reached beyond the caller's own.
+#[derive(Clone)]
+pub struct Guard {
+    admission: Arc<Admission>,
+    log: AuditLog,
+    users: Users,
+}
+
+impl Guard {
+    /// The guard of this process's node.
+    #[must_use]
+    pub fn new(users: Users, log: AuditLog) -> Self {
+        Self { admission: Arc::new(Admission::new(users.clone())), log, users }
+    }
+
+    pub(super) async fn admit(&self, caller: Caller, method: &str, path: Option<&str>) -> Option<Asker> {
+        if self.users == Users::Own {
+            return self.admission.admit(caller, method, path);
+        }
+        let (admission, method, path) = (Arc::clone(&self.admission), method.to_owned(), path.map(str::to_owned));
+        // The user database may be on the other side of a network.
+        let admitted = tokio::task::spawn_blocking(move || admission.admit(caller, &method, path.as_deref())).await;
+        admitted.ok().flatten()
+    }
+
+    /// Writes a call down, if it must be.
+    pub(super) async fn record(
+        &self,
+        caller: Caller,
+        asker: Option<Asker>,
+        subject: &str,
+        (method, path): (&str, Option<&str>),
+        status: StatusCode,
+        shown: Option<Shown>,
+    ) {
+        let is_own = shown.as_ref().is_some_and(|shown| Some(shown.owner) == caller.uid);
+        let is_made = (method, path) == ("POST", Some("/v1/jobs"));
+        let is_needed = audit_of(method, path) == Audit::Kept
+            && match asker {
+                _ if is_made => self.users != Users::Own,
+                // Somebody tried what they may not.
+                None => true,
+                Some(asker) if asker.reach == Reach::Own || is_own => false,
+                // The node's own user in their own node is nobody's administrator.
+                Some(_) => self.users != Users::Own || caller.uid != Some(rustix::process::geteuid().as_raw()),
+            };
+        if !is_needed {
+            return;
+        }
+        let (owner, hosts) = shown.map_or((None, Vec::new()), |shown| (Some(shown.owner), shown.hosts));
+        let line = AuditLine {
+            at_unix_ms: 0,
+            uid: caller.uid,
+            verb: format!("{method} {}", path.unwrap_or("-")),
+            subject: subject.to_owned(),
+            owner,
+            hosts: if is_made { hosts } else { Vec::new() },
+            outcome: status.as_u16().into(),
+        };
+        let log = self.log.clone();
+        let _ = tokio::task::spawn_blocking(move || log.append(line)).await;
+    }
+}
+
+impl Default for Guard {
+    /// Of a node of one user, and without a file.
+    fn default() -> Self {
+        Self::new(Users::Own, AuditLog::default())
+    }
+}

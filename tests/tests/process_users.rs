@@ -1,0 +1,290 @@
+//! One daemon, several users, the real ones: whatever verb a user tries on another's job, they learn nothing of it, and it stays
+//! as it is (T-40); what an administrator does to it is written down.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use eddy_node::control::access::{May, TABLE};
+use eddy_node::control::audit::AuditLine;
+use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Running, hash_of, write_sample};
+use eddy_wire::api::JobView;
+use tempfile::TempDir;
+
+/// Two users that this machine need not know by name.
+const ANNA: u32 = 61_001;
+const BERT: u32 = 61_002;
+const ROOT: u32 = 0;
+
+/// What nobody but its owner may see of a job.
+const SECRET: &str = "sesame-7781";
+const MARK: &str = "annas-own-words";
+
+/// A daemon that serves everybody.
+struct Machine {
+    eddy: Eddy<'static>,
+    /// Where everybody may go, with a folder for each user.
+    public: TempDir,
+    _daemon: Running,
+}
+
+/// An answer of the API.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    body: String,
+}
+
+impl Machine {
+    fn start() -> Self {
+        let eddy = Eddy::here().unwrap();
+        let public = tempfile::Builder::new().prefix("eddy-users-").tempdir().unwrap();
+        std::fs::set_permissions(public.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        for user in [ANNA, BERT] {
+            let folder = public.path().join(user.to_string());
+            std::fs::create_dir(&folder).unwrap();
+            std::os::unix::fs::chown(&folder, Some(user), Some(user)).unwrap();
+        }
+        let socket = public.path().join("run/control.sock");
+        let text = format!("[peers]\nmdns = false\n[service]\nusers = \"all\"\nsocket = {socket:?}\n");
+        std::fs::write(eddy.home().join("eddy.toml"), text).unwrap();
+        let _daemon = eddy.daemon().unwrap();
+        Self { eddy, public, _daemon }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.public.path().join("run/control.sock")
+    }
+
+    fn folder(&self, user: u32) -> PathBuf {
+        self.public.path().join(user.to_string())
+    }
+
+    fn curl(&self, user: u32, method: &str, path: &str) -> Command {
+        let id = user.to_string();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--", "curl", "--silent", "--no-buffer"]);
+        command.args(["--request", method, "--unix-socket"]).arg(self.socket()).arg(format!("http://eddy{path}"));
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// One call as a user.
+    fn call(&self, user: u32, method: &str, path: &str, body: Option<&str>) -> Answer {
+        let mut curl = self.curl(user, method, path);
+        curl.args(["--write-out", "\n%{http_code}", "--max-time", "60"]);
+        if let Some(body) = body {
+            curl.args(["--header", "content-type: application/json", "--data", body]);
+        }
+        let text = String::from_utf8(curl.output().unwrap().stdout).unwrap();
+        let (body, status) = text.rsplit_once('\n').unwrap();
+        Answer { status: status.parse().unwrap(), body: body.to_owned() }
+    }
+
+    /// Makes a paused job of a user.
+    fn make(&self, user: u32, name: &str) -> JobView {
+        let mut curl = self.curl(user, "POST", "/v1/jobs");
+        let spec = spec(&self.folder(ANNA), name);
+        curl.args(["--header", "content-type: application/json", "--header", "idempotency-key: one", "--data", &spec]);
+        let answer = finish(curl);
+        assert_eq!(answer.status, 201, "{answer:?}");
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    fn job(&self, user: u32, id: &str) -> JobView {
+        let answer = self.call(user, "GET", &format!("/v1/jobs/{id}"), None);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    fn audited(&self) -> Vec<AuditLine> {
+        let text = std::fs::read_to_string(self.eddy.home().join("audit.log")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn finish(mut curl: Command) -> Answer {
+    curl.args(["--write-out", "\n%{http_code}", "--max-time", "60"]);
+    let text = String::from_utf8(curl.output().unwrap().stdout).unwrap();
+    let (body, status) = text.rsplit_once('\n').unwrap();
+    Answer { status: status.parse().unwrap(), body: body.to_owned() }
+}
+
+fn spec(folder: &Path, name: &str) -> String {
+    serde_json::json!({
+        "name": name,
+        "files": [{"url": "http://127.0.0.1:9/annas-file", "destination": folder.join("out").to_str().unwrap()}],
+        "start": false,
+        "adopt": true,
+        "terms": {"description": name, "headers": [{"name": "X-Key", "value": SECRET, "secret": true}]},
+    })
+    .to_string()
+}
+
+/// A body that each verb takes, so that it is the role that decides.
+fn body(path: &str, folder: &Path) -> Option<String> {
+    let file =
+        serde_json::json!({"url": "http://127.0.0.1:9/more", "destination": folder.join("more").to_str().unwrap()});
+    let removal = serde_json::json!({"ids": []});
+    match path {
+        "/v1/jobs" => Some(spec(folder, "berts")),
+        "/v1/jobs/{id}" => Some(serde_json::json!({"name": "taken over"}).to_string()),
+        "/v1/jobs/{id}/files" => Some(serde_json::json!({"files": [file]}).to_string()),
+        "/v1/cache/limits" | "/v1/cache/plan" | "/v1/cache/remove" | "/v1/cache/export" => Some(removal.to_string()),
+        _ => None,
+    }
+}
+
+fn ready() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    let has = |program: &str| Command::new(program).arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !is_root || !Nginx::ready() || !has("setpriv") || !has("curl") {
+        println!("skipped: other users are played by root alone, with setpriv and curl");
+        return false;
+    }
+    true
+}
+
+#[test]
+fn no_verb_gives_one_user_anothers_job_secret_file_event_or_report() {
+    if !ready() {
+        return;
+    }
+    let machine = Machine::start();
+    let job = machine.make(ANNA, MARK);
+    assert_eq!(job.owner, ANNA);
+    let before = machine.job(ANNA, &job.id);
+    assert!(!serde_json::to_string(&before).unwrap().contains(SECRET), "not even its owner reads a secret again");
+    let secrets = [MARK, SECRET, job.id.as_str(), "annas-file"];
+    // As whoever asks: by the whole id, by a beginning of it, and by one that is nobody's.
+    for id in [job.id.clone(), job.id[..8].to_owned(), "0".repeat(32)] {
+        for rule in TABLE {
+            let path = rule.path.replace("{id}", &id);
+            if rule.path == "/v1/events/follow" {
+                continue; // has a test of its own: it does not end
+            }
+            let text = body(rule.path, &machine.folder(BERT));
+            let sent = text.as_deref().filter(|_| rule.method != "GET");
+            let answer = machine.call(BERT, rule.method, &path, sent);
+            let expected = match (rule.owner, rule.other) {
+                (_, May::Yes) => 200,
+                (May::Yes, May::No) if rule.path.contains("{id}") => 404,
+                (May::Yes, May::No) if rule.method == "POST" => 201,
+                (May::Yes, May::No) => 200,
+                (May::No, May::No) => 403,
+            };
+            assert_eq!(answer.status, expected, "{rule:?}: {answer:?}");
+            // A path that was asked for may come back in the refusal.
+            let told = answer.body.replace(&id, "");
+            // What is Bert's own has the URL that he named.
+            let told = if rule.path.starts_with("/v1/jobs") { told.replace("annas-file", "") } else { told };
+            for secret in secrets {
+                assert!(!told.contains(secret), "{rule:?} tells {secret}: {answer:?}");
+            }
+        }
+    }
+    assert_eq!(machine.job(ANNA, &job.id), before, "nothing of it has changed");
+}
+
+#[test]
+fn a_file_is_its_owners_and_goes_only_where_its_owner_may_write() {
+    if !ready() {
+        return;
+    }
+    let machine = Machine::start();
+    let origin = Nginx::here(&NginxSpec::default()).unwrap();
+    let hash = write_sample(&origin.files().join("image"), 5, 2 * MIB).unwrap();
+    let protected = machine.public.path().join("roots");
+    std::fs::create_dir(&protected).unwrap();
+    let get = |folder: &Path| {
+        let destination = folder.join("image");
+        let file = serde_json::json!({"url": origin.url("image"), "destination": destination.to_str().unwrap()});
+        let answer = machine.call(ANNA, "POST", "/v1/jobs", Some(&serde_json::json!({"files": [file]}).to_string()));
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let job: JobView = serde_json::from_str(&answer.body).unwrap();
+        let look = || machine.call(ANNA, "GET", &format!("/v1/jobs/{}/wait?seconds=1", job.id), None).body;
+        let is_told = |body: &String| destination.exists() || body.contains("destination-not-writable");
+        let told = std::iter::repeat_with(look).take(60).find(is_told);
+        (destination.clone(), told.expect("it ends or says why not"))
+    };
+    let (file, rested) = get(&machine.folder(ANNA));
+    assert_eq!(hash_of(&file).unwrap(), hash, "{rested}");
+    assert_eq!(std::fs::metadata(&file).unwrap().uid(), ANNA);
+    for folder in [protected, machine.folder(BERT)] {
+        let (file, rested) = get(&folder);
+        assert!(!file.exists() && rested.contains("destination-not-writable"), "{rested}");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0, "nothing was made there");
+    }
+}
+
+#[test]
+fn a_key_or_the_same_files_give_nobody_anothers_job() {
+    if !ready() {
+        return;
+    }
+    let machine = Machine::start();
+    let (annas, berts) = (machine.make(ANNA, MARK), machine.make(BERT, MARK));
+    assert_ne!(annas.id, berts.id, "the same key and the same files of somebody else are another job");
+    assert_eq!((annas.owner, berts.owner), (ANNA, BERT));
+    assert_eq!(machine.make(ANNA, MARK).id, annas.id, "of the same user they are the same job");
+}
+
+#[test]
+fn a_stream_of_events_tells_each_user_of_their_own() {
+    if !ready() {
+        return;
+    }
+    let machine = Machine::start();
+    let annas = machine.make(ANNA, MARK);
+    let berts = machine.make(BERT, "berts");
+    let mut curl = machine.curl(BERT, "GET", "/v1/events/follow?after=0");
+    let mut curl = curl.stdout(Stdio::piped()).spawn().unwrap();
+    let mut told = String::new();
+    for line in BufReader::new(curl.stdout.take().unwrap()).lines() {
+        told += &line.unwrap();
+        if told.contains(&berts.id) {
+            break;
+        }
+    }
+    curl.kill().unwrap();
+    curl.wait().unwrap();
+    assert!(!told.contains(&annas.id) && !told.contains(MARK), "{told}");
+    let all = machine.call(ROOT, "GET", "/v1/events", None).body;
+    assert!(all.contains(&annas.id) && all.contains(&berts.id), "an administrator sees all: {all}");
+}
+
+#[test]
+fn what_an_administrator_does_to_a_job_is_written_down_and_what_its_owner_does_is_not() {
+    if !ready() {
+        return;
+    }
+    let machine = Machine::start();
+    let job = machine.make(ANNA, MARK);
+    let path = |verb: &str| format!("/v1/jobs/{}/{verb}", job.id);
+    assert_eq!(machine.call(ANNA, "POST", &path("pause"), None).status, 200);
+    assert_eq!(machine.call(BERT, "POST", "/v1/shutdown", None).status, 403);
+    assert_eq!(machine.call(ROOT, "POST", &path("cancel"), None).status, 200);
+    let lines = machine.audited();
+    let told: Vec<_> = lines.iter().map(|line| (line.uid.unwrap(), line.verb.as_str(), line.outcome)).collect();
+    let expected =
+        [(ANNA, "POST /v1/jobs", 201), (BERT, "POST /v1/shutdown", 403), (ROOT, "POST /v1/jobs/{id}/cancel", 200)];
+    assert_eq!(told, expected, "{lines:?}");
+    assert_eq!(lines[0].hosts, ["127.0.0.1"]);
+    assert_eq!((lines[2].owner, lines[2].subject.as_str()), (Some(ANNA), path("cancel").as_str()));
+}
+
+#[test]
+fn who_takes_a_job_takes_it_without_the_secrets_and_its_last_owner_sees_it_no_more() {
+    if !ready() {
+        return;
+    }
+    let machine = Machine::start();
+    let job = machine.make(ANNA, MARK);
+    let taken = machine.call(ROOT, "POST", &format!("/v1/jobs/{}/take", job.id), None);
+    let taken: JobView = serde_json::from_str(&taken.body).unwrap();
+    assert_eq!((taken.owner, taken.terms.headers.len()), (ROOT, 0));
+    assert_eq!(machine.call(ANNA, "GET", &format!("/v1/jobs/{}", job.id), None).status, 404);
+}
