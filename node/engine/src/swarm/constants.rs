@@ -12,6 +12,8 @@ const fn ms(milliseconds: u64) -> Duration {
 pub const SEGMENTS: u32 = 65_536;
 /// Members that one home remembers; the next one is told to look elsewhere.
 pub const MEMBERS: usize = 4096;
+/// Origins that members may make a node hear of; of one more it hears nothing while these are busy.
+pub const ROOMS: usize = 1024;
 /// Contents of one origin that a home knows at once.
 pub const CONTENTS: usize = 1024;
 
@@ -24,6 +26,8 @@ pub const JOIN_FLOWS: usize = 2048;
 
 /// A home that has not answered by then is passed over: a local round trip is 1 ms, a busy machine answers in 50.
 pub const JOIN_PROBE: Duration = ms(150);
+/// How long it may take to answer where it has answered late before: the machines here are very busy, or very far.
+pub const JOIN_PROBE_MOST: Duration = ms(1200);
 /// How long a silent home, or a source that failed, is passed over.
 pub const REFUSAL: Duration = Duration::from_secs(60);
 /// A home waits this long for the holdings of those that it asked.

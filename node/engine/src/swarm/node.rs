@@ -6,7 +6,7 @@
 mod hear;
 
 use super::bits::Bits;
-use super::constants::{BETTER_HOME, NOTED, WATCHDOG, WATCHDOG_BACKGROUND};
+use super::constants::{BETTER_HOME, NOTED, ROOMS, WATCHDOG, WATCHDOG_BACKGROUND};
 use super::effect::{Effect, FlowFault, ReadFault};
 use super::home::{Out, Succession};
 use super::member::{Act, Member};
@@ -130,8 +130,18 @@ impl Swarm {
 
     /// A message came.
     pub fn handle_message(&mut self, now: Duration, from: Peer, message: Message) {
-        self.hear(now, from, message.origin, message.say);
-        self.settle(now);
+        if self.has_room_for(message.origin) {
+            self.hear(now, from, message.origin, message.say);
+            self.settle(now);
+        }
+    }
+
+    /// Whether an origin is known, or may be; origins of which nothing is left are forgotten for it.
+    fn has_room_for(&mut self, origin: OriginKey) -> bool {
+        if self.rooms.len() >= ROOMS && !self.rooms.contains_key(&origin) {
+            self.rooms.retain(|_, room| room.is_busy());
+        }
+        self.rooms.len() < ROOMS || self.rooms.contains_key(&origin)
     }
 
     /// A member asks for a segment from this block of it on.
@@ -215,6 +225,12 @@ impl Swarm {
         self.rooms.get(&origin).and_then(|room| room.follows)
     }
 
+    /// Origins that it knows of.
+    #[must_use]
+    pub fn origins(&self) -> usize {
+        self.rooms.len()
+    }
+
     fn room(&mut self, now: Duration, origin: OriginKey) -> &mut Room {
         let (link, all) = (self.link, &self.all);
         self.rooms.entry(origin).or_insert_with(|| Room::new(now, origin, Member::new(now, link), all))
@@ -245,7 +261,7 @@ impl Swarm {
         if room.is_unanswered(now)
             && let Some(silent) = room.follows
         {
-            room.refuse(now, silent);
+            room.refuse_silent(now, silent);
             return self.seek(now, origin);
         }
         if room.look_at <= now && room.home.is_some() {

@@ -1,12 +1,12 @@
 //! One origin at one node: whom it takes for the home, and whether it is the home itself.
 
-use super::constants::{BETTER_HOME, JOIN_PROBE, NOTE_LIFE, REFUSAL};
+use super::constants::{BETTER_HOME, JOIN_PROBE, JOIN_PROBE_MOST, NOTE_LIFE, REFUSAL};
 use super::home::{Home, Succession};
 use super::member::Member;
 use super::name::OriginKey;
 use super::rank::{Weight, rank};
 use crate::port::Peer;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Homes in a row that only name another one: more is a circle.
@@ -28,6 +28,10 @@ pub(super) struct Room {
     /// A home that members named, and when.
     pub(super) noted: Option<(Peer, Duration)>,
     refused: BTreeMap<Peer, Duration>,
+    /// Of those, whoever only did not answer in time.
+    silent: BTreeSet<Peer>,
+    /// How long a home may take to answer.
+    probe: Duration,
     redirects: u32,
     /// Members by rank, best first.
     ranking: Vec<(f64, Peer)>,
@@ -47,6 +51,8 @@ impl Room {
             heard: None,
             noted: None,
             refused: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            probe: JOIN_PROBE,
             redirects: 0,
             ranking,
             look_at: now,
@@ -76,9 +82,28 @@ impl Room {
         self.refuse_until(now, peer, now + REFUSAL);
     }
 
+    /// The home that was asked has not answered.
+    pub(super) fn refuse_silent(&mut self, now: Duration, peer: Peer) {
+        self.refuse(now, peer);
+        self.silent.insert(peer);
+    }
+
+    /// Whether somebody was passed over only because its answer, which has come, took too long; the next one may take longer.
+    pub(super) fn is_late(&mut self, peer: &Peer) -> bool {
+        let is_late = self.silent.remove(peer);
+        if is_late {
+            self.refused.remove(peer);
+            self.probe = (self.probe * 2).min(JOIN_PROBE_MOST);
+        }
+        is_late
+    }
+
     /// A shorter time does not end a longer one.
     pub(super) fn refuse_until(&mut self, now: Duration, peer: Peer, until: Duration) {
         self.refused.retain(|_, until| now < *until);
+        // Whatever it is refused for from now on, an answer does not mend.
+        self.silent.remove(&peer);
+        self.silent.retain(|silent| self.refused.contains_key(silent));
         let known = self.refused.entry(peer).or_insert(until);
         *known = until.max(*known);
     }
@@ -118,7 +143,12 @@ impl Room {
 
     /// Whether the home that was asked owes its answer for too long.
     pub(super) fn is_unanswered(&self, now: Duration) -> bool {
-        self.asked.is_some_and(|asked| now >= asked + JOIN_PROBE)
+        self.asked.is_some_and(|asked| now >= asked + self.probe)
+    }
+
+    /// Whether there is anything to do or to give for its origin.
+    pub(super) fn is_busy(&self) -> bool {
+        self.member.contents().next().is_some() || self.home.as_ref().is_some_and(|home| !home.is_idle())
     }
 
     /// Begins to act.
@@ -130,7 +160,7 @@ impl Room {
     }
 
     pub(super) fn timeout(&self) -> Option<Duration> {
-        let probe = self.asked.map(|asked| asked + JOIN_PROBE);
+        let probe = self.asked.map(|asked| asked + self.probe);
         let home = self.home.as_ref().and_then(Home::timeout);
         let look = self.home.as_ref().filter(|home| !home.is_idle()).map(|_| self.look_at);
         [probe, home, look, self.member.timeout()].into_iter().flatten().min()

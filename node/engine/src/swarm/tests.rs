@@ -142,6 +142,35 @@ fn a_silent_home_is_passed_over_after_its_probe() {
 }
 
 #[test]
+fn a_home_that_answers_late_is_followed_after_all() {
+    // A busy machine: two homes would read everything twice (trap 11).
+    let ranked = ranked(2);
+    let mut node = node(ranked[1], &ranked[..1], 8);
+    effects(&mut node);
+    pass(&mut node, JOIN_PROBE);
+    assert_eq!(node.home(ORIGIN), Some(ranked[1]), "it acts itself meanwhile");
+    let tag = content(8).tag();
+    let answer = || Say::Assign { content: tag, collect: COLLECT_DONE, items: Vec::new() };
+    let late = say(&mut node, JOIN_PROBE + ms(60), ranked[0], answer());
+    assert!(matches!(said(&late).as_slice(), [(to, Say::Join(_))] if *to == ranked[0]), "{late:?}");
+    assert_eq!((node.home(ORIGIN), reads(&late)), (Some(ranked[0]), vec![]));
+    // The next answer may take as long.
+    pass(&mut node, JOIN_PROBE + ms(60) + JOIN_PROBE);
+    assert_eq!(node.home(ORIGIN), Some(ranked[0]));
+}
+
+#[test]
+fn members_make_a_node_hear_of_a_bounded_number_of_origins() {
+    let mut node = Swarm::new(peer(0), LINE, Weight::STEADY, 1);
+    node.handle_peer_up(peer(1), Weight::STEADY);
+    for origin in 0..2 * ROOMS as u64 {
+        let note = Message { origin: OriginKey(origin), say: Say::Note { home: peer(1) } };
+        node.handle_message(ms(origin), peer(1), note);
+    }
+    assert!(node.origins() <= ROOMS);
+}
+
+#[test]
 fn when_nobody_answers_the_member_is_its_own_home() {
     let ranked = ranked(3);
     let mut node = node(ranked[2], &ranked[..2], 8);

@@ -124,6 +124,17 @@ impl Swarm {
         self.correct(now, origin, from);
     }
 
+    /// A home that was passed over lives after all: it is followed again if it goes before whom this node follows. Two homes would
+    /// read everything twice (trap 11).
+    fn hear_late(&mut self, now: Duration, origin: OriginKey, home: Peer) {
+        let Some(room) = self.rooms.get(&origin) else { return };
+        if room.home.is_some() {
+            self.hear_of_home(now, origin, home);
+        } else if room.follows.is_some_and(|follows| room.is_before(&home, &follows)) {
+            self.join(now, origin, home);
+        }
+    }
+
     fn hear_as_member(&mut self, now: Duration, from: Peer, origin: OriginKey, say: Say) {
         let me = self.me;
         let by_tag = &self.by_tag;
@@ -132,6 +143,10 @@ impl Swarm {
             return room.member.on_waiting(now, from, content, segment, prefix);
         }
         if room.follows != Some(from) {
+            // What it assigned is void: it hears all anew, and assigns again.
+            if matches!(say, Say::Assign { .. }) && room.is_late(&from) {
+                self.hear_late(now, origin, from);
+            }
             return;
         }
         match say {
