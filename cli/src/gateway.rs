@@ -4,13 +4,18 @@
 //! |---|---|
 //! | `change` | what is written for a tool, shown first, and what stood there before |
 //! | `tool` | which tools there are |
-//! | `apt`, `pip`, `npm`, `cargo` | where each keeps its origins, and what leads it here |
+//! | `apt`, `pip`, `npm`, `cargo`, `docker`, `containerd`, `dnf`, `nix`, `conda` | where each keeps its origins, and what leads it here |
 //! | `ask` | the few questions that are asked while a change is made |
 
 mod apt;
 mod ask;
 mod cargo;
 mod change;
+mod conda;
+mod containerd;
+mod dnf;
+mod docker;
+mod nix;
 mod npm;
 mod pip;
 mod tool;
@@ -23,6 +28,7 @@ use eddy_node::config;
 use eddy_node::config::gateway::DEFAULT_LISTEN;
 use eddy_wire::catalogue::ErrorCode;
 use serde::Serialize;
+use std::path::{Path, PathBuf};
 use tool::Tool;
 
 /// What to do with the gateway.
@@ -58,6 +64,9 @@ pub struct EnableArgs {
     /// The origin, instead of the one in the tool's present configuration
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
+    /// Change the files of a system that lies under this folder: an image that is being made, say. For docker, containerd, dnf, nix, conda
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
 }
 
 /// A tool in a listing.
@@ -89,7 +98,7 @@ async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
             args.tool.name()
         )));
     }
-    let change = args.tool.plan(&base(setting)?, args.origin.as_deref()).await?;
+    let change = args.tool.plan(&base(setting)?, args.origin.as_deref(), args.root.as_deref()).await?;
     write(&change.shown(&folder))?;
     if args.dry_run {
         setting.note("nothing was changed");
@@ -124,7 +133,7 @@ fn list(setting: &Setting) -> Result<(), Failure> {
         let line = |row: &Row| {
             let word = if row.enabled { "yes" } else { "no" };
             let mounts: String = row.mounts.iter().map(|mount| format!("        {mount}\n")).collect();
-            format!("{:<8}{word}\n{mounts}", row.tool)
+            format!("{:<12}{word}\n{mounts}", row.tool)
         };
         rows.iter().map(line).collect()
     })
@@ -171,8 +180,17 @@ fn refused(why: String) -> Failure {
 pub(crate) use change::Mount;
 
 impl Tool {
-    async fn plan(self, base: &str, origin: Option<&str>) -> Result<Change, Failure> {
+    async fn plan(self, base: &str, origin: Option<&str>, root: Option<&Path>) -> Result<Change, Failure> {
+        let system = root.unwrap_or(Path::new("/"));
         match self {
+            Self::Apt | Self::Pip | Self::Npm | Self::Cargo if root.is_some() => {
+                Err(refused(format!("{} is asked where its files are; --root means nothing to it", self.name())))
+            }
+            Self::Docker => docker::plan(base, origin, system),
+            Self::Containerd => containerd::plan(base, origin, system),
+            Self::Dnf => dnf::plan(base, origin, system),
+            Self::Nix => nix::plan(base, origin, system),
+            Self::Conda => conda::plan(base, origin, root),
             Self::Apt => apt::plan(base, origin),
             Self::Pip => pip::plan(base, origin).await,
             Self::Npm => npm::plan(base, origin),

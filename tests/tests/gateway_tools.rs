@@ -71,7 +71,8 @@ fn enable(eddy: &Eddy<'_>, arguments: &[&str], variables: &[(&str, &Path)]) {
     let all = [&["gateway", "enable"], arguments].concat();
     let shown = good(&with(eddy.command([all.as_slice(), &["--dry-run"]].concat()), variables).output().unwrap());
     assert!(shown.contains("+ "), "{shown}");
-    assert!(!eddy.home().join("gateway").exists() || arguments.len() > 3, "a dry run writes nothing");
+    let note = eddy.home().join("gateway").join(format!("{}.json", arguments[0]));
+    assert!(!note.exists(), "a dry run writes nothing");
     good(&with(eddy.command(&all), variables).output().unwrap());
     good(&with(eddy.command(&all), variables).output().unwrap());
 }
@@ -308,4 +309,46 @@ fn cargo_index() -> Option<String> {
     names
         .filter(|name| name.starts_with("index."))
         .find_map(|name| Some(format!("https://{}", name.rsplit_once('-')?.0)))
+}
+
+#[test]
+fn tools_without_an_engine_here_are_led_through_the_gateway_and_every_file_comes_back() {
+    let system = tempfile::tempdir().unwrap();
+    let etc = system.path().join("etc");
+    let repository = "[fedora]\nname=Fedora\nbaseurl=https://mirror.example/fedora/$releasever/\nenabled=1\n";
+    for (path, text) in [
+        ("docker/daemon.json", "{\n  \"log-driver\": \"local\"\n}\n"),
+        ("yum.repos.d/fedora.repo", repository),
+        ("yum.repos.d/other.repo", "[x]\nmetalink=https://mirror.example/m\n"),
+        ("nix/nix.conf", "max-jobs = 2"),
+        ("conda/.condarc", "channels:\n  - conda-forge\n"),
+    ] {
+        std::fs::create_dir_all(etc.join(path).parent().unwrap()).unwrap();
+        std::fs::write(etc.join(path), text).unwrap();
+    }
+    let before = files(&etc);
+    let eddy = eddy("");
+    let root = ["--root", system.path().to_str().unwrap()];
+    for tool in ["docker", "containerd", "dnf", "nix", "conda"] {
+        enable(&eddy, &[&[tool], root.as_slice()].concat(), &[]);
+        let text: String =
+            files(&etc).into_iter().map(|(_, bytes)| String::from_utf8(bytes).unwrap()).collect::<Vec<_>>().join("");
+        assert!(text.contains("http://127.0.0.1:"), "{tool}: {text}");
+        let listed: serde_json::Value = eddy.ask(&["gateway", "ls"]).unwrap();
+        let row = listed.as_array().unwrap().iter().find(|row| row["tool"] == tool).unwrap();
+        assert!(row["enabled"] == true && !row["mounts"].as_array().unwrap().is_empty(), "{row}");
+        disable(&eddy, tool, &[]);
+        assert!(files(&etc) == before, "{tool}: every file is as it was");
+    }
+    // All at once: their mounts stand side by side in one gateway.
+    for tool in ["docker", "containerd", "dnf", "nix", "conda"] {
+        enable(&eddy, &[&[tool], root.as_slice()].concat(), &[]);
+    }
+    let node = daemon(&eddy);
+    assert!(node.log().contains("the gateway listens"), "{}", node.log());
+    drop(node);
+    for tool in ["conda", "docker", "nix", "containerd", "dnf"] {
+        disable(&eddy, tool, &[]);
+    }
+    assert!(files(&etc) == before, "every file is as it was");
 }

@@ -13,10 +13,30 @@ pub(crate) enum Tool {
     Npm,
     /// Rust's packages
     Cargo,
+    /// Images of the docker engine; falls back to the registry by itself
+    Docker,
+    /// Images of containerd; falls back to the registry by itself
+    Containerd,
+    /// Fedora's packages; falls back to the origin by itself
+    Dnf,
+    /// Nix's packages; falls back to the origin by itself
+    Nix,
+    /// Conda's packages
+    Conda,
 }
 
 impl Tool {
-    pub(super) const ALL: [Self; 4] = [Self::Apt, Self::Pip, Self::Npm, Self::Cargo];
+    pub(super) const ALL: [Self; 9] = [
+        Self::Apt,
+        Self::Pip,
+        Self::Npm,
+        Self::Cargo,
+        Self::Docker,
+        Self::Containerd,
+        Self::Dnf,
+        Self::Nix,
+        Self::Conda,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -24,6 +44,11 @@ impl Tool {
             Self::Pip => "pip",
             Self::Npm => "npm",
             Self::Cargo => "cargo",
+            Self::Docker => "docker",
+            Self::Containerd => "containerd",
+            Self::Dnf => "dnf",
+            Self::Nix => "nix",
+            Self::Conda => "conda",
         }
     }
 }

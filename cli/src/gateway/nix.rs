@@ -1,0 +1,64 @@
+//! nix: the gateway becomes the first substituter, its origin stands behind it and is asked when no daemon runs. What comes is held against the
+//! signatures that nix trusts anyway.
+
+use super::Mount;
+use super::change::{Change, Edit, read};
+use super::tool::Tool;
+use crate::failure::Failure;
+use std::path::Path;
+
+/// The substituter that nix has by itself.
+const CACHE: &str = "https://cache.nixos.org/";
+
+pub(super) fn plan(base: &str, origin: Option<&str>, root: &Path) -> Result<Change, Failure> {
+    let file = match std::env::var_os("NIX_CONF_DIR") {
+        Some(folder) => root.join(folder).join("nix.conf"),
+        None => root.join("etc/nix/nix.conf"),
+    };
+    let present = substituters(read(&file)?.as_deref().unwrap_or(""));
+    let first = present.iter().find(|url| url.starts_with("http")).cloned();
+    let origin = origin.map(str::to_owned).or(first).unwrap_or_else(|| CACHE.to_owned());
+    let origin = origin.trim_end_matches('/').to_owned();
+    let file = Edit::of(file, |before| Ok(set(before, &format!("{base}/nix"))))?;
+    let mounts = vec![Mount { path: "/nix".to_owned(), origin, links: Vec::new() }];
+    Ok(Change { tool: Tool::Nix, mounts, files: vec![file] })
+}
+
+fn is_list(line: &str) -> bool {
+    line.split_once('=').is_some_and(|(key, _)| key.trim() == "substituters")
+}
+
+fn substituters(text: &str) -> Vec<String> {
+    let last = text.lines().rfind(|line| is_list(line));
+    let values = last.and_then(|line| line.split_once('=')).map_or(CACHE, |(_, values)| values);
+    values.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The file with the gateway in front of its substituters.
+fn set(before: &str, gateway: &str) -> String {
+    let line = format!("substituters = {gateway} {}", substituters(before).join(" "));
+    let last = before.lines().enumerate().filter(|(_, line)| is_list(line)).last();
+    match last {
+        Some((at, _)) => {
+            let lines = before.split_inclusive('\n').enumerate();
+            lines.map(|(number, text)| if number == at { format!("{line}\n") } else { text.to_owned() }).collect()
+        }
+        None => {
+            let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
+            format!("{before}{gap}{line}\n")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_stands_before_the_substituters() {
+        assert_eq!(set("", "G"), format!("substituters = G {CACHE}\n"));
+        assert_eq!(set("a = b", "G"), format!("a = b\nsubstituters = G {CACHE}\n"));
+        let two = "substituters = https://x https://y\ntrusted-substituters = z\n";
+        assert_eq!(set(two, "G"), "substituters = G https://x https://y\ntrusted-substituters = z\n");
+    }
+}
