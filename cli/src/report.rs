@@ -4,19 +4,35 @@ use crate::failure::Failure;
 use crate::link::Link;
 use crate::setting::Setting;
 use crate::text::table::{Column, facts, table};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use eddy_node::control::Client;
-use eddy_wire::api::{Identity, MAX_PAGE, PageQuery, Problem, ReportRow, ReportView};
+use eddy_wire::api::{GatewayView, Identity, MAX_PAGE, MountView, PageQuery, Problem, ReportRow, ReportView};
 
 /// `eddy report`.
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// Show the totals only
-    #[arg(long)]
+    #[arg(long, conflicts_with = "by")]
     pub totals: bool,
+    /// What a row stands for
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t = By::File)]
+    pub by: By,
+}
+
+/// What a row stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum By {
+    /// A file of a job
+    File,
+    /// A mount of the gateway, since the node started
+    Mount,
 }
 
 pub(crate) async fn run(args: ReportArgs, setting: &Setting) -> Result<(), Failure> {
+    if args.by == By::Mount {
+        let gateway = Link::ask(setting, async |client: Client| client.gateway().await).await?;
+        return setting.answer(&gateway, || mounts(&gateway, setting));
+    }
     let report = Link::ask(setting, |client| whole(client, args.totals)).await?;
     setting.answer(&report, || people(&report, setting))
 }
@@ -35,6 +51,28 @@ async fn whole(client: Client, totals: bool) -> Result<ReportView, Problem> {
         report.next = page.next;
     }
     Ok(report)
+}
+
+fn mounts(gateway: &GatewayView, setting: &Setting) -> String {
+    let Some(listens) = &gateway.listens else { return "no gateway runs in this node\n".to_owned() };
+    let columns = [
+        Column::Text("MOUNT"),
+        Column::Number("REQUESTS"),
+        Column::Number("HELD"),
+        Column::Number("REFUSED"),
+        Column::Number("SENT"),
+        Column::Number("ORIGIN"),
+        Column::Number("PEERS"),
+    ];
+    let line = |mount: &MountView| {
+        let size = |bytes| setting.sizes.size(bytes);
+        let held = mount.hit_percent().map_or_else(|| "-".to_owned(), |share| format!("{share:.1} %"));
+        let (requests, refused) = (mount.requests.to_string(), mount.refused.to_string());
+        let (sent, came) = (size(mount.sent), mount.came);
+        vec![mount.path.clone(), requests, held, refused, sent, size(came.origin), size(came.peers)]
+    };
+    let rows = table(&columns, gateway.mounts.iter().map(line));
+    format!("{rows}\n{}", facts(&[("listens", listens.clone())]))
 }
 
 fn people(report: &ReportView, setting: &Setting) -> String {

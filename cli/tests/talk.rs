@@ -6,11 +6,11 @@ use eddy_node::control::face::{ExportPiece, VerifyNews};
 use eddy_node::control::{Asker, Bytes, ControlListener, Face, Guard, Reach, serve, socket_of};
 use eddy_wire::api::{
     Account, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd,
-    ExportOrder, ExportView, FileState, FileView, Finding, ImportQuery, ImportView, JobAction, JobChange, JobSpec,
-    JobState, JobView, Kept, KeptReason, LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, MoreFiles,
-    PackedView, Page, PageQuery, PeerDetail, PeersView, PinChange, PinnedToo, Place, PlanView, Planned, Problem,
-    Received, RemovalOrder, Removed, ReportRow, ReportView, Severity, Sources, StatusView, TermsView, VerifiedView,
-    VerifyProgress, Wasted,
+    ExportOrder, ExportView, FileState, FileView, Finding, GatewayView, ImportQuery, ImportView, JobAction, JobChange,
+    JobSpec, JobState, JobView, Kept, KeptReason, LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, MoreFiles,
+    MountView, PackedView, Page, PageQuery, PeerDetail, PeersView, PinChange, PinnedToo, Place, PlanView, Planned,
+    Problem, Received, RemovalOrder, Removed, ReportRow, ReportView, Severity, Sources, StatusView, TermsView,
+    VerifiedView, VerifyProgress, Wasted,
 };
 use eddy_wire::catalogue::ErrorCode;
 use rustix::process::{Pid, Signal};
@@ -386,6 +386,21 @@ impl Face for Scripted {
         })
     }
 
+    async fn gateway(&self) -> Result<GatewayView, Problem> {
+        let mount = MountView {
+            path: "/debian/".into(),
+            origin: Some("https://example.org/debian".into()),
+            requests: 12,
+            hits: 6,
+            validated: 3,
+            refused: 1,
+            sent: 6 << 20,
+            sent_held: 4 << 20,
+            came: Sources { origin: 1 << 20, peers: 1 << 20, cache: 0 },
+        };
+        Ok(GatewayView { listens: Some("http://127.0.0.1:7718".into()), mounts: vec![mount] })
+    }
+
     async fn report(&self, _asker: Asker, _query: PageQuery) -> Result<ReportView, Problem> {
         let account = Account {
             delivered: 3 << 20,
@@ -650,6 +665,7 @@ async fn tables_are_as_reviewed() {
         &["peers", "ls"],
         &["report"],
         &["report", "--bytes"],
+        &["report", "--by", "mount"],
         &["status"],
     ] {
         let output = stage.run(args).await;

@@ -226,6 +226,7 @@ impl Node {
             config: config.config.clone(),
             group,
             neighbours: neighbourhood.as_ref().map(Neighbourhood::view),
+            gateway: gateway.as_ref().map(RunningGateway::tallies),
             runs_as: config.runs_as,
             network: config.network,
             long_work: Arc::new(Semaphore::new(MAX_LONG_WORK)),

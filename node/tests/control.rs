@@ -7,10 +7,10 @@ use eddy_node::control::face::{ExportPiece, VerifyNews};
 use eddy_node::control::{Asker, Bytes, Client, ControlListener, Face, Guard, serve};
 use eddy_wire::api::{
     CacheView, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd, ExportOrder, ExportView,
-    FileSpec, Finish, ImportQuery, ImportView, JobAction, JobChange, JobSpec, JobState, JobView, LimitView,
-    LimitsChange, LimitsOutcome, LimitsView, Mode, MoreFiles, PackedView, Page, PageQuery, PeerDetail, PeerUse,
-    PeersView, PinChange, PlanView, Priority, Problem, RemovalOrder, Removed, ReportView, StatusView, Terms, TermsView,
-    VerifiedView, VerifyProgress,
+    FileSpec, Finish, GatewayView, ImportQuery, ImportView, JobAction, JobChange, JobSpec, JobState, JobView,
+    LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, MoreFiles, PackedView, Page, PageQuery, PeerDetail,
+    PeerUse, PeersView, PinChange, PlanView, Priority, Problem, RemovalOrder, Removed, ReportView, StatusView, Terms,
+    TermsView, VerifiedView, VerifyProgress,
 };
 use eddy_wire::catalogue::ErrorCode;
 use serde_json::Value;
@@ -276,6 +276,10 @@ impl Face for Plain {
         Ok(ReportView { rows: Vec::new(), totals: eddy_wire::api::Account::default(), next: None })
     }
 
+    async fn gateway(&self) -> Result<GatewayView, Problem> {
+        Ok(GatewayView { listens: Some("http://127.0.0.1:1".into()), mounts: Vec::new() })
+    }
+
     async fn shutdown(&self) -> Result<(), Problem> {
         self.stop.cancel();
         Ok(())
@@ -366,6 +370,7 @@ async fn every_other_question_has_its_answer() {
     assert_eq!(api.client.remove(&order).await.unwrap().freed, 7);
     assert!(api.client.peers().await.unwrap().reason.is_some());
     assert_eq!(api.client.report(&PageQuery::default()).await.unwrap().totals.delivered, 0);
+    assert_eq!(api.client.gateway().await.unwrap().listens.as_deref(), Some("http://127.0.0.1:1"));
     let (status, document) = raw_call(&api.socket, "GET", "/v1/openapi.json", "").await;
     assert_eq!((status, &document["openapi"]), (200, &Value::from("3.1.0")));
 }

@@ -4,6 +4,7 @@
 
 use eddy_tests::hostile::{Behaviour, BodyFault, HostileOrigin, Mark, Resource, Version};
 use eddy_tests::process::{Eddy, Gateway, http_client, mount};
+use eddy_wire::api::GatewayView;
 use reqwest::Method;
 use std::time::Duration;
 
@@ -319,4 +320,23 @@ async fn the_rest_of_another_version_is_never_joined_to_a_part() {
     assert!(got.status == 200 && got.whole() == second, "the version that is there, whole");
     let part = gateway.get("/m/f", &[("range", "bytes=0-4999")]).await.unwrap();
     assert!(part.is_hit() && part.whole() == &second[..5000], "{:?}", part.fields);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_mount_counts_what_it_was_asked_and_where_its_bytes_came_from() {
+    let origin = HostileOrigin::start().await.unwrap();
+    publish(&origin, "/small", SMALL, saying(&["Cache-Control: max-age=3600"]));
+    publish(&origin, "/large.iso", LARGE, saying(&["Cache-Control: max-age=3600"]));
+    publish(&origin, "/index", SMALL, saying(&["Cache-Control: max-age=0"]));
+    let gateway = gateway(&origin, &mount("/other", &origin.url(""), ""));
+    for path in ["/m/small", "/m/small", "/m/large.iso", "/m/index", "/m/index"] {
+        assert_eq!(gateway.get(path, &[]).await.unwrap().status, 200);
+    }
+    assert_eq!(gateway.ask(Method::POST, "/m/small", &[]).await.unwrap().status, 405);
+    let view = gateway.eddy.ask::<GatewayView>(&["report", "--by", "mount"]).unwrap();
+    let [other, mount] = view.mounts.as_slice() else { panic!("{view:#?}") };
+    assert_eq!((other.path.as_str(), other.requests, other.sent), ("/other/", 0, 0));
+    assert_eq!((mount.requests, mount.hits, mount.validated, mount.refused), (6, 1, 1, 1), "{view:#?}");
+    assert_eq!((mount.sent_held, mount.came.peers), (2 * SMALL, 0));
+    assert!(mount.sent >= 4 * SMALL + LARGE, "{mount:?}");
 }

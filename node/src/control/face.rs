@@ -10,9 +10,9 @@
 use super::access::Asker;
 use bytes::Bytes;
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, ImportQuery, ImportView,
-    JobAction, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail,
-    PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView,
+    CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, GatewayView, ImportQuery,
+    ImportView, JobAction, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery,
+    PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView,
     VerifyProgress,
 };
 use std::future::Future;
@@ -136,6 +136,9 @@ pub trait Face: Send + Sync + 'static {
 
     /// The account of bytes.
     fn report(&self, asker: Asker, query: PageQuery) -> impl Future<Output = Result<ReportView, Problem>> + Send;
+
+    /// What the gateway has done, by mount.
+    fn gateway(&self) -> impl Future<Output = Result<GatewayView, Problem>> + Send;
 
     /// Begins to stop the node. Returns at once; the node stops when the answer is out.
     fn shutdown(&self) -> impl Future<Output = Result<(), Problem>> + Send;

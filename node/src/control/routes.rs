@@ -15,10 +15,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, ImportQuery, ImportView,
-    JobAction, JobChange, JobSpec, JobState, JobView, LimitsChange, LimitsOutcome, MAX_BODY, MAX_WAIT, MoreFiles, Page,
-    PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
-    VerifiedView, WaitQuery,
+    CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, GatewayView, ImportQuery,
+    ImportView, JobAction, JobChange, JobSpec, JobState, JobView, LimitsChange, LimitsOutcome, MAX_BODY, MAX_WAIT,
+    MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView,
+    StatusView, VerifiedView, WaitQuery,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::sync::Arc;
@@ -75,6 +75,7 @@ pub(super) fn router<F: Face>(face: Arc<F>, guard: Guard, stop: CancellationToke
         .route("/v1/peers", get(peers::<F>))
         .route("/v1/peers/{id}", get(peer::<F>))
         .route("/v1/report", get(report::<F>))
+        .route("/v1/gateway", get(gateway::<F>))
         .route("/v1/openapi.json", get(document));
     for action in JobAction::ALL {
         let act = move |State(room): State<Room<F>>, Extension(asker): As, Id(id): Id| act(room, asker, id, action);
@@ -417,6 +418,14 @@ async fn report<F: Face>(
     Asked(query): Asked<PageQuery>,
 ) -> Answer<ReportView> {
     Ok(Json(room.face.report(asker, query).await?))
+}
+
+/// What the gateway has done since the node started, by mount.
+#[utoipa::path(get, path = "/v1/gateway", tag = "report", operation_id = "gateway", responses(
+    (status = 200, body = GatewayView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn gateway<F: Face>(State(room): State<Room<F>>) -> Answer<GatewayView> {
+    Ok(Json(room.face.gateway().await?))
 }
 
 /// This document.

@@ -22,6 +22,7 @@ use crate::control::{Asker, Face, Reach};
 use crate::driver::DriverHandle;
 use crate::driver::command::{Refusal, Whose};
 use crate::driver::log::EventLog;
+use crate::gateway::Tallies;
 use crate::group::Group;
 use crate::identity::Identity;
 use crate::neighbourhood::NeighbourhoodView;
@@ -30,9 +31,9 @@ use eddy_cache::{Pin, Store, StoreError};
 use eddy_engine::engine::CommandError;
 use eddy_engine::{Failure, Owner};
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportOrder, ImportQuery, ImportView, JobAction,
-    JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail, PeersView,
-    PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportOrder, GatewayView, ImportQuery, ImportView,
+    JobAction, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail,
+    PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::path::PathBuf;
@@ -67,6 +68,8 @@ pub struct NodeFace {
     pub group: Option<Group>,
     /// The peers.
     pub neighbours: Option<NeighbourhoodView>,
+    /// What the gateway counts, if there is one.
+    pub gateway: Option<Tallies>,
     /// What kind of process this is.
     pub runs_as: RunsAs,
     /// Whether it talks to anybody.
@@ -182,6 +185,11 @@ impl Face for NodeFace {
 
     async fn report(&self, asker: Asker, query: PageQuery) -> Result<ReportView, Problem> {
         self.view_report(asker, query).await
+    }
+
+    async fn gateway(&self) -> Result<GatewayView, Problem> {
+        let none = || GatewayView { listens: None, mounts: Vec::new() };
+        Ok(self.gateway.as_ref().map_or_else(none, Tallies::view))
     }
 
     async fn shutdown(&self) -> Result<(), Problem> {

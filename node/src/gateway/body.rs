@@ -1,8 +1,10 @@
 //! The content of an answer on its way to a client.
 
+use super::tally::{self, Tally};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
@@ -23,6 +25,15 @@ pub(super) enum AnswerBody {
     Full(Bytes),
     /// As it comes.
     Pieces(mpsc::Receiver<Result<Bytes, Broken>>),
+    /// One whose bytes are counted as they go.
+    Counted(Box<Self>, Arc<Tally>, tally::Bytes),
+}
+
+impl AnswerBody {
+    /// The same, counted.
+    pub(super) fn counted(self, tally: &Arc<Tally>, kind: tally::Bytes) -> Self {
+        Self::Counted(Box::new(self), tally.clone(), kind)
+    }
 }
 
 /// The sending end of [`AnswerBody::Pieces`].
@@ -47,6 +58,15 @@ impl Body for AnswerBody {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Self::Pieces(pieces) => pieces.poll_recv(cx).map(|next| next.map(|piece| piece.map(Frame::data))),
+            Self::Counted(body, tally, kind) => {
+                let polled = Pin::new(&mut **body).poll_frame(cx);
+                if let Poll::Ready(Some(Ok(frame))) = &polled
+                    && let Some(bytes) = frame.data_ref()
+                {
+                    tally.add(*kind, bytes.len() as u64);
+                }
+                polled
+            }
         }
     }
 
@@ -55,6 +75,7 @@ impl Body for AnswerBody {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
             Self::Pieces(_) => false,
+            Self::Counted(body, ..) => body.is_end_stream(),
         }
     }
 
@@ -63,6 +84,7 @@ impl Body for AnswerBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Pieces(_) => SizeHint::default(),
+            Self::Counted(body, ..) => body.size_hint(),
         }
     }
 }

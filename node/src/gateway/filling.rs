@@ -4,6 +4,7 @@
 //! own. When nobody reads any more, what is far from its end is given up; its blocks stay.
 
 use super::body::{Broken, Pieces};
+use super::tally::Tally;
 use crate::driver::command::{Act, Whose};
 use crate::driver::{DriverHandle, Holding};
 use crate::transfer::open::Arrivals;
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use eddy_cache::{EntityHandle, ReadError};
 use eddy_content::BLOCK_SIZE;
 use eddy_engine::JobId;
-use eddy_wire::api::JobState;
+use eddy_wire::api::{JobState, Sources};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,7 +57,11 @@ impl Filling {
     }
 
     /// One that a job fills; the future that is to be spawned follows the job to its end and keeps the entity open until then.
-    pub(super) fn start(holding: Holding, driver: DriverHandle) -> (Arc<Self>, impl Future<Output = ()> + Send) {
+    pub(super) fn start(
+        holding: Holding,
+        driver: DriverHandle,
+        tally: Arc<Tally>,
+    ) -> (Arc<Self>, impl Future<Output = ()> + Send) {
         let filling = Arc::new(Self {
             entity: holding.entity,
             arrivals: holding.arrivals,
@@ -64,18 +69,27 @@ impl Filling {
             readers: watch::channel(0).0,
         });
         let followed = filling.clone();
-        (filling, async move { followed.follow(holding.job, &driver).await })
+        (filling, async move {
+            let sources = followed.follow(holding.job, &driver).await;
+            tally.job(sources);
+        })
     }
 
     pub(super) fn length(&self) -> u64 {
         self.entity.geometry().length()
     }
 
-    async fn follow(&self, job: JobId, driver: &DriverHandle) {
+    /// Follows the job to its end; where its bytes came from.
+    async fn follow(&self, job: JobId, driver: &DriverHandle) -> Sources {
+        let mut sources = Sources::default();
         let mut readers = self.readers.subscribe();
         if let Ok(mut view) = driver.watch(Whose::Anybodys, job).await {
             loop {
-                let state = view.borrow_and_update().state;
+                let state = {
+                    let view = view.borrow_and_update();
+                    sources = view.sources();
+                    view.state
+                };
                 if state.is_final() || state == JobState::Error {
                     break;
                 }
@@ -88,6 +102,7 @@ impl Filling {
         // A job that has ended refuses, which is right.
         let _ = driver.act(Whose::Anybodys, job, Act::Cancel).await;
         self.stand.send_replace(Stand::Over);
+        sources
     }
 
     /// Waits until nobody has read for a while and the end is far.

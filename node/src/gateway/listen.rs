@@ -125,11 +125,15 @@ impl Gateway {
             return self.proxied(request).map(Some);
         }
         self.check_host(fields)?;
-        let found = self.plan.mounts.iter().find_map(|mount| Some((mount, mount.target(uri.path(), uri.query())?)));
-        let Some((mount, url)) = found else { return refused(StatusCode::NOT_FOUND, "nothing is mounted there") };
+        let mut mounts = self.plan.mounts.iter().enumerate();
+        let found = mounts.find_map(|(number, mount)| Some((number, mount, mount.target(uri.path(), uri.query())?)));
+        let Some((number, mount, url)) = found else {
+            return refused(StatusCode::NOT_FOUND, "nothing is mounted there");
+        };
         // A redirect may lead from a tool's http to https, where it would find no cache.
         let redirects = if mount.rules.keeping == Keeping::AsRfc { Redirects::Pass } else { Redirects::Follow };
-        Ok(Some(Target { url, rules: mount.rules, origin: self.named.clone(), redirects, links: mount.links.clone() }))
+        let (tally, links) = (self.tallies.mount(number), mount.links.clone());
+        Ok(Some(Target { url, rules: mount.rules, origin: self.named.clone(), redirects, links, tally }))
     }
 
     /// A plain http URL of a proxy's client.
@@ -150,7 +154,8 @@ impl Gateway {
             unsafe_methods: UnsafeMethods::Forward,
             stale_on_error: 0,
         };
-        Ok(Target { url, rules, origin: self.public.clone(), redirects: Redirects::Pass, links: Arc::default() })
+        let (origin, tally) = (self.public.clone(), self.tallies.proxy());
+        Ok(Target { url, rules, origin, redirects: Redirects::Pass, links: Arc::default(), tally })
     }
 
     /// Against pages whose name suddenly means this machine (DNS rebinding, T-45): a name must be one of this gateway's. Against pages

@@ -22,6 +22,7 @@
 //! | `links` | indexes whose files lie elsewhere lead through the gateway |
 //! | `tunnel` | CONNECT |
 //! | `refusal` | the gateway's own answers |
+//! | `tally` | what was asked and answered, by mount |
 
 mod answer;
 mod body;
@@ -37,7 +38,10 @@ mod refusal;
 mod saver;
 mod serve;
 mod shelf;
+mod tally;
 mod tunnel;
+
+pub use tally::Tallies;
 
 use crate::config::gateway::GatewayPlan;
 use crate::driver::DriverHandle;
@@ -104,6 +108,7 @@ struct Gateway {
     flights: Flights,
     saver: Saver,
     room: Arc<Semaphore>,
+    tallies: Tallies,
     /// Its own URL, without a slash at the end.
     base: String,
     /// What it calls itself in `Via`, so that it knows its own requests again.
@@ -116,6 +121,7 @@ struct Gateway {
 #[derive(Debug)]
 pub struct RunningGateway {
     address: SocketAddr,
+    tallies: Tallies,
     tasks: TaskTracker,
 }
 
@@ -129,6 +135,7 @@ pub async fn start(plan: GatewayPlan, parts: Parts, stop: CancellationToken) -> 
     let tasks = TaskTracker::new();
     let (saver, saving) = Saver::start(parts.store.clone(), stop.clone());
     tasks.spawn(saving);
+    let tallies = Tallies::of(&plan, address);
     let gateway = Arc::new(Gateway {
         base: base_of(&plan, address),
         plan,
@@ -141,6 +148,7 @@ pub async fn start(plan: GatewayPlan, parts: Parts, stop: CancellationToken) -> 
         flights: Flights::default(),
         saver,
         room: Arc::new(Semaphore::new(ROOM_KIB)),
+        tallies: tallies.clone(),
         pseudonym: format!("eddy-{}", data_encoding::HEXLOWER.encode(&rand::random::<[u8; 6]>())),
         tasks: tasks.clone(),
         stop,
@@ -148,7 +156,7 @@ pub async fn start(plan: GatewayPlan, parts: Parts, stop: CancellationToken) -> 
     tasks.spawn(gateway.listen(listener));
     tasks.close();
     tracing::info!(%address, "the gateway listens");
-    Ok(RunningGateway { address, tasks })
+    Ok(RunningGateway { address, tallies, tasks })
 }
 
 /// What its clients call it.
@@ -165,6 +173,12 @@ impl RunningGateway {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn tallies(&self) -> Tallies {
+        self.tallies.clone()
     }
 
     /// Waits for its tasks, which end with the stop.

@@ -9,6 +9,7 @@ use super::parts::Parts;
 use super::refusal::Refusal;
 use super::serve::{Answer, Call};
 use super::shelf::{Held, Look, Stored};
+use super::tally;
 use crate::driver::held::wall_clock;
 use crate::origin::{OriginBody, RelayRequest, Relayed};
 use bytes::Bytes;
@@ -40,7 +41,7 @@ impl Gateway {
         let mut relayed = call.target.origin.relay(request).await.map_err(|error| Refusal::of_origin(&error))?;
         let content = match self.part(call, &relayed) {
             Some(part) => self.keep(call, &mut relayed, Kept::Part(part)),
-            None => self.content(Bytes::new(), relayed.body.take()),
+            None => self.content(call, Bytes::new(), relayed.body.take()),
         };
         Ok(self.relay(call, &relayed.head, content, why))
     }
@@ -54,7 +55,7 @@ impl Gateway {
             && may_keep_posted(&call.target.url, &call.sent.fields, &relayed.head);
         let content = match length.filter(|length| is_kept && *length <= MOST_IN_MEMORY) {
             Some(length) => self.keep(call, &mut relayed, Kept::Whole(length)),
-            None => self.content(Bytes::new(), relayed.body.take()),
+            None => self.content(call, Bytes::new(), relayed.body.take()),
         };
         self.relay(call, &relayed.head, content, Forwarded::Method)
     }
@@ -80,7 +81,7 @@ impl Gateway {
     fn keep(self: &Arc<Self>, call: &Call, relayed: &mut Relayed, kept: Kept) -> AnswerBody {
         let count = kept.count();
         let (Some(body), Some(room)) = (relayed.body.take(), self.room(count)) else {
-            return self.content(Bytes::new(), relayed.body.take());
+            return self.content(call, Bytes::new(), relayed.body.take());
         };
         let growing = Growing::with_room(Some(room));
         let (url, sent) = (call.target.url.clone(), call.sent.fields.clone());
@@ -88,12 +89,12 @@ impl Gateway {
         let (to, content) = pieces();
         let read = growing.clone();
         self.tasks.spawn(async move { read.send(0..count, &to).await });
-        let (gateway, stop) = (self.clone(), self.stop.clone());
+        let (gateway, stop, tally) = (self.clone(), self.stop.clone(), call.target.tally.clone());
         self.tasks.spawn(async move {
             let came = tokio::select! {
                 biased;
                 () = stop.cancelled() => return growing.end_broken(),
-                came = read_on(&growing, body, count) => came,
+                came = read_on(&growing, body, (count, &tally)) => came,
             };
             if came.is_err() {
                 return growing.end_broken();
@@ -128,10 +129,10 @@ impl Gateway {
     }
 
     /// The content of an answer that goes to its client alone.
-    pub(super) fn content(&self, read: Bytes, body: Option<OriginBody>) -> AnswerBody {
+    pub(super) fn content(&self, call: &Call, read: Bytes, body: Option<OriginBody>) -> AnswerBody {
         match body {
             None => AnswerBody::Full(read),
-            Some(body) => self.stream(read, body),
+            Some(body) => self.stream(call, read, body),
         }
     }
 
@@ -153,18 +154,18 @@ impl Gateway {
             fields.insert(DATE, now);
         }
         let found = Found::Forwarded(why);
-        say(
-            &mut fields,
-            &CacheStatus { found, origin_status: Some(head.status), ttl: None, is_collapsed: false, detail: None },
-        );
+        let status =
+            CacheStatus { found, origin_status: Some(head.status), ttl: None, is_collapsed: false, detail: None };
+        say(&mut fields, &status);
         fields.append(VIA, self.via());
         let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
-        reply(status, fields, content)
+        reply(status, fields, content.counted(&call.target.tally, tally::Bytes::Sent))
     }
 
     /// A body as it comes from the origin; a client that is gone ends it.
-    fn stream(&self, read: Bytes, mut body: OriginBody) -> AnswerBody {
+    fn stream(&self, call: &Call, read: Bytes, mut body: OriginBody) -> AnswerBody {
         let (to, content) = pieces();
+        let tally = call.target.tally.clone();
         self.tasks.spawn(async move {
             if !read.is_empty() && to.send(Ok(read)).await.is_err() {
                 return;
@@ -176,7 +177,10 @@ impl Gateway {
                     next = body.next() => next,
                 };
                 let piece = match next {
-                    Ok(Some(bytes)) => Ok(bytes),
+                    Ok(Some(bytes)) => {
+                        tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
+                        Ok(bytes)
+                    }
                     Ok(None) => return,
                     Err(_) => Err(Broken),
                 };

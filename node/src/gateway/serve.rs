@@ -44,10 +44,14 @@ impl Gateway {
         let (parts, content) = request.into_parts();
         let sent = Sent::of(&parts.headers, target.rules.fields);
         let call = Call { target, method: parts.method, fields: parts.headers, sent };
+        call.target.tally.request();
         let is_safe = matches!(call.method, Method::GET | Method::HEAD);
         let answered =
             if is_safe { self.cached(&call, &content).await } else { self.unsafe_method(&call, content).await };
-        answered.unwrap_or_else(|refusal| refusal.answer())
+        answered.unwrap_or_else(|refusal| {
+            call.target.tally.refusal();
+            refusal.answer()
+        })
     }
 
     async fn cached(self: &Arc<Self>, call: &Call, content: &Incoming) -> Answer {
@@ -169,7 +173,7 @@ impl Gateway {
             }
             Landing::Alone => match solo {
                 Some(solo) => match solo.await {
-                    Ok(Solo { head, read, body }) => Ok(self.relay(call, &head, self.content(read, body), why)),
+                    Ok(Solo { head, read, body }) => Ok(self.relay(call, &head, self.content(call, read, body), why)),
                     Err(_) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the node stops")),
                 },
                 None => self.pass(call, why).await,
@@ -211,15 +215,17 @@ impl Gateway {
 
     fn from(&self, stored: &Stored, here: Here, call: &Call, status: CacheStatus) -> Response<AnswerBody> {
         let wanted = Wanted { method: &call.method, fields: &call.fields };
+        let kind = call.target.tally.answer(&status);
         let mut answered = answer(stored, here, wanted, (status, wall_clock()), &self.tasks);
         answered.headers_mut().append(VIA, self.via());
-        answered
+        answered.map(|body| body.counted(&call.target.tally, kind))
     }
 
     /// A method that may change something: refused, or forwarded and what it changes forgotten (RFC 9111 section 4.4; R-58).
     async fn unsafe_method(self: &Arc<Self>, call: &Call, content: Incoming) -> Answer {
         let is_listed = !matches!(call.method, Method::CONNECT | Method::TRACE);
         if call.target.rules.unsafe_methods == UnsafeMethods::Refuse || !is_listed {
+            call.target.tally.refusal();
             let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here");
             let mut answered = refusal.answer();
             answered.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));

@@ -7,9 +7,9 @@ pub use events::{EventNews, Verification, VerificationNews, Watch};
 pub use package::ExportFailure;
 
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, EventView, JobAction, JobChange, JobSpec, JobView, LimitsChange,
-    LimitsOutcome, MAX_WAIT, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem,
-    RemovalOrder, Removed, ReportView, StatusView,
+    CacheView, EntityDetail, EntityQuery, EntityView, EventView, GatewayView, JobAction, JobChange, JobSpec, JobView,
+    LimitsChange, LimitsOutcome, MAX_WAIT, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView,
+    Problem, RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -182,6 +182,11 @@ impl Client {
     /// A page of the account of bytes.
     pub async fn report(&self, query: &PageQuery) -> Result<ReportView, Problem> {
         self.page(&["report"], query).await
+    }
+
+    /// What the gateway has done, by mount.
+    pub async fn gateway(&self) -> Result<GatewayView, Problem> {
+        self.ask(Method::GET, &["gateway"]).await
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &[&str]) -> Result<T, Problem> {

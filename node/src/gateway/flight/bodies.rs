@@ -5,6 +5,7 @@ use super::super::growing::Growing;
 use super::super::links;
 use super::super::refusal::{Refusal, is_origins_fault};
 use super::super::shelf::{Held, Stored};
+use super::super::tally::{self, Tally};
 use super::{Flight, Landing, MOST_IN_MEMORY, Manner, Outcome, Solo, value};
 use crate::driver::{Given, HoldOrder, contacted};
 use crate::origin::{Opened, OriginBody, OriginRequest, Relayed, Span};
@@ -93,7 +94,7 @@ impl Flight {
         (url, known): (ResourceUrl, Option<Known>),
         length: u64,
     ) -> Result<(), Refusal> {
-        let mut broken = match read_on(growing, body, length).await {
+        let mut broken = match read_on(growing, body, (length, &self.target.tally)).await {
             Ok(()) => return Ok(()),
             Err(broken) => broken,
         };
@@ -107,7 +108,7 @@ impl Flight {
             let request = OriginRequest::new(url.clone(), asked).about(known.clone(), Precondition::IfRange);
             match self.target.origin.open(&request).await {
                 Ok(Opened::Body { span, body, .. }) if span.start == first => {
-                    match read_on(growing, body, length).await {
+                    match read_on(growing, body, (length, &self.target.tally)).await {
                         Ok(()) => return Ok(()),
                         Err(again) => broken = again,
                     }
@@ -132,6 +133,7 @@ impl Flight {
         loop {
             match body.next().await {
                 Ok(Some(bytes)) => {
+                    self.target.tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
                     read.extend_from_slice(&bytes);
                     if read.len() as u64 > MOST_IN_MEMORY {
                         return self.alone(relayed.head, read.freeze(), Some(body));
@@ -191,7 +193,7 @@ impl Flight {
         let order = HoldOrder { spec: job(&self.target.url), given, origin: self.target.origin.clone() };
         let holding = self.gateway.driver.hold(order).await.ok()?;
         let id = holding.entity.id();
-        let (filling, following) = Filling::start(holding, self.gateway.driver.clone());
+        let (filling, following) = Filling::start(holding, self.gateway.driver.clone(), self.target.tally.clone());
         self.gateway.tasks.spawn(following);
         let held = Held::Entity(id, Arc::downgrade(&filling));
         relayed.head.status = 200;
@@ -278,10 +280,17 @@ fn job(url: &ResourceUrl) -> JobSpec {
 }
 
 /// Reads a body as far as it goes; why it did not go to the end.
-pub(in crate::gateway) async fn read_on(growing: &Growing, mut body: OriginBody, length: u64) -> Result<(), Refusal> {
+pub(in crate::gateway) async fn read_on(
+    growing: &Growing,
+    mut body: OriginBody,
+    (length, tally): (u64, &Tally),
+) -> Result<(), Refusal> {
     loop {
         match body.next().await {
-            Ok(Some(bytes)) => growing.push(bytes),
+            Ok(Some(bytes)) => {
+                tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
+                growing.push(bytes);
+            }
             Ok(None) if growing.received() == length => return Ok(()),
             Ok(None) => return Err(Refusal::new(StatusCode::BAD_GATEWAY, "the origin's answer ended early")),
             Err(error) => return Err(Refusal::of_origin(&error)),

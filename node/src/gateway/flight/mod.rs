@@ -18,6 +18,7 @@ use super::fields::Sent;
 use super::filling::Filling;
 use super::refusal::{Refusal, is_origins_fault};
 use super::shelf::{Held, Stored};
+use super::tally::Tally;
 use crate::config::gateway::MountRules;
 use crate::driver::held::wall_clock;
 use crate::origin::{Origin, OriginBody, Redirects, RelayRequest};
@@ -49,6 +50,8 @@ pub(super) struct Target {
     pub(super) redirects: Redirects,
     /// URLs in pages that are to lead through the gateway, and what stands for them.
     pub(super) links: Arc<[(String, String)]>,
+    /// Where it is counted.
+    pub(super) tally: Arc<Tally>,
 }
 
 /// How a flight ended for those who wait.

@@ -12,6 +12,7 @@
 //! | [`evidence`] | proof that a member lied |
 //! | [`trust`] | on whose word bytes are believed |
 //! | [`report`] | the account of bytes |
+//! | [`gateway`] | what was asked of each mount of the gateway |
 //! | [`status`] | the node itself |
 //! | [`events`] | what happened to jobs |
 //! | [`problem`] | every refusal and failure (RFC 9457) |
@@ -27,6 +28,7 @@ pub mod check;
 pub mod doctor;
 pub mod events;
 pub mod evidence;
+pub mod gateway;
 pub mod job;
 pub mod page;
 pub mod peers;
@@ -45,6 +47,7 @@ pub use cache::{
 pub use doctor::{DoctorReport, Finding, Severity};
 pub use events::{EventKind, EventView, MAX_WAIT, WaitQuery};
 pub use evidence::{BadEvidence, ClaimView, EVIDENCE_FORMAT, EvidenceView, MAX_EVIDENCE};
+pub use gateway::{GatewayView, MountView};
 pub use job::{
     Asking, DigestCheck, FileSpec, FileState, FileView, Finish, JobAction, JobSpec, JobState, JobView, PeerUse,
     Priority, Sources,

@@ -1,0 +1,126 @@
+//! What was asked of each mount and what was answered, counted since the node started.
+
+use crate::config::gateway::GatewayPlan;
+use eddy_content::ResourceUrl;
+use eddy_content::http::serve::{CacheStatus, Found};
+use eddy_wire::api::{GatewayView, MountView, Sources};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Where bytes went or came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bytes {
+    /// To a client, from what was held when it asked.
+    SentHeld,
+    /// To a client, otherwise.
+    Sent,
+    /// From the origin, past the engine.
+    FromOrigin,
+}
+
+/// The counts of one mount.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    path: String,
+    origin: Option<String>,
+    requests: AtomicU64,
+    hits: AtomicU64,
+    validated: AtomicU64,
+    refused: AtomicU64,
+    sent: AtomicU64,
+    sent_held: AtomicU64,
+    from_origin: AtomicU64,
+    from_peers: AtomicU64,
+    from_cache: AtomicU64,
+}
+
+/// Those of all mounts, and the proxy's behind them.
+#[derive(Debug, Clone)]
+pub struct Tallies {
+    address: SocketAddr,
+    mounts: Arc<[Arc<Tally>]>,
+    proxy: Arc<Tally>,
+    has_proxy: bool,
+}
+
+impl Tallies {
+    pub(super) fn of(plan: &GatewayPlan, address: SocketAddr) -> Self {
+        let mount = |mount: &crate::config::gateway::MountPlan| {
+            let origin = ResourceUrl::parse(&mount.origin).map_or_else(|_| String::new(), |url| url.to_string());
+            Arc::new(Tally { path: format!("{}/", mount.path), origin: Some(origin), ..Tally::default() })
+        };
+        let proxy = Arc::new(Tally { path: "proxy".to_owned(), ..Tally::default() });
+        Self { address, mounts: plan.mounts.iter().map(mount).collect(), proxy, has_proxy: plan.proxy }
+    }
+
+    /// The counts of the mount that stands there in the plan.
+    pub(super) fn mount(&self, number: usize) -> Arc<Tally> {
+        self.mounts.get(number).unwrap_or(&self.proxy).clone()
+    }
+
+    pub(super) fn proxy(&self) -> Arc<Tally> {
+        self.proxy.clone()
+    }
+
+    /// All of it, as the API shows it.
+    #[must_use]
+    pub fn view(&self) -> GatewayView {
+        let mut mounts: Vec<MountView> = self.mounts.iter().map(|tally| tally.view()).collect();
+        mounts.extend(self.has_proxy.then(|| self.proxy.view()));
+        GatewayView { listens: Some(format!("http://{}", self.address)), mounts }
+    }
+}
+
+impl Tally {
+    pub(super) fn request(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn refusal(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an answer by what it says of itself; to which bytes its content belongs.
+    pub(super) fn answer(&self, status: &CacheStatus) -> Bytes {
+        match (status.found, status.origin_status) {
+            (Found::Hit, _) => self.hits.fetch_add(1, Ordering::Relaxed),
+            (Found::Forwarded(_), Some(304)) => self.validated.fetch_add(1, Ordering::Relaxed),
+            (Found::Forwarded(_), _) => return Bytes::Sent,
+        };
+        Bytes::SentHeld
+    }
+
+    pub(super) fn add(&self, kind: Bytes, bytes: u64) {
+        let counters: &[&AtomicU64] = match kind {
+            Bytes::Sent => &[&self.sent],
+            Bytes::SentHeld => &[&self.sent, &self.sent_held],
+            Bytes::FromOrigin => &[&self.from_origin],
+        };
+        for counter in counters {
+            counter.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// What a job of the engine has brought.
+    pub(super) fn job(&self, sources: Sources) {
+        self.from_origin.fetch_add(sources.origin, Ordering::Relaxed);
+        self.from_peers.fetch_add(sources.peers, Ordering::Relaxed);
+        self.from_cache.fetch_add(sources.cache, Ordering::Relaxed);
+    }
+
+    fn view(&self) -> MountView {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        MountView {
+            path: self.path.clone(),
+            origin: self.origin.clone(),
+            requests: of(&self.requests),
+            hits: of(&self.hits),
+            validated: of(&self.validated),
+            refused: of(&self.refused),
+            sent: of(&self.sent),
+            sent_held: of(&self.sent_held),
+            came: Sources { origin: of(&self.from_origin), peers: of(&self.from_peers), cache: of(&self.from_cache) },
+        }
+    }
+}
