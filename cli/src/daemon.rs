@@ -1,35 +1,43 @@
-//! `eddy daemon`: a node until it is stopped.
+//! `eddy daemon`: a node until it is stopped, or until nobody has wanted it for as long as the administrator says.
 
 use crate::failure::Failure;
 use crate::inside::Inside;
-use crate::link::Purpose;
+use crate::service::Manager;
 use crate::setting::Setting;
 use clap::Args;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
+
+/// Looks at whether it is idle, in the time after which an idle node ends.
+const IDLE_LOOKS: u32 = 4;
 
 /// `eddy daemon`.
 #[derive(Debug, Args)]
 pub struct DaemonArgs {}
 
-pub(crate) async fn run(_args: DaemonArgs, setting: &Setting) -> Result<(), Failure> {
+/// Why the node is to end.
+enum Next {
+    Stop,
+    Anew,
+}
+
+pub(crate) async fn run(_args: DaemonArgs, setting: &Setting, manager: &Manager) -> Result<(), Failure> {
     let mut stop = StopSignal::listen()?;
-    let mut node = Inside::start(setting, Purpose::Serve).await?;
+    let mut node = Inside::serve(setting, manager.listener.clone()).await?;
     if let Some(address) = node.gateway() {
         setting.note(&format!("the gateway listens on http://{address}"));
     }
     setting.note(&format!("the node runs; it listens on {}", node.socket().display()));
-    loop {
-        tokio::select! {
-            () = stop.next() => break,
-            () = node.stopping() => break,
-            () = node.mended() => {}
-        }
+    manager.tell("READY=1");
+    while let Next::Anew = next(&node, &mut stop, manager).await {
         // Started on a disk that refused; the same again, on one that does not.
         setting.note("the cache can be used again: starting anew with it");
         node.stop().await;
-        node = Inside::start(setting, Purpose::Serve).await?;
+        node = Inside::serve(setting, manager.listener.clone()).await?;
         setting.note("the node runs with its cache");
     }
+    manager.tell("STOPPING=1");
     setting.note("stopping; what runs is made durable first");
     tokio::select! {
         () = node.stop() => {}
@@ -37,6 +45,40 @@ pub(crate) async fn run(_args: DaemonArgs, setting: &Setting) -> Result<(), Fail
         () = stop.next() => {}
     }
     Ok(())
+}
+
+async fn next(node: &Inside, stop: &mut StopSignal, manager: &Manager) -> Next {
+    tokio::select! {
+        () = stop.next() => Next::Stop,
+        () = node.stopping() => Next::Stop,
+        () = idle(node) => Next::Stop,
+        () = node.mended() => Next::Anew,
+        () = be_watched(node, manager) => Next::Stop,
+    }
+}
+
+/// Tells the service manager that the node lives, as often as it wants to hear it and as long as its driver answers.
+async fn be_watched(node: &Inside, manager: &Manager) {
+    let Some(within) = manager.watchdog else { return std::future::pending().await };
+    let mut beat = tokio::time::interval(within);
+    loop {
+        beat.tick().await;
+        if node.is_alive().await {
+            manager.tell("WATCHDOG=1");
+        }
+    }
+}
+
+/// Waits until nobody has wanted the node for as long as it waits for that, if it does.
+async fn idle(node: &Inside) {
+    let Some(span) = node.idle_exit() else { return std::future::pending().await };
+    let mut since = Instant::now();
+    while since.elapsed() < span {
+        tokio::time::sleep((span / IDLE_LOOKS).max(Duration::from_millis(10))).await;
+        if !node.is_idle().await {
+            since = Instant::now();
+        }
+    }
 }
 
 /// What asks a process to stop: Ctrl-C, or SIGTERM from a service manager. Heard from the moment it is made.

@@ -52,6 +52,17 @@ impl Failure {
         matches!(self, Self::Problem(problem) if problem.error_code() == Some(code))
     }
 
+    /// Names the command that starts a node, where none answers.
+    pub(crate) fn with_start(self, start: &str) -> Self {
+        match self {
+            Self::Problem(mut problem) if problem.error_code() == Some(ErrorCode::DaemonUnreachable) => {
+                problem.remedy = format!("Start one: {start}");
+                Self::Problem(problem)
+            }
+            other => other,
+        }
+    }
+
     /// Writes it to standard error and says how the process ends.
     pub(crate) fn report(&self, format: Format) -> ExitCode {
         if let Self::Problem(problem) = self {

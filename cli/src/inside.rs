@@ -6,14 +6,26 @@ use crate::setting::Setting;
 use eddy_node::config::{self, Network, NodeConfig, RunsAs};
 use eddy_node::node::Node;
 use eddy_wire::catalogue::ErrorCode;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// A running node.
 pub(crate) struct Inside(Node);
 
 impl Inside {
+    /// Starts a daemon's, on the socket that a service manager has made, if it has.
+    pub(crate) async fn serve(setting: &Setting, given: Option<Arc<UnixListener>>) -> Result<Self, Failure> {
+        Self::begin(setting, Purpose::Serve, given).await
+    }
+
     /// Starts it; when this returns, it answers on the socket.
     pub(crate) async fn start(setting: &Setting, purpose: Purpose) -> Result<Self, Failure> {
+        Self::begin(setting, purpose, None).await
+    }
+
+    async fn begin(setting: &Setting, purpose: Purpose, given: Option<Arc<UnixListener>>) -> Result<Self, Failure> {
         let settings = config::load(&setting.home, setting.config.as_deref())
             .map_err(|error| Failure::new(ErrorCode::BadConfig, chain(&error)))?;
         // A service of the machine is not looked for in a home.
@@ -25,6 +37,7 @@ impl Inside {
             network: if purpose == Purpose::Look { Network::Off } else { Network::Full },
             runs_as: if purpose == Purpose::Serve { RunsAs::Daemon } else { RunsAs::Inside },
             settings,
+            given,
         };
         raise_file_limit();
         match Node::start(config).await {
@@ -41,6 +54,21 @@ impl Inside {
     /// Where it answers: elsewhere than asked for when its home takes no socket.
     pub(crate) fn socket(&self) -> &Path {
         self.0.socket()
+    }
+
+    /// Whether its driver answers.
+    pub(crate) async fn is_alive(&self) -> bool {
+        self.0.driver().is_busy().await.is_ok()
+    }
+
+    /// After how much idleness it is to end, if it is.
+    pub(crate) fn idle_exit(&self) -> Option<Duration> {
+        self.0.idle_exit()
+    }
+
+    /// Whether nobody wants anything of it.
+    pub(crate) async fn is_idle(&self) -> bool {
+        self.0.is_idle().await
     }
 
     /// Where its gateway listens, if it has one.

@@ -8,6 +8,7 @@
 //! | `link` | the way to a node: the daemon, or one inside this command |
 //! | `follow` | a job on its way, for people |
 //! | `text` | sizes, times, tables; what comes from outside is neutralised |
+//! | `service` | what a service manager hands over, and what it is told |
 //! | `failure` | how a command fails, and with which exit status |
 //!
 //! Everything that a node knows comes through its control API, so that any other program could do the same.
@@ -30,6 +31,7 @@ mod link;
 mod manual;
 mod peers;
 mod report;
+mod service;
 mod setting;
 mod status;
 mod text;
@@ -69,7 +71,7 @@ pub fn main() -> ExitCode {
     };
     match run(cli.command, &setting) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(setting.format),
+        Err(failure) => failure.with_start(&setting.start_command()).report(setting.format),
     }
 }
 
@@ -82,6 +84,11 @@ fn run(command: Command, setting: &Setting) -> Result<(), Failure> {
         Command::Man(args) => return manual::man(&args),
         _ => {}
     }
+    // Before there are threads.
+    let manager = match command {
+        Command::Daemon(_) => service::Manager::of_environment()?,
+        _ => service::Manager::default(),
+    };
     setting.start_log(matches!(command, Command::Daemon(_)));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::internal)?;
     let outcome = runtime.block_on(async {
@@ -89,7 +96,7 @@ fn run(command: Command, setting: &Setting) -> Result<(), Failure> {
             Command::Get(args) => get::run(args, setting).await,
             Command::Events(args) => events::run(args, setting).await,
             Command::Why(args) => why::run(args, setting).await,
-            Command::Daemon(args) => daemon::run(args, setting).await,
+            Command::Daemon(args) => daemon::run(args, setting, &manager).await,
             Command::Job(args) => job::run(args.command, setting).await,
             Command::Cache(args) => cache::run(args.command, setting).await,
             Command::Peers(args) => peers::run(args.command, setting).await,

@@ -11,7 +11,11 @@ use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use tracing::{Event, Level};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Format as Line, Full, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
 
 /// For whom a command writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub(crate) struct Setting {
     /// Whether to say nothing but errors.
     pub(crate) quiet: bool,
     verbose: u8,
+    /// The home as it was named, if it was.
+    named: Option<PathBuf>,
 }
 
 impl Setting {
@@ -72,6 +78,7 @@ impl Setting {
             sizes: if global.bytes { units::Sizes::Exact } else { units::Sizes::Human },
             quiet: global.quiet,
             verbose: global.verbose,
+            named: global.home.clone(),
         })
     }
 
@@ -83,6 +90,22 @@ impl Setting {
             Format::People => people(),
         };
         write(&text)
+    }
+
+    /// The one command that starts a daemon for what this command is about.
+    pub(crate) fn start_command(&self) -> String {
+        match &self.named {
+            None if self.is_service() => "systemctl start eddy".to_owned(),
+            None => "eddy daemon".to_owned(),
+            Some(home) => format!("eddy --home {} daemon", quoted(&home.to_string_lossy())),
+        }
+    }
+
+    /// Whether the machine's service manager has the daemon of this home.
+    fn is_service(&self) -> bool {
+        let units = ["/etc/systemd/system/eddy.service", "/usr/lib/systemd/system/eddy.service"];
+        let is_its = self.socket == Path::new(SYSTEM_SOCKET) || self.home == Path::new(SYSTEM_HOME);
+        is_its && Path::new("/run/systemd/system").exists() && units.iter().any(|unit| Path::new(unit).exists())
     }
 
     /// Says something to a person, on standard error.
@@ -111,7 +134,10 @@ impl Setting {
         let terminal = std::io::stderr().is_terminal();
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
         // Only fails when there is a log already.
-        let _ = log.with_target(self.verbose > 1).try_init();
+        let _ = match is_journal() {
+            true => log.event_format(ForJournal(Line::default().without_time().with_target(true))).try_init(),
+            false => log.with_target(self.verbose > 1).try_init(),
+        };
     }
 }
 
@@ -119,6 +145,41 @@ impl Setting {
 pub(crate) fn write(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// Whether standard error is the journal's (systemd.exec(5), `JOURNAL_STREAM`).
+fn is_journal() -> bool {
+    let Ok(error) = rustix::fs::fstat(std::io::stderr()) else { return false };
+    std::env::var("JOURNAL_STREAM").is_ok_and(|stream| stream == format!("{}:{}", error.st_dev, error.st_ino))
+}
+
+/// Lines as the journal takes them: the level as its priority in front (sd-daemon(3)), and no time, which it knows itself.
+struct ForJournal(Line<Full, ()>);
+
+impl<S, N> FormatEvent<S, N> for ForJournal
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, at: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            Level::DEBUG | Level::TRACE => 7,
+        };
+        write!(out, "<{priority}>")?;
+        self.0.format_event(at, out, event)
+    }
+}
+
+/// The home of root's daemon.
+const SYSTEM_HOME: &str = "/var/lib/eddy";
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// The machine's own socket, where it is there and nobody but the service can have put it there (T-44).
@@ -132,7 +193,7 @@ fn trusted_socket(path: &Path) -> Option<PathBuf> {
 /// `/var/lib/eddy` for root, else `eddy` in the user's data directory.
 fn default_home() -> Result<PathBuf, Failure> {
     if rustix::process::geteuid().is_root() {
-        return Ok(PathBuf::from("/var/lib/eddy"));
+        return Ok(PathBuf::from(SYSTEM_HOME));
     }
     let base = etcetera::choose_base_strategy().map_err(|error| {
         Failure::new(ErrorCode::BadConfig, format!("this user has no home directory ({error}); name one with --home"))

@@ -168,6 +168,7 @@ impl Face for Scripted {
             name: job.name,
             owner: job.owner,
             state: job.state,
+            hook: None,
             code: None,
             detail: None,
         });

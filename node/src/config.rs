@@ -5,6 +5,7 @@
 
 pub mod edit;
 pub mod gateway;
+pub mod hooks;
 pub mod service;
 pub mod trust;
 
@@ -17,10 +18,14 @@ use eddy_engine::schedule::Places;
 use eddy_engine::upload::UploadLimits;
 use eddy_wire::api::amount::{Amount, BadAmount, parse_age, parse_amount, parse_rate, parse_size};
 use gateway::{BadGateway, GatewaySettings};
+use hooks::{BadHook, HookSettings};
 use serde::Deserialize;
 use service::ServiceSettings;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Most jobs that have not ended, if nobody says otherwise.
@@ -64,6 +69,8 @@ pub struct NodeConfig {
     pub config: PathBuf,
     /// What the administrator set.
     pub settings: Settings,
+    /// A socket that a service manager has made for the node, in place of its own.
+    pub given: Option<Arc<UnixListener>>,
 }
 
 /// The configuration file.
@@ -84,6 +91,8 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     /// The daemon as a service of the machine.
     pub service: ServiceSettings,
+    /// What may be told of the end of a job, by name.
+    pub hooks: BTreeMap<String, HookSettings>,
 }
 
 /// `[group]`
@@ -220,6 +229,14 @@ pub enum ConfigError {
     /// The gateway cannot be as it is wanted.
     #[error("gateway: {0}")]
     Gateway(#[from] BadGateway),
+    /// A hook cannot be as it is wanted.
+    #[error("hooks.{name}: {source}")]
+    Hook {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        source: BadHook,
+    },
     /// A value does not fit its key.
     #[error("{key}: {source}")]
     Value {
@@ -308,6 +325,10 @@ impl Settings {
         self.jobs()?;
         self.group.policy()?;
         self.gateway.plan()?;
+        self.service.idle_exit()?;
+        for (name, hook) in &self.hooks {
+            hook.check().map_err(|source| ConfigError::Hook { name: name.clone(), source })?;
+        }
         Ok(())
     }
 

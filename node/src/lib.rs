@@ -20,6 +20,8 @@
 //! | [`face`] | the node as its API sees it |
 //! | [`owner`] | the users of this machine, and what is done as one of them |
 //! | `lines` | a bounded file of lines |
+//! | [`hooks`] | programs that are told of the end of jobs |
+//! | [`network`] | which ways out there are, and what becomes of jobs when they come and go |
 //! | `scrub` | looks through the store for rot while nobody else wants the disk |
 //! | `refuge` | where a node works whose own disk refuses |
 //! | [`node`] | starts and stops all of it |
@@ -33,9 +35,11 @@ pub mod driver;
 pub mod face;
 pub mod gateway;
 pub mod group;
+pub mod hooks;
 pub mod identity;
 mod lines;
 pub mod neighbourhood;
+pub mod network;
 pub mod node;
 pub mod origin;
 pub mod owner;

@@ -9,8 +9,10 @@ use crate::driver::{self, DriverHandle, DriverParts, Durability};
 use crate::face::{MAX_LONG_WORK, NodeFace};
 use crate::gateway::{self, GatewayError, RunningGateway};
 use crate::group::{EXPIRED, Group, GroupError, REMOVED, Standing};
+use crate::hooks::Hooks;
 use crate::identity::{Identity, IdentityError};
 use crate::neighbourhood::{self, Neighbourhood, NeighbourhoodError};
+use crate::network::{self, Losses};
 use crate::origin::Origin;
 use crate::refuge::Shelter;
 use crate::scrub;
@@ -23,7 +25,7 @@ use eddy_wire::catalogue::ErrorCode;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -118,12 +120,15 @@ impl StartError {
 pub struct Node {
     driver: DriverHandle,
     socket: PathBuf,
+    /// One permit for each connection that there could be more.
+    callers: Arc<Semaphore>,
+    idle_exit: Option<Duration>,
     shutdown: CancellationToken,
     driving: JoinHandle<()>,
     serving: JoinHandle<std::io::Result<()>>,
     neighbourhood: Option<Neighbourhood>,
     gateway: Option<RunningGateway>,
-    scrubbing: TaskTracker,
+    chores: TaskTracker,
     store: Store,
     /// Why the node's own store is not used.
     trouble: Option<Failure>,
@@ -141,6 +146,7 @@ impl Node {
         // The socket first: it tells two nodes of one home apart before either touches the store.
         let listener = listen(&config, &mut shelter)?;
         let socket = listener.path().to_owned();
+        let callers = listener.room();
         let settings = config.settings.clone();
         let store_config = settings.store(&config.home)?;
         let limits = settings.limits()?;
@@ -161,11 +167,13 @@ impl Node {
             _ => {}
         }
         let shutdown = CancellationToken::new();
-        let guard = match config.runs_as {
-            RunsAs::Daemon => Guard::new(settings.service.users(), AuditLog::open(&config.home)),
+        let audit = AuditLog::open(&config.home);
+        let users = match config.runs_as {
+            RunsAs::Daemon => settings.service.users(),
             // A command's own node is its user's.
-            RunsAs::Inside => Guard::new(Users::Own, AuditLog::open(&config.home)),
+            RunsAs::Inside => Users::Own,
         };
+        let guard = Guard::new(users, audit.clone());
         let mut neighbourhood = match (&group, config.network) {
             (Some(group), Network::Full) => {
                 let parts = neighbourhood::Parts {
@@ -181,7 +189,9 @@ impl Node {
             }
             _ => None,
         };
+        let losses = watch::Sender::new(0);
         let parts = DriverParts {
+            losses: Losses::of(&losses),
             store: store.clone(),
             origin,
             ways: settings.origin(),
@@ -203,7 +213,15 @@ impl Node {
                 (RunsAs::Daemon, Some(failure)) => Durability::Lacking(Box::new(failure.clone())),
             },
         };
+        let chores = TaskTracker::new();
+        if config.runs_as == RunsAs::Daemon && config.network == Network::Full {
+            let hooks = Hooks::new(settings.hooks.clone(), events.clone(), audit, &config.home);
+            chores.spawn(hooks.run(shutdown.clone()));
+        }
         let (driver, inputs, driving) = driver::start(parts, records, shutdown.clone());
+        if config.network == Network::Full {
+            chores.spawn(network::run(inputs.clone(), losses, shutdown.clone()));
+        }
         if let Some(neighbourhood) = &mut neighbourhood {
             neighbourhood.report_to(inputs);
         }
@@ -216,6 +234,7 @@ impl Node {
             }
             _ => None,
         };
+        let idle_exit = settings.service.idle_exit()?;
         let face = NodeFace {
             driver: driver.clone(),
             events,
@@ -234,23 +253,24 @@ impl Node {
             trouble: trouble.clone(),
             shutdown: shutdown.clone(),
         };
-        let scrubbing = TaskTracker::new();
         let serving = tokio::spawn(control::serve(listener, Arc::new(face), guard, shutdown.clone()));
         tracing::info!(node = %identity.node_id(), mode = mode(config.runs_as), "the node runs");
         if config.runs_as == RunsAs::Daemon && trouble.is_none() {
-            scrubbing.spawn(scrub::run(store.clone(), driver.clone(), shutdown.clone()));
+            chores.spawn(scrub::run(store.clone(), driver.clone(), shutdown.clone()));
         }
-        scrubbing.close();
+        chores.close();
         let lost = trouble.is_some().then_some(store_config);
         Ok(Self {
             driver,
             socket,
+            callers,
+            idle_exit,
             shutdown,
             driving,
             serving,
             neighbourhood,
             gateway,
-            scrubbing,
+            chores,
             store,
             trouble,
             lost,
@@ -262,6 +282,20 @@ impl Node {
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    /// After how much idleness the administrator wants it to end.
+    #[must_use]
+    pub fn idle_exit(&self) -> Option<Duration> {
+        self.idle_exit
+    }
+
+    /// Whether nobody wants anything of it: no call, no job that runs or will run by itself, no peer and no tool that it could serve.
+    pub async fn is_idle(&self) -> bool {
+        let serves = self.neighbourhood.is_some() || self.gateway.is_some();
+        // One permit waits for the next call.
+        let is_called = self.callers.available_permits() + 1 < control::socket::MAX_CONNECTIONS;
+        !serves && !is_called && !self.driver.is_busy().await.unwrap_or(true)
     }
 
     /// Where the gateway listens, if there is one.
@@ -319,7 +353,7 @@ impl Node {
             neighbourhood.close().await;
         }
         let _ = self.serving.await;
-        self.scrubbing.wait().await;
+        self.chores.wait().await;
         let store = self.store;
         let _ = tokio::task::spawn_blocking(move || drop(store)).await;
         tracing::info!("the node has stopped");
@@ -372,6 +406,11 @@ impl Ground {
 
 /// Makes home and socket; a command that is a node itself can do with another place, because it is told where.
 fn listen(config: &NodeConfig, shelter: &mut Shelter) -> Result<ControlListener, StartError> {
+    if let Some(given) = &config.given {
+        make_home(&config.home)?;
+        let refused = |source| BindError::System { action: "use", path: config.socket.clone(), source };
+        return Ok(ControlListener::adopt(given.try_clone().map_err(refused)?)?);
+    }
     let door = if config.runs_as == RunsAs::Daemon { config.settings.service.door() } else { Door::Closed };
     let made = make_home(&config.home).and_then(|()| Ok(ControlListener::bind_for(&config.socket, door)?));
     let is_alone = config.runs_as == RunsAs::Inside && config.network == Network::Full;

@@ -99,6 +99,7 @@ impl Face for Plain {
             name: job.name,
             owner: job.owner,
             state: job.state,
+            hook: None,
             code: None,
             detail: None,
         });

@@ -254,6 +254,7 @@ async fn start(home: &Path) -> Node {
         network: Network::Full,
         runs_as: RunsAs::Inside,
         settings,
+        given: None,
     };
     Node::start(config).await.unwrap()
 }

@@ -67,6 +67,37 @@ fn no_test_is_ignored_but_children_and_measurements() {
 }
 
 #[test]
+fn the_units_are_what_systemd_understands() {
+    let analyze =
+        |unit: &Path| std::process::Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(unit).output();
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(root().join("deploy/eddy.service")).unwrap();
+    // A program that is there, whatever is installed.
+    let service = text.replace("/usr/bin/eddy", "/bin/true");
+    assert_ne!(service, text);
+    let drop_in = folder.path().join("eddy.service.d");
+    std::fs::create_dir(&drop_in).unwrap();
+    std::fs::write(folder.path().join("eddy.service"), service).unwrap();
+    std::fs::copy(root().join("deploy/eddy.socket"), folder.path().join("eddy.socket")).unwrap();
+    for with_users in [false, true] {
+        if with_users {
+            std::fs::copy(root().join("deploy/users.conf"), drop_in.join("users.conf")).unwrap();
+        }
+        for unit in ["eddy.service", "eddy.socket"] {
+            let Ok(output) = analyze(&folder.path().join(unit)) else {
+                println!("skipped: there is no systemd-analyze");
+                return;
+            };
+            let said = String::from_utf8_lossy(&output.stderr);
+            // Of other units of this machine nothing is expected.
+            let wrong: Vec<_> =
+                said.lines().filter(|line| line.contains("eddy") || line.contains("users.conf")).collect();
+            assert!(wrong.is_empty(), "{unit}: {wrong:?}");
+        }
+    }
+}
+
+#[test]
 fn the_documents_name_only_files_that_exist() {
     let mut seen = 0;
     for document in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "deploy/README.md"] {

@@ -11,7 +11,7 @@ pub(crate) mod set;
 
 use crate::failure::Failure;
 use crate::follow;
-use crate::link::Link;
+use crate::link::{Link, Purpose};
 use crate::setting::Setting;
 use crate::text::table::{Column, facts, table};
 use crate::text::units;
@@ -37,7 +37,7 @@ pub enum JobCommand {
     /// Give a job more files
     Add(more::AddArgs),
     /// Change what a job says: name, description, priority, peers, retry-delay, give-up-after, max-transfer-time,
-    /// header, secret-header, proxy, redirects, url.N
+    /// header, secret-header, proxy, redirects, hook, url.N
     Set {
         /// Its id
         id: String,
@@ -111,14 +111,21 @@ async fn act(Ids { ids }: Ids, action: JobAction, setting: &Setting) -> Result<(
 }
 
 async fn act_on_all(ids: Vec<String>, action: JobAction, setting: &Setting) -> Result<(), Failure> {
-    let jobs = Link::ask(setting, async |client| {
+    let link = Link::to_any(setting, Purpose::Look).await?;
+    if link.is_inside() {
+        setting.note(&format!("no daemon runs here to carry on with jobs; start one: {}", setting.start_command()));
+    }
+    let client = link.client.clone();
+    let acted = async {
         let mut jobs = Vec::new();
         for id in &ids {
             jobs.push(client.act(id, action).await?);
         }
         Ok::<_, Failure>(jobs)
-    })
-    .await?;
+    }
+    .await;
+    link.close().await;
+    let jobs = acted?;
     setting.answer(&jobs, || jobs.iter().map(brief).collect())
 }
 

@@ -7,7 +7,7 @@ use eddy_wire::catalogue::ErrorCode;
 
 /// What may be set, as it is told to whoever asks for something else.
 pub(crate) const KEYS: &str = "name, description, priority, peers, retry-delay, give-up-after, max-transfer-time, header, \
-    secret-header, proxy, redirects, url.N";
+    secret-header, proxy, redirects, hook, url.N";
 
 /// The change that these words ask for.
 pub(crate) fn change(pairs: &[String]) -> Result<JobChange, Failure> {
@@ -65,6 +65,7 @@ fn one(change: &mut JobChange, key: &str, value: &str) -> Result<(), Failure> {
             terms.headers.push(HeaderField { name, value, secret: key == "secret-header" });
         }
         "proxy" => terms.proxy = Some(value.to_owned()),
+        "hook" => terms.hook = Some(value.to_owned()),
         "redirects" => {
             terms.redirects = Some(match value {
                 "follow" => Redirects::Follow,

@@ -1,8 +1,11 @@
 //! `[service]`: the daemon as a service of the machine.
 
+use super::ConfigError;
 use crate::control::{Door, Users};
+use eddy_wire::api::amount::parse_age;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where the service of the whole machine listens when nobody says otherwise; clients look there.
 pub const SYSTEM_SOCKET: &str = "/run/eddy/control.sock";
@@ -18,6 +21,9 @@ pub struct ServiceSettings {
     pub administrators: Option<String>,
     /// Where the daemon listens. Default: in its home; with users = "all", /run/eddy/control.sock.
     pub socket: Option<PathBuf>,
+    /// After how long a daemon ends that nobody has called and that has nothing to do: "10 min"; "none" for never. One in a group, or with
+    /// a gateway, is there for others and never ends by itself. Default: "none".
+    pub idle_exit: Option<String>,
 }
 
 /// Whom the daemon serves.
@@ -32,6 +38,12 @@ pub enum Serves {
 }
 
 impl ServiceSettings {
+    /// After how much idleness the daemon ends.
+    pub fn idle_exit(&self) -> Result<Option<Duration>, ConfigError> {
+        let Some(text) = self.idle_exit.as_deref().filter(|text| *text != "none") else { return Ok(None) };
+        parse_age(text).map(Some).map_err(|source| ConfigError::Value { key: "service.idle-exit", source })
+    }
+
     /// Whom the daemon serves, and who administrates it.
     #[must_use]
     pub fn users(&self) -> Users {

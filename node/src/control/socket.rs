@@ -94,8 +94,9 @@ pub struct ControlListener {
     listener: UnixListener,
     path: PathBuf,
     connections: Arc<Semaphore>,
-    /// Locked for as long as this lives: whoever holds it may judge and remove what stands at `path`.
-    _lock: File,
+    /// Locked for as long as this lives: whoever holds it may judge and remove what stands at `path`. A socket that was given is
+    /// its maker's, and stays.
+    lock: Option<File>,
 }
 
 impl ControlListener {
@@ -122,8 +123,22 @@ impl ControlListener {
             listener,
             path: path.to_owned(),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-            _lock: lock,
+            lock: Some(lock),
         })
+    }
+
+    /// Takes a socket that a service manager has made; must be called in a tokio runtime.
+    pub fn adopt(given: std::os::unix::net::UnixListener) -> Result<Self, BindError> {
+        let path = given.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_path_buf));
+        let path = path.unwrap_or_default();
+        let listener = UnixListener::from_std(given).map_err(system("use", &path))?;
+        Ok(Self { listener, path, connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)), lock: None })
+    }
+
+    /// One permit for each connection that there could be more.
+    #[must_use]
+    pub fn room(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.connections)
     }
 
     /// Where it listens.
@@ -135,8 +150,10 @@ impl ControlListener {
 
 impl Drop for ControlListener {
     fn drop(&mut self) {
-        // Still under the lock, so this is our own socket. A failure leaves a stale one, which the next bind removes.
-        let _ = std::fs::remove_file(&self.path);
+        if self.lock.is_some() {
+            // Still under the lock, so this is our own socket. A failure leaves a stale one, which the next bind removes.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 

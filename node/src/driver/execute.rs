@@ -7,6 +7,7 @@ use super::held;
 use super::seal::JobSeal;
 use super::ways::{Dress, Ways};
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
+use crate::network::{Losses, Outage};
 use crate::origin::{Opened, Origin, OriginBody, OriginError, OriginRequest, Span};
 use crate::peer::Peers;
 use crate::swarm::{self, News, SwarmHandle};
@@ -77,6 +78,7 @@ pub(super) struct Executor {
     pub(super) room: CacheRoom,
     pub(super) seal: JobSeal,
     ways: Ways,
+    losses: Losses,
     peers: Option<Peers>,
     swarm: Option<SwarmHandle>,
     inputs: mpsc::Sender<Input>,
@@ -106,7 +108,7 @@ impl Executor {
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
-        let DriverParts { store, directory, origin, ways: config, seal, peers, swarms, .. } = parts;
+        let DriverParts { store, directory, origin, ways: config, losses, seal, peers, swarms, .. } = parts;
         let swarm = peers.clone().filter(|_| swarms == Swarms::On);
         let swarm = swarm.map(|peers| swarm::start(peers, inputs.clone(), &tasks, shutdown.clone()));
         let ways = Ways::new(origin, config);
@@ -118,6 +120,7 @@ impl Executor {
             room,
             seal,
             ways,
+            losses,
             peers,
             swarm,
             inputs,
@@ -380,6 +383,7 @@ impl Executor {
         let (order, ordered) = oneshot::channel();
         self.parked.insert(fetch, order);
         let given = self.given.remove(&file.job);
+        let mut losses = self.losses.for_resource(&request.url);
         self.tasks.spawn(async move {
             let _done = cancel.clone().drop_guard();
             let answer = match given {
@@ -388,6 +392,7 @@ impl Executor {
                     biased;
                     () = cancel.cancelled() => return,
                     opened = first_answer(&origin, request) => facts(opened),
+                    () = losses.next() => Err(failure::network_lost()),
                 },
             };
             let (facts, body) = match answer {
@@ -404,15 +409,17 @@ impl Executor {
             let mut progress = Progress::new(fetch, inputs.clone());
             match order {
                 Parked::Pump { open, blocks } => {
-                    let outcome = transfer::origin::pump(body, span, &open, blocks, &mut progress, &cancel).await;
+                    let pump = transfer::origin::pump(body, span, &open, blocks, &mut progress, &cancel);
+                    let outcome = lost(losses.during(&cancel, pump).await);
                     settle(judges, &open).await;
                     let _ = inputs.send(Input::Ended { fetch, outcome }).await;
                 }
                 Parked::Stream { destination, digests, room } => {
                     let order = StreamOrder { destination, digests, last_modified, room };
-                    let input = match transfer::stream::stream(body, order, &mut progress, &cancel).await {
-                        Ok(staged) => Input::Staged { file, result: Ok(staged) },
-                        Err(outcome) => Input::Ended { fetch, outcome },
+                    let stream = transfer::stream::stream(body, order, &mut progress, &cancel);
+                    let input = match losses.during(&cancel, stream).await {
+                        (Ok(staged), _) => Input::Staged { file, result: Ok(staged) },
+                        (Err(outcome), outage) => Input::Ended { fetch, outcome: lost((outcome, outage)) },
                     };
                     let _ = inputs.send(input).await;
                 }
@@ -482,12 +489,14 @@ impl Executor {
             return;
         };
         let (cancel, inputs, judges) = (self.token(fetch), self.inputs.clone(), self.peers.clone());
+        let mut losses = self.losses.for_resource(&open.entity.entity().url);
         self.tasks.spawn(async move {
             let _done = cancel.clone().drop_guard();
             let mut progress = Progress::new(fetch, inputs.clone());
             let outcome = match work {
                 Work::Origin(origin, order) => {
-                    let outcome = transfer::origin::fetch(&origin, &open, order, &mut progress, &cancel).await;
+                    let fetching = transfer::origin::fetch(&origin, &open, order, &mut progress, &cancel);
+                    let outcome = lost(losses.during(&cancel, fetching).await);
                     settle(judges, &open).await;
                     outcome
                 }
@@ -626,6 +635,14 @@ fn admit(
         let detail = format!("the disk has no room for the file and its copy in the cache: {}", failure.detail);
         Failure { class: FailureClass::Disk, ..refusal(ErrorCode::CacheTooSmall, detail) }
     })
+}
+
+/// What became of a transfer: one that was ended because the network went has failed.
+fn lost((outcome, outage): (FetchOutcome, Outage)) -> FetchOutcome {
+    match (outcome, outage) {
+        (FetchOutcome::Aborted, Outage::Met) => FetchOutcome::Failed(failure::network_lost()),
+        (outcome, _) => outcome,
+    }
 }
 
 /// Why something that needs the file's entity cannot be done.

@@ -4,9 +4,10 @@
 //! both together are bounded. A line is with the system before anybody hears of its event, and on the disk a second later: a process that dies
 //! loses none, a machine at most the last second. A line that cannot be read is passed over.
 
+use crate::hooks;
 use crate::lines::{FILE, Lines};
-use eddy_wire::api::{EventView, JobView};
-use std::collections::VecDeque;
+use eddy_wire::api::{EventView, JobState, JobView};
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -94,6 +95,12 @@ impl EventLog {
         kept.iter().skip(first).filter(|event| wanted(event)).take(most).cloned().collect()
     }
 
+    /// How each job stood when it was told of last, as far as that is kept.
+    #[must_use]
+    pub fn last_states(&self) -> HashMap<String, JobState> {
+        self.kept().iter().map(|event| (event.job.clone(), event.state)).collect()
+    }
+
     /// The number of the newest event, whenever it changes.
     #[must_use]
     pub fn news(&self) -> watch::Receiver<u64> {
@@ -115,6 +122,7 @@ pub(super) fn event(kind: eddy_wire::api::EventKind, job: &JobView, at_unix_ms: 
         name: job.name.clone(),
         owner: job.owner,
         state: job.state,
+        hook: job.terms.hook.clone().filter(|_| hooks::is_told(kind)),
         code: job.error.as_ref().map(|error| error.code.clone()),
         detail: job.error.as_ref().and_then(|error| error.detail.clone()),
     }
@@ -147,7 +155,7 @@ fn load(path: &Path, kept: &mut VecDeque<EventView>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eddy_wire::api::{EventKind, JobState};
+    use eddy_wire::api::EventKind;
     use std::fs;
 
     fn some(detail: &str) -> EventView {
@@ -159,6 +167,7 @@ mod tests {
             name: "n".into(),
             owner: 0,
             state: JobState::Suspended,
+            hook: None,
             code: None,
             detail: Some(detail.into()),
         }

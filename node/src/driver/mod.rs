@@ -29,6 +29,7 @@ mod waiting;
 pub(crate) mod ways;
 
 use crate::config::Network;
+use crate::network::Losses;
 use crate::origin::{Origin, OriginConfig};
 use crate::peer::Peers;
 use crate::swarm::News;
@@ -38,9 +39,9 @@ use eddy_engine::engine::{Swarms, Turns};
 use eddy_engine::job::live::Job;
 use eddy_engine::schedule::Places;
 use eddy_engine::{
-    Asking, Engine, EngineConfig, Failure, Input, JobId, JobRecord, JobSpec, JobState, Notice, Now, Owner,
+    Asking, Effect, Engine, EngineConfig, Failure, Input, JobId, JobRecord, JobSpec, JobState, Notice, Now, Owner,
 };
-use eddy_wire::api::{EventKind, JobView, Problem};
+use eddy_wire::api::{self, EventKind, JobView, Problem};
 use eddy_wire::catalogue::ErrorCode;
 use execute::Executor;
 use log::EventLog;
@@ -103,6 +104,8 @@ pub struct DriverParts {
     pub settling: Duration,
     /// Whether members share their reads of origins.
     pub swarms: Swarms,
+    /// When the network goes.
+    pub losses: Losses,
     /// Without a network jobs are shown and not run.
     pub network: Network,
 }
@@ -191,10 +194,21 @@ impl Driver {
         // Those that wait go on in the order in which they were made.
         let mut records = records;
         records.sort_by_key(|record| (record.created, record.id));
+        let logged = self.events.last_states();
+        let mut untold = Vec::new();
         for record in records {
-            self.told.insert(record.id, record.state);
+            let (id, state) = (record.id, record.state);
+            // What was written down before a crash, and not told, the log hears now: hooks wait for it.
+            let is_told = |last: &api::JobState| *last == view::state(state);
+            let is_untold = is_at_rest(state) && logged.get(&id.to_string()).is_some_and(|last| !is_told(last));
+            if !is_untold {
+                self.told.insert(id, state);
+            }
             self.engine.restore(self.now(), record);
+            untold.extend(self.news_of(id).filter(|_| is_untold).map(|news| (id, news)));
         }
+        self.note(&untold);
+        self.tell(untold).await;
         self.settle().await;
         while self.step().await {
             self.settle().await;
@@ -392,6 +406,13 @@ impl Driver {
     /// Carries effects out and publishes notices until nothing is left.
     async fn settle(&mut self) {
         while let Some(effect) = self.engine.poll_effect() {
+            if let Effect::Erase(id) = effect
+                && let Some(news) = self.news_of(id)
+            {
+                // How a job ended is told before it is forgotten: what is told twice has a number, what is not told is lost.
+                self.note(&[(id, news)]);
+                self.tell(vec![(id, news)]).await;
+            }
             self.executor.execute(&self.engine, effect).await;
         }
         let mut ended = Vec::new();
@@ -405,13 +426,11 @@ impl Driver {
         }
         let news = changed.iter().chain(&ended).filter_map(|id| Some((*id, self.news_of(*id)?)));
         let news: Vec<_> = news.collect();
-        for (id, _) in &news {
-            match self.engine.job(*id).map(Job::state).filter(|state| !state.is_final()) {
-                Some(state) => drop(self.told.insert(*id, state)),
-                None => drop(self.told.remove(id)),
-            }
-        }
+        self.note(&news);
         self.tell(news).await;
+        for id in &ended {
+            self.told.remove(id);
+        }
         for id in changed.iter().chain(&ended) {
             if let (Some(watcher), Ok(view)) = (self.watchers.get(id), self.view(Whose::Anybodys, *id)) {
                 watcher.send_replace(view);
@@ -422,6 +441,16 @@ impl Driver {
             tracing::info!(job = %id, "the job has ended");
         }
         self.watchers.retain(|_, watcher| watcher.receiver_count() > 0);
+    }
+
+    /// Remembers what the log is told.
+    fn note(&mut self, news: &[(JobId, EventKind)]) {
+        for (id, _) in news {
+            match self.engine.job(*id).map(Job::state) {
+                Some(state) => drop(self.told.insert(*id, state)),
+                None => drop(self.told.remove(id)),
+            }
+        }
     }
 
     /// What is new about a job since the log was told last.
@@ -500,6 +529,11 @@ impl Driver {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Now { mono: self.started.elapsed(), wall: wall.as_secs().cast_signed() }
     }
+}
+
+/// Whether a job in this state goes on only when somebody wants it to.
+fn is_at_rest(state: JobState) -> bool {
+    state.is_final() || matches!(state, JobState::Error | JobState::Transferred)
 }
 
 async fn sleep(timer: Option<Duration>) {

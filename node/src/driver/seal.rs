@@ -116,6 +116,7 @@ mod tests {
             is_completing: false,
             asking: Asking::Always,
             terms: Terms { authorization: Some(Authorization::Basic(known)), ..Terms::default() },
+            ties: eddy_engine::job::terms::Ties::default(),
             life: Life::default(),
         }
     }

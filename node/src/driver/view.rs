@@ -66,6 +66,7 @@ fn terms(job: &Job) -> api::TermsView {
         value: (field.secrecy == Secrecy::Shown).then(|| field.value.clone()),
     };
     api::TermsView {
+        hook: terms.ties.hook.clone(),
         description: terms.description.clone(),
         retry_delay_seconds: terms.retry_delay.map(|delay| delay.as_secs()),
         give_up_after_seconds: job.gives_up_after().as_secs(),
@@ -155,7 +156,7 @@ pub(super) fn problem(failure: &Failure) -> api::Problem {
     api::Problem::new(row, failure.detail.clone())
 }
 
-fn state(state: JobState) -> api::JobState {
+pub(super) fn state(state: JobState) -> api::JobState {
     match state {
         JobState::Queued => api::JobState::Queued,
         JobState::Connecting => api::JobState::Connecting,

@@ -89,7 +89,9 @@ pub(super) fn merge(old: Terms, new: api::Terms) -> Result<Terms, Problem> {
         api::Authorization::Basic { user, password } => terms::Authorization::Basic(Credentials { user, password }),
         api::Authorization::Bearer { token } => terms::Authorization::Bearer(Token(token)),
     });
+    let hook = new.hook.map_or(old.ties.hook, |name| Some(name).filter(|name| !name.is_empty()));
     Ok(Terms {
+        ties: terms::Ties { hook },
         description: new.description.unwrap_or(old.description),
         retry_delay: seconds(new.retry_delay_seconds, old.retry_delay),
         give_up_after: seconds(new.give_up_after_seconds, old.give_up_after),

@@ -2,12 +2,14 @@
 
 use super::{NodeFace, SHORTEST_ID, change, of_refusal, whose, wish};
 use crate::config::Network;
+use crate::config::hooks::HookSettings;
 use crate::control::Asker;
 use crate::driver::command::{Act, IdPrefix, Start};
 use eddy_engine::job::live::Job;
 use eddy_engine::{JobId, JobSpec, Owner};
 use eddy_wire::api::{self, JobAction, JobChange, JobView, MoreFiles, Page, PageQuery, Problem};
 use eddy_wire::catalogue::ErrorCode;
+use std::collections::BTreeMap;
 use tokio::sync::watch;
 
 /// Bytes of the largest job that is taken: it is one row of the store (C-09).
@@ -30,7 +32,11 @@ impl NodeFace {
             id: key.map(|key| id_of_key(asker.uid, key)),
             owner: Owner(asker.uid),
         };
-        let policy = self.settings.lock().await.cache.freshness;
+        let policy = {
+            let settings = self.settings.lock().await;
+            check_hook(&settings.hooks, &spec.terms)?;
+            settings.cache.freshness
+        };
         let spec = wish::parse_job(spec, policy)?;
         check_size(&spec)?;
         self.driver.create(spec, start).await.map_err(of_refusal)
@@ -68,6 +74,9 @@ impl NodeFace {
     }
 
     pub(super) async fn change(&self, asker: Asker, id: &str, wish: JobChange) -> Result<JobView, Problem> {
+        if let Some(terms) = &wish.terms {
+            check_hook(&self.settings.lock().await.hooks, terms)?;
+        }
         let amend = Box::new(move |job: &Job| change::amend(job, wish));
         self.driver.amend(whose(asker), self.job_id(asker, id).await?, amend).await.map_err(of_refusal)
     }
@@ -108,6 +117,17 @@ fn id_of_key(uid: u32, key: &str) -> JobId {
     let words = [&uid.to_le_bytes(), key.as_bytes()].concat();
     id.copy_from_slice(&blake3::derive_key("eddy job id of a user's idempotency key", &words)[..16]);
     JobId(id)
+}
+
+/// Refuses a hook that nobody has registered.
+fn check_hook(hooks: &BTreeMap<String, HookSettings>, terms: &api::Terms) -> Result<(), Problem> {
+    match terms.hook.as_deref().filter(|name| !name.is_empty() && !hooks.contains_key(*name)) {
+        None => Ok(()),
+        Some(_) => {
+            let names: Vec<_> = hooks.keys().map(String::as_str).collect();
+            Err(Problem::new(ErrorCode::HookUnknown, format!("registered: {}", names.join(", "))))
+        }
+    }
 }
 
 fn cursor(text: &str) -> Option<(i64, JobId)> {

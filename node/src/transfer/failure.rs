@@ -29,6 +29,12 @@ pub fn of_origin(error: &OriginError) -> Failure {
     Failure { class, retry_after, ..refusal(row, error.to_string()) }
 }
 
+/// The machine is on no network any more.
+#[must_use]
+pub fn network_lost() -> Failure {
+    Failure::transient(code(ErrorCode::NetworkLost), "the network of this machine has gone")
+}
+
 fn row_of(cause: &Cause) -> ErrorCode {
     match cause {
         Cause::Dns { .. } => ErrorCode::NameNotResolved,

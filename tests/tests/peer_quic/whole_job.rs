@@ -116,6 +116,7 @@ pub(crate) async fn start_with(home: &Path, mut settings: Settings) -> Node {
         network: Network::Full,
         runs_as: RunsAs::Inside,
         settings,
+        given: None,
     };
     Node::start(config).await.expect("starts")
 }

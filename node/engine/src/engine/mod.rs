@@ -218,10 +218,21 @@ impl Engine {
         }
         let files = vec![FileRecord::UNKNOWN; spec.files.len()];
         let state = JobState::Suspended;
-        let (created, asking, terms) = (now.wall, spec.asking, spec.terms.clone());
+        let (created, asking, terms, ties) = (now.wall, spec.asking, spec.terms.clone(), spec.terms.ties.clone());
         let life = Life { owner, touched: created, ..Life::default() };
-        let record =
-            JobRecord { id, spec, state, created, failure: None, files, is_completing: false, asking, terms, life };
+        let record = JobRecord {
+            id,
+            spec,
+            state,
+            created,
+            failure: None,
+            files,
+            is_completing: false,
+            asking,
+            terms,
+            life,
+            ties,
+        };
         self.roster.insert(Job::from_record(record).begin_life(now.mono));
         self.persist(id);
     }

@@ -4,7 +4,7 @@ use super::condition::Condition;
 use super::record::{FileRecord, JobRecord};
 use super::spec::{JobId, JobSpec, Patience, Priority};
 use super::state::{IllegalTransition, JobEvent, JobState};
-use super::terms::{Life, MAX_TRANSFER_TIME, Owner, ProxyUse, SHORTEST_RETRY};
+use super::terms::{Life, MAX_TRANSFER_TIME, Owner, ProxyUse, SHORTEST_RETRY, Terms};
 use crate::file::{CacheUse, File, FileTerms, SourceBytes, Surroundings};
 use crate::meter::Meter;
 use crate::outbox::Outbox;
@@ -88,8 +88,9 @@ impl Job {
     /// A job as its record has it.
     #[must_use]
     pub fn from_record(record: JobRecord) -> Self {
-        let JobRecord { id, mut spec, state, created, failure, files, is_completing: _, asking, terms, life } = record;
-        (spec.asking, spec.terms) = (asking, terms);
+        let JobRecord { id, mut spec, state, created, failure, files, is_completing: _, asking, terms, life, ties } =
+            record;
+        (spec.asking, spec.terms) = (asking, Terms { ties, ..terms });
         // A job without files has nothing to run with.
         let state = if spec.files.is_empty() && !state.is_final() { JobState::Suspended } else { state.at_rest() };
         let files = build_files(id, &spec, &files);
@@ -145,6 +146,7 @@ impl Job {
             is_completing: self.is_completing || self.is_delivery_owed,
             asking: self.spec.asking,
             terms: self.spec.terms.clone(),
+            ties: self.spec.terms.ties.clone(),
             life: self.life,
         }
     }

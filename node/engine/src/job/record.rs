@@ -2,7 +2,7 @@
 
 use super::spec::{Asking, JobId, JobSpec};
 use super::state::JobState;
-use super::terms::{Life, Terms};
+use super::terms::{Life, Terms, Ties};
 use crate::port::Failure;
 use eddy_content::Root;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -33,6 +33,9 @@ pub struct JobRecord {
     /// What it has lived through.
     #[serde(deserialize_with = "or_default")]
     pub life: Life,
+    /// What it is tied to.
+    #[serde(deserialize_with = "or_default")]
+    pub ties: Ties,
 }
 
 fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(rest: D) -> Result<T, D::Error> {
@@ -95,12 +98,18 @@ mod tests {
         let terms = Terms { description: "d".to_owned(), ..Terms::default() };
         let life = Life { touched: 7, ..Life::default() };
         let (id, files) = (JobId([7; 16]), Vec::new());
-        let record =
-            JobRecord { id, spec, state, created: 1, failure: None, files, is_completing: true, asking, terms, life };
+        let ties = Ties { hook: Some("h".to_owned()) };
+        let (created, failure, is_completing) = (1, None, true);
+        let record = JobRecord { id, spec, state, created, failure, files, is_completing, asking, terms, life, ties };
         let row = postcard::to_stdvec(&record).expect("plain data");
+        let tied = postcard::to_stdvec(&record.ties).expect("plain data").len();
         let lives = postcard::to_stdvec(&record.life).expect("plain data").len();
         let says = postcard::to_stdvec(&record.terms).expect("plain data").len();
         let read = |cut: usize| postcard::from_bytes::<JobRecord>(&row[..row.len() - cut]);
+        assert_eq!(read(0).expect("a record").ties, record.ties);
+        let row = &row[..row.len() - tied];
+        let read = |cut: usize| postcard::from_bytes::<JobRecord>(&row[..row.len() - cut]);
+        assert_eq!(read(0).expect("a record").ties, Ties::default());
         let whole = read(0).expect("a record");
         assert_eq!((whole.asking, whole.is_completing), (Asking::WithinLifetime, true));
         assert_eq!((&whole.terms, whole.life), (&record.terms, record.life));

@@ -29,6 +29,16 @@ pub struct Terms {
     pub proxy: ProxyUse,
     /// What becomes of redirects (F-64).
     pub redirects: Redirects,
+    /// What is done around it; in a record it stands at the end ([`crate::JobRecord`]).
+    #[serde(skip)]
+    pub ties: Ties,
+}
+
+/// What a job is tied to besides its transfers.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ties {
+    /// The hook that is told of its end, by the name under which the administrator has registered it (F-43).
+    pub hook: Option<String>,
 }
 
 impl Terms {
@@ -45,7 +55,8 @@ impl Terms {
             ProxyUse::Through { url, .. } => ProxyUse::Through { url, credentials: None },
             other => other,
         };
-        Self { headers: Vec::new(), authorization: None, proxy, ..self }
+        // Nor is the new owner's name lent to what the last one wanted done.
+        Self { headers: Vec::new(), authorization: None, proxy, ties: Ties::default(), ..self }
     }
 }
 

@@ -21,6 +21,9 @@ pub struct EventView {
     pub owner: u32,
     /// How it stands then.
     pub state: JobState,
+    /// The hook that is told of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
     /// The stable code of what stopped it, if something did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,

@@ -51,6 +51,10 @@ pub struct Terms {
     /// What becomes of redirects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub redirects: Option<Redirects>,
+    /// The hook that is told of the job's end, by its name in the node's configuration; an empty one for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 64)]
+    pub hook: Option<String>,
 }
 
 /// A header field for origins.
@@ -131,6 +135,9 @@ pub struct TermsView {
     pub proxy: String,
     /// What becomes of redirects.
     pub redirects: Redirects,
+    /// The hook that is told of its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
 }
 
 /// A header field as it is shown.

@@ -78,7 +78,7 @@ pub const TABLE: [BitsCode; 117] = [
     row(0x8020_000d, "DESTINATION_LOCKED", "the volume is locked", Answer::Code(E::DiskFailed)),
     row(0x8020_000e, "VOLUME_CHANGED", "another disk is there now", Answer::Code(E::DestinationNoParent)),
     row(0x8020_000f, "ERROR_INFORMATION_UNAVAILABLE", "the job is in no error", Answer::Never("a job without an error simply shows none")),
-    row(0x8020_0010, "NETWORK_DISCONNECTED", "no usable network", Answer::Code(E::HostUnreachable)),
+    row(0x8020_0010, "NETWORK_DISCONNECTED", "no usable network", Answer::Code(E::NetworkLost)),
     row(0x8020_0011, "MISSING_FILE_SIZE", "the server names no length", Answer::Never("eddy fetches such a file as one stream")),
     row(0x8020_0012, "INSUFFICIENT_HTTP_SUPPORT", "the server does not speak HTTP/1.1", Answer::Never("eddy takes HTTP/1.0 as well")),
     row(0x8020_0013, "INSUFFICIENT_RANGE_SUPPORT", "the server, or a box on the way, does not do ranges well", Answer::Never("eddy asks for the whole file then")),

@@ -69,6 +69,9 @@ catalogue! {
     UnknownSetting: "unknown-setting", User, Usage, Useless, 400, None;
         "there is no such setting";
         "Write KEY=VALUE; the detail names the keys.";
+    HookUnknown: "hook-unknown", User, Usage, Useless, 400, None;
+        "the administrator has registered no hook of this name";
+        "Name one of the [hooks] in the node's eddy.toml; the detail names them.";
     NotConfirmed: "not-confirmed", User, Usage, Useless, 400, None;
         "nothing was removed, because nobody confirmed it";
         "Look at what would go with --dry-run, then give the same command with --yes.";
@@ -93,8 +96,8 @@ catalogue! {
         "the control API takes JSON only";
         "Send the header content-type: application/json.";
     NotPermitted: "not-permitted", User, Daemon, Useless, 403, Some("0x80070005");
-        "this node belongs to another user";
-        "Ask as the user whose node it is, or start your own with another --home.";
+        "the node does not do that for you";
+        "Ask as the user whose node it is, or as its administrator; or start your own with another --home.";
     TooSlow: "too-slow", Eddy, Daemon, Helps, 503, Some("0x80200069");
         "the node did not answer in time";
         "Try again; if it stays, look at the log of the daemon.";
@@ -160,6 +163,9 @@ catalogue! {
     HostUnreachable: "host-unreachable", Network, Network, Helps, 502, Some("0x80200010");
         "there is no way to the host";
         "Check that this machine is on a network that reaches it, and whether a proxy has to be set (HTTPS_PROXY).";
+    NetworkLost: "network-lost", Network, Network, Helps, 502, Some("0x80200010");
+        "this machine is on no network any more";
+        "Nothing has to be done: the job goes on as soon as a network comes up.";
     OriginTimeout: "origin-timeout", Network, Network, Helps, 504, Some("0x80200024");
         "the origin does not answer in time";
         "Nothing has to be done: the job tries again by itself and keeps what it has.";
