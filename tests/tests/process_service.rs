@@ -70,7 +70,7 @@ fn it_serves_the_socket_that_was_made_for_it_and_ends_when_nobody_wants_it() {
         return;
     }
     let eddy = Eddy::here().unwrap();
-    settings(&eddy, "idle-exit = \"1 s\"");
+    settings(&eddy, "idle-exit = \"15 s\"");
     let socket = eddy.home().join("made.sock");
     let mut managed = activated(&eddy, &socket);
     assert_eq!(managed.next(), "READY=1");
