@@ -3,7 +3,7 @@
 use super::access::Asker;
 use super::face::Face;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use eddy_wire::api::{EventView, JobView, PageQuery};
+use eddy_wire::api::{EventView, JobState, JobView, PageQuery, Problem};
 use futures::stream::{self, Stream};
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -71,7 +71,14 @@ pub(super) fn log<F: Face>(
 struct Follower {
     views: watch::Receiver<JobView>,
     stop: CancellationToken,
-    told: Option<(JobView, Instant)>,
+    told: Option<Told>,
+}
+
+/// What decides about the next view: of the last one, what is told of at once when it changes, and when it was told.
+struct Told {
+    state: JobState,
+    error: Option<Problem>,
+    at: Instant,
 }
 
 impl Follower {
@@ -81,7 +88,7 @@ impl Follower {
 
     /// The next view to tell; `None` when the job has ended, its watch was closed or the node stops.
     async fn next(&mut self) -> Option<JobView> {
-        let Some((last, at)) = self.told.take() else { return Some(self.tell()) };
+        let Some(last) = self.told.take() else { return Some(self.tell()) };
         if last.state.is_final() {
             return None;
         }
@@ -92,7 +99,7 @@ impl Follower {
             changed = self.views.changed() => changed.ok()?,
         }
         // Only progress, and too early: it is told when it is due, unless something urgent comes before.
-        let due = at + PROGRESS_INTERVAL;
+        let due = last.at + PROGRESS_INTERVAL;
         tokio::select! {
             biased;
             () = self.stop.cancelled() => return None,
@@ -104,7 +111,7 @@ impl Follower {
 
     fn tell(&mut self) -> JobView {
         let view = self.views.borrow_and_update().clone();
-        self.told = Some((view.clone(), Instant::now()));
+        self.told = Some(Told { state: view.state, error: view.error.clone(), at: Instant::now() });
         view
     }
 }
@@ -112,7 +119,7 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eddy_wire::api::{Finish, JobState, PeerUse, Priority, TermsView};
+    use eddy_wire::api::{Finish, PeerUse, Priority, TermsView};
 
     fn view(state: JobState, rate: u64) -> JobView {
         JobView {

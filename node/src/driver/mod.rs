@@ -16,6 +16,7 @@
 //! | [`seal`] | jobs at rest cannot be read without the home's key |
 //! | [`view`] | the engine's jobs as the API shows them |
 //! | `waiting` | why a job does not move |
+//! | `watchers` | who follows a job, and when a view is made for them |
 
 mod account;
 pub mod command;
@@ -26,6 +27,7 @@ pub mod log;
 pub mod seal;
 mod view;
 mod waiting;
+mod watchers;
 pub(crate) mod ways;
 
 use crate::config::Network;
@@ -52,6 +54,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use watchers::Watchers;
 
 pub use command::{DriverHandle, HoldOrder, Holding};
 pub use execute::Given;
@@ -159,7 +162,7 @@ pub fn start(
         inputs: input_queue,
         commands: command_queue,
         opened: opened_queue,
-        watchers: HashMap::new(),
+        watchers: Watchers::default(),
         started: Instant::now(),
         durability,
         limits,
@@ -178,7 +181,7 @@ struct Driver {
     inputs: mpsc::Receiver<Input>,
     commands: mpsc::Receiver<Command>,
     opened: mpsc::Receiver<execute::OpenedFile>,
-    watchers: HashMap<JobId, watch::Sender<JobView>>,
+    watchers: Watchers,
     started: Instant,
     durability: Durability,
     limits: EngineLimits,
@@ -221,6 +224,7 @@ impl Driver {
         let now = self.now();
         let timer = self.engine.poll_timeout(now).map(|at| at.saturating_sub(now.mono));
         let save = self.executor.has_unsaved().then_some(SAVE_AGAIN);
+        let tell = self.watchers.timeout().map(|at| at.saturating_sub(now.mono));
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => return false,
@@ -233,6 +237,8 @@ impl Driver {
             () = sleep(timer) => self.engine.handle_timeout(self.now()),
             // While inputs come without a pause, jobs change, and each change tries as well.
             () = sleep(save) => self.executor.save_again(&self.engine).await,
+            // What is owed is told when things are settled.
+            () = sleep(tell) => {}
         }
         true
     }
@@ -267,7 +273,7 @@ impl Driver {
                     let is_taken = owner != self.engine.job(job).map(Job::owner);
                     if is_taken {
                         // Who followed it followed their own.
-                        self.watchers.remove(&job);
+                        self.watchers.end(job);
                     }
                     self.tell(vec![(job, if is_taken { EventKind::Taken } else { EventKind::Changed })]).await;
                 }
@@ -399,8 +405,9 @@ impl Driver {
             // The last view, from a sender that is gone.
             return Ok(watch::channel(view).1);
         }
-        let sender = self.watchers.entry(job).or_insert_with(|| watch::channel(view).0);
-        Ok(sender.subscribe())
+        let now = self.now().mono;
+        let job = self.engine.job(job).ok_or(Refusal::Command(eddy_engine::engine::CommandError::NoSuchJob))?;
+        Ok(self.watchers.follow(now, job, view))
     }
 
     /// Carries effects out and publishes notices until nothing is left.
@@ -431,16 +438,31 @@ impl Driver {
         for id in &ended {
             self.told.remove(id);
         }
-        for id in changed.iter().chain(&ended) {
-            if let (Some(watcher), Ok(view)) = (self.watchers.get(id), self.view(Whose::Anybodys, *id)) {
-                watcher.send_replace(view);
-            }
-        }
+        self.show(&changed, &ended);
         for id in ended {
-            self.watchers.remove(&id);
+            self.watchers.end(id);
             tracing::info!(job = %id, "the job has ended");
         }
-        self.watchers.retain(|_, watcher| watcher.receiver_count() > 0);
+        self.watchers.sweep();
+    }
+
+    /// Shows those who follow a job what became of it, as far as it is due.
+    fn show(&mut self, changed: &[JobId], ended: &[JobId]) {
+        let now = self.now().mono;
+        for id in changed.iter().chain(ended) {
+            if let Some(job) = self.engine.job(*id)
+                && self.watchers.is_urgent(now, job)
+                && let Ok(view) = self.view(Whose::Anybodys, *id)
+            {
+                self.watchers.tell(now, job, view);
+            }
+        }
+        for id in self.watchers.due(now) {
+            match (self.engine.job(id), self.view(Whose::Anybodys, id)) {
+                (Some(job), Ok(view)) => self.watchers.tell(now, job, view),
+                _ => self.watchers.end(id),
+            }
+        }
     }
 
     /// Remembers what the log is told.
