@@ -8,6 +8,7 @@
 //! A mirror is a courtesy: when its disk refuses, it takes nothing more and the store does not notice. What it lacks is
 //! copied in the end by whoever needs the file, and that one reports what the disk says.
 
+use crate::content::MOST_IN_INDEX;
 use crate::direct::BlockFile;
 use crate::disk::{self, Disk, OpenFile, RealDisk, RealFile};
 use crate::entity::Shared;
@@ -34,7 +35,7 @@ pub struct Mirror {
 
 impl Mirror {
     /// Begins the empty `file` that stands at `path`: with the extents of a whole entity where the file system can share them,
-    /// else with room set aside.
+    /// else with room set aside, unless it is one block.
     pub(crate) fn new(shared: &Shared, path: &Path, file: File) -> Result<Self, DiskFault> {
         let length = shared.geometry.length();
         // Before the look at the blocks: what is taken back from here on makes them doubtful.
@@ -42,7 +43,8 @@ impl Mirror {
         let part = Arc::new(file);
         let has_extents = shared.share_extents(&part);
         let file: OpenFile = Arc::new(RealFile::new(Arc::clone(&part), path));
-        if !has_extents {
+        // What is written at once needs no room before: setting it aside would cost a small file more than its bytes.
+        if !has_extents && length > MOST_IN_INDEX {
             disk::preallocate(&*file, path, length)?;
         }
         // The user's file is on the disk of this machine, whatever the store is on.

@@ -97,6 +97,13 @@ impl RunWriter {
         if self.is_aligning { DIRECT_RUN } else { RUN }
     }
 
+    /// Bytes from block `next` to the entity's end.
+    fn left(&self) -> usize {
+        let geometry = &self.target.shared.geometry;
+        let from = u64::from(self.next) * BLOCK_SIZE;
+        usize::try_from(geometry.length().saturating_sub(from)).unwrap_or(usize::MAX)
+    }
+
     /// Takes the next bytes, cut in any way.
     ///
     /// After an error the writer takes nothing more; blocks that were found right before it stay. Runs of a large file are
@@ -174,7 +181,7 @@ impl RunWriter {
         let length = self.block_length()?;
         let missing = length - (self.buffer.len() - self.hashes.len() * BLOCK);
         let count = missing.min(bytes.len());
-        self.buffer.reserve_once(self.run());
+        self.buffer.reserve_once(self.run().min(self.left()));
         self.buffer.extend_from_slice(&bytes[..count]);
         Ok(count)
     }
