@@ -297,18 +297,21 @@ impl Store {
         self.core.committer.commit(entries.iter().copied().map(Change::Entry).collect())
     }
 
+    /// The same, and gives accounts names for people, all at once: redacted URLs. At most [`MAX_ACCOUNT_NAME`] bytes of each are kept.
+    pub fn record_named(&self, entries: &[LedgerEntry], names: &[(Account, &str)]) -> Result<(), StoreError> {
+        let named = names.iter().map(|(account, name)| {
+            let mut name = (*name).to_owned();
+            while name.len() > MAX_ACCOUNT_NAME {
+                name.pop();
+            }
+            Change::AccountName(*account, name)
+        });
+        self.core.committer.commit(entries.iter().copied().map(Change::Entry).chain(named).collect())
+    }
+
     /// The columns of one account; zero when nothing was ever written to it.
     pub fn balance(&self, account: Account) -> Result<Balance, StoreError> {
         Ok(self.core.index.balance(&account)?)
-    }
-
-    /// Gives an account a name for people: a redacted URL. At most [`MAX_ACCOUNT_NAME`] bytes are kept.
-    pub fn name_account(&self, account: Account, name: &str) -> Result<(), StoreError> {
-        let mut name = name.to_owned();
-        while name.len() > MAX_ACCOUNT_NAME {
-            name.pop();
-        }
-        self.core.committer.commit(vec![Change::AccountName(account, name)])
     }
 
     /// Whether somebody has a handle on the entity, so that it cannot go.

@@ -15,6 +15,7 @@ use eddy_wire::catalogue::ErrorCode;
 use folder::{Folder, Identity};
 use rustix::fs::{FallocateFlags, FileType, RenameFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -85,6 +86,27 @@ impl From<Failure> for StageError {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
     }
+}
+
+/// A staged file that is to become visible.
+#[derive(Debug)]
+pub struct Publication {
+    /// Where.
+    pub destination: Destination,
+    /// Whether it may replace a file that stands there.
+    pub overwrite: bool,
+    /// Its length.
+    pub length: u64,
+}
+
+/// Makes staged files visible: all are renamed, then each directory is synced once. What became of each, in their order; where it
+/// is good, the name is durable.
+#[must_use]
+pub fn publish(files: &[Publication]) -> Vec<Result<(), Failure>> {
+    let revealed: Vec<_> = files.iter().map(|file| file.destination.reveal(file.overwrite, file.length)).collect();
+    let mut synced = HashMap::new();
+    let settled = files.iter().zip(revealed);
+    settled.map(|(file, revealed)| revealed.and_then(|()| file.destination.settle(&mut synced))).collect()
 }
 
 impl Part {
@@ -338,7 +360,7 @@ impl Destination {
     }
 
     /// Renames the staged file to its destination. Done twice, it succeeds twice.
-    pub fn publish(&self, overwrite: bool, length: u64) -> Result<(), Failure> {
+    fn reveal(&self, overwrite: bool, length: u64) -> Result<(), Failure> {
         let folder = self.folder()?;
         let shown = self.path.display();
         match folder.look(&self.part) {
@@ -358,13 +380,20 @@ impl Destination {
             other => other,
         };
         match renamed {
-            Ok(()) => {}
+            Ok(()) => Ok(()),
             // Renamed before a crash that came before the job was written down as ended.
-            Err(Errno::NOENT) if folder.look(&self.name).is_ok_and(|found| self.is_ours(&found, length)) => {}
-            Err(Errno::EXIST) => return Err(refusal(ErrorCode::DestinationExists, format!("`{shown}` exists"))),
-            Err(e) => return Err(self.disk_failure("rename", &e.into())),
+            Err(Errno::NOENT) if folder.look(&self.name).is_ok_and(|found| self.is_ours(&found, length)) => Ok(()),
+            Err(Errno::EXIST) => Err(refusal(ErrorCode::DestinationExists, format!("`{shown}` exists"))),
+            Err(e) => Err(self.disk_failure("rename", &e.into())),
         }
-        folder.sync().map_err(|e| self.disk_failure("sync the folder of", &e.into()))
+    }
+
+    /// Makes the name durable, with those that were made in the same directory before: `synced` has what came of its sync.
+    fn settle(&self, synced: &mut HashMap<Identity, Result<(), Errno>>) -> Result<(), Failure> {
+        let folder = self.folder()?;
+        let identity = folder.identity().map_err(|e| self.folder_failure(e))?;
+        let outcome = *synced.entry(identity).or_insert_with(|| folder.sync());
+        outcome.map_err(|e| self.disk_failure("sync the folder of", &e.into()))
     }
 
     /// Takes the staged file away, if there is one.

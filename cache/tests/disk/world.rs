@@ -419,10 +419,8 @@ impl World {
     fn record(&mut self, tag: u64) -> Result<(), Trouble> {
         let account = account(tag);
         let bytes = Delivered { origin: length(tag), peers: 0, cache: 0 };
-        self.store()?.record(&[
-            LedgerEntry::Wasted { account, source: ORIGIN, reason: Waste::Stale, bytes: 77 },
-            LedgerEntry::Delivered { account, bytes },
-        ])?;
-        Ok(self.store()?.name_account(account, "https://origin.example/file")?)
+        self.store()?.record(&[LedgerEntry::Wasted { account, source: ORIGIN, reason: Waste::Stale, bytes: 77 }])?;
+        let delivered = LedgerEntry::Delivered { account, bytes };
+        Ok(self.store()?.record_named(&[delivered], &[(account, "https://origin.example/file")])?)
     }
 }

@@ -1,7 +1,7 @@
 //! Whoever may write where the destination is swaps it, its directory and the file in the making for links while files are
 //! delivered: nothing is written anywhere else, whoever the node's user is and whoever the file's (T-41).
 
-use super::tests::{LENGTH, Place, content, me};
+use super::tests::{Place, content, me, published};
 use super::*;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -102,7 +102,7 @@ fn race(owner: Owner) {
                 .check(overwrite)
                 .map_err(StageError::Failed)
                 .and_then(|()| store.stage(&destination, &entity, None, &[], None).map(|_| ()))
-                .and_then(|()| Ok(destination.closed().publish(overwrite, LENGTH)?));
+                .and_then(|()| Ok(published(&destination.closed(), overwrite)?));
             match outcome {
                 Ok(()) => delivered += 1,
                 Err(_) => refused += 1,
@@ -121,7 +121,7 @@ fn race(owner: Owner) {
     let _ = std::fs::remove_file(root.join("place/image"));
     let destination = Destination::new(file, &path, owner);
     store.stage(&destination, &entity, None, &[], None).expect("staged");
-    destination.publish(true, LENGTH).expect("published");
+    published(&destination, true).expect("published");
     assert!(std::fs::read(root.join("place/image")).expect("read") == content());
     assert_eq!(std::fs::metadata(root.join("place/image")).expect("there").uid(), owner.0);
 }

@@ -118,8 +118,37 @@ fn a_file_that_was_mirrored_wholly_is_staged_without_being_read_again() {
     assert_eq!(root, Root(*blake3::hash(&content()).as_bytes()));
     let modified = std::fs::metadata(place.destination.part()).expect("there").modified().expect("a time");
     assert_eq!(modified, SystemTime::UNIX_EPOCH + Duration::from_secs(86_400));
-    place.destination.publish(false, LENGTH).expect("published");
+    published(&place.destination, false).expect("published");
     assert!(std::fs::read(place.directory.path().join("image")).expect("the file") == content());
+}
+
+/// Makes one staged file visible.
+pub(super) fn published(destination: &Destination, overwrite: bool) -> Result<(), Failure> {
+    publish(&[Publication { destination: destination.clone(), overwrite, length: LENGTH }]).remove(0)
+}
+
+#[test]
+fn of_files_that_become_visible_together_one_that_cannot_leaves_the_others_alone() {
+    let place = Place::new();
+    let entity = place.entity();
+    write(&entity, None, 0..BLOCKS);
+    let destination = |number: u32, name: &str| {
+        let path = place.directory.path().join(name);
+        Destination::new(FileRef { job: JobId([3; 16]), file: number }, &path.to_string_lossy(), me())
+    };
+    std::fs::create_dir(place.directory.path().join("other")).expect("made");
+    let destinations = [destination(0, "a"), destination(1, "taken"), destination(2, "other/b"), destination(3, "c")];
+    for destination in &destinations {
+        place.stage(destination, &entity, None, &[], None).expect("staged");
+    }
+    std::fs::write(place.directory.path().join("taken"), "somebody's").expect("written");
+    let together = destinations.map(|destination| Publication { destination, overwrite: false, length: LENGTH });
+    let outcomes = publish(&together);
+    assert_eq!(outcomes.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, true]);
+    for name in ["a", "other/b", "c"] {
+        assert!(std::fs::read(place.directory.path().join(name)).expect("visible") == content(), "{name}");
+    }
+    assert_eq!(std::fs::read(place.directory.path().join("taken")).expect("stays"), b"somebody's");
 }
 
 fn find(directory: &Path, suffix: &str) -> PathBuf {

@@ -29,22 +29,32 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    /// Writes the delivery into the ledger, once: after a crash a file may be published a second time.
-    pub(super) fn record(&self, store: &Store) -> Result<(), StoreError> {
-        let &Self { account, ref name, https, length, bytes } = self;
+    /// What the ledger has to take in; nothing where it knows: after a crash a file may be published a second time.
+    fn entries(&self, store: &Store) -> Result<Vec<LedgerEntry>, StoreError> {
+        let &Self { account, https, length, bytes, .. } = self;
         let balance = store.balance(account)?;
         if balance.delivered.total() > 0 || length == 0 {
-            return Ok(());
+            return Ok(Vec::new());
         }
-        let mut entries = Vec::new();
         // A streamed body never passed through the store; it is accounted for as a whole.
         let has_streamed = balance.origin.used + balance.peers.used == 0 && bytes.origin > 0;
-        if has_streamed {
-            entries.push(LedgerEntry::Streamed { account, source: Source::Origin { https }, bytes: length });
-        }
-        entries.push(LedgerEntry::Delivered { account, bytes });
-        store.name_account(account, name).and_then(|()| store.record(&entries))
+        let streamed = LedgerEntry::Streamed { account, source: Source::Origin { https }, bytes: length };
+        let delivered = LedgerEntry::Delivered { account, bytes };
+        Ok(has_streamed.then_some(streamed).into_iter().chain([delivered]).collect())
     }
+}
+
+/// Writes deliveries into the ledger, all at once.
+fn record_all(store: &Store, deliveries: &[Delivery]) -> Result<(), StoreError> {
+    let (mut entries, mut names) = (Vec::new(), Vec::new());
+    for delivery in deliveries {
+        let new = delivery.entries(store)?;
+        if !new.is_empty() {
+            names.push((delivery.account, delivery.name.as_str()));
+        }
+        entries.extend(new);
+    }
+    store.record_named(&entries, &names)
 }
 
 /// Deliveries that the ledger could not take, until its disk is well. Should the node end before, their jobs are still there
@@ -53,14 +63,14 @@ impl Delivery {
 pub(super) struct Owed(Arc<Mutex<Vec<Delivery>>>);
 
 impl Owed {
-    /// Records the delivery, now or later.
-    pub(super) fn record(&self, store: &Store, delivery: Delivery) {
-        if let Err(error) = delivery.record(store) {
-            tracing::error!(%error, url = %delivery.name, "a delivery is not in the ledger yet");
+    /// Records deliveries, now or later.
+    pub(super) fn record(&self, store: &Store, deliveries: Vec<Delivery>) {
+        if let Err(error) = record_all(store, &deliveries) {
+            let count = deliveries.len();
+            tracing::error!(%error, count, "deliveries are not in the ledger yet");
             let mut owed = self.owed();
-            if owed.len() < MOST_OWED {
-                owed.push(delivery);
-            }
+            let room = MOST_OWED.saturating_sub(owed.len());
+            owed.extend(deliveries.into_iter().take(room));
         }
     }
 
@@ -72,7 +82,7 @@ impl Owed {
     pub(super) fn settle(&self, store: &Store) -> bool {
         loop {
             let Some(delivery) = self.owed().pop() else { return true };
-            if delivery.record(store).is_err() {
+            if record_all(store, std::slice::from_ref(&delivery)).is_err() {
                 self.owed().push(delivery);
                 return false;
             }

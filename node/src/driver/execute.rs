@@ -1,9 +1,10 @@
 //! Carries the engine's effects out: in order, and the durable ones before anything that follows.
 
 use super::DriverParts;
-use super::account::{Delivery, Owed, settle_account};
+use super::account::{Owed, settle_account};
 use super::command::Holding;
 use super::held;
+use super::publish::Publishing;
 use super::seal::JobSeal;
 use super::ways::{Dress, Ways};
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
@@ -19,7 +20,7 @@ use crate::transfer::progress::Progress;
 use crate::transfer::room::CacheRoom;
 use crate::transfer::stream::StreamOrder;
 use crate::transfer::{self, failure};
-use eddy_cache::{Account, Delivered, EntityHandle, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Store};
+use eddy_cache::{Account, EntityHandle, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Store};
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::{Asked, Freshness, Representation};
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
@@ -81,9 +82,9 @@ pub(super) struct Executor {
     losses: Losses,
     peers: Option<Peers>,
     swarm: Option<SwarmHandle>,
-    inputs: mpsc::Sender<Input>,
+    pub(super) inputs: mpsc::Sender<Input>,
     opened: mpsc::Sender<OpenedFile>,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
     shutdown: CancellationToken,
     open: HashMap<FileRef, OpenEntity>,
     destinations: BTreeMap<FileRef, Destination>,
@@ -98,6 +99,8 @@ pub(super) struct Executor {
     pub(super) unsaved: HashMap<JobId, Failure>,
     /// Deliveries that are not in the ledger.
     pub(super) owed: Owed,
+    /// Files that become visible together, gathered.
+    pub(super) publishing: Vec<Publishing>,
 }
 
 impl Executor {
@@ -136,6 +139,7 @@ impl Executor {
             bound: HashMap::new(),
             unsaved,
             owed,
+            publishing: Vec::new(),
         }
     }
 
@@ -170,6 +174,9 @@ impl Executor {
     }
 
     pub(super) async fn execute(&mut self, engine: &Engine, effect: Effect) {
+        if !matches!(effect, Effect::Publish { .. }) {
+            self.publish_gathered();
+        }
         match effect {
             // Nothing of what is only held is durable but its blocks.
             Effect::Persist(record) if is_only_held(&record.spec) => {}
@@ -321,7 +328,7 @@ impl Executor {
     }
 
     /// Where the file goes: the same directory from its first look on.
-    fn destination(&mut self, engine: &Engine, file: FileRef) -> Option<Destination> {
+    pub(super) fn destination(&mut self, engine: &Engine, file: FileRef) -> Option<Destination> {
         let spec = spec(engine, file)?;
         let path = &spec.destination;
         if spec.goal() == Goal::Hold {
@@ -543,28 +550,6 @@ impl Executor {
         });
     }
 
-    fn publish(&mut self, engine: &Engine, file: FileRef) {
-        let Some(job) = engine.job(file.job) else { return };
-        let (Some(spec), Some(destination)) = (spec(engine, file), self.destination(engine, file)) else { return };
-        let Some(done) = job.files().get(file.file as usize) else { return };
-        let (overwrite, length, bytes) = (spec.overwrite, done.length().unwrap_or_default(), done.bytes());
-        let delivery = Delivery {
-            account: Account { job: file.job.0, file: file.file },
-            name: spec.url.redacted(),
-            https: spec.url.is_https(),
-            length,
-            bytes: Delivered { origin: bytes.origin, peers: bytes.peers, cache: bytes.cache },
-        };
-        let (store, owed) = (self.store.clone(), self.owed.clone());
-        self.answer(move || {
-            let result = destination.publish(overwrite, length);
-            if result.is_ok() {
-                owed.record(&store, delivery);
-            }
-            Input::Published { file, result }
-        });
-    }
-
     /// Runs blocking work and hands its answer in.
     fn answer(&self, work: impl FnOnce() -> Input + Send + 'static) {
         let inputs = self.inputs.clone();
@@ -714,6 +699,6 @@ pub(super) fn is_only_held(spec: &JobSpec) -> bool {
     spec.files.iter().any(|file| file.goal() == Goal::Hold)
 }
 
-fn spec(engine: &Engine, file: FileRef) -> Option<&FileSpec> {
+pub(super) fn spec(engine: &Engine, file: FileRef) -> Option<&FileSpec> {
     Some(engine.job(file.job)?.files().get(file.file as usize)?.spec())
 }

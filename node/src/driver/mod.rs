@@ -11,6 +11,7 @@
 //! | `held` | what is held of a resource before its origin is asked |
 //! | [`durable`] | writes jobs down, again later when the disk refuses |
 //! | [`account`] | what the ledger knows of a file that is whole |
+//! | `publish` | files become visible together |
 //! | `ways` | what questions show of their job, and through which proxy they go |
 //! | [`log`] | what happened to jobs, durable and bounded |
 //! | [`seal`] | jobs at rest cannot be read without the home's key |
@@ -24,6 +25,7 @@ mod durable;
 mod execute;
 pub(crate) mod held;
 pub mod log;
+mod publish;
 pub mod seal;
 mod view;
 mod waiting;
@@ -422,6 +424,7 @@ impl Driver {
             }
             self.executor.execute(&self.engine, effect).await;
         }
+        self.executor.publish_gathered();
         let mut ended = Vec::new();
         let mut changed = Vec::new();
         while let Some(notice) = self.engine.poll_notice() {
