@@ -116,6 +116,7 @@ impl Store {
 
     /// Finds the entity or lets it in, making room if it must. The same entity twice gives the same shared state.
     pub fn begin(&self, new: NewEntity) -> Result<EntityHandle, crate::AdmitError> {
+        self.core.note_question();
         self.core.begin(&new).map(EntityHandle::new)
     }
 
@@ -129,6 +130,7 @@ impl Store {
 
     /// The entity, if it is here.
     pub fn find(&self, id: &EntityId) -> Result<Option<EntityHandle>, StoreError> {
+        self.core.note_question();
         Ok(self.core.find(id)?.map(EntityHandle::new))
     }
 
@@ -144,11 +146,13 @@ impl Store {
 
     /// The version that was named last for a requested URL (before redirects), if one is here.
     pub fn latest(&self, requested: &ResourceUrl) -> Result<Option<EntityRecord>, StoreError> {
+        self.core.note_question();
         Ok(self.core.index.latest(&row::name_of(requested))?)
     }
 
     /// The entity that a peer asks for; shareable ones only.
     pub fn by_lookup(&self, key: &LookupKey) -> Result<Option<EntityHandle>, StoreError> {
+        self.core.note_question();
         let Some(id) = self.core.index.lookup(key)? else { return Ok(None) };
         // The row's own word counts, not only its absence from the table (T-33).
         let handle = self.find(&id)?;

@@ -15,7 +15,7 @@ use crate::room::{Limits, Usage};
 use crate::row::EntityRecord;
 use eddy_content::{BlockSet, EntityId, LookupSecret};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 /// Uses that are remembered before they are written down.
@@ -41,6 +41,8 @@ pub(crate) struct Stock {
     expected: Mutex<(u64, u64)>,
     /// More is here than the limits allow: what goes, goes when its lease ends.
     pub(super) is_overfull: AtomicBool,
+    /// How often entities were asked for.
+    asked: AtomicU64,
 }
 
 /// An entity that somebody has a handle on, or had one a moment ago.
@@ -103,6 +105,7 @@ impl Stock {
             touched: Mutex::default(),
             expected: Mutex::default(),
             is_overfull: AtomicBool::new(false),
+            asked: AtomicU64::new(0),
         })
     }
 
@@ -227,6 +230,16 @@ impl Stock {
     /// The clock in seconds since 1970, for the order of eviction only (C-13).
     pub(super) fn now(&self) -> i64 {
         self.files.disk().clock()
+    }
+
+    /// Somebody asks for an entity.
+    pub(super) fn note_question(&self) {
+        self.asked.fetch_add(1, Relaxed);
+    }
+
+    /// How often that was so.
+    pub(super) fn asked(&self) -> u64 {
+        self.asked.load(Relaxed)
     }
 
     /// Notes a use, to be written down with the next that are many enough.

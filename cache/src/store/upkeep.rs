@@ -1,7 +1,8 @@
 //! The thread that looks after the store when nobody asks: the sweep, blocks to be proved, ages, and what is beyond the limits.
 //!
 //! It works in slices and rests four times as long as it worked, so that it takes no more than a fifth of a core and of the
-//! disk. It holds the stock and never a handle, and it is gone before the store lets its directory go.
+//! disk. While entities are asked for, a sweep rests so long that hardly a question meets it at the disk: what it would find, who
+//! asks finds by himself. It holds the stock and never a handle, and it is gone before the store lets its directory go.
 
 use super::stock::Stock;
 use crate::rebuild::Prover;
@@ -19,6 +20,8 @@ const ROUND: Duration = Duration::from_secs(60);
 const SWEEP_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// How long the thread rests after a slice, in times of the slice.
 const REST: u32 = 4;
+/// The same after a slice of a sweep, while the store is asked: one question in two hundred meets the next one.
+const REST_WHEN_ASKED: u32 = 200;
 
 /// The handle on the thread.
 pub(super) struct Upkeep {
@@ -83,12 +86,14 @@ struct Rounds {
     last_round: Instant,
     /// How often the index had been made anew at the last look.
     renewals: u64,
+    /// Questions up to the last slice.
+    asked: u64,
 }
 
 impl Rounds {
     fn new(stock: Arc<Stock>, sweep: Option<Sweep>) -> Self {
         let now = Instant::now();
-        Self { stock, sweep, prover: Prover::default(), last_sweep: now, last_round: now, renewals: 0 }
+        Self { stock, sweep, prover: Prover::default(), last_sweep: now, last_round: now, renewals: 0, asked: 0 }
     }
 
     fn run(mut self, bell: &Bell) {
@@ -104,7 +109,20 @@ impl Rounds {
             self.look_at_limits();
             self.go_on_sweeping();
             let is_proving = self.sweep.is_none() && self.go_on_proving();
-            rest = if self.sweep.is_some() || is_proving { start.elapsed() * REST } else { ROUND };
+            rest = self.rest_after(start.elapsed(), is_proving);
+        }
+    }
+
+    /// How long to rest after a slice.
+    fn rest_after(&mut self, slice: Duration, is_proving: bool) -> Duration {
+        let asked = self.stock.asked();
+        let is_asked = std::mem::replace(&mut self.asked, asked) != asked;
+        match () {
+            // Blocks that are proved are what somebody asks for.
+            () if is_proving => slice * REST,
+            () if self.sweep.is_some() && is_asked => slice * REST_WHEN_ASKED,
+            () if self.sweep.is_some() => slice * REST,
+            () => ROUND,
         }
     }
 
@@ -149,5 +167,26 @@ impl Rounds {
         }
         self.sweep = None;
         self.last_sweep = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Store, StoreConfig};
+    use eddy_content::EntityId;
+
+    #[test]
+    fn a_sweep_makes_way_while_the_store_is_asked() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(StoreConfig::new(directory.path())).expect("opens");
+        let mut rounds = Rounds::new(Arc::clone(&store.core.stock), Some(Sweep::new(0, 0)));
+        let slice = Duration::from_millis(10);
+        assert_eq!(rounds.rest_after(slice, false), slice * REST);
+        assert!(store.find(&EntityId([1; 32])).expect("asked").is_none());
+        assert_eq!(rounds.rest_after(slice, false), slice * REST_WHEN_ASKED);
+        assert_eq!(rounds.rest_after(slice, false), slice * REST, "nobody has asked since");
+        rounds.sweep = None;
+        assert_eq!((rounds.rest_after(slice, true), rounds.rest_after(slice, false)), (slice * REST, ROUND));
     }
 }
