@@ -72,7 +72,7 @@ pub async fn pump(
 ) -> FetchOutcome {
     let wanted = open.entity.geometry().bytes_of(blocks.clone());
     let https = open.entity.entity().url.is_https();
-    let sink = Sink::start(open, Source::Origin { https });
+    let mut sink = Sink::start(open, Source::Origin { https });
     sink.begin(blocks.start).await;
     let mut at = span.start;
     let outcome = loop {

@@ -1,16 +1,21 @@
 //! The blocking half of a fetch: hash, verify, write.
 //!
-//! The block itself is verified in `eddy_cache::RunWriter`, before a byte of it is written; this is the thread around it.
+//! The block itself is verified in `eddy_cache::RunWriter`, before a byte of it is written; this is the thread around it. What is
+//! less than a block waits for the fetch's end, or for more: a thread that is woken for each piece of a small object costs more than
+//! the object.
 
 use super::open::OpenEntity;
 use bytes::Bytes;
 use eddy_cache::{RunWriter, Source, StoredStatement, WriteError};
-use eddy_content::BlockHash;
+use eddy_content::{BLOCK_SIZE, BlockHash};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Pieces between the reactor and the disk: enough to ride out one slow write, little enough to hold in memory.
 const QUEUE: usize = 16;
+
+/// Bytes that wait without a thread, at most: those of a block that is not whole.
+const LITTLE: usize = BLOCK_SIZE as usize;
 
 /// One thing for the writing thread.
 #[derive(Debug)]
@@ -21,6 +26,45 @@ enum Piece {
     Bytes(Bytes),
     /// The same, in many parts.
     Chunks(Vec<Bytes>),
+}
+
+impl Piece {
+    fn parts(&self) -> &[Bytes] {
+        match self {
+            Self::Run { .. } => &[],
+            Self::Bytes(bytes) => std::slice::from_ref(bytes),
+            Self::Chunks(chunks) => chunks,
+        }
+    }
+}
+
+/// What has come while that is little.
+#[derive(Debug, Default)]
+struct Little {
+    /// Runs, each with the bytes that follow it: copied, so that a sender which cuts them small pins none of its packets.
+    pieces: Vec<(Piece, Vec<u8>)>,
+    length: usize,
+}
+
+impl Little {
+    /// Takes a piece; false when that made it much.
+    fn take(&mut self, piece: Piece) -> bool {
+        self.length += piece.parts().iter().map(Bytes::len).sum::<usize>();
+        match self.pieces.last_mut() {
+            Some((_, bytes)) if !matches!(piece, Piece::Run { .. }) => {
+                piece.parts().iter().for_each(|part| bytes.extend_from_slice(part));
+            }
+            _ => self.pieces.push((piece, Vec::new())),
+        }
+        self.length < LITTLE && self.pieces.len() < QUEUE
+    }
+
+    fn into_pieces(self) -> impl Iterator<Item = Piece> {
+        self.pieces.into_iter().flat_map(|(piece, bytes)| {
+            let bytes = (!bytes.is_empty()).then(|| Piece::Bytes(bytes.into()));
+            [Some(piece), bytes].into_iter().flatten()
+        })
+    }
 }
 
 /// Why the writing thread takes nothing more.
@@ -40,93 +84,125 @@ pub enum SinkFault {
 /// The reactor's end of a writing thread.
 #[derive(Debug)]
 pub struct Sink {
-    pieces: mpsc::Sender<Piece>,
-    thread: JoinHandle<Result<(), SinkFault>>,
+    open: OpenEntity,
+    source: Source,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// There is no thread yet.
+    Waiting(Little),
+    Writing {
+        pieces: mpsc::Sender<Piece>,
+        thread: JoinHandle<Result<(), SinkFault>>,
+    },
 }
 
 impl Sink {
-    /// Starts a writing thread for one fetch of the open file.
+    /// The end of one fetch of the open file.
     #[must_use]
     pub fn start(open: &OpenEntity, source: Source) -> Self {
-        let (pieces, queue) = mpsc::channel(QUEUE);
-        let open = open.clone();
-        let thread = tokio::task::spawn_blocking(move || write_all(&open, source, queue));
-        Self { pieces, thread }
+        Self { open: open.clone(), source, state: State::Waiting(Little::default()) }
     }
 
     /// Begins a run of blocks from the origin.
-    pub async fn begin(&self, first_block: u32) -> bool {
-        self.pieces.send(Piece::Run { first_block, hashes: None, statements: Vec::new() }).await.is_ok()
+    pub async fn begin(&mut self, first_block: u32) -> bool {
+        self.hand_over(Piece::Run { first_block, hashes: None, statements: Vec::new() }).await
     }
 
     /// Begins a run of blocks that must have these hashes; the statements are kept beside them.
     pub async fn begin_verified(
-        &self,
+        &mut self,
         first_block: u32,
         hashes: Vec<BlockHash>,
         statements: Vec<StoredStatement>,
     ) -> bool {
-        self.pieces.send(Piece::Run { first_block, hashes: Some(hashes), statements }).await.is_ok()
+        self.hand_over(Piece::Run { first_block, hashes: Some(hashes), statements }).await
     }
 
     /// Hands bytes over; false when the thread takes nothing more, and [`Self::finish`] says why.
     ///
     /// Waits while the disk is behind. Not cancel safe: the bytes may be handed over or not.
-    pub async fn push(&self, bytes: Bytes) -> bool {
-        self.pieces.send(Piece::Bytes(bytes)).await.is_ok()
+    pub async fn push(&mut self, bytes: Bytes) -> bool {
+        self.hand_over(Piece::Bytes(bytes)).await
     }
 
     /// Hands over bytes that came in parts; otherwise as [`Self::push`].
-    pub async fn push_all(&self, chunks: Vec<Bytes>) -> bool {
-        self.pieces.send(Piece::Chunks(chunks)).await.is_ok()
+    pub async fn push_all(&mut self, chunks: Vec<Bytes>) -> bool {
+        self.hand_over(Piece::Chunks(chunks)).await
+    }
+
+    async fn hand_over(&mut self, piece: Piece) -> bool {
+        match &mut self.state {
+            State::Writing { pieces, .. } => pieces.send(piece).await.is_ok(),
+            State::Waiting(little) => {
+                if !little.take(piece) {
+                    let little = std::mem::take(little);
+                    let (pieces, queue) = mpsc::channel(QUEUE);
+                    self.state = State::Writing { pieces, thread: self.write(little, Some(queue)) };
+                }
+                true
+            }
+        }
+    }
+
+    /// Writes what has come, and then what comes.
+    fn write(&self, little: Little, queue: Option<mpsc::Receiver<Piece>>) -> JoinHandle<Result<(), SinkFault>> {
+        let (open, source) = (self.open.clone(), self.source);
+        tokio::task::spawn_blocking(move || {
+            let coming = queue.into_iter().flat_map(|mut queue| std::iter::from_fn(move || queue.blocking_recv()));
+            write_all(&open, source, little.into_pieces().chain(coming))
+        })
     }
 
     /// Whether the next push waits for the disk.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.pieces.capacity() == 0
+        matches!(&self.state, State::Writing { pieces, .. } if pieces.capacity() == 0)
     }
 
     /// Ends the thread, keeping the whole blocks that were written.
-    pub async fn finish(self) -> Result<(), SinkFault> {
-        drop(self.pieces);
-        self.thread.await.unwrap_or(Err(SinkFault::Died))
+    pub async fn finish(mut self) -> Result<(), SinkFault> {
+        let state = std::mem::replace(&mut self.state, State::Waiting(Little::default()));
+        let thread = match state {
+            State::Waiting(little) if little.pieces.is_empty() => return Ok(()),
+            State::Waiting(little) => self.write(little, None),
+            State::Writing { pieces, thread } => {
+                // Nothing more comes.
+                drop(pieces);
+                thread
+            }
+        };
+        thread.await.unwrap_or(Err(SinkFault::Died))
     }
 }
 
-fn write_all(open: &OpenEntity, source: Source, mut queue: mpsc::Receiver<Piece>) -> Result<(), SinkFault> {
+fn write_all(open: &OpenEntity, source: Source, pieces: impl Iterator<Item = Piece>) -> Result<(), SinkFault> {
     let mut writer: Option<RunWriter> = None;
-    while let Some(piece) = queue.blocking_recv() {
-        match piece {
-            Piece::Run { first_block, hashes, statements } => {
-                finish(open, writer.take())?;
-                if !statements.is_empty() {
-                    open.entity.put_statements(&statements);
-                }
-                let run = open.entity.writer(first_block, source, open.account());
-                let run = match hashes {
-                    Some(hashes) => run.expect(hashes),
-                    None => run,
-                };
-                let run = match open.mirror() {
-                    Some(mirror) => run.mirror(mirror),
-                    None => run,
-                };
-                writer = Some(if open.is_followed() { run.promptly() } else { run });
+    for piece in pieces {
+        if let Piece::Run { first_block, hashes, statements } = piece {
+            finish(open, writer.take())?;
+            if !statements.is_empty() {
+                open.entity.put_statements(&statements);
             }
-            Piece::Bytes(bytes) => {
-                let writer = writer.as_mut().ok_or(SinkFault::NoRun)?;
-                writer.push(&bytes).map_err(SinkFault::Write)?;
-                open.on_written(bytes.len() as u64);
-            }
-            Piece::Chunks(chunks) => {
-                let writer = writer.as_mut().ok_or(SinkFault::NoRun)?;
-                for chunk in &chunks {
-                    writer.push(chunk).map_err(SinkFault::Write)?;
-                }
-                open.on_written(chunks.iter().map(|chunk| chunk.len() as u64).sum());
-            }
+            let run = open.entity.writer(first_block, source, open.account());
+            let run = match hashes {
+                Some(hashes) => run.expect(hashes),
+                None => run,
+            };
+            let run = match open.mirror() {
+                Some(mirror) => run.mirror(mirror),
+                None => run,
+            };
+            writer = Some(if open.is_followed() { run.promptly() } else { run });
+            continue;
         }
+        let writer = writer.as_mut().ok_or(SinkFault::NoRun)?;
+        for part in piece.parts() {
+            writer.push(part).map_err(SinkFault::Write)?;
+        }
+        open.on_written(piece.parts().iter().map(|part| part.len() as u64).sum());
     }
     finish(open, writer)
 }
@@ -137,4 +213,41 @@ fn finish(open: &OpenEntity, writer: Option<RunWriter>) -> Result<(), SinkFault>
     // The last blocks are written only now.
     open.on_written(0);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(first_block: u32) -> Piece {
+        Piece::Run { first_block, hashes: None, statements: Vec::new() }
+    }
+
+    /// The pieces as a thread gets them: the beginning of a run, or a number of bytes.
+    fn told(little: Little) -> Vec<Result<u32, usize>> {
+        let told = |piece: Piece| match &piece {
+            Piece::Run { first_block, .. } => Ok(*first_block),
+            bytes => Err(bytes.parts().iter().map(Bytes::len).sum()),
+        };
+        little.into_pieces().map(told).collect()
+    }
+
+    #[test]
+    fn little_waits_run_by_run_until_it_is_a_block() {
+        let mut little = Little::default();
+        assert!(little.take(run(3)) && little.take(Piece::Bytes(Bytes::from_static(b"ab"))));
+        assert!(little.take(Piece::Chunks(vec![Bytes::from_static(b"c"), Bytes::from_static(b"de")])));
+        assert!(little.take(run(9)) && little.take(Piece::Bytes(Bytes::from(vec![0; LITTLE - 6]))));
+        assert!(!little.take(Piece::Bytes(Bytes::from_static(b"x"))), "a whole block is not little");
+        assert_eq!(told(little), [Ok(3), Err(5), Ok(9), Err(LITTLE - 5)]);
+    }
+
+    #[test]
+    fn many_runs_are_not_little_and_bytes_without_a_run_stay_without_one() {
+        let mut little = Little::default();
+        assert!(little.take(Piece::Bytes(Bytes::from_static(b"a"))));
+        let taken = (0..QUEUE as u32).filter(|number| little.take(run(*number))).count();
+        assert_eq!(taken, QUEUE - 2);
+        assert_eq!(told(little).first(), Some(&Err(1)));
+    }
 }
