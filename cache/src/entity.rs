@@ -66,6 +66,8 @@ pub(crate) struct Blocks {
     epoch: u64,
     /// How often the store took back what it had believed, or was about to.
     retractions: u64,
+    /// Whether a batch was taken whose end is not known yet.
+    is_committing: bool,
 }
 
 /// Blocks that are written and not yet durable.
@@ -227,6 +229,14 @@ impl Shared {
         state.pending_bytes >= BATCH_BYTES || state.oldest.is_some_and(|at| at.elapsed() >= BATCH_AGE)
     }
 
+    /// Whether a commit has nothing to do: all that was written, said and counted is durable.
+    pub(crate) fn is_settled(&self) -> bool {
+        let state = self.blocks();
+        let waits = state.is_committing || !state.pending.is_empty() || !state.flows.is_empty();
+        let is_said = state.saved_statements == state.statements.len();
+        self.has_row.load(Relaxed) && !waits && is_said && state.claimed.is_empty()
+    }
+
     /// Keeps new statements for the next commit; says how many were taken.
     pub(crate) fn add_statements(&self, new: &[StoredStatement]) -> usize {
         let most = (self.geometry.block_count() as usize * 2 + 64).min(MAX_STATEMENTS);
@@ -246,11 +256,16 @@ impl Shared {
     /// Makes what is written durable, then acknowledged (C-01); gives the newly acknowledged blocks.
     pub(crate) fn commit(&self) -> Result<BlockSet, CommitError> {
         let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
-        let batch = self.blocks().take_batch();
+        let batch = {
+            let mut state = self.blocks();
+            state.is_committing = true;
+            state.take_batch()
+        };
         let blocks = batch.blocks();
         match self.make_durable(&batch, &blocks) {
             Ok(()) => {
                 let mut state = self.blocks();
+                state.is_committing = false;
                 state.held.union_with(&blocks);
                 state.fetched_here.difference_with(&blocks);
                 state.fetched_here.union_with(&batch.fetched_here());
@@ -305,6 +320,7 @@ impl Shared {
         tracing::warn!(entity = %self.record.entity.url, error = %source, "written blocks could not be made durable");
         let mut state = self.blocks();
         let later = state.take_batch();
+        state.is_committing = false;
         state.epoch += 1;
         state.retractions += 1;
         state.written.clear();

@@ -149,6 +149,12 @@ impl EntityHandle {
         self.shared.commit()
     }
 
+    /// Whether [`Self::commit`] has nothing to do, and nobody else is about to: what was written is held.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.shared.is_settled()
+    }
+
     /// The hashes of held blocks.
     pub fn block_hashes(&self, blocks: Range<u32>) -> Result<Vec<BlockHash>, ReadError> {
         self.shared.hashes_of_held(blocks)

@@ -53,6 +53,28 @@ fn small_entities_have_no_files_and_are_held_read_and_found_like_large_ones() {
 }
 
 #[test]
+fn an_entity_is_settled_when_a_commit_would_do_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    for (tag, length) in [(1, 100), (2, BLOCK as u64 + 1)] {
+        let handle = store.begin(new_entity(tag, length)).expect("admitted");
+        let is_in_index = length == 100;
+        assert_eq!(handle.is_settled(), !is_in_index, "the row of a small one comes with its first commit");
+        write(&handle, tag, 0..1);
+        assert!(!handle.is_settled(), "a block waits");
+        handle.commit().expect("committed");
+        assert!(handle.is_settled() && handle.held() == BlockSet::from_run(0..1));
+        handle.put_statements(&[StoredStatement { first_block: 0, count: 1, bytes: vec![7; 200] }]);
+        assert!(!handle.is_settled(), "a statement waits");
+        handle.commit().expect("committed");
+        write(&handle, tag, 0..1);
+        assert!(!handle.is_settled(), "bytes that were here already are to be booked");
+        handle.commit().expect("committed");
+        assert!(handle.is_settled());
+    }
+}
+
+#[test]
 fn one_more_byte_than_a_block_has_files() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = open(directory.path());

@@ -86,6 +86,7 @@ pub fn of_sink(fault: &SinkFault, is_from_peer: bool) -> FetchOutcome {
         SinkFault::Write(error) => {
             FetchOutcome::Failed(Failure::transient(code(ErrorCode::OriginProtocol), error.to_string()))
         }
+        SinkFault::Commit(failure) => FetchOutcome::Failed(failure.clone()),
         SinkFault::NoRun | SinkFault::Died => {
             FetchOutcome::Failed(Failure::transient(code(ErrorCode::Internal), "the writing thread of a transfer died"))
         }

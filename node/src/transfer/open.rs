@@ -170,7 +170,9 @@ async fn commit_loop(
         }
     }
     // The last word: what was written is not thrown away because nobody asked.
-    let _ = commit_once(file, &room, &entity, &inputs).await;
+    if !entity.is_settled() {
+        let _ = commit_once(file, &room, &entity, &inputs).await;
+    }
     arrivals.tell();
 }
 
@@ -180,13 +182,16 @@ async fn commit_once(
     entity: &EntityHandle,
     inputs: &mpsc::Sender<Input>,
 ) -> Result<(), Failure> {
-    let committing = entity.clone();
-    let outcome = tokio::task::spawn_blocking(move || committing.commit().map(|_| committing.held())).await;
-    let held: BlockSet = match outcome {
-        Ok(Ok(held)) => held,
-        Ok(Err(error)) => return Err(super::failure::of_commit(&error, &room.directory)),
-        Err(_) => return Err(Failure::fatal("internal", "the commit of a transfer died")),
-    };
+    // Whoever wrote a small object has committed it as well.
+    if !entity.is_settled() {
+        let committing = entity.clone();
+        match tokio::task::spawn_blocking(move || committing.commit()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(super::failure::of_commit(&error, &room.directory)),
+            Err(_) => return Err(Failure::fatal("internal", "the commit of a transfer died")),
+        }
+    }
+    let held: BlockSet = entity.held();
     // All held blocks, not only the new ones: another job may be filling the same entity.
     let _ = inputs.send(Input::Committed { file, entity: entity.id(), blocks: held }).await;
     Ok(())

@@ -4,10 +4,12 @@
 //! less than a block waits for the fetch's end, or for more: a thread that is woken for each piece of a small object costs more than
 //! the object.
 
+use super::failure;
 use super::open::OpenEntity;
 use bytes::Bytes;
 use eddy_cache::{RunWriter, Source, StoredStatement, WriteError};
 use eddy_content::{BLOCK_SIZE, BlockHash};
+use eddy_engine::Failure;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -76,6 +78,9 @@ pub enum SinkFault {
     /// Bytes came before any run.
     #[error("bytes came before any run of blocks")]
     NoRun,
+    /// What was written could not be made durable.
+    #[error("{}", .0.detail)]
+    Commit(Failure),
     /// The thread died.
     #[error("the writing thread died")]
     Died,
@@ -147,12 +152,18 @@ impl Sink {
         }
     }
 
-    /// Writes what has come, and then what comes.
+    /// Writes what has come, and then what comes. When nothing does, it is committed as well: the thread is at hand.
     fn write(&self, little: Little, queue: Option<mpsc::Receiver<Piece>>) -> JoinHandle<Result<(), SinkFault>> {
         let (open, source) = (self.open.clone(), self.source);
         tokio::task::spawn_blocking(move || {
+            let is_all = queue.is_none();
             let coming = queue.into_iter().flat_map(|mut queue| std::iter::from_fn(move || queue.blocking_recv()));
-            write_all(&open, source, little.into_pieces().chain(coming))
+            write_all(&open, source, little.into_pieces().chain(coming))?;
+            if is_all {
+                let committed = open.entity.commit();
+                committed.map_err(|error| SinkFault::Commit(failure::of_commit(&error, &open.room.directory)))?;
+            }
+            Ok(())
         })
     }
 
