@@ -188,6 +188,8 @@ impl Flight {
         let length = representation.length.filter(|_| may_hold(&representation))?;
         let freshness = Box::new(Freshness::of(&relayed.head.headers, self.asked_by(), relayed.exchange));
         let span = body.as_ref().map(|(span, _)| (span.start, span.end));
+        // A body that is only held is held against no digest in the end: members are believed as if the origin had named none.
+        let representation = Representation { digests: Vec::new(), ..representation };
         let facts = contacted(relayed.final_url.clone(), representation, freshness, span);
         let given = Given { facts, body };
         let order = HoldOrder { spec: job(&self.target.url), given, origin: self.target.origin.clone() };
