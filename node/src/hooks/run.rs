@@ -123,6 +123,7 @@ fn is_kept(program: &Path) -> bool {
 mod tests {
     use super::*;
     use eddy_wire::api::{EventKind, JobState};
+    use std::os::unix::fs::PermissionsExt;
 
     fn event(owner: u32) -> EventView {
         EventView {
@@ -181,12 +182,11 @@ mod tests {
     #[test]
     fn a_program_that_others_could_have_replaced_is_not_started() {
         let folder = tempfile::tempdir().expect("a directory");
+        let everybody = std::fs::Permissions::from_mode(0o777);
+        std::fs::set_permissions(folder.path(), everybody).expect("a mode");
         let program = folder.path().join("program");
         std::fs::copy("/bin/true", &program).expect("copied");
         let hook = HookSettings { command: vec![program.display().to_string()], ..shell("", "1 s") };
-        assert!(
-            matches!(run(&hook, &event(me())), Outcome::Unsafe),
-            "everybody may write to the folder of temporary files"
-        );
+        assert!(matches!(run(&hook, &event(me())), Outcome::Unsafe), "everybody may write to its folder");
     }
 }
