@@ -339,7 +339,7 @@ fn a_renewal_moves_the_end_and_nothing_else() {
     let now = root.group.now();
     let one = root.lets_in_at(Role::Member, now - 4 * 86_400);
     let mut told = one.group.renewals().expect("CA mode");
-    let renewed = root.group.admit(&root.node, one.node.node_id(), Role::Member).expect("certifies");
+    let renewed = root.group.admit_at(&root.node, one.node.node_id(), Role::Member, now).expect("certifies");
     one.group.take_renewal(&one.node, renewed).expect("takes it");
     assert!(told.has_changed().expect("lives"));
     told.mark_unchanged();
