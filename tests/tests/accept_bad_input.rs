@@ -27,7 +27,14 @@ fn assert_refused_with(node: &Eddy<'_>, arguments: &[&str], environment: &[(&str
         command.output().unwrap().into()
     };
     let people = run(&[]);
-    assert_is_refusal(&people, code, exit);
+    match code {
+        // Of a node that does not run, the one command that starts it is named.
+        ErrorCode::DaemonUnreachable => {
+            let remedy = format!("Start one: eddy --home {} daemon", node.home().display());
+            assert_refusal_is(&people, code, exit, &remedy);
+        }
+        _ => assert_is_refusal(&people, code, exit),
+    }
     let programs = run(&["--json"]);
     assert_eq!(programs.status, people.status, "{programs:?}");
     let problem: Problem = serde_json::from_str(programs.err.lines().last().unwrap()).unwrap();
@@ -36,12 +43,16 @@ fn assert_refused_with(node: &Eddy<'_>, arguments: &[&str], environment: &[(&str
 }
 
 fn assert_is_refusal(ended: &Ended, code: ErrorCode, exit: Exit) {
+    assert_refusal_is(ended, code, exit, code.entry().remedy);
+}
+
+fn assert_refusal_is(ended: &Ended, code: ErrorCode, exit: Exit, remedy: &str) {
     let entry = code.entry();
     assert_eq!(ended.code(), Some(entry.code), "{ended:?}");
     assert_eq!(ended.status, Some(i32::from(exit.number())), "{ended:?}");
     assert_eq!(entry.exit, exit, "the catalogue and the promise differ");
     assert!(ended.err.contains(entry.sentence), "{ended:?}");
-    assert!(ended.err.lines().any(|line| line.strip_prefix("remedy: ") == Some(entry.remedy)), "{ended:?}");
+    assert!(ended.err.lines().any(|line| line.strip_prefix("remedy: ") == Some(remedy)), "{ended:?}");
     assert!(!ended.err.contains("panicked"), "{ended:?}");
 }
 
