@@ -38,6 +38,15 @@ const LOOKUP_BATCH: usize = 2048;
 /// A job's row: its id and what was put there.
 pub type JobRow = ([u8; 16], Vec<u8>);
 
+/// A page of jobs' rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobRows {
+    /// The rows that can be read.
+    pub rows: Vec<JobRow>,
+    /// Behind whom the next page begins; `None` when there was nothing.
+    pub last: Option<[u8; 16]>,
+}
+
 /// Where the store lives and how much it may use.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -282,6 +291,14 @@ impl Store {
         self.core.committer.commit(vec![Change::Job(id, Some(row.to_vec()))])
     }
 
+    /// Keeps rows of jobs, all or none; durable when this returns.
+    pub fn put_jobs(&self, rows: Vec<JobRow>) -> Result<(), StoreError> {
+        if let Some(bytes) = rows.iter().map(|(_, row)| row.len()).find(|bytes| *bytes > MAX_JOB_ROW) {
+            return Err(StoreError::RowTooLarge { bytes, limit: MAX_JOB_ROW });
+        }
+        self.core.committer.commit(rows.into_iter().map(|(id, row)| Change::Job(id, Some(row))).collect())
+    }
+
     /// Removes a job's row; durable when this returns.
     pub fn remove_job(&self, id: [u8; 16]) -> Result<(), StoreError> {
         self.core.committer.commit(vec![Change::Job(id, None)])
@@ -289,11 +306,16 @@ impl Store {
 
     /// All jobs' rows, by id. Damaged ones are left out and counted in the log.
     pub fn jobs(&self) -> Result<Vec<JobRow>, StoreError> {
-        let (jobs, damaged) = self.core.index.jobs()?;
+        Ok(self.jobs_behind(None, usize::MAX)?.rows)
+    }
+
+    /// The rows of at most `most` jobs behind a point in the order of ids. Damaged ones are left out and counted in the log.
+    pub fn jobs_behind(&self, behind: Option<[u8; 16]>, most: usize) -> Result<JobRows, StoreError> {
+        let (rows, damaged) = self.core.index.jobs_behind(behind, most)?;
         if damaged > 0 {
             tracing::error!(damaged, "job rows are damaged and cannot be read");
         }
-        Ok(jobs)
+        Ok(rows)
     }
 
     /// Accounts for events; durable when this returns.

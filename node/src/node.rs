@@ -18,8 +18,8 @@ use crate::refuge::Shelter;
 use crate::scrub;
 use crate::secret_file::SecretFileError;
 use eddy_cache::{FaultKind, Limits, OpenError, Quota, Store, StoreConfig};
+use eddy_engine::Failure;
 use eddy_engine::engine::Swarms;
-use eddy_engine::{Failure, JobRecord};
 use eddy_wire::api::Problem;
 use eddy_wire::catalogue::ErrorCode;
 use std::path::{Path, PathBuf};
@@ -155,7 +155,6 @@ impl Node {
             hold_to(&store, limits).await;
         }
         let seal = seal(&config.home, &shelter)?;
-        let records = jobs(&store, &seal).await?;
         let home = config.home.clone();
         let events = blocking(move || EventLog::open(&home)).await;
         let origin = Origin::new(settings.origin())?;
@@ -218,7 +217,8 @@ impl Node {
             let hooks = Hooks::new(settings.hooks.clone(), events.clone(), audit, &config.home);
             chores.spawn(hooks.run(shutdown.clone()));
         }
-        let (driver, inputs, driving) = driver::start(parts, records, shutdown.clone());
+        let driver::Running { handle: driver, inputs, task: driving } =
+            driver::start(parts, shutdown.clone()).await.map_err(StartError::Jobs)?;
         if config.network == Network::Full {
             chores.spawn(network::run(inputs.clone(), losses, shutdown.clone()));
         }
@@ -472,22 +472,6 @@ fn seal(home: &Path, shelter: &Shelter) -> Result<JobSeal, StartError> {
         Err(SecretFileError::Io { .. }) if shelter.is_used() => Ok(JobSeal::fleeting()),
         other => Ok(other?),
     }
-}
-
-async fn jobs(store: &Store, seal: &JobSeal) -> Result<Vec<JobRecord>, StartError> {
-    let store = store.clone();
-    let rows = blocking(move || store.jobs()).await.map_err(StartError::Jobs)?;
-    let mut records = Vec::new();
-    for (id, row) in rows {
-        match seal.open(eddy_engine::JobId(id), &row) {
-            Ok(record) => records.push(record),
-            // Kept in the store for a version that can read it; the queue of the others goes on (N5).
-            Err(error) => {
-                tracing::error!(job = %eddy_engine::JobId(id), %error, "a job's row cannot be read; it is left as it is")
-            }
-        }
-    }
-    Ok(records)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {

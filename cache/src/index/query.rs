@@ -9,7 +9,7 @@ use crate::fault::IndexFault;
 use crate::ledger::{Account, Balance, LedgerRow};
 use crate::packed;
 use crate::row::{self, EntityRecord};
-use crate::store::JobRow;
+use crate::store::JobRows;
 use eddy_content::evict::Standing;
 use eddy_content::{BlockHash, BlockSet, EntityId, LookupKey};
 use redb::{ReadTransaction, ReadableTable, TableHandle};
@@ -173,19 +173,22 @@ impl Index {
         Ok(self.meta(KEY_RUNNING)?.unwrap_or(false))
     }
 
-    /// All jobs, and how many rows are damaged.
-    pub(crate) fn jobs(&self) -> Result<(Vec<JobRow>, u32), IndexFault> {
+    /// At most `most` jobs behind a point, and how many of their rows are damaged.
+    pub(crate) fn jobs_behind(&self, behind: Option<[u8; 16]>, most: usize) -> Result<(JobRows, u32), IndexFault> {
         self.read(|transaction| {
-            let (mut jobs, mut damaged) = (Vec::new(), 0);
-            for row in transaction.open_table(JOBS)?.iter()? {
+            let (mut found, mut damaged) = (JobRows::default(), 0);
+            let from = behind.as_ref().map_or(Bound::Unbounded, |id| Bound::Excluded(id.as_slice()));
+            for row in transaction.open_table(JOBS)?.range::<&[u8]>((from, Bound::Unbounded))?.take(most) {
                 let (key, value) = row?;
                 let payload = row::unseal(JOBS.name(), key.value(), value.value());
-                match (<[u8; 16]>::try_from(key.value()), payload) {
-                    (Ok(id), Some(payload)) => jobs.push((id, payload.to_vec())),
+                let id = <[u8; 16]>::try_from(key.value()).ok();
+                found.last = id.or(found.last);
+                match (id, payload) {
+                    (Some(id), Some(payload)) => found.rows.push((id, payload.to_vec())),
                     _ => damaged += 1,
                 }
             }
-            Ok((jobs, damaged))
+            Ok((found, damaged))
         })
     }
 

@@ -85,7 +85,7 @@ impl Rig {
 }
 
 fn jobs(index: &Index) -> Jobs {
-    index.jobs().expect("the jobs").0.into_iter().collect()
+    index.jobs_behind(None, usize::MAX).expect("the jobs").0.rows.into_iter().collect()
 }
 
 /// What happens to the pair.

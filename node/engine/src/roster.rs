@@ -7,7 +7,8 @@ use crate::job::terms::Owner;
 use crate::queue::{HostKey, Queue, Ticket};
 use crate::schedule::Class;
 use crate::shares::Shares;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::time::Duration;
 
 /// What a job is to the scheduler.
@@ -25,10 +26,33 @@ enum Place {
     Resting(Option<Duration>),
 }
 
+/// Jobs at rest that have run, and whose files are kept at hand.
+const KEPT_AT_HAND: usize = 256;
+
+/// A job where it belongs.
+#[derive(Debug)]
+struct Slot {
+    job: Job,
+    place: Place,
+    /// For whom it is counted as one that has not ended.
+    counted: Option<Owner>,
+    /// Whether it is among those whose files are kept at hand for a while.
+    is_cooling: bool,
+}
+
 /// All jobs of an engine.
 #[derive(Debug)]
 pub struct Roster {
-    jobs: BTreeMap<JobId, (Job, Place)>,
+    // In boxes: the nodes of such a tree are half empty.
+    jobs: BTreeMap<JobId, Box<Slot>>,
+    /// In the order in which they were made.
+    by_age: BTreeSet<(i64, JobId)>,
+    /// Jobs that have not ended, of each owner.
+    living: BTreeMap<Owner, usize>,
+    /// Jobs that somebody has had a hand in since the last tidying.
+    touched: Vec<JobId>,
+    /// Jobs at rest that have run, the last one at the end.
+    cooling: VecDeque<JobId>,
     queue: Queue,
     shares: Shares,
     running: BTreeSet<JobId>,
@@ -48,6 +72,10 @@ impl Roster {
     pub fn new(per_host: usize) -> Self {
         Self {
             jobs: BTreeMap::new(),
+            by_age: BTreeSet::new(),
+            living: BTreeMap::new(),
+            touched: Vec::new(),
+            cooling: VecDeque::new(),
             queue: Queue::new(per_host),
             shares: Shares::default(),
             running: BTreeSet::new(),
@@ -65,9 +93,9 @@ impl Roster {
         let passed = now.saturating_sub(self.now);
         if passed > Duration::ZERO {
             for id in &self.running {
-                if let Some((job, _)) = self.jobs.get_mut(id) {
-                    job.spend(passed);
-                    self.shares.charge(job.owner(), passed);
+                if let Some(slot) = self.jobs.get_mut(id) {
+                    slot.job.spend(passed);
+                    self.shares.charge(slot.job.owner(), passed);
                 }
             }
             self.now = now;
@@ -75,45 +103,118 @@ impl Roster {
         self.queue.pass_time(now);
     }
 
-    /// Enters a job.
+    /// Enters a job, which has no place before [`Self::settle`] gives it one.
     pub fn insert(&mut self, job: Job) {
         let id = job.id();
-        self.jobs.insert(id, (job, Place::Resting(None)));
-        self.settle(id);
+        self.by_age.insert((job.created(), id));
+        let slot = Slot { job, place: Place::Resting(None), counted: None, is_cooling: false };
+        self.jobs.insert(id, Box::new(slot));
+        self.count(id);
     }
 
     /// Forgets a job.
     pub fn remove(&mut self, id: JobId) {
-        if let Some((_, place)) = self.jobs.remove(&id) {
-            self.leave(id, place);
+        if let Some(slot) = self.jobs.remove(&id) {
+            self.by_age.remove(&(slot.job.created(), id));
+            self.discount(slot.counted);
+            self.leave(id, slot.place);
         }
     }
 
     /// All jobs.
     pub fn jobs(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.values().map(|(job, _)| job)
+        self.jobs.values().map(|slot| &slot.job)
     }
 
     /// The jobs from this id on, in the order of ids.
     pub fn jobs_from(&self, id: JobId) -> impl Iterator<Item = &Job> {
-        self.jobs.range(id..).map(|(_, (job, _))| job)
+        self.jobs.range(id..).map(|(_, slot)| &slot.job)
+    }
+
+    /// The jobs behind a point in the order in which they were made.
+    pub fn jobs_after(&self, after: Option<(i64, JobId)>) -> impl Iterator<Item = &Job> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_age.range((from, Bound::Unbounded)).filter_map(|(_, id)| self.get(*id))
+    }
+
+    /// Jobs that have not ended: all of them, and one owner's.
+    #[must_use]
+    pub fn living(&self, owner: Owner) -> (usize, usize) {
+        (self.living.values().sum(), self.living.get(&owner).copied().unwrap_or(0))
     }
 
     /// One job.
     #[must_use]
     pub fn get(&self, id: JobId) -> Option<&Job> {
-        self.jobs.get(&id).map(|(job, _)| job)
+        self.jobs.get(&id).map(|slot| &slot.job)
     }
 
     /// One job, to be changed; whoever changes its state calls [`Self::settle`] afterwards.
     pub fn get_mut(&mut self, id: JobId) -> Option<&mut Job> {
-        self.jobs.get_mut(&id).map(|(job, _)| job)
+        if self.touched.last() != Some(&id) {
+            self.touched.push(id);
+        }
+        self.jobs.get_mut(&id).map(|slot| &mut slot.job)
+    }
+
+    /// Puts the files of jobs away that have come to rest; not at once those of jobs of which more is known than is written down.
+    pub(crate) fn tidy(&mut self) {
+        for id in std::mem::take(&mut self.touched) {
+            let Some(slot) = self.jobs.get_mut(&id) else { continue };
+            if !slot.job.is_at_hand() || !slot.job.is_at_rest() {
+                continue;
+            }
+            if slot.job.is_fresh() {
+                slot.job.fold();
+            } else if !slot.is_cooling {
+                slot.is_cooling = true;
+                self.cooling.push_back(id);
+            }
+        }
+        while self.cooling.len() > KEPT_AT_HAND {
+            let Some(id) = self.cooling.pop_front() else { return };
+            if let Some(slot) = self.jobs.get_mut(&id) {
+                slot.is_cooling = false;
+                slot.job.fold();
+            }
+        }
+    }
+
+    /// Puts the files of a job away that somebody has looked at.
+    pub(crate) fn put_away(&mut self, id: JobId) {
+        if let Some(slot) = self.jobs.get_mut(&id).filter(|slot| slot.job.is_fresh()) {
+            slot.job.fold();
+        }
+    }
+
+    /// Counts a job among its owner's, as long as it has not ended.
+    fn count(&mut self, id: JobId) {
+        let Some(slot) = self.jobs.get_mut(&id) else { return };
+        let next = (!slot.job.state().is_final()).then(|| slot.job.owner());
+        let last = std::mem::replace(&mut slot.counted, next);
+        if last != next {
+            self.discount(last);
+            if let Some(owner) = next {
+                *self.living.entry(owner).or_default() += 1;
+            }
+        }
+    }
+
+    fn discount(&mut self, owner: Option<Owner>) {
+        let Some(owner) = owner else { return };
+        if let Some(count) = self.living.get_mut(&owner) {
+            *count -= 1;
+            if *count == 0 {
+                self.living.remove(&owner);
+            }
+        }
     }
 
     /// Puts a job whose state may have changed where it belongs.
     pub fn settle(&mut self, id: JobId) {
+        self.count(id);
         let (now, next_number) = (self.now, self.last + 1);
-        let Some((job, place)) = self.jobs.get_mut(&id) else { return };
+        let Some(Slot { job, place, .. }) = self.jobs.get_mut(&id).map(Box::as_mut) else { return };
         let next = match (job.state(), job.wakes_at()) {
             _ if job.is_completing => Place::Completing,
             (JobState::Queued, _) => Place::Waiting(ticket(job, place, now, next_number)),
@@ -151,8 +252,8 @@ impl Roster {
             Place::Running(rank, owner, host) => {
                 self.shares.enter(owner);
                 self.queue.begin(host, rank);
-                if let Some((job, _)) = self.jobs.get(&id) {
-                    self.queue.serve(job.spec().priority, owner, self.now);
+                if let Some(slot) = self.jobs.get(&id) {
+                    self.queue.serve(slot.job.priority(), owner, self.now);
                 }
                 self.running.insert(id);
                 match Class::of(rank) {
@@ -175,7 +276,7 @@ impl Roster {
             }
             Place::Running(rank, owner, host) => {
                 // It may run still, as another.
-                if !matches!(self.jobs.get(&id), Some((_, Place::Running(..)))) {
+                if !self.jobs.get(&id).is_some_and(|slot| matches!(slot.place, Place::Running(..))) {
                     self.running.remove(&id);
                 }
                 self.queue.end(host, rank);
@@ -262,5 +363,5 @@ fn ticket(job: &Job, place: &Place, now: Duration, next_number: u64) -> Ticket {
         _ => now,
     };
     let number = job.number.unwrap_or(next_number);
-    Ticket { priority: job.spec().priority, owner: job.owner(), host: job.host(), number, since }
+    Ticket { priority: job.priority(), owner: job.owner(), host: job.host(), number, since }
 }

@@ -119,6 +119,7 @@ pub enum Refusal {
 
 pub(super) enum Command {
     Create { spec: Box<JobSpec>, start: Start, answer: oneshot::Sender<Result<JobView, Refusal>> },
+    CreateAll { wishes: Vec<(JobSpec, Start)>, answer: oneshot::Sender<Vec<Result<JobId, Refusal>>> },
     Act { whose: Whose, job: JobId, act: Act, answer: oneshot::Sender<Result<JobView, Refusal>> },
     View { whose: Whose, job: JobId, answer: oneshot::Sender<Result<JobView, Refusal>> },
     Amend { whose: Whose, job: JobId, change: Change, answer: oneshot::Sender<Result<JobView, Refusal>> },
@@ -143,6 +144,11 @@ impl DriverHandle {
     /// Makes a job; durable when this returns.
     pub async fn create(&self, spec: JobSpec, start: Start) -> Result<JobView, Refusal> {
         self.ask(|answer| Command::Create { spec: Box::new(spec), start, answer }).await?
+    }
+
+    /// Makes jobs, each by itself; those that were made are durable when this returns.
+    pub async fn create_all(&self, wishes: Vec<(JobSpec, Start)>) -> Result<Vec<Result<JobId, Refusal>>, Refusal> {
+        self.ask(|answer| Command::CreateAll { wishes, answer }).await
     }
 
     /// Does something to a job.

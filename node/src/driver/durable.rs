@@ -6,9 +6,12 @@ use crate::deliver::refusal;
 use eddy_cache::StoreError;
 use eddy_engine::{Engine, Failure, JobId, JobRecord};
 use eddy_wire::catalogue::ErrorCode;
+use std::collections::BTreeMap;
 
 /// Jobs that are written down again in one go.
 const SAVED_AT_ONCE: usize = 16;
+/// Bytes of a row that is written by itself.
+const LARGE: usize = 64 * 1024;
 
 impl Executor {
     /// Why the job's newest state is not on the disk, if it is not.
@@ -30,7 +33,7 @@ impl Executor {
         let waiting: Vec<JobId> = self.unsaved.keys().copied().take(SAVED_AT_ONCE).collect();
         for id in waiting {
             match engine.job(id).filter(|job| !job.state().is_final()) {
-                Some(job) => self.persist(job.record()).await,
+                Some(job) => self.persist(vec![job.record()]).await,
                 None => self.erase(id).await,
             }
             if self.unsaved.contains_key(&id) {
@@ -40,42 +43,52 @@ impl Executor {
         }
     }
 
-    pub(super) async fn persist(&mut self, record: JobRecord) {
-        let store = self.store.clone();
-        let job = record.id;
-        let row = match self.seal.seal(&record) {
-            Ok(row) => row,
-            Err(error) => {
-                tracing::error!(%job, %error, "a job cannot be written down");
-                self.unsaved.insert(job, refusal(ErrorCode::Internal, error.to_string()));
-                return;
+    /// Writes jobs down, the last record of each, in one go.
+    pub(super) async fn persist(&mut self, records: Vec<JobRecord>) {
+        let newest: BTreeMap<JobId, JobRecord> = records.into_iter().map(|record| (record.id, record)).collect();
+        let mut rows = Vec::with_capacity(newest.len());
+        for (job, record) in newest {
+            match self.seal.seal(&record) {
+                Ok(row) => rows.push((job.0, row)),
+                Err(error) => {
+                    tracing::error!(%job, %error, "a job cannot be written down");
+                    self.unsaved.insert(job, refusal(ErrorCode::Internal, error.to_string()));
+                }
             }
-        };
-        self.durable(job, "write down", move || store.put_job(job.0, &row)).await;
+        }
+        // What one of them may be refused for, the others are not.
+        let (large, small): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(_, row)| row.len() > LARGE);
+        for rows in large.into_iter().map(|row| vec![row]).chain([small]).filter(|rows| !rows.is_empty()) {
+            let jobs: Vec<JobId> = rows.iter().map(|(id, _)| JobId(*id)).collect();
+            let store = self.store.clone();
+            self.durable(&jobs, "write down", move || store.put_jobs(rows)).await;
+        }
     }
 
     pub(super) async fn erase(&mut self, job: JobId) {
         let store = self.store.clone();
-        self.durable(job, "forget", move || store.remove_job(job.0)).await;
+        self.durable(&[job], "forget", move || store.remove_job(job.0)).await;
     }
 
     /// Does something durable before the next effect. A disk that fails is said loudly; the job goes on in memory, and is
     /// tried again with its next change, or a few seconds later.
     async fn durable<T: Send + 'static>(
         &mut self,
-        job: JobId,
+        jobs: &[JobId],
         what: &str,
         work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
     ) {
         let failure = match tokio::task::spawn_blocking(work).await {
             Ok(Ok(_)) => {
-                self.unsaved.remove(&job);
+                jobs.iter().for_each(|job| drop(self.unsaved.remove(job)));
                 return;
             }
             Ok(Err(error)) => condition::of_cache(condition::of_store(&error), &self.room.directory, &error),
             Err(_) => refusal(ErrorCode::Internal, "the thread that writes down died"),
         };
-        tracing::error!(%job, error = %failure.detail, "cannot {what} the job");
-        self.unsaved.insert(job, failure);
+        for job in jobs {
+            tracing::error!(%job, error = %failure.detail, "cannot {what} the job");
+            self.unsaved.insert(*job, failure.clone());
+        }
     }
 }

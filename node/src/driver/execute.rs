@@ -27,9 +27,7 @@ use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::engine::Swarms;
 use eddy_engine::port::{ContactMethod, Contacted, FetchOutcome, StagedFile};
 use eddy_engine::trust::{Demand, Digest, Line};
-use eddy_engine::{
-    Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Goal, Held, Input, JobId, JobSpec, Terms,
-};
+use eddy_engine::{Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Goal, Held, Input, JobId, Terms};
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -178,15 +176,13 @@ impl Executor {
             self.publish_gathered();
         }
         match effect {
-            // Nothing of what is only held is durable but its blocks.
-            Effect::Persist(record) if is_only_held(&record.spec) => {}
-            Effect::Persist(record) => self.persist(*record).await,
+            Effect::Persist(record) => self.persist(vec![*record]).await,
             Effect::Erase(job) => {
                 self.given.remove(&job);
                 self.holders.remove(&job);
                 self.bound.remove(&job);
                 self.forget_destinations(job);
-                if engine.job(job).is_none_or(|job| !is_only_held(job.spec())) {
+                if engine.job(job).is_none_or(|job| job.goal() != Goal::Hold) {
                     self.erase(job).await;
                 }
             }
@@ -692,11 +688,6 @@ fn asked(method: ContactMethod) -> Asked {
         ContactMethod::FirstRange { last } => Asked::Range { first: 0, last: Some(last) },
         ContactMethod::Whole => Asked::Whole,
     }
-}
-
-/// Whether nobody's file comes of it.
-pub(super) fn is_only_held(spec: &JobSpec) -> bool {
-    spec.files.iter().any(|file| file.goal() == Goal::Hold)
 }
 
 pub(super) fn spec(engine: &Engine, file: FileRef) -> Option<&FileSpec> {

@@ -4,9 +4,11 @@
 //! both together are bounded. A line is with the system before anybody hears of its event, and on the disk a second later: a process that dies
 //! loses none, a machine at most the last second. A line that cannot be read is passed over.
 
+use super::view;
 use crate::hooks;
 use crate::lines::{FILE, Lines};
-use eddy_wire::api::{EventView, JobState, JobView};
+use eddy_engine::job::live::Job;
+use eddy_wire::api::{EventKind, EventView, JobState};
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -113,18 +115,19 @@ impl EventLog {
 }
 
 /// An event of a job as it stands; its number comes when it is appended.
-pub(super) fn event(kind: eddy_wire::api::EventKind, job: &JobView, at_unix_ms: u64) -> EventView {
+pub(super) fn event(kind: EventKind, job: &Job, at_unix_ms: u64) -> EventView {
+    let error = job.failure().map(view::problem);
     EventView {
         id: String::new(),
         at_unix_ms,
         kind,
-        job: job.id.clone(),
-        name: job.name.clone(),
-        owner: job.owner,
-        state: job.state,
-        hook: job.terms.hook.clone().filter(|_| hooks::is_told(kind)),
-        code: job.error.as_ref().map(|error| error.code.clone()),
-        detail: job.error.as_ref().and_then(|error| error.detail.clone()),
+        job: job.id().to_string(),
+        name: job.name().to_owned(),
+        owner: job.owner().0,
+        state: view::state(job.state()),
+        hook: job.hook().map(str::to_owned).filter(|_| hooks::is_told(kind)),
+        code: error.as_ref().map(|error| error.code.clone()),
+        detail: error.and_then(|error| error.detail),
     }
 }
 

@@ -7,6 +7,8 @@
 //! | module | idea |
 //! |---|---|
 //! | [`command`] | what others may ask of the driver |
+//! | `take_over` | the jobs of the last run, page by page |
+//! | `make` | jobs are made, and listed |
 //! | [`execute`] | carries effects out |
 //! | `held` | what is held of a resource before its origin is asked |
 //! | [`durable`] | writes jobs down, again later when the disk refuses |
@@ -25,8 +27,10 @@ mod durable;
 mod execute;
 pub(crate) mod held;
 pub mod log;
+mod make;
 mod publish;
 pub mod seal;
+mod take_over;
 mod view;
 mod waiting;
 mod watchers;
@@ -37,20 +41,17 @@ use crate::network::Losses;
 use crate::origin::{Origin, OriginConfig};
 use crate::peer::Peers;
 use crate::swarm::News;
-use command::{Command, Refusal, Start, Whose};
-use eddy_cache::Store;
-use eddy_engine::engine::{Swarms, Turns};
+use command::{Command, Refusal, Whose};
+use eddy_cache::{Store, StoreError};
+use eddy_engine::engine::{CommandError, Swarms, Turns};
 use eddy_engine::job::live::Job;
 use eddy_engine::schedule::Places;
-use eddy_engine::{
-    Asking, Effect, Engine, EngineConfig, Failure, Input, JobId, JobRecord, JobSpec, JobState, Notice, Now, Owner,
-};
-use eddy_wire::api::{self, EventKind, JobView, Problem};
-use eddy_wire::catalogue::ErrorCode;
+use eddy_engine::{Effect, Engine, EngineConfig, Failure, Goal, Input, JobId, JobRecord, JobState, Notice, Now, Owner};
+use eddy_wire::api::{EventKind, JobView};
 use execute::Executor;
 use log::EventLog;
 use seal::JobSeal;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -71,6 +72,8 @@ const BATCH: usize = 64;
 /// How long tasks may take to end when the node stops.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// Jobs that are written down in one go.
+const WRITTEN_AT_ONCE: usize = 1024;
 /// How often it is tried to write down again what could not be.
 const SAVE_AGAIN: Duration = Duration::from_secs(5);
 
@@ -128,14 +131,18 @@ pub struct EngineLimits {
     pub jobs_per_user: usize,
 }
 
-/// Starts the driver: restores the jobs, then runs until `shutdown`.
-///
-/// Gives the handle for commands, the sender for inputs from peers, and the task, which ends when everything is at rest.
-pub fn start(
-    parts: DriverParts,
-    records: Vec<JobRecord>,
-    shutdown: CancellationToken,
-) -> (DriverHandle, mpsc::Sender<Input>, tokio::task::JoinHandle<()>) {
+/// A driver that runs.
+pub struct Running {
+    /// For commands.
+    pub handle: DriverHandle,
+    /// For inputs from peers.
+    pub inputs: mpsc::Sender<Input>,
+    /// Ends when everything is at rest.
+    pub task: tokio::task::JoinHandle<()>,
+}
+
+/// Starts the driver: takes the jobs over, then runs until `shutdown`.
+pub async fn start(parts: DriverParts, shutdown: CancellationToken) -> Result<Running, StoreError> {
     let (inputs, input_queue) = mpsc::channel(INPUTS);
     let (commands, command_queue) = mpsc::channel(COMMANDS);
     let (opened, opened_queue) = mpsc::channel(INPUTS);
@@ -158,7 +165,7 @@ pub fn start(
     let limits = parts.engine;
     let events = parts.events.clone();
     let executor = Executor::new(parts, inputs.clone(), opened, tasks.clone(), shutdown.clone());
-    let driver = Driver {
+    let mut driver = Driver {
         engine,
         executor,
         inputs: input_queue,
@@ -173,8 +180,9 @@ pub fn start(
         tasks,
         shutdown,
     };
-    let task = tokio::spawn(driver.run(records));
-    (DriverHandle::new(commands), inputs, task)
+    driver.take_over().await?;
+    let task = tokio::spawn(driver.run());
+    Ok(Running { handle: DriverHandle::new(commands), inputs, task })
 }
 
 struct Driver {
@@ -195,25 +203,8 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(mut self, records: Vec<JobRecord>) {
-        // Those that wait go on in the order in which they were made.
-        let mut records = records;
-        records.sort_by_key(|record| (record.created, record.id));
-        let logged = self.events.last_states();
-        let mut untold = Vec::new();
-        for record in records {
-            let (id, state) = (record.id, record.state);
-            // What was written down before a crash, and not told, the log hears now: hooks wait for it.
-            let is_told = |last: &api::JobState| *last == view::state(state);
-            let is_untold = is_at_rest(state) && logged.get(&id.to_string()).is_some_and(|last| !is_told(last));
-            if !is_untold {
-                self.told.insert(id, state);
-            }
-            self.engine.restore(self.now(), record);
-            untold.extend(self.news_of(id).filter(|_| is_untold).map(|news| (id, news)));
-        }
-        self.note(&untold);
-        self.tell(untold).await;
+    async fn run(mut self) {
+        self.engine.start(self.now());
         self.settle().await;
         while self.step().await {
             self.settle().await;
@@ -264,8 +255,11 @@ impl Driver {
         let now = self.now();
         match command {
             Command::Create { spec, start, answer } => {
-                let made = self.make(*spec, start).await;
+                let made = self.make(vec![(*spec, start)]).await.pop().unwrap_or(Err(Refusal::Stopping));
                 let _ = answer.send(made.and_then(|id| self.view(Whose::Anybodys, id)));
+            }
+            Command::CreateAll { wishes, answer } => {
+                let _ = answer.send(self.make(wishes).await);
             }
             Command::Amend { whose, job, change, answer } => {
                 let owner = self.engine.job(job).map(Job::owner);
@@ -314,82 +308,10 @@ impl Driver {
         }
     }
 
-    /// Makes a job, or takes the one that is there; durable before anybody hears of it (promise 7).
-    async fn make(&mut self, spec: JobSpec, start: Start) -> Result<JobId, Refusal> {
-        // Who wants the origin to be asked is not served by a job that would not.
-        let asks = |job: &Job| spec.asking == Asking::WithinLifetime || job.spec().asking == Asking::Always;
-        let is_same = |job: &&Job| {
-            !job.state().is_final() && job.owner() == start.owner && job.spec().files == spec.files && asks(job)
-        };
-        // A repeated request finds what the first one made.
-        let named = start.id.and_then(|id| self.engine.job(id));
-        if named.is_some_and(|job| job.spec().files != spec.files || job.spec().name != spec.name) {
-            return Err(Refusal::Problem(Box::new(ErrorCode::KeyReused.into())));
-        }
-        let there = match named {
-            Some(job) => return Ok(job.id()),
-            None if start.is_adopting => self.engine.jobs().find(is_same).map(Job::id),
-            None => None,
-        };
-        let id = match there {
-            Some(id) => id,
-            None => {
-                let (id, owner) = (start.id.unwrap_or_else(|| JobId(rand::random())), start.owner);
-                self.check_room(owner)?;
-                self.engine.create(self.now(), id, owner, spec);
-                self.settle().await;
-                let lacking = match &self.durability {
-                    _ if start.is_followed => None,
-                    Durability::Wished => None,
-                    Durability::Required => self.executor.unsaved(id).cloned(),
-                    Durability::Lacking(failure) => Some(Failure::clone(failure)),
-                };
-                if let Some(failure) = lacking {
-                    let _ = self.engine.cancel(self.now(), id);
-                    self.settle().await;
-                    return Err(Refusal::NotDurable(Box::new(failure)));
-                }
-                id
-            }
-        };
-        if start.is_running {
-            self.engine.resume(self.now(), id).map_err(Refusal::Command)?;
-            self.settle().await;
-        }
-        Ok(id)
-    }
-
-    /// The jobs behind a point in the order in which they were made, at most `most`.
-    fn list(&self, whose: Whose, after: Option<(i64, JobId)>, most: usize) -> Vec<JobView> {
-        // What is only held is nobody's job.
-        let is_there = |job: &&Job| !execute::is_only_held(job.spec()) && whose.has(job.owner());
-        let jobs = self.engine.jobs().filter(is_there);
-        let keys = jobs.map(|job| (job.created(), job.id()));
-        let mut keys: Vec<_> = keys.filter(|key| after.is_none_or(|after| *key > after)).collect();
-        if keys.len() > most {
-            keys.select_nth_unstable(most);
-            keys.truncate(most);
-        }
-        keys.sort_unstable();
-        keys.into_iter().filter_map(|(_, id)| self.view(Whose::Anybodys, id).ok()).collect()
-    }
-
     fn amend(&mut self, (now, whose): (Now, Whose), id: JobId, change: command::Change) -> Result<(), Refusal> {
-        let amendment = change(self.job(whose, id)?).map_err(|problem| Refusal::Problem(Box::new(problem)))?;
-        self.engine.amend(now, id, amendment).map_err(Refusal::Command)
-    }
-
-    /// Refuses one job more than the administrator allows (F-16).
-    fn check_room(&self, owner: Owner) -> Result<(), Refusal> {
-        let living = self.engine.jobs().filter(|job| !job.state().is_final());
-        let (all, own) = living.fold((0, 0), |(all, own), job| (all + 1, own + usize::from(job.owner() == owner)));
-        let (limit, whose) = match () {
-            () if all >= self.limits.jobs => (self.limits.jobs, "on this machine"),
-            () if own >= self.limits.jobs_per_user => (self.limits.jobs_per_user, "of this user"),
-            () => return Ok(()),
-        };
-        let detail = format!("at most {limit} jobs {whose}");
-        Err(Refusal::Problem(Box::new(Problem::new(ErrorCode::TooManyJobs, detail))))
+        let amendment = change(self.job(whose, id)?).map_err(|problem| Refusal::Problem(Box::new(problem)));
+        self.engine.put_away(id);
+        self.engine.amend(now, id, amendment?).map_err(Refusal::Command)
     }
 
     /// Makes a job that holds an entity, and has its first question answered by what the asker knows already.
@@ -414,22 +336,32 @@ impl Driver {
 
     /// Carries effects out and publishes notices until nothing is left.
     async fn settle(&mut self) {
+        let mut records = Vec::new();
         while let Some(effect) = self.engine.poll_effect() {
-            if let Effect::Erase(id) = effect
-                && let Some(news) = self.news_of(id)
-            {
-                // How a job ended is told before it is forgotten: what is told twice has a number, what is not told is lost.
-                self.note(&[(id, news)]);
-                self.tell(vec![(id, news)]).await;
+            match effect {
+                // Nothing of what is only held is durable but its blocks.
+                Effect::Persist(record) if record.spec.files.iter().any(|file| file.goal() == Goal::Hold) => {}
+                // What many jobs want written down is written in one go, before anything that follows.
+                Effect::Persist(record) if records.len() < WRITTEN_AT_ONCE => records.push(*record),
+                effect => {
+                    self.write_down(&mut records).await;
+                    if let Effect::Erase(id) = effect
+                        && let Some(news) = self.news_of(id)
+                    {
+                        // How a job ended is told before it is forgotten: what is told twice has a number, what is not told is lost.
+                        self.note(&[(id, news)]);
+                        self.tell(vec![(id, news)]).await;
+                    }
+                    self.executor.execute(&self.engine, effect).await;
+                }
             }
-            self.executor.execute(&self.engine, effect).await;
         }
         self.executor.publish_gathered();
-        let mut ended = Vec::new();
-        let mut changed = Vec::new();
+        self.write_down(&mut records).await;
+        let (mut ended, mut changed, mut known) = (Vec::new(), Vec::new(), HashSet::new());
         while let Some(notice) = self.engine.poll_notice() {
             match notice {
-                Notice::JobChanged(id) if !changed.contains(&id) => changed.push(id),
+                Notice::JobChanged(id) if known.insert(id) => changed.push(id),
                 Notice::JobChanged(_) => {}
                 Notice::JobEnded(id) => ended.push(id),
             }
@@ -453,15 +385,17 @@ impl Driver {
     fn show(&mut self, changed: &[JobId], ended: &[JobId]) {
         let now = self.now().mono;
         for id in changed.iter().chain(ended) {
-            if let Some(job) = self.engine.job(*id)
-                && self.watchers.is_urgent(now, job)
+            let is_urgent = self.engine.job(*id).is_some_and(|job| self.watchers.is_urgent(now, job));
+            if is_urgent
                 && let Ok(view) = self.view(Whose::Anybodys, *id)
+                && let Some(job) = self.engine.job(*id)
             {
                 self.watchers.tell(now, job, view);
             }
         }
         for id in self.watchers.due(now) {
-            match (self.engine.job(id), self.view(Whose::Anybodys, id)) {
+            let view = self.view(Whose::Anybodys, id);
+            match (self.engine.job(id), view) {
                 (Some(job), Ok(view)) => self.watchers.tell(now, job, view),
                 _ => self.watchers.end(id),
             }
@@ -475,6 +409,12 @@ impl Driver {
                 Some(state) => drop(self.told.insert(*id, state)),
                 None => drop(self.told.remove(id)),
             }
+        }
+    }
+
+    async fn write_down(&mut self, records: &mut Vec<JobRecord>) {
+        if !records.is_empty() {
+            self.executor.persist(std::mem::take(records)).await;
         }
     }
 
@@ -502,8 +442,7 @@ impl Driver {
     /// Tells the log; what it was told is with the system when this returns.
     async fn tell(&self, news: Vec<(JobId, EventKind)>) {
         let at = u64::try_from(self.now().wall).unwrap_or_default().saturating_mul(1000);
-        let events =
-            news.into_iter().filter_map(|(id, kind)| Some(log::event(kind, &self.view(Whose::Anybodys, id).ok()?, at)));
+        let events = news.into_iter().filter_map(|(id, kind)| Some(log::event(kind, self.engine.job(id)?, at)));
         let events: Vec<_> = events.collect();
         if !events.is_empty() {
             let log = self.events.clone();
@@ -535,14 +474,15 @@ impl Driver {
     /// The one way to a job that somebody asks for.
     fn job(&self, whose: Whose, id: JobId) -> Result<&Job, Refusal> {
         let job = self.engine.job(id).filter(|job| whose.has(job.owner()));
-        job.ok_or(Refusal::Command(eddy_engine::engine::CommandError::NoSuchJob))
+        job.ok_or(Refusal::Command(CommandError::NoSuchJob))
     }
 
-    fn view(&self, whose: Whose, id: JobId) -> Result<JobView, Refusal> {
+    fn view(&mut self, whose: Whose, id: JobId) -> Result<JobView, Refusal> {
         let job = self.job(whose, id)?;
         let clock = self.clock();
         let mut view = view::job(job, clock);
         view.waiting = Some(waiting::of(job, self.engine.turn_wait(id), clock));
+        self.engine.put_away(id);
         Ok(view)
     }
 
@@ -554,11 +494,6 @@ impl Driver {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Now { mono: self.started.elapsed(), wall: wall.as_secs().cast_signed() }
     }
-}
-
-/// Whether a job in this state goes on only when somebody wants it to.
-fn is_at_rest(state: JobState) -> bool {
-    state.is_final() || matches!(state, JobState::Error | JobState::Transferred)
 }
 
 async fn sleep(timer: Option<Duration>) {

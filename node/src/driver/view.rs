@@ -33,10 +33,10 @@ pub(super) fn job(job: &Job, clock: Clock) -> api::JobView {
     let wall_ms = |seconds: i64| u64::try_from(seconds).unwrap_or_default().saturating_mul(1000);
     api::JobView {
         id: job.id().to_string(),
-        name: job.spec().name.clone(),
+        name: job.name().to_owned(),
         state: state(job.state()),
-        priority: priority(job.spec().priority),
-        finish: match job.spec().finish {
+        priority: priority(job.priority()),
+        finish: match job.finish() {
             Finish::Auto => api::Finish::Auto,
             Finish::Manual => api::Finish::Manual,
         },

@@ -109,6 +109,8 @@ pub struct Engine {
     trust: Policy,
     out: Outbox,
     notices: VecDeque<Notice>,
+    /// Restored jobs of which files are to be delivered.
+    deliverable: Vec<JobId>,
     /// Jobs for which a look is under way.
     probing: BTreeSet<JobId>,
     rng: SmallRng,
@@ -134,6 +136,7 @@ impl Engine {
             trust: Policy::default(),
             out: Outbox::default(),
             notices: VecDeque::new(),
+            deliverable: Vec::new(),
             probing: BTreeSet::new(),
             rng: SmallRng::seed_from_u64(config.seed),
             #[cfg(test)]
@@ -157,6 +160,17 @@ impl Engine {
     /// The jobs from this id on, in the order of ids.
     pub fn jobs_from(&self, id: JobId) -> impl Iterator<Item = &Job> {
         self.roster.jobs_from(id)
+    }
+
+    /// The jobs behind a point in the order in which they were made.
+    pub fn jobs_after(&self, after: Option<(i64, JobId)>) -> impl Iterator<Item = &Job> {
+        self.roster.jobs_after(after)
+    }
+
+    /// Jobs that have not ended: all of them, and one owner's.
+    #[must_use]
+    pub fn living(&self, owner: Owner) -> (usize, usize) {
+        self.roster.living(owner)
     }
 
     /// One job.
@@ -188,7 +202,7 @@ impl Engine {
 
     // --- commands
 
-    /// Takes a job over from its record, after a restart.
+    /// Takes a job over from its record, after a restart. It does nothing before [`Self::start`].
     pub fn restore(&mut self, now: Now, record: JobRecord) {
         self.begin(now);
         let was_completing = record.is_completing;
@@ -202,12 +216,31 @@ impl Engine {
             job.retry_at = Some(now.mono);
         }
         // It was about to be delivered when the node stopped.
-        let is_deliverable = state == JobState::Transferred && job.spec().finish == Finish::Auto;
+        let is_deliverable = state == JobState::Transferred && job.finish() == Finish::Auto;
         self.roster.insert(job);
-        if self.turns == Turns::Given && (was_completing || is_deliverable) {
-            let _ = self.complete(now, id);
+        if was_completing || is_deliverable {
+            self.deliverable.push(id);
+        }
+    }
+
+    /// Goes on with the jobs that were restored; those that wait, in the order in which they were made.
+    pub fn start(&mut self, now: Now) {
+        self.begin(now);
+        let ids: Vec<JobId> = self.roster.jobs_after(None).map(Job::id).collect();
+        for id in ids {
+            self.roster.settle(id);
+        }
+        for id in std::mem::take(&mut self.deliverable) {
+            if self.turns == Turns::Given {
+                let _ = self.complete(now, id);
+            }
         }
         self.run(now);
+    }
+
+    /// Puts away what takes room of a job that somebody has looked at and that does nothing.
+    pub fn put_away(&mut self, id: JobId) {
+        self.roster.put_away(id);
     }
 
     /// Enters a new job, suspended. A name that is taken already is left to its job.
@@ -241,7 +274,7 @@ impl Engine {
     pub fn resume(&mut self, now: Now, id: JobId) -> Result<(), CommandError> {
         self.begin(now);
         let job = self.roster.get_mut(id).ok_or(CommandError::NoSuchJob)?;
-        if job.spec().files.is_empty() {
+        if !job.has_files() {
             return Err(CommandError::NoFiles);
         }
         let is_new = job.state() == JobState::Suspended;

@@ -12,6 +12,8 @@ impl Engine {
     /// Something is about to be handled.
     pub(super) fn begin(&mut self, now: Now) {
         self.clock = now;
+        // What the last thing has left behind: what it wanted done is done by this time.
+        self.roster.tidy();
         self.roster.pass_time(now.mono);
     }
 

@@ -102,7 +102,7 @@ impl Engine {
             }
             self.transit(id, JobEvent::AllDone);
             self.persist(id);
-            if self.roster.get(id).is_some_and(|job| job.spec().finish == Finish::Auto) {
+            if self.roster.get(id).is_some_and(|job| job.finish() == Finish::Auto) {
                 // Legal from every state that is not final.
                 let _ = self.complete(now, id);
             }

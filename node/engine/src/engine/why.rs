@@ -29,7 +29,7 @@ impl Engine {
     pub fn turn_wait(&self, id: JobId) -> Option<TurnWait> {
         let job = self.roster.get(id).filter(|job| job.state() == JobState::Queued)?;
         let (queue, places) = (self.roster.queue(), &self.places);
-        Some(match Class::of(job.spec().priority) {
+        Some(match Class::of(job.priority()) {
             _ if self.turns == Turns::Withheld => TurnWait::NoTurns,
             Class::Foreground => TurnWait::PlacesTaken,
             Class::Background => match queue.closed_until(job.host()) {

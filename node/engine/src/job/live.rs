@@ -1,11 +1,12 @@
-//! A live job: its record, its files, and the timers that belong to it.
+//! A live job: what is known of it without looking at its files, its files, and the timers that belong to it.
 
+use super::body::{Body, file_terms};
 use super::condition::Condition;
 use super::record::{FileRecord, JobRecord};
-use super::spec::{JobId, JobSpec, Patience, Priority};
+use super::spec::{FileSpec, Finish, Goal, JobId, JobSpec, Patience, Priority};
 use super::state::{IllegalTransition, JobEvent, JobState};
 use super::terms::{Life, MAX_TRANSFER_TIME, Owner, ProxyUse, SHORTEST_RETRY, Terms};
-use crate::file::{CacheUse, File, FileTerms, SourceBytes, Surroundings};
+use crate::file::{CacheUse, File, SourceBytes, Surroundings};
 use crate::meter::Meter;
 use crate::outbox::Outbox;
 use crate::port::{Failure, FailureClass, FileRef};
@@ -13,6 +14,7 @@ use crate::queue::HostKey;
 use crate::{retry, schedule};
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use rand::rngs::SmallRng;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 /// Files of one job that move side by side.
@@ -33,11 +35,23 @@ pub(crate) enum News<'a> {
 #[derive(Debug)]
 pub struct Job {
     id: JobId,
-    spec: JobSpec,
     state: JobState,
     created: i64,
-    files: Vec<File>,
-    failure: Option<Failure>,
+    name: Box<str>,
+    /// The hook that is told of its end.
+    hook: Option<Box<str>>,
+    priority: Priority,
+    finish: Finish,
+    goal: Goal,
+    /// How many files it has.
+    count: usize,
+    /// Equal for jobs that want the same files.
+    likeness: u64,
+    /// What it wants and how far its files are, which is a lot.
+    body: Body,
+    /// Whether its files are as the record has them, and nothing is known beside.
+    is_fresh: bool,
+    failure: Option<Box<Failure>>,
     life: Life,
     /// The host of the first file, for which the job waits and holds a place.
     host: HostKey,
@@ -93,7 +107,6 @@ impl Job {
         (spec.asking, spec.terms) = (asking, Terms { ties, ..terms });
         // A job without files has nothing to run with.
         let state = if spec.files.is_empty() && !state.is_final() { JobState::Suspended } else { state.at_rest() };
-        let files = build_files(id, &spec, &files);
         let (host, rank) = (host_of(&spec), spec.priority);
         Self {
             id,
@@ -105,11 +118,18 @@ impl Job {
             slice_ends: Duration::ZERO,
             forgotten_at: None,
             since: Duration::ZERO,
-            spec,
             state,
             created,
-            files,
-            failure,
+            name: spec.name.as_str().into(),
+            hook: spec.terms.ties.hook.as_deref().map(Into::into),
+            priority: spec.priority,
+            finish: spec.finish,
+            goal: goal_of(&spec),
+            count: spec.files.len(),
+            likeness: likeness(&spec.files),
+            body: Body::of(id, spec, &files),
+            is_fresh: true,
+            failure: failure.map(Box::new),
             meter: Meter::default(),
             attempts: 0,
             retry_at: None,
@@ -131,23 +151,46 @@ impl Job {
     /// The durable form.
     #[must_use]
     pub fn record(&self) -> JobRecord {
-        let mut spec = self.spec.clone();
-        for (wanted, file) in spec.files.iter_mut().zip(&self.files) {
-            // A redirect may have changed it.
-            wanted.url.clone_from(&file.spec().url);
-        }
+        let (spec, files) = self.body.record();
         JobRecord {
             id: self.id,
-            spec,
             state: self.state.at_rest(),
             created: self.created,
-            failure: self.failure.clone(),
-            files: self.files.iter().map(File::record).collect(),
+            failure: self.failure.as_deref().cloned(),
+            files,
             is_completing: self.is_completing || self.is_delivery_owed,
-            asking: self.spec.asking,
-            terms: self.spec.terms.clone(),
-            ties: self.spec.terms.ties.clone(),
+            asking: spec.asking,
+            terms: spec.terms.clone(),
+            ties: spec.terms.ties.clone(),
+            spec,
             life: self.life,
+        }
+    }
+
+    /// Whether its files are at hand, and take room.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        self.body.is_at_hand()
+    }
+
+    /// Whether putting its files away forgets nothing that is known of them.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    /// Whether nothing can happen to its files before something happens to it.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        !(self.state.is_active() || self.is_completing || self.state.is_final())
+    }
+
+    /// Puts its files away; what is known of them and not written down is forgotten, as by a restart.
+    pub(crate) fn fold(&mut self) {
+        if !self.is_at_rest() {
+            return;
+        }
+        self.body.fold();
+        if !self.body.is_at_hand() {
+            self.is_fresh = true;
+            self.meter = Meter::default();
         }
     }
 
@@ -160,7 +203,49 @@ impl Job {
     /// What was asked for.
     #[must_use]
     pub fn spec(&self) -> &JobSpec {
-        &self.spec
+        &self.body.at_hand().spec
+    }
+
+    /// The owner's name for it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The hook that is told of its end, by its name.
+    #[must_use]
+    pub fn hook(&self) -> Option<&str> {
+        self.hook.as_deref()
+    }
+
+    /// How urgent it is.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// What happens at its end.
+    #[must_use]
+    pub fn finish(&self) -> Finish {
+        self.finish
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub fn goal(&self) -> Goal {
+        self.goal
+    }
+
+    /// Whether there is something to run with.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        self.count > 0
+    }
+
+    /// Whether it may want these very files; its wish says whether it does.
+    #[must_use]
+    pub fn resembles(&self, files: &[FileSpec]) -> bool {
+        self.likeness == likeness(files)
     }
 
     /// Where it stands.
@@ -208,23 +293,23 @@ impl Job {
     /// Without progress for this long it becomes an error.
     #[must_use]
     pub fn gives_up_after(&self) -> Duration {
-        self.spec.terms.give_up_after.unwrap_or_else(|| retry::no_progress_timeout(self.spec.patience))
+        self.spec().terms.give_up_after.unwrap_or_else(|| retry::no_progress_timeout(self.spec().patience))
     }
 
     /// The first pause after a fault that may pass, if it has a wish.
     pub(crate) fn retry_delay(&self) -> Option<Duration> {
-        self.spec.terms.retry_delay.map(|wish| wish.max(SHORTEST_RETRY))
+        self.spec().terms.retry_delay.map(|wish| wish.max(SHORTEST_RETRY))
     }
 
     /// Time of transfer that is left (F-24).
     pub(crate) fn time_left(&self) -> Duration {
-        let most = self.spec.terms.max_transfer_time.unwrap_or(MAX_TRANSFER_TIME);
+        let most = self.spec().terms.max_transfer_time.unwrap_or(MAX_TRANSFER_TIME);
         most.saturating_sub(self.life.spent)
     }
 
     /// The host of one of its files.
     pub(crate) fn host_of(&self, file: u32) -> HostKey {
-        self.spec.files.get(file as usize).map_or(self.host, |file| way_to(&file.url, &self.spec.terms.proxy))
+        self.spec().files.get(file as usize).map_or(self.host, |file| way_to(&file.url, &self.spec().terms.proxy))
     }
 
     pub(crate) fn host(&self) -> HostKey {
@@ -245,19 +330,23 @@ impl Job {
 
     /// Asks for something else; whoever does has ended the turn, unless nothing changes that the files know.
     pub(crate) fn amend(&mut self, spec: JobSpec) {
-        let terms = file_terms(&spec);
-        for (file, wanted) in self.files.iter_mut().zip(&spec.files) {
+        let (id, terms) = (self.id, file_terms(&spec));
+        let at_hand = self.body.at_hand_mut();
+        for (file, wanted) in at_hand.files.iter_mut().zip(&spec.files) {
             file.amend(wanted.clone(), terms);
         }
-        for (wanted, index) in spec.files.iter().zip(0u32..).skip(self.files.len()) {
-            let at = FileRef { job: self.id, file: index };
-            self.files.push(File::new(at, wanted.clone(), terms, FileRecord::UNKNOWN));
+        for (wanted, index) in spec.files.iter().zip(0u32..).skip(at_hand.files.len()) {
+            let at = FileRef { job: id, file: index };
+            at_hand.files.push(File::new(at, wanted.clone(), terms, FileRecord::UNKNOWN));
         }
         self.host = host_of(&spec);
         if self.rank != spec.priority && self.state.is_active() {
             self.rank = spec.priority;
         }
-        self.spec = spec;
+        (self.name, self.priority, self.finish) = (spec.name.as_str().into(), spec.priority, spec.finish);
+        (self.count, self.likeness) = (spec.files.len(), likeness(&spec.files));
+        self.hook = spec.terms.ties.hook.as_deref().map(Into::into);
+        at_hand.spec = spec;
     }
 
     /// It has held a place for so long.
@@ -274,13 +363,13 @@ impl Job {
     /// The files, in the order of the specification.
     #[must_use]
     pub fn files(&self) -> &[File] {
-        &self.files
+        &self.body.at_hand().files
     }
 
     /// The fault that stopped it, if one did.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
-        self.failure.as_ref()
+        self.failure.as_deref()
     }
 
     /// Whether what is whole is being delivered now.
@@ -310,7 +399,7 @@ impl Job {
     /// Bytes so far, by source.
     #[must_use]
     pub fn bytes(&self) -> SourceBytes {
-        self.files.iter().map(File::bytes).fold(SourceBytes::default(), |a, b| SourceBytes {
+        self.files().iter().map(File::bytes).fold(SourceBytes::default(), |a, b| SourceBytes {
             origin: a.origin + b.origin,
             peers: a.peers + b.peers,
             cache: a.cache + b.cache,
@@ -320,13 +409,13 @@ impl Job {
     /// Bytes in all files, once every length is known.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
-        self.files.iter().map(File::length).sum()
+        self.files().iter().map(File::length).sum()
     }
 
     /// Bytes that are there.
     #[must_use]
     pub fn done(&self) -> u64 {
-        self.files.iter().map(File::done).sum()
+        self.files().iter().map(File::done).sum()
     }
 
     /// The running average of the rate.
@@ -350,6 +439,7 @@ impl Job {
     /// The turn begins.
     pub(crate) fn begin_turn(&mut self, now: Duration, rank: Priority) {
         self.progress_at_turn = self.progress;
+        self.is_fresh = false;
         self.no_progress_since.get_or_insert(now);
         (self.rank, self.began, self.slice_ends) = (rank, now, now + schedule::SLICE);
     }
@@ -366,8 +456,9 @@ impl Job {
         self.choose_movers();
         loop {
             let chosen = self.next_file;
-            for at in 0..self.moving.len() {
-                self.files[self.moving[at] as usize].advance(s);
+            let files = &mut self.body.at_hand_mut().files;
+            for at in &self.moving {
+                files[*at as usize].advance(s);
             }
             self.choose_movers();
             if self.next_file == chosen {
@@ -377,7 +468,8 @@ impl Job {
     }
 
     fn choose_movers(&mut self) {
-        let Self { files, moving, failed, next_file, .. } = self;
+        let Self { body, moving, failed, next_file, .. } = self;
+        let files = &body.at_hand().files;
         moving.retain(|index| match &files[*index as usize] {
             file if file.is_staged() => false,
             file if file.failure().is_some() => {
@@ -396,7 +488,7 @@ impl Job {
 
     /// Files that are moving, as of the last look.
     pub(crate) fn movers(&self) -> impl Iterator<Item = &File> {
-        self.moving.iter().filter_map(|index| self.files.get(*index as usize))
+        self.moving.iter().filter_map(|index| self.files().get(*index as usize))
     }
 
     /// Tells every moving file but `teller`, which knows, of blocks of a version that are durable, or no longer; whether
@@ -410,8 +502,9 @@ impl Job {
     ) -> bool {
         let mut is_concerned = false;
         let mut has_progress = false;
+        let files = &mut self.body.at_hand_mut().files;
         for index in &self.moving {
-            let file = &mut self.files[*index as usize];
+            let file = &mut files[*index as usize];
             if file.entity_id() != Some(entity) || teller == (FileRef { job: self.id, file: *index }) {
                 continue;
             }
@@ -432,7 +525,8 @@ impl Job {
 
     /// What ends the turn now: a fault that no other file can pass by, or any when no file can move.
     pub(crate) fn stopper(&self) -> Option<(u32, &Failure)> {
-        let failures = self.failed.iter().filter_map(|index| Some((*index, self.files[*index as usize].failure()?)));
+        let files = self.files();
+        let failures = self.failed.iter().filter_map(|index| Some((*index, files[*index as usize].failure()?)));
         let worst = failures.min_by_key(|(_, failure)| (failure.class != FailureClass::Fatal, failure.retry_after))?;
         let is_whole_job = match worst.1.class {
             FailureClass::Fatal | FailureClass::Disk | FailureClass::Destination => true,
@@ -447,26 +541,27 @@ impl Job {
         match class {
             FailureClass::Fatal => true,
             // Whoever watches wants to know at once that nothing will come.
-            FailureClass::Unreachable => self.spec.patience == Patience::Watching && self.progress == 0,
+            FailureClass::Unreachable => self.spec().patience == Patience::Watching && self.progress == 0,
             FailureClass::Transient | FailureClass::Disk | FailureClass::Destination => false,
         }
     }
 
     /// Whether every file stands beside its destination.
     pub(crate) fn is_whole(&self) -> bool {
-        self.moving.is_empty() && self.failed.is_empty() && self.next_file == self.files.len()
+        self.moving.is_empty() && self.failed.is_empty() && self.next_file == self.count
     }
 
     pub(crate) fn files_mut(&mut self) -> &mut [File] {
-        &mut self.files
+        self.is_fresh = false;
+        &mut self.body.at_hand_mut().files
     }
 
     pub(crate) fn file_mut(&mut self, file: u32) -> Option<&mut File> {
-        self.files.get_mut(file as usize)
+        self.files_mut().get_mut(file as usize)
     }
 
     pub(crate) fn set_failure(&mut self, failure: Option<Failure>) {
-        self.failure = failure;
+        self.failure = failure.map(Box::new);
     }
 
     /// Goes through the transition table, the only way by which a state changes.
@@ -487,8 +582,10 @@ impl Job {
     /// Ends the turn of every file; what is durable stays.
     pub(crate) fn pause_files(&mut self, out: &mut Outbox) {
         // Files behind have not begun.
-        for file in &mut self.files[..self.next_file] {
-            file.pause(out);
+        if self.next_file > 0 {
+            for file in &mut self.body.at_hand_mut().files[..self.next_file] {
+                file.pause(out);
+            }
         }
         self.forget_movers();
     }
@@ -502,24 +599,16 @@ impl Job {
 
     /// Delivers the files that are staged, and drops the others.
     pub(crate) fn publish_files(&mut self, out: &mut Outbox) {
-        self.publishing = 0;
-        for file in &mut self.files {
+        let mut publishing = 0;
+        for file in self.files_mut() {
             if file.is_staged() {
-                self.publishing += usize::from(file.publish(out));
+                publishing += usize::from(file.publish(out));
             } else {
                 file.discard(out);
             }
         }
+        self.publishing = publishing;
         self.forget_movers();
-    }
-}
-
-fn file_terms(spec: &JobSpec) -> FileTerms {
-    FileTerms {
-        peers: spec.peers,
-        asking: spec.asking,
-        is_personal: spec.terms.is_personal(),
-        redirects: spec.terms.redirects,
     }
 }
 
@@ -535,10 +624,15 @@ fn way_to(url: &ResourceUrl, proxy: &ProxyUse) -> HostKey {
     }
 }
 
-fn build_files(id: JobId, spec: &JobSpec, records: &[FileRecord]) -> Vec<File> {
-    let with_record = |(index, file): (usize, &crate::FileSpec)| {
-        let record = records.get(index).copied().unwrap_or(FileRecord::UNKNOWN);
-        File::new(FileRef { job: id, file: index as u32 }, file.clone(), file_terms(spec), record)
-    };
-    spec.files.iter().enumerate().map(with_record).collect()
+fn goal_of(spec: &JobSpec) -> Goal {
+    let is_held = spec.files.iter().any(|file| file.goal() == Goal::Hold);
+    if is_held { Goal::Hold } else { Goal::Deliver }
+}
+
+fn likeness(files: &[FileSpec]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for file in files {
+        (file.url.as_str(), &file.destination).hash(&mut hasher);
+    }
+    hasher.finish()
 }

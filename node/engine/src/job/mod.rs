@@ -1,5 +1,6 @@
 //! The job: states, specification, durable record and the live thing.
 
+pub(crate) mod body;
 pub(crate) mod condition;
 pub mod live;
 pub mod record;

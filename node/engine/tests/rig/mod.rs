@@ -188,9 +188,10 @@ impl Rig {
         self.opening.clear();
         self.part_users.clear();
         let rows: Vec<JobRecord> = self.rows.values().cloned().collect();
-        for row in rows {
-            self.act(|engine, now| engine.restore(now, row));
-        }
+        self.act(|engine, now| {
+            rows.into_iter().for_each(|row| engine.restore(now, row));
+            engine.start(now);
+        });
         let peers: Vec<Peer> = self.peers.keys().copied().collect();
         for peer in peers {
             self.input(Input::PeerUp(peer));

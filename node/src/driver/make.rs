@@ -1,0 +1,118 @@
+//! Jobs are made, and listed.
+
+use super::command::{Refusal, Start, Whose};
+use super::{Driver, Durability};
+use eddy_engine::job::live::Job;
+use eddy_engine::{Asking, Failure, Goal, JobId, JobSpec, Owner};
+use eddy_wire::api::{JobView, Problem};
+use eddy_wire::catalogue::ErrorCode;
+
+impl Driver {
+    /// Makes jobs, each by itself, or takes those that are there; durable before anybody hears of them (promise 7). However many
+    /// there are, they are written down together.
+    pub(super) async fn make(&mut self, wishes: Vec<(JobSpec, Start)>) -> Vec<Result<JobId, Refusal>> {
+        let mut made = Vec::with_capacity(wishes.len());
+        for (spec, start) in wishes {
+            made.push((self.enter(spec, start), start));
+        }
+        self.settle().await;
+        for (entered, start) in &mut made {
+            if let Ok((id, Entered::Now)) = *entered
+                && let Some(failure) = self.lacking(id, start)
+            {
+                let _ = self.engine.cancel(self.now(), id);
+                *entered = Err(Refusal::NotDurable(Box::new(failure)));
+            }
+        }
+        self.settle().await;
+        let mut answers = Vec::with_capacity(made.len());
+        for (entered, start) in made {
+            answers.push(entered.and_then(|(id, entered)| {
+                let is_to_run = start.is_running && entered != Entered::Before;
+                if is_to_run {
+                    self.engine.resume(self.now(), id).map_err(Refusal::Command)?;
+                }
+                Ok(id)
+            }));
+        }
+        self.settle().await;
+        answers
+    }
+
+    /// Enters one job, which is not durable yet.
+    fn enter(&mut self, spec: JobSpec, start: Start) -> Result<(JobId, Entered), Refusal> {
+        // A repeated request finds what the first one made.
+        if let Some(named) = start.id.and_then(|id| self.engine.job(id)) {
+            let (id, is_same) = (named.id(), named.name() == spec.name && named.spec().files == spec.files);
+            self.engine.put_away(id);
+            let other = || Refusal::Problem(Box::new(ErrorCode::KeyReused.into()));
+            return if is_same { Ok((id, Entered::Before)) } else { Err(other()) };
+        }
+        if start.is_adopting
+            && let Some(id) = self.like(start.owner, &spec)
+        {
+            return Ok((id, Entered::Adopted));
+        }
+        self.check_room(start.owner)?;
+        let id = start.id.unwrap_or_else(|| JobId(rand::random()));
+        self.engine.create(self.now(), id, start.owner, spec);
+        Ok((id, Entered::Now))
+    }
+
+    /// A job of the owner that has not ended and wants the same.
+    fn like(&mut self, owner: Owner, spec: &JobSpec) -> Option<JobId> {
+        // Who wants the origin to be asked is not served by a job that would not.
+        let asks = |job: &Job| spec.asking == Asking::WithinLifetime || job.spec().asking == Asking::Always;
+        let alike: Vec<JobId> = self
+            .engine
+            .jobs()
+            .filter(|job| !job.state().is_final() && job.owner() == owner && job.resembles(&spec.files))
+            .map(Job::id)
+            .collect();
+        let is_same = |id: &JobId| self.engine.job(*id).is_some_and(|job| job.spec().files == spec.files && asks(job));
+        let same = alike.iter().copied().find(is_same);
+        alike.into_iter().for_each(|id| self.engine.put_away(id));
+        same
+    }
+
+    /// Why a job may not stay, if it is not written down.
+    fn lacking(&self, id: JobId, start: &Start) -> Option<Failure> {
+        match &self.durability {
+            _ if start.is_followed => None,
+            Durability::Wished => None,
+            Durability::Required => self.executor.unsaved(id).cloned(),
+            Durability::Lacking(failure) => Some(Failure::clone(failure)),
+        }
+    }
+
+    /// The jobs behind a point in the order in which they were made, at most `most`.
+    pub(super) fn list(&mut self, whose: Whose, after: Option<(i64, JobId)>, most: usize) -> Vec<JobView> {
+        // What is only held is nobody's job.
+        let is_there = |job: &&Job| job.goal() != Goal::Hold && whose.has(job.owner());
+        let page: Vec<JobId> = self.engine.jobs_after(after).filter(is_there).take(most).map(Job::id).collect();
+        page.into_iter().filter_map(|id| self.view(Whose::Anybodys, id).ok()).collect()
+    }
+
+    /// Refuses one job more than the administrator allows (F-16).
+    fn check_room(&self, owner: Owner) -> Result<(), Refusal> {
+        let (all, own) = self.engine.living(owner);
+        let (limit, whose) = match () {
+            () if all >= self.limits.jobs => (self.limits.jobs, "on this machine"),
+            () if own >= self.limits.jobs_per_user => (self.limits.jobs_per_user, "of this user"),
+            () => return Ok(()),
+        };
+        let detail = format!("at most {limit} jobs {whose}");
+        Err(Refusal::Problem(Box::new(Problem::new(ErrorCode::TooManyJobs, detail))))
+    }
+}
+
+/// How a wish got its job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entered {
+    /// It was made.
+    Now,
+    /// One that wants the same was there.
+    Adopted,
+    /// The same request made it before.
+    Before,
+}
