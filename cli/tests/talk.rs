@@ -5,12 +5,12 @@
 use eddy_node::control::face::{ExportPiece, VerifyNews};
 use eddy_node::control::{Asker, Bytes, ControlListener, Face, Guard, Reach, serve, socket_of};
 use eddy_wire::api::{
-    Account, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd,
-    ExportOrder, ExportView, FileState, FileView, Finding, GatewayView, ImportQuery, ImportView, JobAction, JobChange,
-    JobSpec, JobState, JobView, Kept, KeptReason, LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, MoreFiles,
-    MountView, PackedView, Page, PageQuery, PeerDetail, PeersView, PinChange, PinnedToo, Place, PlanView, Planned,
-    Problem, Received, RemovalOrder, Removed, ReportRow, ReportView, Severity, Sources, StatusView, TermsView,
-    VerifiedView, VerifyProgress, Wasted,
+    Account, BatchView, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd,
+    ExportOrder, ExportView, FileState, FileView, Finding, GatewayView, ImportQuery, ImportView, JobAction, JobBatch,
+    JobChange, JobSpec, JobState, JobView, Kept, KeptReason, LimitView, LimitsChange, LimitsOutcome, LimitsView,
+    MadeJob, Mode, MoreFiles, MountView, PackedView, Page, PageQuery, PeerDetail, PeersView, PinChange, PinnedToo,
+    Place, PlanView, Planned, Problem, Received, RemovalOrder, Removed, ReportRow, ReportView, Severity, Sources,
+    StatusView, TermsView, VerifiedView, VerifyProgress, Wasted,
 };
 use eddy_wire::catalogue::ErrorCode;
 use rustix::process::{Pid, Signal};
@@ -142,6 +142,14 @@ impl Face for Scripted {
             peers: 0,
             activity: "rests".into(),
         })
+    }
+
+    async fn create_jobs(&self, asker: Asker, batch: JobBatch, key: Option<&str>) -> Result<BatchView, Problem> {
+        let mut jobs = Vec::new();
+        for spec in batch.jobs {
+            jobs.push(MadeJob { id: Some(self.create_job(asker, spec, key).await?.id), error: None });
+        }
+        Ok(BatchView { jobs })
     }
 
     async fn create_job(&self, asker: Asker, spec: JobSpec, _key: Option<&str>) -> Result<JobView, Problem> {

@@ -6,11 +6,11 @@ use eddy_node::control::client::{ExportFailure, VerificationNews};
 use eddy_node::control::face::{ExportPiece, VerifyNews};
 use eddy_node::control::{Asker, Bytes, Client, ControlListener, Face, Guard, serve};
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd, ExportOrder, ExportView,
-    FileSpec, Finish, GatewayView, ImportQuery, ImportView, JobAction, JobChange, JobSpec, JobState, JobView,
-    LimitView, LimitsChange, LimitsOutcome, LimitsView, Mode, MoreFiles, PackedView, Page, PageQuery, PeerDetail,
-    PeerUse, PeersView, PinChange, PlanView, Priority, Problem, RemovalOrder, Removed, ReportView, StatusView, Terms,
-    TermsView, VerifiedView, VerifyProgress,
+    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd, ExportOrder,
+    ExportView, FileSpec, Finish, GatewayView, ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec,
+    JobState, JobView, LimitView, LimitsChange, LimitsOutcome, LimitsView, MadeJob, Mode, MoreFiles, PackedView, Page,
+    PageQuery, PeerDetail, PeerUse, PeersView, PinChange, PlanView, Priority, Problem, RemovalOrder, Removed,
+    ReportView, StatusView, Terms, TermsView, VerifiedView, VerifyProgress,
 };
 use eddy_wire::catalogue::ErrorCode;
 use serde_json::Value;
@@ -87,6 +87,14 @@ impl Face for Plain {
         let view = view(jobs.len(), &spec);
         jobs.push(watch::Sender::new(view.clone()));
         Ok(view)
+    }
+
+    async fn create_jobs(&self, asker: Asker, batch: JobBatch, key: Option<&str>) -> Result<BatchView, Problem> {
+        let mut jobs = Vec::new();
+        for spec in batch.jobs {
+            jobs.push(MadeJob { id: Some(self.create_job(asker, spec, key).await?.id), error: None });
+        }
+        Ok(BatchView { jobs })
     }
 
     async fn events(&self, _asker: Asker, query: PageQuery) -> Result<Page<EventView>, Problem> {

@@ -9,8 +9,8 @@ use eddy_node::control::{Client, socket_of};
 use eddy_tests::hostile::{Behaviour, HostileOrigin, Resource, Version};
 use eddy_tests::process::{Eddy, from_environment};
 use eddy_wire::api::{
-    FileSpec, Finish, HeaderField, JobAction, JobChange, JobSpec, JobView, MAX_PAGE, MoreFiles, PageQuery, PeerUse,
-    Priority, Terms,
+    FileSpec, Finish, HeaderField, JobAction, JobBatch, JobChange, JobSpec, JobView, MAX_PAGE, MoreFiles, PageQuery,
+    PeerUse, Priority, Terms,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -322,4 +322,50 @@ async fn no_acknowledged_job_property_or_completion_is_lost_to_a_kill() {
     life.check().await;
     println!("{answered} orders were answered, {} jobs were made, {kills} kills", life.made);
     assert!(answered > 3 * kills, "{answered} orders in {kills} lives");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_is_made_job_by_job_survives_a_kill_and_is_found_when_it_is_repeated() {
+    let node = Eddy::here().unwrap();
+    std::fs::write(node.home().join("eddy.toml"), "[peers]\nmdns = false\n").unwrap();
+    let client = Client::new(&socket_of(node.home())).unwrap();
+    let spec = |url: &str, name: &str| JobSpec {
+        files: vec![FileSpec {
+            url: url.to_owned(),
+            destination: node.home().join(name).display().to_string(),
+            digest: None,
+            overwrite: false,
+        }],
+        name: Some(name.to_owned()),
+        priority: Priority::Low,
+        peers: PeerUse::default(),
+        start: false,
+        finish: Finish::Manual,
+        asking: None,
+        adopt: false,
+        terms: Terms::default(),
+        followed: false,
+    };
+    let mut jobs: Vec<_> = (0..100).map(|n| spec("http://127.0.0.1:1/a", &format!("job {n}"))).collect();
+    jobs.insert(50, spec("gopher://127.0.0.1/a", "bad"));
+    let batch = JobBatch { jobs };
+    let mut daemon = tokio::task::block_in_place(|| node.daemon()).unwrap();
+    let made = client.create_jobs_once(&batch, "key").await.unwrap();
+    tokio::task::block_in_place(|| daemon.kill()).unwrap();
+    let refused: Vec<_> = made.jobs.iter().filter_map(|job| job.error.as_ref()).collect();
+    assert_eq!((made.jobs.len(), refused.len()), (101, 1));
+    assert_eq!((refused[0].code.as_str(), made.jobs[50].id.as_ref()), ("unknown-scheme", None));
+
+    let _daemon = tokio::task::block_in_place(|| node.daemon()).unwrap();
+    let again = client.create_jobs_once(&batch, "key").await.unwrap();
+    assert_eq!(again, made);
+    let page = client.jobs(&PageQuery { after: None, limit: Some(MAX_PAGE) }).await.unwrap();
+    let (mut listed, mut answered) = (Vec::new(), Vec::new());
+    listed.extend(page.items.into_iter().map(|job| job.id));
+    answered.extend(made.jobs.into_iter().filter_map(|job| job.id));
+    listed.sort();
+    answered.sort();
+    assert_eq!(listed, answered);
+    let empty = client.create_jobs(&JobBatch { jobs: Vec::new() }).await.unwrap_err();
+    assert_eq!(empty.code, "bad-request");
 }

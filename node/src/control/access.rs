@@ -57,6 +57,7 @@ pub const TABLE: &[Rule] = &[
     rule("POST", "/v1/shutdown", [No, No, Yes], Kept),
     rule("GET", "/v1/jobs", [Yes, No, Yes], Unneeded),
     rule("POST", "/v1/jobs", [Yes, No, Yes], Kept),
+    rule("POST", "/v1/jobs/batch", [Yes, No, Yes], Kept),
     rule("GET", "/v1/jobs/{id}", [Yes, No, Yes], Kept),
     rule("PATCH", "/v1/jobs/{id}", [Yes, No, Yes], Kept),
     rule("POST", "/v1/jobs/{id}/files", [Yes, No, Yes], Kept),

@@ -7,7 +7,7 @@ use super::access::{Admission, Asker, Audit, Reach, Users, audit_of};
 use super::socket::Caller;
 use crate::lines::Lines;
 use axum::http::StatusCode;
-use eddy_wire::api::JobView;
+use eddy_wire::api::{JobBatch, JobView};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -76,10 +76,20 @@ pub(super) struct Shown {
 
 impl Shown {
     pub(super) fn of(job: &JobView) -> Self {
-        let host = |url: &str| url::Url::parse(url).ok()?.host_str().map(str::to_owned);
-        let hosts: BTreeSet<_> = job.files.iter().filter_map(|file| host(&file.url)).collect();
-        Self { owner: job.owner, hosts: hosts.into_iter().take(MAX_HOSTS).collect() }
+        Self { owner: job.owner, hosts: hosts(job.files.iter().map(|file| &file.url), MAX_HOSTS) }
     }
+
+    /// The same of jobs that are to be made together.
+    pub(super) fn of_batch(asker: Asker, batch: &JobBatch) -> Self {
+        let urls = batch.jobs.iter().flat_map(|job| &job.files).map(|file| &file.url);
+        Self { owner: asker.uid, hosts: hosts(urls, MAX_HOSTS * batch.jobs.len()) }
+    }
+}
+
+/// The hosts of URLs, each once.
+fn hosts<'u>(urls: impl Iterator<Item = &'u String>, most: usize) -> Vec<String> {
+    let host = |url: &String| url::Url::parse(url).ok()?.host_str().map(str::to_owned);
+    urls.filter_map(host).collect::<BTreeSet<_>>().into_iter().take(most).collect()
 }
 
 /// Lets calls in, and writes down which of them reached beyond the caller's own.

@@ -10,10 +10,10 @@
 use super::access::Asker;
 use bytes::Bytes;
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, GatewayView, ImportQuery,
-    ImportView, JobAction, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery,
-    PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView, VerifiedView,
-    VerifyProgress,
+    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, GatewayView,
+    ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles,
+    Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView,
+    StatusView, VerifiedView, VerifyProgress,
 };
 use std::future::Future;
 use tokio::sync::{mpsc, watch};
@@ -62,6 +62,14 @@ pub trait Face: Send + Sync + 'static {
         id: &str,
         change: JobChange,
     ) -> impl Future<Output = Result<JobView, Problem>> + Send;
+
+    /// Makes jobs, each by itself; `batch.check()` has passed, and those of its jobs have not.
+    fn create_jobs(
+        &self,
+        asker: Asker,
+        batch: JobBatch,
+        key: Option<&str>,
+    ) -> impl Future<Output = Result<BatchView, Problem>> + Send;
 
     /// Gives a job that has not ended more files; `more.check()` has passed.
     fn add_files(

@@ -15,10 +15,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, GatewayView, ImportQuery,
-    ImportView, JobAction, JobChange, JobSpec, JobState, JobView, LimitsChange, LimitsOutcome, MAX_BODY, MAX_WAIT,
-    MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView,
-    StatusView, VerifiedView, WaitQuery,
+    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, GatewayView,
+    ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobState, JobView, LimitsChange, LimitsOutcome,
+    MAX_BODY, MAX_WAIT, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder,
+    Removed, ReportView, StatusView, VerifiedView, WaitQuery,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::sync::Arc;
@@ -57,6 +57,7 @@ pub(super) fn router<F: Face>(face: Arc<F>, guard: Guard, stop: CancellationToke
         .route("/v1/status", get(status::<F>))
         .route("/v1/shutdown", post(shutdown::<F>))
         .route("/v1/jobs", get(jobs::<F>).post(create_job::<F>))
+        .route("/v1/jobs/batch", post(create_jobs::<F>))
         .route("/v1/jobs/{id}", get(job::<F>).patch(change_job::<F>))
         .route("/v1/jobs/{id}/files", post(add_files::<F>))
         .route("/v1/jobs/{id}/watch", get(watch_job::<F>))
@@ -171,6 +172,24 @@ async fn create_job<F: Face>(
     let job = room.face.create_job(asker, spec, key.as_deref()).await?;
     let location = format!("/v1/jobs/{}", job.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], shown(job)).into_response())
+}
+
+/// Makes many jobs, each by itself: what is wrong with one concerns no other. When the answer comes, those that have an id survive a
+/// crash. A batch that is repeated with the same idempotency key finds the jobs that it made.
+#[utoipa::path(post, path = "/v1/jobs/batch", tag = "jobs", operation_id = "create_jobs", request_body = JobBatch, params(
+    ("Idempotency-Key" = Option<String>, Header, description = "Any text of 1 to 255 visible characters.", min_length = 1, max_length = 255)
+), responses(
+    (status = 200, body = BatchView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn create_jobs<F: Face>(
+    State(room): State<Room<F>>,
+    Extension(asker): As,
+    Key(key): Key,
+    Body(batch): Body<JobBatch>,
+) -> Result<(Extension<Shown>, Json<BatchView>), Refusal> {
+    batch.check()?;
+    let shown = Shown::of_batch(asker, &batch);
+    Ok((Extension(shown), Json(room.face.create_jobs(asker, batch, key.as_deref()).await?)))
 }
 
 /// One job.

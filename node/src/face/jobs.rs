@@ -1,13 +1,15 @@
 //! The jobs: made, seen, steered.
 
 use super::{NodeFace, SHORTEST_ID, change, of_refusal, whose, wish};
-use crate::config::Network;
 use crate::config::hooks::HookSettings;
+use crate::config::{Network, Settings};
 use crate::control::Asker;
-use crate::driver::command::{Act, IdPrefix, Start};
+use crate::driver::command::{Act, IdPrefix, Refusal, Start};
 use eddy_engine::job::live::Job;
 use eddy_engine::{JobId, JobSpec, Owner};
-use eddy_wire::api::{self, JobAction, JobChange, JobView, MoreFiles, Page, PageQuery, Problem};
+use eddy_wire::api::{
+    self, BatchView, JobAction, JobBatch, JobChange, JobView, MadeJob, MoreFiles, Page, PageQuery, Problem,
+};
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::BTreeMap;
 use tokio::sync::watch;
@@ -22,24 +24,38 @@ impl NodeFace {
         spec: api::JobSpec,
         key: Option<&str>,
     ) -> Result<JobView, Problem> {
-        if self.network == Network::Off {
-            return Err(Problem::new(ErrorCode::WrongState, "this node only looks at the store"));
-        }
-        let start = Start {
-            is_running: spec.start,
-            is_adopting: spec.adopt,
-            is_followed: spec.followed,
-            id: key.map(|key| id_of_key(asker.uid, key)),
-            owner: Owner(asker.uid),
-        };
-        let policy = {
-            let settings = self.settings.lock().await;
-            check_hook(&settings.hooks, &spec.terms)?;
-            settings.cache.freshness
-        };
-        let spec = wish::parse_job(spec, policy)?;
-        check_size(&spec)?;
+        self.check_network()?;
+        let (spec, start) = wish_of(asker, spec, &*self.settings.lock().await, key)?;
         self.driver.create(spec, start).await.map_err(of_refusal)
+    }
+
+    pub(super) async fn make_jobs(
+        &self,
+        asker: Asker,
+        batch: JobBatch,
+        key: Option<&str>,
+    ) -> Result<BatchView, Problem> {
+        self.check_network()?;
+        let settings = self.settings.lock().await;
+        let (mut wishes, mut outcomes) = (Vec::with_capacity(batch.jobs.len()), Vec::with_capacity(batch.jobs.len()));
+        for (spec, number) in batch.jobs.into_iter().zip(1..) {
+            // Repeated, the batch finds what it made, each job by itself.
+            let key = key.map(|key| format!("{number} of {key}"));
+            let wish = spec.check().and_then(|()| wish_of(asker, spec, &settings, key.as_deref()));
+            outcomes.push(wish.map(|wish| wishes.push(wish)));
+        }
+        drop(settings);
+        let mut made = self.driver.create_all(wishes).await.map_err(of_refusal)?.into_iter();
+        let mut of_made = |()| made.next().unwrap_or(Err(Refusal::Stopping)).map_err(of_refusal);
+        let outcomes = outcomes.into_iter().map(|parsed| parsed.and_then(&mut of_made));
+        Ok(BatchView { jobs: outcomes.map(of_outcome).collect() })
+    }
+
+    fn check_network(&self) -> Result<(), Problem> {
+        match self.network {
+            Network::Off => Err(Problem::new(ErrorCode::WrongState, "this node only looks at the store")),
+            Network::Full => Ok(()),
+        }
     }
 
     pub(super) async fn view_job(&self, asker: Asker, id: &str) -> Result<JobView, Problem> {
@@ -108,6 +124,33 @@ impl NodeFace {
             [] => Err(unknown()),
             _ => Err(Problem::new(ErrorCode::BadRequest, "more than one job's id begins like that")),
         }
+    }
+}
+
+/// A caller's wish for a job, and how the job is made.
+fn wish_of(
+    asker: Asker,
+    spec: api::JobSpec,
+    settings: &Settings,
+    key: Option<&str>,
+) -> Result<(JobSpec, Start), Problem> {
+    let start = Start {
+        is_running: spec.start,
+        is_adopting: spec.adopt,
+        is_followed: spec.followed,
+        id: key.map(|key| id_of_key(asker.uid, key)),
+        owner: Owner(asker.uid),
+    };
+    check_hook(&settings.hooks, &spec.terms)?;
+    let spec = wish::parse_job(spec, settings.cache.freshness)?;
+    check_size(&spec)?;
+    Ok((spec, start))
+}
+
+fn of_outcome(outcome: Result<JobId, Problem>) -> MadeJob {
+    match outcome {
+        Ok(id) => MadeJob { id: Some(id.to_string()), error: None },
+        Err(problem) => MadeJob { id: None, error: Some(problem) },
     }
 }
 

@@ -31,9 +31,9 @@ use eddy_cache::{Pin, Store, StoreError};
 use eddy_engine::engine::CommandError;
 use eddy_engine::{Failure, Owner};
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportOrder, GatewayView, ImportQuery, ImportView,
-    JobAction, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail,
-    PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
+    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportOrder, GatewayView, ImportQuery,
+    ImportView, JobAction, JobBatch, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page,
+    PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::path::PathBuf;
@@ -91,6 +91,10 @@ impl Face for NodeFace {
 
     async fn create_job(&self, asker: Asker, spec: JobSpec, key: Option<&str>) -> Result<JobView, Problem> {
         self.make_job(asker, spec, key).await
+    }
+
+    async fn create_jobs(&self, asker: Asker, batch: JobBatch, key: Option<&str>) -> Result<BatchView, Problem> {
+        self.make_jobs(asker, batch, key).await
     }
 
     async fn change_job(&self, asker: Asker, id: &str, change: JobChange) -> Result<JobView, Problem> {

@@ -7,9 +7,9 @@ pub use events::{EventNews, Verification, VerificationNews, Watch};
 pub use package::ExportFailure;
 
 use eddy_wire::api::{
-    CacheView, EntityDetail, EntityQuery, EntityView, EventView, GatewayView, JobAction, JobChange, JobSpec, JobView,
-    LimitsChange, LimitsOutcome, MAX_WAIT, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView,
-    Problem, RemovalOrder, Removed, ReportView, StatusView,
+    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, GatewayView, JobAction, JobBatch,
+    JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MAX_WAIT, MoreFiles, Page, PageQuery, PeerDetail,
+    PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -65,6 +65,17 @@ impl Client {
     /// Makes a job.
     pub async fn create_job(&self, spec: &JobSpec) -> Result<JobView, Problem> {
         self.tell(Method::POST, &["jobs"], spec).await
+    }
+
+    /// Makes many jobs, each by itself.
+    pub async fn create_jobs(&self, batch: &JobBatch) -> Result<BatchView, Problem> {
+        self.tell(Method::POST, &["jobs", "batch"], batch).await
+    }
+
+    /// Makes many jobs, or finds those that the same key made.
+    pub async fn create_jobs_once(&self, batch: &JobBatch, key: &str) -> Result<BatchView, Problem> {
+        let request = self.request(Method::POST, &["jobs", "batch"])?.header("idempotency-key", key);
+        read(self.send(request.json(batch)).await?).await
     }
 
     /// Makes a job, or finds the one that the same key made.

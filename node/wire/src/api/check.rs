@@ -1,8 +1,8 @@
 //! What can be said of a job before anybody has tried it: both the command line and the node refuse the same.
 
-use super::job::{MAX_FILES, MAX_NAME};
+use super::job::{MAX_BATCH, MAX_FILES, MAX_NAME};
 use super::terms::{MAX_DESCRIPTION, MAX_HEADERS, MAX_PROXY, MAX_SECONDS, MAX_SECRET, MAX_USER};
-use super::{Authorization, FileSpec, JobChange, JobSpec, MoreFiles, Problem, Terms};
+use super::{Authorization, FileSpec, JobBatch, JobChange, JobSpec, MoreFiles, Problem, Terms};
 use crate::catalogue::ErrorCode;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use eddy_content::digest::{DigestAlgorithm, ExpectedDigest};
@@ -22,6 +22,18 @@ impl JobSpec {
         check_name(self.name.as_deref())?;
         self.terms.check()?;
         check_files(&self.files)
+    }
+}
+
+impl JobBatch {
+    /// Refuses a batch that is empty or too long; its jobs are looked at one by one.
+    pub fn check(&self) -> Result<(), Problem> {
+        match self.jobs.len() {
+            1..=MAX_BATCH => Ok(()),
+            count => {
+                Err(Problem::new(ErrorCode::BadRequest, format!("a batch has 1 to {MAX_BATCH} jobs, not {count}")))
+            }
+        }
     }
 }
 

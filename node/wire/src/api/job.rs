@@ -50,6 +50,35 @@ pub struct JobSpec {
     pub followed: bool,
 }
 
+/// Most jobs of a batch.
+pub const MAX_BATCH: usize = 1000;
+
+/// Jobs that are made together, each by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobBatch {
+    /// The jobs, 1 to 1,000.
+    pub jobs: Vec<JobSpec>,
+}
+
+/// What became of the jobs of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BatchView {
+    /// In the order of the batch.
+    pub jobs: Vec<MadeJob>,
+}
+
+/// What became of one job of a batch: it has an id, or was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MadeJob {
+    /// The job's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Why it was not made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Problem>,
+}
+
 /// One file of a job: where from, where to.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

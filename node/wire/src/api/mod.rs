@@ -49,8 +49,8 @@ pub use events::{EventKind, EventView, MAX_WAIT, WaitQuery};
 pub use evidence::{BadEvidence, ClaimView, EVIDENCE_FORMAT, EvidenceView, MAX_EVIDENCE};
 pub use gateway::{GatewayView, MountView};
 pub use job::{
-    Asking, DigestCheck, FileSpec, FileState, FileView, Finish, JobAction, JobSpec, JobState, JobView, PeerUse,
-    Priority, Sources,
+    Asking, BatchView, DigestCheck, FileSpec, FileState, FileView, Finish, JobAction, JobBatch, JobSpec, JobState,
+    JobView, MAX_BATCH, MadeJob, PeerUse, Priority, Sources,
 };
 pub use page::{DEFAULT_PAGE, MAX_PAGE, Page, PageQuery};
 pub use peers::{PeerDetail, PeerState, PeerView, PeersView};
