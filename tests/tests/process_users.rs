@@ -131,6 +131,7 @@ fn body(path: &str, folder: &Path) -> Option<String> {
     let removal = serde_json::json!({"ids": []});
     match path {
         "/v1/jobs" => Some(spec(folder, "berts")),
+        "/v1/jobs/batch" => Some(format!("{{\"jobs\": [{}]}}", spec(folder, "berts"))),
         "/v1/jobs/{id}" => Some(serde_json::json!({"name": "taken over"}).to_string()),
         "/v1/jobs/{id}/files" => Some(serde_json::json!({"files": [file]}).to_string()),
         "/v1/cache/limits" | "/v1/cache/plan" | "/v1/cache/remove" | "/v1/cache/export" => Some(removal.to_string()),
@@ -172,7 +173,7 @@ fn no_verb_gives_one_user_anothers_job_secret_file_event_or_report() {
             let expected = match (rule.owner, rule.other) {
                 (_, May::Yes) => 200,
                 (May::Yes, May::No) if rule.path.contains("{id}") => 404,
-                (May::Yes, May::No) if rule.method == "POST" => 201,
+                (May::Yes, May::No) if rule.path == "/v1/jobs" && rule.method == "POST" => 201,
                 (May::Yes, May::No) => 200,
                 (May::No, May::No) => 403,
             };
