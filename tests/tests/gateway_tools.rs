@@ -224,7 +224,8 @@ async fn a_second_node_gets_a_large_file_from_the_first_by_its_gateway() {
     let common = "listen = \"127.0.0.1:0\"";
     let settings = |known: &str| {
         format!(
-            "[cache]\nquota = \"2 GiB\"\nreserve = \"1 MiB\"\n[peers]\nmdns = false\n{common}\n{known}\n[gateway]\n{common}\n{}",
+            "[group]\naudit = \"0.0001 %\"\n[cache]\nquota = \"2 GiB\"\nreserve = \"1 MiB\"\n[peers]\nmdns = false\n{common}\n{known}\n\
+             [gateway]\n{common}\n{}",
             mount("/m", &origin.url(""), "")
         )
     };

@@ -56,7 +56,10 @@ fn when_the_serving_machine_is_killed_the_origin_takes_over_and_nothing_is_fetch
     // The origin's own view of the same; what was looked at twice is counted apart.
     let log = origin.wait_access(PATIENCE, |log| body_bytes(&log[before.len()..]) >= totals.used.origin).unwrap();
     let asked = body_bytes(&log[before.len()..]);
-    assert!(asked <= totals.used.origin + totals.audited + UNDER_WAY, "{asked} bytes sent by the origin for {totals:?}");
+    assert!(
+        asked <= totals.used.origin + totals.audited + UNDER_WAY,
+        "{asked} bytes sent by the origin for {totals:?}"
+    );
     assert!(pause <= LONGEST_PAUSE, "the line was silent for {pause:?}");
 }
 
