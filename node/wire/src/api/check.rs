@@ -1,7 +1,7 @@
 //! What can be said of a job before anybody has tried it: both the command line and the node refuse the same.
 
 use super::job::{MAX_BATCH, MAX_FILES, MAX_NAME};
-use super::terms::{MAX_DESCRIPTION, MAX_HEADERS, MAX_PROXY, MAX_SECONDS, MAX_SECRET, MAX_USER};
+use super::terms::{MAX_DESCRIPTION, MAX_HEADERS, MAX_HOOK, MAX_PROXY, MAX_SECONDS, MAX_SECRET, MAX_USER};
 use super::{Authorization, FileSpec, JobBatch, JobChange, JobSpec, MoreFiles, Problem, Terms};
 use crate::catalogue::ErrorCode;
 use data_encoding::HEXLOWER_PERMISSIVE;
@@ -26,14 +26,13 @@ impl JobSpec {
 }
 
 impl JobBatch {
-    /// Refuses a batch that is empty or too long; its jobs are looked at one by one.
+    /// Refuses a batch that is empty or too long, or has what the API's document rules out; otherwise its jobs are looked at one by one.
     pub fn check(&self) -> Result<(), Problem> {
-        match self.jobs.len() {
-            1..=MAX_BATCH => Ok(()),
-            count => {
-                Err(Problem::new(ErrorCode::BadRequest, format!("a batch has 1 to {MAX_BATCH} jobs, not {count}")))
-            }
+        if !(1..=MAX_BATCH).contains(&self.jobs.len()) {
+            let detail = format!("a batch has 1 to {MAX_BATCH} jobs, not {}", self.jobs.len());
+            return Err(Problem::new(ErrorCode::BadRequest, detail));
         }
+        self.jobs.iter().try_for_each(|job| job.terms.check_bounds())
     }
 }
 
@@ -60,6 +59,21 @@ impl JobChange {
 }
 
 impl Terms {
+    /// Refuses what the API's document rules out by a number.
+    fn check_bounds(&self) -> Result<(), Problem> {
+        let times = [self.retry_delay_seconds, self.give_up_after_seconds, self.max_transfer_seconds];
+        if times.into_iter().flatten().any(|seconds| seconds > MAX_SECONDS) {
+            return Err(Problem::new(ErrorCode::BadAmount, format!("a time has at most {MAX_SECONDS} seconds")));
+        }
+        if self.hook.as_ref().is_some_and(|hook| hook.chars().count() > MAX_HOOK) {
+            return Err(Problem::new(
+                ErrorCode::TooLong,
+                format!("the name of a hook has at most {MAX_HOOK} characters"),
+            ));
+        }
+        Ok(())
+    }
+
     /// Refuses terms that no job can have.
     pub fn check(&self) -> Result<(), Problem> {
         let bound = |text: Option<&str>, most: usize, what: &str| {
@@ -69,10 +83,7 @@ impl Terms {
         };
         bound(self.description.as_deref(), MAX_DESCRIPTION, "a description has")?;
         bound(self.proxy.as_deref(), MAX_PROXY, "a proxy has")?;
-        let times = [self.retry_delay_seconds, self.give_up_after_seconds, self.max_transfer_seconds];
-        if times.into_iter().flatten().any(|seconds| seconds > MAX_SECONDS) {
-            return Err(Problem::new(ErrorCode::BadAmount, format!("a time has at most {MAX_SECONDS} seconds")));
-        }
+        self.check_bounds()?;
         let headers: usize = self.headers.iter().map(|field| field.name.len() + field.value.len() + 4).sum();
         if headers > MAX_HEADERS {
             return Err(Problem::new(

@@ -20,6 +20,9 @@ pub const MAX_SECONDS: u64 = 2_147_483_647;
 /// Most characters of a proxy's URL.
 pub const MAX_PROXY: usize = 4_000;
 
+/// Most characters of a hook's name.
+pub const MAX_HOOK: usize = 64;
+
 /// What a job says besides which files it wants; all of it may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
