@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use eddy_tests::lab::{self, Host, Lab, LabSpec};
 use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Running, from_environment, hash_of, write_sample};
+use eddy_wire::api::{PeerState, PeersView};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 const INITIALS: &str = env!("CARGO_BIN_EXE_initial-flood");
@@ -171,7 +172,14 @@ fn two_hundred_slow_readers_leave_an_honest_peer_its_rate() {
     let entity = node.cached().unwrap().into_iter().find(|entity| entity.url.ends_with(&names[0])).unwrap();
     let asked = [origin.url(&names[0]), entity.validator, length.to_string()];
     let mut ratios = Vec::new();
+    let is_left_alone = |view: &PeersView| {
+        let connected = view.peers.iter().filter(|peer| peer.state == PeerState::Connected);
+        connected.count() <= 1
+    };
     for round in 0..rounds as usize {
+        // The readers of the round before were killed: their connections live on until they are idle for too long, and take the places
+        // of new ones.
+        node.wait_peers_view(PATIENCE, is_left_alone).unwrap();
         let alone = fetch(1 + 2 * round);
         let readers = member(attacker, &node, target, &["read-slowly", "200", &asked[0], &asked[1], &asked[2]]);
         readers.wait_line("reading", PATIENCE).unwrap();
