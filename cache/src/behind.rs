@@ -1,8 +1,9 @@
-//! Writes one run of a large file while the next one is received and hashed: disk and processor work at the same time.
+//! Writes runs of a large file while the next one is received and hashed: disk and processor work at the same time.
 //!
-//! One thread for each writer, begun with its first full run and ended with it. A run that is handed over is hashed and right; what
-//! the thread cannot write is given back, accounted for and told with the next run or at the end. Blocks count as pending
-//! only once their bytes are written, so a commit in between takes exactly what is there.
+//! Two threads for each writer, begun with its first full run and ended with it: a disk that is given the next run before it has said
+//! that the last one is done need not wait between them. A run that is handed over is hashed and right; what
+//! a thread cannot write is given back, accounted for and told with a later run or at the end. Blocks count as pending
+//! only once their bytes are written, in whatever order, so a commit in between takes exactly what is there.
 
 use crate::direct::AlignedBuffer;
 use crate::entity::Shared;
@@ -11,12 +12,14 @@ use crate::ledger::{Account, Source, Waste};
 use crate::mirror::Mirror;
 use eddy_content::BlockHash;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-/// Runs that are handed over and not written yet, at most: one on its way to the disk, and one that follows it at once.
-const IN_FLIGHT: usize = 2;
+/// Threads that write, and so runs that are on their way to the disk at once.
+const THREADS: usize = 2;
+/// Runs that are handed over and not written yet, at most: those on their way, and one that follows at once.
+const IN_FLIGHT: usize = THREADS + 1;
 
 /// Where the blocks of a writer go, and on whose account.
 #[derive(Clone)]
@@ -73,41 +76,44 @@ fn of(blocks: &Range<u32>, first: u32) -> Range<usize> {
     (blocks.start - first) as usize..(blocks.end - first) as usize
 }
 
-/// The thread that is behind a writer.
+/// A run that was written, or not, and its buffer.
+type Written = (Result<(), WriteError>, AlignedBuffer);
+
+/// The threads that are behind a writer.
 pub(crate) struct WriteBehind {
     orders: Option<SyncSender<Run>>,
-    written: Receiver<(Result<(), WriteError>, AlignedBuffer)>,
-    thread: Option<JoinHandle<()>>,
+    written: Receiver<Written>,
+    threads: Vec<JoinHandle<()>>,
     in_flight: usize,
     spare: Vec<AlignedBuffer>,
 }
 
 impl WriteBehind {
-    /// Starts the thread; `None` when the system has none to give.
+    /// Starts the threads, one at least; `None` when the system has none to give.
     pub(crate) fn start(target: &Target) -> Option<Self> {
         let (orders, runs) = sync_channel::<Run>(IN_FLIGHT);
         let (finished, written) = sync_channel(IN_FLIGHT);
-        let target = target.clone();
-        let work = move || {
-            for run in runs {
-                let outcome = target.write(run.first, &run.hashes, &run.bytes);
-                if finished.send((outcome, run.bytes)).is_err() {
-                    return;
-                }
-            }
+        let runs = Arc::new(Mutex::new(runs));
+        let start = || {
+            let (target, runs, finished) = (target.clone(), Arc::clone(&runs), finished.clone());
+            let thread = std::thread::Builder::new().name("store write".to_owned());
+            thread.spawn(move || write_all(&target, &runs, &finished)).ok()
         };
-        let thread = std::thread::Builder::new().name("store write".to_owned()).spawn(work).ok()?;
-        Some(Self { orders: Some(orders), written, thread: Some(thread), in_flight: 0, spare: Vec::new() })
+        let threads: Vec<_> = (0..THREADS).map_while(|_| start()).collect();
+        if threads.is_empty() {
+            return None;
+        }
+        Some(Self { orders: Some(orders), written, threads, in_flight: 0, spare: Vec::new() })
     }
 
-    /// Hands a run over and gives an empty buffer for the next one; waits while two are on their way. An error is one of an
+    /// Hands a run over and gives an empty buffer for the next one; waits while too many are on their way. An error is one of an
     /// earlier run.
     pub(crate) fn hand_over(&mut self, run: Run) -> (Result<(), WriteError>, AlignedBuffer) {
         let mut outcome = if self.in_flight < IN_FLIGHT { Ok(()) } else { self.await_one() };
         if self.orders.as_ref().is_some_and(|orders| orders.send(run).is_ok()) {
             self.in_flight += 1;
         } else {
-            // The thread died; the run is nowhere, and nobody may think otherwise.
+            // The threads died; the run is nowhere, and nobody may think otherwise.
             outcome = outcome.and(Err(WriteError::Spent));
         }
         (outcome, self.spare.pop().unwrap_or_default())
@@ -137,8 +143,22 @@ impl WriteBehind {
 impl Drop for WriteBehind {
     fn drop(&mut self) {
         drop(self.orders.take());
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("a thread that writes into the cache died");
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread that writes into the cache died");
+            }
+        }
+    }
+}
+
+/// What each thread does: takes the next run and writes it, until there are no more.
+fn write_all(target: &Target, runs: &Mutex<Receiver<Run>>, finished: &SyncSender<Written>) {
+    loop {
+        let next = runs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(run) = next else { return };
+        let outcome = target.write(run.first, &run.hashes, &run.bytes);
+        if finished.send((outcome, run.bytes)).is_err() {
+            return;
         }
     }
 }

@@ -82,6 +82,11 @@ impl PendingRun {
     fn blocks(&self) -> Range<u32> {
         self.first..self.first + self.hashes.len() as u32
     }
+
+    /// Whether blocks from `first` on of this source and account go on where it ends.
+    fn is_followed_by(&self, first: u32, source: Source, account: Account) -> bool {
+        self.blocks().end == first && self.source == source && self.account == account
+    }
 }
 
 /// What one commit carries.
@@ -207,9 +212,7 @@ impl Shared {
         state.pending_bytes += bytes;
         state.oldest.get_or_insert_with(Instant::now);
         match state.pending.last_mut() {
-            Some(last)
-                if last.blocks().end == claim.blocks.start && last.source == source && last.account == account =>
-            {
+            Some(last) if last.is_followed_by(claim.blocks.start, source, account) => {
                 last.hashes.extend_from_slice(hashes);
             }
             _ => state.pending.push(PendingRun { first: claim.blocks.start, hashes: hashes.to_vec(), source, account }),
@@ -410,12 +413,25 @@ impl Blocks {
         self.pending_bytes = 0;
         self.oldest = None;
         Batch {
-            runs: std::mem::take(&mut self.pending),
+            runs: joined(std::mem::take(&mut self.pending)),
             flows: std::mem::take(&mut self.flows),
             statements,
             statements_at,
         }
     }
+}
+
+/// Runs that were written out of order, joined where they touch: their hashes are written in as few pieces.
+fn joined(mut pending: Vec<PendingRun>) -> Vec<PendingRun> {
+    pending.sort_by_key(|run| run.first);
+    let mut runs: Vec<PendingRun> = Vec::with_capacity(pending.len());
+    for run in pending {
+        match runs.last_mut() {
+            Some(last) if last.is_followed_by(run.first, run.source, run.account) => last.hashes.extend(run.hashes),
+            _ => runs.push(run),
+        }
+    }
+    runs
 }
 
 impl Drop for Shared {

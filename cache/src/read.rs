@@ -65,8 +65,8 @@ impl Landing for AlignedBuffer {
     }
 }
 
-/// Reads an entity once from end to end, for a delivery. Keeps its buffer between runs; while one run is hashed, the next one of
-/// a large file is on its way.
+/// Reads an entity once from end to end, for a delivery. Keeps its buffer between runs; while one run is hashed, the next two of
+/// a large file are on their way.
 pub struct RunReader {
     shared: Arc<Shared>,
     buffer: AlignedBuffer,
@@ -82,8 +82,7 @@ impl RunReader {
 
     /// The bytes of held blocks, each hashed on its way out as by [`crate::EntityHandle::read_run`].
     pub fn read(&mut self, blocks: Range<u32>) -> Result<&[u8], ReadError> {
-        let place = self.shared.geometry.bytes_of(blocks.clone());
-        let is_here = self.ahead.as_mut().is_some_and(|ahead| ahead.take(&place, &mut self.buffer));
+        let is_here = self.ahead.as_mut().is_some_and(|ahead| ahead.take(&blocks, &mut self.buffer));
         self.order_behind(&blocks);
         if is_here && self.shared.check(blocks.clone(), &self.buffer).is_ok() {
             return Ok(&self.buffer);
@@ -93,12 +92,11 @@ impl RunReader {
         Ok(&self.buffer)
     }
 
-    /// Orders the run behind `blocks`, of the same length, as long as runs are asked for in order.
+    /// Orders the runs behind `blocks`, of the same length, as long as runs are asked for in order.
     fn order_behind(&mut self, blocks: &Range<u32>) {
         let is_in_order = blocks.start == self.next;
         self.next = blocks.end;
-        let geometry = &self.shared.geometry;
-        let end = blocks.end.saturating_add(blocks.end.saturating_sub(blocks.start)).min(geometry.block_count());
+        let end = self.shared.geometry.block_count();
         if !is_in_order || end <= blocks.end {
             return;
         }
@@ -106,7 +104,7 @@ impl RunReader {
             self.ahead = ReadAhead::start(&self.shared);
         }
         if let Some(ahead) = &mut self.ahead {
-            ahead.order(geometry.bytes_of(blocks.end..end));
+            ahead.order_behind(blocks, end);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reading a large file for a delivery, one run ahead: the bytes are the same in every order, and rot never leaves.
+//! Reading a large file for a delivery, some runs ahead: the bytes are the same in every order, and rot never leaves.
 
 use crate::support::*;
 use eddy_cache::{EntityHandle, ReadError, Store};
