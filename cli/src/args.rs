@@ -5,14 +5,7 @@ use std::path::PathBuf;
 
 /// eddy fetches files and shares them with the machines around you, every byte verified.
 #[derive(Debug, Parser)]
-#[command(
-    name = "eddy",
-    version,
-    about,
-    max_term_width = 100,
-    arg_required_else_help = true,
-    subcommand_required = true
-)]
+#[command(name = "eddy", version, max_term_width = 100, arg_required_else_help = true, subcommand_required = true)]
 #[command(
     after_help = "The main thing:  eddy get https://example.org/file.iso\nWhat an error means:  eddy explain CODE\n\
                   Coming from BITS:     eddy help bits"
@@ -76,6 +69,10 @@ pub enum Command {
     Report(crate::report::ReportArgs),
     /// Show whether a node runs, and what it does
     Status,
+    /// See and change what the configuration file says
+    Config(crate::config::ConfigArgs),
+    /// Start and stop the daemon
+    Service(crate::service::ServiceArgs),
     /// Run a node until it is stopped
     Daemon(crate::daemon::DaemonArgs),
     /// Look for what is wrong, and mend it

@@ -4,11 +4,11 @@
 //! |---|---|
 //! | [`args`] | what may be typed; no side effects |
 //! | `setting` | what the global options mean: home, socket, how to write |
-//! | `get`, `job`, `why`, `events`, `cache`, `peers`, `group`, `gateway`, `report`, `status`, `doctor`, `daemon`, `explain`, `manual` | one noun each |
+//! | `get`, `job`, `why`, `events`, `cache`, `peers`, `group`, `gateway`, `report`, `status`, `config`, `service`, `doctor`, `daemon`, `explain`, `manual` | one noun each |
 //! | `link` | the way to a node: the daemon, or one inside this command |
 //! | `follow` | a job on its way, for people |
 //! | `text` | sizes, times, tables; what comes from outside is neutralised |
-//! | `service` | what a service manager hands over, and what it is told |
+//! | `service::manager` | what a service manager hands over, and what it is told |
 //! | `failure` | how a command fails, and with which exit status |
 //!
 //! Everything that a node knows comes through its control API, so that any other program could do the same.
@@ -16,6 +16,7 @@
 pub mod args;
 mod bits;
 mod cache;
+mod config;
 mod daemon;
 mod doctor;
 mod events;
@@ -103,6 +104,8 @@ fn run(command: Command, setting: &Setting) -> Result<(), Failure> {
             Command::Group(args) => group::run(args.command, setting).await,
             Command::Gateway(args) => gateway::run(args.command, setting).await,
             Command::Report(args) => report::run(args, setting).await,
+            Command::Config(args) => config::run(args.command, setting).await,
+            Command::Service(args) => service::run(args.command, setting).await,
             Command::Doctor(args) => doctor::run(args, setting).await,
             Command::Status => status::run(setting).await,
             Command::Explain(_) | Command::Bits | Command::Completions(_) | Command::Man(_) => Ok(()),

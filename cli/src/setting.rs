@@ -101,8 +101,16 @@ impl Setting {
         }
     }
 
+    /// The one command that makes the daemon read its configuration.
+    pub(crate) fn restart_command(&self) -> String {
+        match &self.named {
+            Some(home) => format!("eddy --home {} service restart", quoted(&home.to_string_lossy())),
+            None => "eddy service restart".to_owned(),
+        }
+    }
+
     /// Whether the machine's service manager has the daemon of this home.
-    fn is_service(&self) -> bool {
+    pub(crate) fn is_service(&self) -> bool {
         let units = ["/etc/systemd/system/eddy.service", "/usr/lib/systemd/system/eddy.service"];
         let is_its = self.socket == Path::new(SYSTEM_SOCKET) || self.home == Path::new(SYSTEM_HOME);
         is_its && Path::new("/run/systemd/system").exists() && units.iter().any(|unit| Path::new(unit).exists())

@@ -19,7 +19,7 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn help_is_as_reviewed() {
     let home = tempfile::tempdir().unwrap();
-    let nouns: [&[&str]; 21] = [
+    let nouns: [&[&str]; 24] = [
         &[],
         &["get"],
         &["why"],
@@ -37,6 +37,9 @@ fn help_is_as_reviewed() {
         &["cache", "rm"],
         &["cache", "clear"],
         &["doctor"],
+        &["config"],
+        &["config", "set"],
+        &["service"],
         &["peers"],
         &["group"],
         &["report"],

@@ -6,6 +6,7 @@
 pub mod edit;
 pub mod gateway;
 pub mod hooks;
+pub mod keys;
 pub mod service;
 pub mod trust;
 
@@ -19,7 +20,7 @@ use eddy_engine::upload::UploadLimits;
 use eddy_wire::api::amount::{Amount, BadAmount, parse_age, parse_amount, parse_rate, parse_size};
 use gateway::{BadGateway, GatewaySettings};
 use hooks::{BadHook, HookSettings};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use service::ServiceSettings;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Most jobs that have not ended, if nobody says otherwise.
 const MOST_JOBS: usize = 100_000;
@@ -74,7 +76,7 @@ pub struct NodeConfig {
 }
 
 /// The configuration file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
     /// The cache.
@@ -96,13 +98,14 @@ pub struct Settings {
 }
 
 /// `[group]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct GroupSettings {
     /// Certificates of one's own PKI instead of a group of eddy's.
     pub pki: Option<PkiSettings>,
     /// How many different members must have fetched a block from its origin before it is believed without a digest: 1, 2, 3, or
     /// "digest-only" for never. Default: 1.
+    #[schema(value_type = Option<String>)]
     pub witnesses: Option<trust::WitnessSetting>,
     /// Node ids of members whose statement is enough by itself. Default: none.
     pub anchors: Vec<String>,
@@ -114,21 +117,25 @@ pub struct GroupSettings {
 }
 
 /// `[group.pki]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PkiSettings {
     /// PEM: this node's certificate, then those between it and an authority.
+    #[schema(value_type = String)]
     pub cert: PathBuf,
     /// PEM: the certificate's key, PKCS #8, Ed25519; mode 0600.
+    #[schema(value_type = String)]
     pub key: PathBuf,
     /// PEM: the authorities. Whoever they certify is a member.
+    #[schema(value_type = String)]
     pub ca: PathBuf,
     /// At least 32 random bytes that all members have; mode 0600.
+    #[schema(value_type = String)]
     pub lookup: PathBuf,
 }
 
 /// `[cache]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct CacheSettings {
     /// Most that the cache may take: "50 GiB" or "20 %" of the file system. Default: 20 %.
@@ -143,7 +150,7 @@ pub struct CacheSettings {
 }
 
 /// When the origin is asked about a version that is held whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum FreshnessPolicy {
     /// Always, before it is delivered.
@@ -154,10 +161,11 @@ pub enum FreshnessPolicy {
 }
 
 /// `[peers]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct PeerSettings {
     /// Where peers are served, over UDP: "0.0.0.0:7717". Port 0 takes any free one. Default: every address, any port.
+    #[schema(value_type = Option<String>)]
     pub listen: Option<SocketAddr>,
     /// Whether neighbours are found by multicast on the local network. Default: true.
     pub mdns: Option<bool>,
@@ -172,7 +180,7 @@ pub struct PeerSettings {
 }
 
 /// `[jobs]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct JobSettings {
     /// Jobs in the foreground that run side by side. Default: 16.
@@ -192,10 +200,11 @@ pub struct JobSettings {
 }
 
 /// `[origin]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct OriginSettings {
     /// A PEM file with certificates that are trusted besides the platform's.
+    #[schema(value_type = Option<String>)]
     pub extra_roots: Option<PathBuf>,
 }
 

@@ -3,6 +3,7 @@
 //! The new text must be a valid configuration before a byte of it is written; then it is whole under the file's name or not
 //! there at all.
 
+use super::keys::{Key, Kind};
 use super::{ConfigError, Settings, parse, read};
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -10,13 +11,26 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item, Table, TableLike, Value};
 
-/// What becomes of a key of `[cache]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What becomes of a key.
+#[derive(Debug, Clone)]
 pub struct Edit {
-    /// The key, as it stands in the file.
-    pub key: &'static str,
+    /// The key with its tables: `cache.quota`.
+    pub key: String,
     /// Its value; `None` takes the key out, so that the default holds.
-    pub value: Option<String>,
+    pub value: Option<Value>,
+}
+
+impl Edit {
+    /// What somebody typed for a key; `default` takes it out. `None` when the key does not take such a thing.
+    #[must_use]
+    pub fn typed(key: &Key, name: &str, text: &str) -> Option<Self> {
+        let value = match (text, key.kind) {
+            ("default", _) => None,
+            (_, Kind::Text) => Some(text.trim_matches('"').into()),
+            (_, Kind::Other) => Some(text.parse().ok()?),
+        };
+        Some(Self { key: name.to_owned(), value })
+    }
 }
 
 /// Why the file was not changed. The administrator's fault or the disk's.
@@ -26,10 +40,12 @@ pub enum EditError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Something stands where the table should.
-    #[error("{}: `cache` is no table", path.display())]
+    #[error("{}: `{name}` is no table", path.display())]
     NoTable {
         /// The file.
         path: PathBuf,
+        /// The name.
+        name: String,
     },
     /// The system refused.
     #[error("{}: {source}", path.display())]
@@ -57,19 +73,19 @@ impl Draft {
         let before = read(path)?.unwrap_or_default();
         let wrong = |message: String| ConfigError::Parse { path: path.to_path_buf(), message };
         let mut document: DocumentMut = before.parse().map_err(|e: toml_edit::TomlError| wrong(e.to_string()))?;
-        if edits.iter().any(|edit| edit.value.is_some()) && !document.contains_key("cache") {
-            document.insert("cache", Item::Table(Table::new()));
-        }
-        if let Some(item) = document.get_mut("cache") {
-            let no_table = || EditError::NoTable { path: path.to_path_buf() };
-            let table = item.as_table_like_mut().ok_or_else(no_table)?;
-            for edit in edits {
-                apply(table, edit);
-            }
+        for edit in edits {
+            let applied = apply(document.as_table_mut(), &edit.key, edit.value.as_ref());
+            applied.map_err(|name| EditError::NoTable { path: path.to_path_buf(), name })?;
         }
         let text = document.to_string();
         let settings = parse(path, &text)?;
         Ok(Self { path: path.to_path_buf(), is_changed: text != before, text, settings })
+    }
+
+    /// The text that it would have.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Writes it, durably; says whether there was anything to write.
@@ -113,25 +129,41 @@ impl Draft {
     }
 }
 
-fn apply(table: &mut dyn TableLike, edit: &Edit) {
-    match (&edit.value, table.get_mut(edit.key)) {
-        (None, _) => drop(table.remove(edit.key)),
+/// Changes the key where it stands, table by table; the name of what should be a table and is none.
+fn apply(table: &mut dyn TableLike, key: &str, value: Option<&Value>) -> Result<(), String> {
+    if let Some((outer, inner)) = key.split_once('.') {
+        if value.is_some() && !table.contains_key(outer) {
+            let mut made = Table::new();
+            // `[hooks.scan]` needs no `[hooks]` above it.
+            made.set_implicit(inner.contains('.'));
+            table.insert(outer, Item::Table(made));
+        }
+        let Some(item) = table.get_mut(outer) else { return Ok(()) };
+        return apply(item.as_table_like_mut().ok_or(outer)?, inner, value);
+    }
+    match (value, table.get_mut(key)) {
+        (None, _) => drop(table.remove(key)),
         (Some(value), Some(Item::Value(there))) => {
             // What stands before and behind the value: blanks, a comment.
             let decor = there.decor().clone();
-            *there = Value::from(value.as_str());
+            *there = value.clone();
             *there.decor_mut() = decor;
         }
-        (Some(value), _) => drop(table.insert(edit.key, Item::Value(Value::from(value.as_str())))),
+        (Some(value), _) => drop(table.insert(key, Item::Value(value.clone()))),
     }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn edit(key: &'static str, value: &str) -> Edit {
-        Edit { key, value: Some(value.to_owned()) }
+    fn edit(key: &str, value: &str) -> Edit {
+        Edit { key: format!("cache.{key}"), value: Some(value.into()) }
+    }
+
+    fn without(key: &str) -> Edit {
+        Edit { key: format!("cache.{key}"), value: None }
     }
 
     fn changed(before: &str, edits: &[Edit]) -> String {
@@ -165,8 +197,14 @@ mod tests {
     #[test]
     fn a_key_that_goes_takes_nothing_with_it() {
         let before = "[cache]\nquota = \"1 GiB\"\nreserve = \"2 GiB\"\n";
-        assert_eq!(changed(before, &[Edit { key: "quota", value: None }]), "[cache]\nreserve = \"2 GiB\"\n");
-        assert_eq!(changed("", &[Edit { key: "quota", value: None }]), "");
+        assert_eq!(changed(before, &[without("quota")]), "[cache]\nreserve = \"2 GiB\"\n");
+        assert_eq!(changed("", &[without("quota")]), "");
+    }
+
+    #[test]
+    fn a_key_of_a_table_with_a_name_makes_that_table_alone() {
+        let command = Edit { key: "hooks.scan.command".to_owned(), value: Some("[\"/bin/true\"]".parse().unwrap()) };
+        assert_eq!(changed("", &[command]), "[hooks.scan]\ncommand = [\"/bin/true\"]\n");
     }
 
     #[test]

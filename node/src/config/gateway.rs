@@ -5,11 +5,12 @@ use eddy_content::http::serve::Keeping;
 use eddy_content::url::{TypedUrl, UrlError};
 use eddy_wire::api::amount::parse_age;
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Mounts of one gateway.
 pub const MAX_MOUNTS: usize = 256;
@@ -18,12 +19,14 @@ pub const MAX_MOUNTS: usize = 256;
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7718);
 
 /// `[gateway]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct GatewaySettings {
     /// Where it listens, over TCP: "127.0.0.1:7718". Port 0 takes any free one. Default: 127.0.0.1:7718.
+    #[schema(value_type = Option<String>)]
     pub listen: Option<SocketAddr>,
     /// Who may ask, besides this machine: ["10.0.0.0/8"]. Needed for an address that others reach.
+    #[schema(value_type = Vec<String>)]
     pub allow: Vec<IpNet>,
     /// Names by which it may be called besides addresses and localhost, against pages that rebind their name: ["cache.lan"].
     pub names: Vec<String>,
@@ -36,7 +39,7 @@ pub struct GatewaySettings {
 }
 
 /// `[[gateway.mount]]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MountSettings {
     /// The path under which it is served: "/debian".
@@ -62,7 +65,7 @@ pub struct MountSettings {
 }
 
 /// What is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
     /// Files.
@@ -73,7 +76,7 @@ pub enum Keep {
 }
 
 /// Which fields of a request go on to the origin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fields {
     /// Those by which a variant is chosen, and what proves who somebody is.
@@ -84,7 +87,7 @@ pub enum Fields {
 }
 
 /// What becomes of methods that are not known to be safe.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnsafeMethods {
     /// 405.

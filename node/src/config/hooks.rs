@@ -2,9 +2,10 @@
 
 use eddy_wire::api::EventKind;
 use eddy_wire::api::amount::{BadAmount, parse_age};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// How long a hook may run when nobody says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -12,7 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(3600);
 
 /// `[hooks.NAME]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct HookSettings {
     /// The program by its absolute path, and its arguments. No shell reads them.

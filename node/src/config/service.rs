@@ -3,15 +3,16 @@
 use super::ConfigError;
 use crate::control::{Door, Users};
 use eddy_wire::api::amount::parse_age;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Where the service of the whole machine listens when nobody says otherwise; clients look there.
 pub const SYSTEM_SOCKET: &str = "/run/eddy/control.sock";
 
 /// `[service]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct ServiceSettings {
     /// Whom the daemon serves: "own" for its own user and root, "all" for every user of this machine, each with jobs and files of their
@@ -20,6 +21,7 @@ pub struct ServiceSettings {
     /// A group of the system whose members administrate the daemon, besides its own user and root. Default: none.
     pub administrators: Option<String>,
     /// Where the daemon listens. Default: in its home; with users = "all", /run/eddy/control.sock.
+    #[schema(value_type = Option<String>)]
     pub socket: Option<PathBuf>,
     /// After how long a daemon ends that nobody has called and that has nothing to do: "10 min"; "none" for never. One in a group, or with
     /// a gateway, is there for others and never ends by itself. Default: "none".
@@ -27,7 +29,7 @@ pub struct ServiceSettings {
 }
 
 /// Whom the daemon serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum Serves {
     /// Its own user, and root.

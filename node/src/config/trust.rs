@@ -4,14 +4,15 @@ use super::{ConfigError, GroupSettings, LimitSource};
 use eddy_engine::Peer;
 use eddy_engine::trust::{AuditShare, PlainHttp, Policy, Witnesses};
 use eddy_wire::NodeId;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use utoipa::ToSchema;
 
 /// Anchors that are taken.
 const MOST_ANCHORS: usize = 64;
 
 /// `witnesses`: a number, or a word.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(untagged)]
 pub enum WitnessSetting {
     /// 1, 2 or 3.
@@ -21,7 +22,7 @@ pub enum WitnessSetting {
 }
 
 /// `plain-http`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlainHttpSetting {
     /// No peers for it.

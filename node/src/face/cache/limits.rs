@@ -60,13 +60,13 @@ pub(super) fn view(settings: &Settings, config: &Path) -> LimitsView {
 /// What becomes of the keys of the file; `default`, and `none` for the age, take a key out.
 fn edits(change: &LimitsChange) -> Result<Vec<Edit>, BadAmount> {
     let mut edits = Vec::new();
-    let mut edit = |key, text: &Option<String>, check: fn(&str) -> Result<(), BadAmount>| {
+    let mut edit = |key: &str, text: &Option<String>, check: fn(&str) -> Result<(), BadAmount>| {
         let Some(text) = text.as_deref().map(str::trim) else { return Ok(()) };
         let is_default = text == "default" || (key == "max-age" && text == "none");
         if !is_default {
             check(text)?;
         }
-        edits.push(Edit { key, value: (!is_default).then(|| text.to_owned()) });
+        edits.push(Edit { key: format!("cache.{key}"), value: (!is_default).then(|| text.into()) });
         Ok(())
     };
     edit("quota", &change.quota, |text| parse_amount(text).map(drop))?;
@@ -102,8 +102,12 @@ mod tests {
     fn only_what_is_named_changes_and_defaults_take_keys_out() {
         let change =
             LimitsChange { quota: Some(" 50GiB ".into()), max_age: Some("none".into()), ..LimitsChange::default() };
-        let expected = [Edit { key: "quota", value: Some("50GiB".to_owned()) }, Edit { key: "max-age", value: None }];
-        assert_eq!(edits(&change), Ok(expected.to_vec()));
+        let edits = edits(&change).unwrap();
+        let pairs: Vec<_> = edits
+            .iter()
+            .map(|edit| (edit.key.as_str(), edit.value.as_ref().and_then(|value| value.as_str())))
+            .collect();
+        assert_eq!(pairs, [("cache.quota", Some("50GiB")), ("cache.max-age", None)]);
     }
 
     #[test]
