@@ -4,6 +4,7 @@ use crate::job::record::JobRecord;
 use crate::job::spec::{Credentials, JobId};
 use crate::planner::Source;
 use crate::swarm::{Order, Patience};
+use crate::trust::Sharing;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::Decision;
 use eddy_content::http::{Freshness, RangeSupport};
@@ -530,6 +531,20 @@ pub enum Input {
         file: FileRef,
         /// Which.
         take: TakeId,
+    },
+    /// So many members take the file's version from each other, and share what is looked at twice.
+    Watch {
+        /// The file.
+        file: FileRef,
+        /// How it is shared.
+        sharing: Sharing,
+    },
+    /// Somebody found a lie about a block: this node asks the origin itself.
+    LookTwice {
+        /// The file.
+        file: FileRef,
+        /// The block.
+        block: u32,
     },
     /// The swarm does nothing for the file any more: it plans by itself.
     SwarmOver {

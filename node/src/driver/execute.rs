@@ -242,7 +242,8 @@ impl Executor {
                 let dress = at.map(|at| self.dress(engine, file, &at)).unwrap_or_default();
                 match self.way(engine, file).ok().zip(self.peers.clone()) {
                     Some((origin, peers)) => {
-                        self.fetch(fetch, file, Work::Audit(origin, peers, AuditOrder { blocks, dress }));
+                        let order = AuditOrder { blocks, dress, swarm: self.swarm.clone() };
+                        self.fetch(fetch, file, Work::Audit(origin, peers, order));
                     }
                     None => self.answer(move || Input::Ended { fetch, outcome: FetchOutcome::Done }),
                 }

@@ -49,6 +49,13 @@ pub enum News {
     },
     /// A file wants no more.
     Part(FileRef),
+    /// A second fetch found a lie about a block.
+    Lie {
+        /// The file whose second fetch it was.
+        file: FileRef,
+        /// The block.
+        block: u32,
+    },
     /// A take is over.
     Ended {
         /// Which.

@@ -104,6 +104,11 @@ impl Room {
                 self.on_join(Want { file, open: *open, order, patience });
             }
             News::Part(file) => self.on_part(file),
+            News::Lie { file, block } => {
+                if let Some(tag) = self.contents.of(file) {
+                    self.swarm.handle_lie(tag, block);
+                }
+            }
             News::Ended { take, end } => self.on_take_ended(take, end),
         }
     }
@@ -270,6 +275,15 @@ impl Room {
                 self.answer((to, content, segment), arrivals);
             }
             Effect::Refuse { to, content, segment } => self.answer((to, content, segment), None),
+            Effect::Watch { content, sharing } => {
+                if let Some(file) = self.taking(content) {
+                    self.to_engine.push_back(Input::Watch { file, sharing });
+                }
+            }
+            Effect::LookTwice { content, block } => match self.taking(content) {
+                Some(file) => self.to_engine.push_back(Input::LookTwice { file, block }),
+                None => tracing::warn!(block, "a member found a lie in a file that has been delivered here"),
+            },
             Effect::Changed { content } => {
                 // It is a member's word: the file asks the origin itself.
                 let wants = self.contents.at(content).map(|known| known.wants.iter().map(|want| want.file).collect());
@@ -283,11 +297,16 @@ impl Room {
         }
     }
 
+    /// The file for which blocks of a content are ordered.
+    fn taking(&self, content: ContentTag) -> Option<FileRef> {
+        self.contents.at(content)?.wants.first().map(|want| want.file)
+    }
+
     /// Orders blocks for the first file that wants a content.
     fn take(&mut self, content: ContentTag, of: (std::ops::Range<u32>, u32), source: Source, what: What) {
         let (segments, from) = of;
         let Some(known) = self.contents.at(content) else { return };
-        let Some(file) = known.wants.first().map(|want| want.file) else { return };
+        let Some(file) = self.taking(content) else { return };
         let start = known.geometry.blocks_of_segment(segments.start).start + from;
         let end = known.geometry.blocks_of_segment(segments.end - 1).end;
         let take = self.takes.begin(Take { file, content, what });

@@ -5,6 +5,7 @@
 use crate::driver::ways::Dress;
 use crate::origin::{Opened, Origin, OriginBody, OriginRequest};
 use crate::peer::Peers;
+use crate::swarm::{News, SwarmHandle};
 use crate::transfer::failure;
 use crate::transfer::open::OpenEntity;
 use eddy_cache::LedgerEntry;
@@ -23,6 +24,8 @@ pub(crate) struct AuditOrder {
     pub(crate) blocks: Range<u32>,
     /// What the question shows of the job.
     pub(crate) dress: Dress,
+    /// Who is told of a lie.
+    pub(crate) swarm: Option<SwarmHandle>,
 }
 
 /// Looks at blocks of the open entity a second time. What turns out wrong is put aside, and told before this ends.
@@ -62,10 +65,24 @@ pub(crate) async fn audit(
     };
     book(open, LedgerEntry::Audited { account: open.account(), bytes: look.received }).await;
     if !look.truth.is_empty() {
+        let wrong = first_wrong(open, order.blocks.start, look.truth.clone()).await;
         let doubted = peers.refute(&open.entity, order.blocks.start, look.truth).await;
+        if let (Some(swarm), Some(block)) = (&order.swarm, wrong.filter(|block| doubted.contains(*block))) {
+            swarm.tell(News::Lie { file: open.file, block }).await;
+        }
         put_aside(open, doubted, inputs).await;
     }
     outcome
+}
+
+/// The first block that the origin gives otherwise than it is held.
+async fn first_wrong(open: &OpenEntity, start: u32, truth: Vec<BlockHash>) -> Option<u32> {
+    let handle = open.entity.clone();
+    let compare = move || {
+        let held = handle.block_hashes(start..start + truth.len() as u32).ok()?;
+        (start..).zip(held.iter().zip(&truth)).find(|(_, (held, truth))| held != truth).map(|(block, _)| block)
+    };
+    tokio::task::spawn_blocking(compare).await.ok()?
 }
 
 /// The hashes of what the origin gives the second time.

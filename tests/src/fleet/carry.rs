@@ -55,6 +55,8 @@ impl World {
                 let file = self.file(content);
                 self.close_where(|c| (c.host, c.file, c.lease) == (n, file, lease));
             }
+            // What is looked at twice is no part of the simulation.
+            Effect::Watch { .. } | Effect::LookTwice { .. } => {}
             Effect::Changed { content } => {
                 let file = self.file(content);
                 self.figures.changed += 1;

@@ -102,6 +102,8 @@ fn kind(say: &Say) -> &'static str {
         Say::Query { .. } => "query",
         Say::HaveAny { .. } => "have-any",
         Say::Assign { .. } => "assign",
+        Say::Watch { .. } => "watch",
+        Say::Alarm { .. } => "alarm",
         Say::WhoIs { .. } => "who-is",
         Say::Introduce { .. } => "introduce",
         Say::Waiting { .. } => "waiting",

@@ -120,6 +120,8 @@ impl Engine {
             Input::Take { take, source, blocks, .. } => file.on_take((take, source, blocks), &mut s),
             Input::Untake { take, .. } => file.on_untake(take, &mut s),
             Input::SwarmOver { .. } => file.on_swarm_over(s.out),
+            Input::Watch { sharing, .. } => file.on_watch(sharing),
+            Input::LookTwice { block, .. } => file.on_alarm(block, s.out),
             Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } | Input::NetworkUp => {}
         }
         if file.progress() > progress {
@@ -151,6 +153,8 @@ impl Engine {
             | Input::Published { file, .. }
             | Input::Take { file, .. }
             | Input::Untake { file, .. }
+            | Input::Watch { file, .. }
+            | Input::LookTwice { file, .. }
             | Input::SwarmOver { file } => Some(*file),
             Input::Contacted { fetch, .. } | Input::Received { fetch, .. } | Input::Ended { fetch, .. } => {
                 self.out.owner(*fetch)

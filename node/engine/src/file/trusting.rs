@@ -3,7 +3,7 @@
 use super::{File, Phase, Surroundings};
 use crate::outbox::Outbox;
 use crate::port::{Effect, FetchId, FetchOutcome};
-use crate::trust::{Audit, Demand, Digest, Line, Unwanted};
+use crate::trust::{Audit, Demand, Digest, Line, Sharing, Unwanted};
 use eddy_content::{BlockSet, EntityId, Geometry};
 use rand::rngs::SmallRng;
 use std::ops::Range;
@@ -67,6 +67,21 @@ impl File {
         let believed = planner.from_peers(gain);
         for blocks in audit.on_believed(&believed, rng) {
             self.look_twice(blocks, out);
+        }
+    }
+
+    /// Others take the same from each other: second fetches are shared with them.
+    pub(crate) fn on_watch(&mut self, sharing: Sharing) {
+        if let Some(audit) = &mut self.trusting.audit {
+            audit.share_among(sharing);
+        }
+    }
+
+    /// A member found a lie about a block. That is no proof, but it costs no more than a block to ask the origin.
+    pub(crate) fn on_alarm(&mut self, block: u32, out: &mut Outbox) {
+        let is_held = self.planner.as_ref().is_some_and(|planner| planner.held().contains(block));
+        if self.trusting.audit.is_some() && is_held {
+            self.look_twice(block..block + 1, out);
         }
     }
 

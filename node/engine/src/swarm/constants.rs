@@ -100,6 +100,11 @@ pub const WINDOW_MOST: u32 = 128;
 /// Time whose bytes a member has under way.
 pub const WINDOW_TIME: Duration = ms(500);
 
+/// Alarms about one content that one member is heard with: each makes this node ask the origin for a block.
+pub const ALARMS_EACH: usize = 2;
+/// Alarms about one content that are heard, and that a member gives.
+pub const ALARMS: usize = 8;
+
 /// Sources that are all looked at; of more, as many as [`SAMPLE`] are drawn.
 pub const CANDIDATES: usize = 24;
 /// See [`CANDIDATES`].

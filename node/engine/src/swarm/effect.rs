@@ -3,6 +3,7 @@
 use super::message::Message;
 use super::name::{ContentTag, LeaseId};
 use crate::port::Peer;
+use crate::trust::Sharing;
 use std::ops::Range;
 
 /// What is to be done.
@@ -72,6 +73,20 @@ pub enum Effect {
         content: ContentTag,
         /// The segment.
         segment: u32,
+    },
+    /// So many members share what is looked at twice.
+    Watch {
+        /// The content.
+        content: ContentTag,
+        /// How.
+        sharing: Sharing,
+    },
+    /// A member found a lie about a block: ask the origin about it.
+    LookTwice {
+        /// The content.
+        content: ContentTag,
+        /// The block.
+        block: u32,
     },
     /// The origin has another version: the job starts anew.
     Changed {

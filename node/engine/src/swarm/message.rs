@@ -3,6 +3,7 @@
 use super::bits::Bits;
 use super::name::{Content, ContentTag, LeaseId, Link, Order, OriginKey, PeerTag};
 use crate::port::Peer;
+use crate::trust::Sharing;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -47,6 +48,21 @@ pub enum Say {
         collect: Duration,
         /// What to take.
         items: Vec<Item>,
+    },
+    /// Home to member: so many take this, and share what is looked at twice.
+    Watch {
+        /// The content.
+        content: ContentTag,
+        /// How it is shared.
+        sharing: Sharing,
+    },
+    /// Member to every member: the origin gives something else for this block than what somebody signed for. Whoever takes the content
+    /// asks the origin itself; nothing is believed because of it.
+    Alarm {
+        /// The content.
+        content: ContentTag,
+        /// The block.
+        block: u32,
     },
     /// Member to home: who is that?
     WhoIs {

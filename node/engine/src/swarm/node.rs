@@ -199,6 +199,15 @@ impl Swarm {
         self.settle(now);
     }
 
+    /// A second fetch of this node's has found a lie about a block: every member is told, so that those who take the same look too.
+    pub fn handle_lie(&mut self, content: ContentTag, block: u32) {
+        let Some(origin) = self.origins.get(&content).copied() else { return };
+        if self.room_of(content).is_some_and(|room| room.member.on_alarm(content, block, None)) {
+            let others: Vec<Peer> = self.all.keys().copied().filter(|peer| *peer != self.me).collect();
+            others.into_iter().for_each(|peer| self.tell(peer, origin, Say::Alarm { content, block }));
+        }
+    }
+
     /// The time that [`Self::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Duration) {
         let origins: Vec<OriginKey> = self.rooms.keys().copied().collect();

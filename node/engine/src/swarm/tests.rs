@@ -3,6 +3,7 @@
 use super::constants::*;
 use super::*;
 use crate::port::Peer;
+use crate::trust::{Duty, Sharing};
 use eddy_content::LookupKey;
 use std::time::Duration;
 
@@ -454,4 +455,67 @@ fn what_a_stranger_says_of_leases_and_segments_that_are_not_there_changes_nothin
             assert!(reads(&done).is_empty());
         }
     }
+}
+
+fn watches(said: &[(Peer, Say)]) -> Vec<(Peer, Sharing)> {
+    let watches = said.iter().filter_map(|(to, say)| match say {
+        Say::Watch { sharing, .. } => Some((*to, *sharing)),
+        _ => None,
+    });
+    watches.collect()
+}
+
+#[test]
+fn one_of_those_who_take_a_content_has_to_look_twice_and_all_know_among_how_many() {
+    let mut home = home_with(&[], 4);
+    let members: Vec<Peer> = (10..18).map(peer).collect();
+    let mut told = Vec::new();
+    for member in &members {
+        home.handle_peer_up(*member, Weight::STEADY);
+        told.extend(watches(&said(&say(&mut home, ms(1), *member, join(&[], 4, vec![])))));
+    }
+    told.extend(watches(&said(&pass(&mut home, ms(1) + SAFETY_PASS * 2))));
+    let last = |member: &Peer| told.iter().rev().find(|(to, _)| to == member).map(|(_, sharing)| *sharing);
+    let known: Vec<Sharing> = members.iter().filter_map(last).collect();
+    assert_eq!(known.len(), members.len(), "everybody is told");
+    assert!(known.iter().all(|sharing| (6..=9).contains(&sharing.among)), "{known:?}");
+    let watchers = known.iter().filter(|sharing| sharing.duty == Duty::Watcher).count();
+    assert!(watchers <= 1, "{known:?}");
+}
+
+#[test]
+fn a_home_cannot_keep_a_few_from_looking_by_naming_a_crowd() {
+    let ranked = ranked(3);
+    let mut node = node(ranked[2], &ranked[..2], 8);
+    effects(&mut node);
+    let sharing = Sharing { among: u32::MAX, duty: Duty::Other };
+    let done = say(&mut node, ms(1), ranked[0], Say::Watch { content: content(8).tag(), sharing });
+    let bounded = Sharing { among: 3, duty: Duty::Other };
+    assert_eq!(done, vec![Effect::Watch { content: content(8).tag(), sharing: bounded }]);
+    let stranger = say(&mut node, ms(2), ranked[1], Say::Watch { content: content(8).tag(), sharing });
+    assert_eq!(stranger, vec![], "only the home says so");
+}
+
+#[test]
+fn who_finds_a_lie_tells_every_member_and_who_hears_it_looks_for_itself() {
+    let ranked = ranked(3);
+    let tag = content(8).tag();
+    let mut finder = node(ranked[0], &ranked[1..], 8);
+    effects(&mut finder);
+    finder.handle_lie(tag, 5);
+    let told: Vec<Peer> = said(&effects(&mut finder)).into_iter().map(|(to, _)| to).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    let mut hearer = node(ranked[1], &[ranked[0], ranked[2]], 8);
+    effects(&mut hearer);
+    let alarm = |block| Say::Alarm { content: tag, block };
+    let heard = say(&mut hearer, ms(1), ranked[2], alarm(5));
+    assert_eq!(heard, vec![Effect::LookTwice { content: tag, block: 5 }]);
+    assert_eq!(say(&mut hearer, ms(1), ranked[2], alarm(u32::MAX)), vec![], "there is no such block");
+    let heard = (0..100).filter(|block| !say(&mut hearer, ms(1), ranked[2], alarm(*block)).is_empty()).count();
+    assert_eq!(heard, ALARMS_EACH - 1, "one member costs a block or two");
+    let mut all = 0;
+    for n in 20..60 {
+        all += (0..3).filter(|block| !say(&mut hearer, ms(2), peer(n), alarm(*block)).is_empty()).count();
+    }
+    assert_eq!(all, ALARMS - ALARMS_EACH, "and all members together no more than a few");
 }

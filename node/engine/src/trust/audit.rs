@@ -48,6 +48,31 @@ impl AuditShare {
     }
 }
 
+/// Who looks twice besides this node: members that take a content from each other share its second fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sharing {
+    /// Members among whom the share is divided, this one included; at least one.
+    pub among: u32,
+    /// Whether this one looks at the block that is drawn with certainty.
+    pub duty: Duty,
+}
+
+/// Whether a member has to look at one block at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// It has, whatever the others do.
+    Watcher,
+    /// Another one has; this one does with its part of the chance.
+    Other,
+}
+
+impl Default for Sharing {
+    /// Nobody else looks.
+    fn default() -> Self {
+        Self { among: 1, duty: Duty::Watcher }
+    }
+}
+
 /// The second fetches of one file.
 #[derive(Debug)]
 pub struct Audit {
@@ -59,6 +84,7 @@ pub struct Audit {
     unseen: BlockSet,
     /// The block that is drawn of the file as a whole, until one was asked for.
     owed: Option<u32>,
+    sharing: Sharing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +100,13 @@ impl Audit {
         let count = geometry.block_count();
         let is_owed = count > 0 && !share.is_off() && rng.random_range(0..CERTAIN_FROM) < count;
         let owed = is_owed.then(|| rng.random_range(0..count));
-        Self { geometry, share, segments: BTreeMap::new(), unseen: BlockSet::new(), owed }
+        let sharing = Sharing::default();
+        Self { geometry, share, segments: BTreeMap::new(), unseen: BlockSet::new(), owed, sharing }
+    }
+
+    /// How many others look from now on.
+    pub fn share_among(&mut self, sharing: Sharing) {
+        self.sharing = sharing;
     }
 
     /// Blocks were believed by one statement: those of them to fetch again.
@@ -89,15 +121,18 @@ impl Audit {
                 if end <= at {
                     break;
                 }
-                let share = self.share.0;
-                let draw = self
+                let (share, all) = (u64::from(self.share.0), u64::from(MILLION) * u64::from(self.sharing.among.max(1)));
+                let draw = *self
                     .segments
                     .entry(segment)
-                    .or_insert_with(|| if rng.random_range(0..MILLION) < share { Draw::Drawn } else { Draw::Spared });
-                match self.owed {
-                    _ if *draw == Draw::Drawn => again.push(at..end),
-                    Some(owed) if (at..end).contains(&owed) => again.push(owed..owed + 1),
-                    _ => {}
+                    .or_insert_with(|| if rng.random_range(0..all) < share { Draw::Drawn } else { Draw::Spared });
+                let owed = self.owed.filter(|owed| (at..end).contains(owed));
+                if draw == Draw::Drawn {
+                    again.push(at..end);
+                } else if let Some(owed) = owed
+                    && self.takes_the_certain_one(rng)
+                {
+                    again.push(owed..owed + 1);
                 }
                 at = end;
             }
@@ -109,6 +144,9 @@ impl Audit {
     /// Everything is there: the block that is still owed, since the one that was drawn came from elsewhere.
     pub fn last(&mut self, rng: &mut SmallRng) -> Option<Range<u32>> {
         self.owed?;
+        if !self.takes_the_certain_one(rng) {
+            return None;
+        }
         let count = self.unseen.len();
         if count == 0 {
             return None;
@@ -129,6 +167,18 @@ impl Audit {
     /// Blocks are held no more, or their origin is asked anyway.
     pub fn forget(&mut self, blocks: &BlockSet) {
         self.unseen.difference_with(blocks);
+    }
+
+    /// Whether the block that is looked at with certainty is this node's; when it is not, nothing is owed any more.
+    fn takes_the_certain_one(&mut self, rng: &mut SmallRng) -> bool {
+        let takes = self.sharing.duty == Duty::Watcher || rng.random_range(0..self.sharing.among.max(1)) == 0;
+        if takes {
+            // Asked once: whoever has drawn it does not give it up later.
+            self.sharing.duty = Duty::Watcher;
+        } else {
+            self.owed = None;
+        }
+        takes
     }
 
     fn note(&mut self, again: &[Range<u32>]) {
@@ -186,6 +236,41 @@ mod tests {
         assert!((60..180).contains(&drawn(10_000)), "a sixteenth, and one in a hundred: {}", drawn(10_000));
         assert_eq!(drawn(MIB), 1600);
         assert_eq!(drawn(0), 0);
+    }
+
+    /// What a swarm looks at twice, when each member gets all of a file by statements.
+    fn audited_together(length: u64, members: u32, watchers: u32, seed: u64) -> (BlockSet, u32) {
+        let (mut all, mut bytes) = (BlockSet::new(), 0);
+        for member in 0..members {
+            let (geometry, mut rng) =
+                (Geometry::new(length).unwrap(), SmallRng::seed_from_u64(seed * 1000 + u64::from(member)));
+            let mut audit = Audit::new(geometry, AuditShare::percent(1), &mut rng);
+            let duty = if member < watchers { Duty::Watcher } else { Duty::Other };
+            audit.share_among(Sharing { among: members, duty });
+            let mut again: BlockSet =
+                audit.on_believed(&BlockSet::from_run(geometry.all_blocks()), &mut rng).into_iter().collect();
+            again.union_with(&audit.last(&mut rng).into_iter().collect());
+            bytes += again.len();
+            all.union_with(&again);
+        }
+        (all, bytes)
+    }
+
+    #[test]
+    fn many_members_look_at_no_more_than_about_what_one_would() {
+        for members in [2, 8, 64] {
+            let sum: u32 = (0..200).map(|seed| audited_together(64 * MIB, members, 1, seed).1).sum();
+            // One block for sure, the parts of the others' chances of one more, and one in a hundred of 64 segments of 16 blocks.
+            let mean = f64::from(sum) / 200.0;
+            assert!((5.0..25.0).contains(&mean), "{members} members: {mean} blocks");
+        }
+    }
+
+    #[test]
+    fn somebody_looks_at_a_block_for_sure_while_there_is_a_watcher_and_mostly_without_one() {
+        assert!((0..200).all(|seed| !audited_together(4 * MIB, 16, 1, seed).0.is_empty()));
+        let without = (0..400).filter(|seed| !audited_together(4 * MIB, 16, 0, *seed).0.is_empty()).count();
+        assert!((220..330).contains(&without), "nobody is told to, and {without} of 400 files are looked at");
     }
 
     #[test]

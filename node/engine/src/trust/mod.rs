@@ -10,6 +10,6 @@ pub mod audit;
 pub mod policy;
 pub mod witness;
 
-pub use audit::{Audit, AuditShare};
+pub use audit::{Audit, AuditShare, Duty, Sharing};
 pub use policy::{Demand, Digest, Line, PlainHttp, Policy, Unwanted, Witnesses};
 pub use witness::{Weight, Witnessing};

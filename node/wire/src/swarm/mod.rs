@@ -20,6 +20,7 @@ use eddy_content::LookupKey;
 use eddy_engine::Peer;
 use eddy_engine::swarm::constants::{DONE_SEGMENTS, SEGMENTS};
 use eddy_engine::swarm::{Content, ContentTag, FailReason, LeaseId, Message, OriginKey, PeerTag, Reading, Role, Say};
+use eddy_engine::trust::{Duty, Sharing};
 use std::time::Duration;
 
 /// The kind bytes; 32 to 63 are the swarm's.
@@ -41,6 +42,8 @@ mod kind {
     pub(super) const CHANGED: u8 = 46;
     pub(super) const LEAVE: u8 = 47;
     pub(super) const RETURN: u8 = 48;
+    pub(super) const WATCH: u8 = 49;
+    pub(super) const ALARM: u8 = 50;
 }
 
 impl Layout for Message {
@@ -59,6 +62,15 @@ impl Layout for Message {
             Say::Assign { content, collect, items } => {
                 put_u64(content.0, out);
                 assign::write(*collect, items, out)?;
+            }
+            Say::Watch { content, sharing } => {
+                put_u64(content.0, out);
+                put_u32(sharing.among, out);
+                out.push(duty_code(sharing.duty));
+            }
+            Say::Alarm { content, block } => {
+                put_u64(content.0, out);
+                put_u32(*block, out);
             }
             Say::WhoIs { peer } => put_u64(peer.0, out),
             Say::Introduce { peer } => out.extend_from_slice(&peer.0),
@@ -99,7 +111,7 @@ impl Layout for Message {
 
     fn read(cursor: &mut Cursor<'_>) -> Result<Self, FrameError> {
         let kind = cursor.u8()?;
-        if !(kind::JOIN..=kind::RETURN).contains(&kind) {
+        if !(kind::JOIN..=kind::ALARM).contains(&kind) {
             return Err(FrameError::Kind { found: kind });
         }
         let origin = OriginKey(cursor.u64()?);
@@ -122,6 +134,11 @@ fn read_say(kind: u8, cursor: &mut Cursor<'_>) -> Result<Say, FrameError> {
             let (collect, items) = assign::read(cursor)?;
             Say::Assign { content, collect, items }
         }
+        kind::WATCH => {
+            let (content, among) = (read_tag(cursor)?, cursor.u32()?);
+            Say::Watch { content, sharing: Sharing { among, duty: read_duty(cursor.u8()?)? } }
+        }
+        kind::ALARM => Say::Alarm { content: read_tag(cursor)?, block: cursor.u32()? },
         kind::WHO_IS => Say::WhoIs { peer: PeerTag(cursor.u64()?) },
         kind::INTRODUCE => Say::Introduce { peer: Peer(cursor.array()?) },
         kind::WAITING => {
@@ -155,6 +172,8 @@ fn kind_of(say: &Say) -> u8 {
         Say::Query { .. } => kind::QUERY,
         Say::HaveAny { .. } => kind::HAVE_ANY,
         Say::Assign { .. } => kind::ASSIGN,
+        Say::Watch { .. } => kind::WATCH,
+        Say::Alarm { .. } => kind::ALARM,
         Say::WhoIs { .. } => kind::WHO_IS,
         Say::Introduce { .. } => kind::INTRODUCE,
         Say::Waiting { .. } => kind::WAITING,
@@ -229,6 +248,21 @@ fn read_role(code: u8) -> Result<Role, FrameError> {
         1 => Ok(Role::Acting),
         2 => Ok(Role::Plain),
         _ => Err(FrameError::Field { field: "role" }),
+    }
+}
+
+fn duty_code(duty: Duty) -> u8 {
+    match duty {
+        Duty::Watcher => 1,
+        Duty::Other => 2,
+    }
+}
+
+fn read_duty(code: u8) -> Result<Duty, FrameError> {
+    match code {
+        1 => Ok(Duty::Watcher),
+        2 => Ok(Duty::Other),
+        _ => Err(FrameError::Field { field: "duty" }),
     }
 }
 

@@ -32,6 +32,8 @@ fn goldens() -> Vec<(&'static str, Say)> {
         ("have any", Say::HaveAny { content: tag, role: Role::Plain, holdings: Some(Box::new((link(), have))) }),
         ("have none", Say::HaveAny { content: tag, role: Role::Acting, holdings: None }),
         ("assign", Say::Assign { content: tag, collect: Duration::from_millis(250), items }),
+        ("watch", Say::Watch { content: tag, sharing: Sharing { among: 8, duty: Duty::Other } }),
+        ("alarm", Say::Alarm { content: tag, block: 77 }),
         ("who is", Say::WhoIs { peer: PeerTag(0xaabb) }),
         ("introduce", Say::Introduce { peer: Peer([0x66; 32]) }),
         ("waiting", Say::Waiting { content: tag, segment: 3, prefix: 4 }),
@@ -178,6 +180,11 @@ fn says() -> impl Strategy<Value = Say> {
             |(content, segment, source, reason, prefix)| Say::Fail { content, segment, source, reason, prefix }
         ),
         (tag(), vec(0..SEGMENTS, 0..40)).prop_map(|(content, segments)| Say::Done { content, segments }),
+        (tag(), any::<u32>(), any::<bool>()).prop_map(|(content, among, is_watcher)| {
+            let duty = if is_watcher { Duty::Watcher } else { Duty::Other };
+            Say::Watch { content, sharing: Sharing { among, duty } }
+        }),
+        (tag(), any::<u32>()).prop_map(|(content, block)| Say::Alarm { content, block }),
         (any::<u64>(), any::<u64>())
             .prop_map(|(lease, nanos)| Say::Tail { lease: LeaseId(lease), first_byte: Duration::from_nanos(nanos) }),
     ]
@@ -192,7 +199,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_panic_and_what_is_read_has_one_form(kind in 30..50_u8, rest in vec(any::<u8>(), 0..200)) {
+    fn no_bytes_panic_and_what_is_read_has_one_form(kind in 30..52_u8, rest in vec(any::<u8>(), 0..200)) {
         let payload = [&[kind], rest.as_slice()].concat();
         if let Ok(message) = crate::frame::decode_payload::<Message>(&payload) {
             let bytes = encode_frame(&message).expect("was a frame");
@@ -201,7 +208,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_is_refused_or_says_something_else(which in 0..19_usize, place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn a_changed_byte_is_refused_or_says_something_else(which in 0..21_usize, place in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let (_, say) = goldens().swap_remove(which);
         let message = message(say);
         let mut bytes = encode_frame(&message).expect("fits");

@@ -3,6 +3,7 @@
 use super::Home;
 use crate::swarm::bits::Bits;
 use crate::swarm::name::{Content, LeaseId, Order, Reading};
+use crate::trust::Sharing;
 use eddy_content::Geometry;
 use std::time::Duration;
 
@@ -24,6 +25,19 @@ pub(super) struct Board {
     pub(super) is_retired: bool,
     /// Segments that nobody held or read when it was last counted.
     pub(super) unread: u32,
+    /// Who looks at one block for sure.
+    pub(super) watcher: Watcher,
+}
+
+/// Who of those that take a content looks at one block of it for sure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Watcher {
+    /// Nobody yet.
+    Nobody,
+    /// This slot.
+    Slot(u32),
+    /// One that has all of it and so has looked.
+    Done,
 }
 
 /// What one member has to do with a content.
@@ -41,6 +55,8 @@ pub(super) struct Stake {
     pub(super) busy: Duration,
     /// Whether it stands in the queue for a free source.
     pub(super) is_waiting: bool,
+    /// How it was told to share second fetches.
+    pub(super) told: Option<Sharing>,
 }
 
 /// One segment.
@@ -121,6 +137,7 @@ impl Board {
             touched: now,
             is_retired: false,
             unread: count,
+            watcher: Watcher::Nobody,
         }
     }
 
@@ -172,7 +189,7 @@ impl Board {
 impl Stake {
     pub(super) fn new(now: Duration, wants: Option<Order>, have: Bits) -> Self {
         let under_way = Bits::none(have.len());
-        Self { wants, have, under_way, flows: 0, refused: Vec::new(), busy: now, is_waiting: false }
+        Self { wants, have, under_way, flows: 0, refused: Vec::new(), busy: now, is_waiting: false, told: None }
     }
 
     pub(super) fn lacks(&self, segment: u32) -> bool {

@@ -55,6 +55,7 @@ impl Home {
         let items = std::mem::take(&mut self.seats[n as usize].pending);
         self.seats[n as usize].urgent.extend(items);
         self.has_urgent = true;
+        self.tell_watch(b, n);
         true
     }
 

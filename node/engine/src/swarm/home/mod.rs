@@ -14,6 +14,7 @@
 //! | [`fault`] | what a failed flow means |
 //! | [`pace`] | how many leases there are |
 //! | [`upkeep`] | counts afresh and looks after everybody |
+//! | [`watch`] | who looks twice, and at how much |
 
 mod board;
 mod enter;
@@ -23,6 +24,7 @@ mod pace;
 mod seat;
 mod tree;
 mod upkeep;
+mod watch;
 
 use super::constants::{
     ASSIGN_ITEMS, COLLECT, COLLECT_DONE, COLLECT_MIDST, FEW_MEMBERS, LAST_SEGMENTS, TAKE_OVER_GRACE,

@@ -21,6 +21,7 @@ impl Home {
             }
             self.free_rootless(now, b);
             self.boards[b as usize].count_unread();
+            self.tell_watches(b);
             self.fill_all(now, b);
             self.rescue(now, b);
             let board = &self.boards[b as usize];

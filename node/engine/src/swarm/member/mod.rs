@@ -14,7 +14,7 @@ mod read;
 mod watch;
 
 use super::bits::Bits;
-use super::constants::{COLLECT_DONE, DONE_SEGMENTS, JOIN_FLOWS, REFUSAL, UPLOADS};
+use super::constants::{ALARMS, ALARMS_EACH, COLLECT_DONE, DONE_SEGMENTS, JOIN_FLOWS, REFUSAL, UPLOADS};
 use super::effect::{Effect, FlowFault, ReadFault};
 use super::message::{FailReason, Item, Join, JoinFlow, Say};
 use super::name::{Content, ContentTag, LeaseId, Link, Order, PeerTag};
@@ -70,6 +70,8 @@ struct Job {
     collect: Duration,
     gifts: BTreeMap<(u32, Peer), Gift>,
     subscribers: Vec<Subscriber>,
+    /// Who has told of a lie; this node itself is `None`.
+    alarms: Vec<Option<Peer>>,
     last_byte: Duration,
 }
 
@@ -125,6 +127,7 @@ impl Member {
             collect: COLLECT_DONE,
             gifts: BTreeMap::new(),
             subscribers: Vec::new(),
+            alarms: Vec::new(),
             last_byte: now,
         };
         self.jobs.insert(content.tag(), job);
@@ -364,6 +367,18 @@ impl Member {
                 self.fail(now, content, segment, FailReason::Dead);
             }
         }
+    }
+
+    /// Somebody found a lie about a block, or this node did (`None`). Whether that is to be acted on: one who only wants others to ask
+    /// the origin is not heard for long.
+    pub(super) fn on_alarm(&mut self, content: ContentTag, block: u32, teller: Option<Peer>) -> bool {
+        let Some(job) = self.jobs.get_mut(&content) else { return false };
+        let told = job.alarms.iter().filter(|known| **known == teller).count();
+        if block >= job.geometry.block_count() || told >= ALARMS_EACH || job.alarms.len() >= ALARMS {
+            return false;
+        }
+        job.alarms.push(teller);
+        true
     }
 
     /// The origin has another version: everything of this one ends.

@@ -2,11 +2,13 @@
 
 use super::Swarm;
 use crate::port::Peer;
+use crate::swarm::Effect;
 use crate::swarm::constants::{IDLE_JOIN, SUSPICION};
 use crate::swarm::home::Succession;
 use crate::swarm::message::{Role, Say};
 use crate::swarm::name::{Content, OriginKey};
 use crate::swarm::rank::Weight;
+use crate::trust::Sharing;
 use rand::RngExt;
 use std::time::Duration;
 
@@ -25,7 +27,18 @@ impl Swarm {
                     home.on_holdings(now, from, content, holdings);
                 }
             }
-            Say::Assign { .. } | Say::Introduce { .. } | Say::Redirect { .. } | Say::NotHome | Say::Waiting { .. } => {
+            Say::Alarm { content, block } => {
+                let room = self.rooms.get_mut(&origin);
+                if room.is_some_and(|room| room.member.on_alarm(content, block, Some(from))) {
+                    self.effects.push_back(Effect::LookTwice { content, block });
+                }
+            }
+            Say::Assign { .. }
+            | Say::Watch { .. }
+            | Say::Introduce { .. }
+            | Say::Redirect { .. }
+            | Say::NotHome
+            | Say::Waiting { .. } => {
                 self.hear_as_member(now, from, origin, say);
             }
             Say::Changed { content } if self.rooms.get(&origin).is_some_and(|room| room.follows == Some(from)) => {
@@ -153,6 +166,12 @@ impl Swarm {
             Say::Assign { content, collect, items } => {
                 room.on_heard(now);
                 room.member.on_assign(now, content, collect, items, |tag| by_tag.get(&tag).copied());
+            }
+            Say::Watch { content, sharing } => {
+                room.on_heard(now);
+                // A home that speaks of a crowd must not keep a few from looking.
+                let among = sharing.among.clamp(1, self.all.len().try_into().unwrap_or(u32::MAX));
+                self.effects.push_back(Effect::Watch { content, sharing: Sharing { among, ..sharing } });
             }
             Say::Introduce { peer } => {
                 room.on_heard(now);

@@ -1,0 +1,75 @@
+//! Second fetches are shared: everybody who takes a content is told among how many, and one of them that it has to look for sure.
+//!
+//! The draw itself is each member's own, from its own seed, so that neither the home nor a reader knows what will be looked at. A home
+//! that appoints nobody, or names too many, leaves what the members' own parts of the chance find.
+
+use super::board::Watcher;
+use super::{Home, Out};
+use crate::swarm::message::Say;
+use crate::trust::{Duty, Sharing};
+use rand::RngExt;
+
+impl Home {
+    /// Tells those who take a content, if what they know is no longer about right.
+    pub(super) fn tell_watches(&mut self, b: u32) {
+        let taking = self.taking(b);
+        for n in &taking {
+            self.tell_one(b, *n, taking.len() as u32);
+        }
+    }
+
+    /// Tells one that has just joined.
+    pub(super) fn tell_watch(&mut self, b: u32, n: u32) {
+        let among = self.taking(b).len() as u32;
+        self.tell_one(b, n, among);
+    }
+
+    fn tell_one(&mut self, b: u32, n: u32, among: u32) {
+        self.appoint(b);
+        let board = &mut self.boards[b as usize];
+        let content = board.content.tag();
+        let duty = if board.watcher == Watcher::Slot(n) { Duty::Watcher } else { Duty::Other };
+        let sharing = Sharing { among, duty };
+        let Some(stake) = board.stake_mut(n).filter(|stake| stake.wants.is_some() && !stake.have.is_full()) else {
+            return;
+        };
+        let seat = &self.seats[n as usize];
+        if seat.is_joined && !stake.told.is_some_and(|told| is_about(told, sharing)) {
+            stake.told = Some(sharing);
+            self.out.push_back(Out::Tell(seat.peer, Say::Watch { content, sharing }));
+        }
+    }
+
+    /// Who takes a content, or has taken all of it.
+    fn taking(&self, b: u32) -> Vec<u32> {
+        let stakes = self.boards[b as usize].stakes.iter().enumerate();
+        let taking = stakes.filter(|(_, stake)| stake.as_ref().is_some_and(|stake| stake.wants.is_some()));
+        taking.map(|(slot, _)| slot as u32).collect()
+    }
+
+    /// Appoints somebody who still takes it, unless one who was has it all.
+    fn appoint(&mut self, b: u32) {
+        let board = &self.boards[b as usize];
+        if let Watcher::Slot(n) = board.watcher
+            && let Some(stake) = board.stake(n)
+        {
+            if stake.have.is_full() {
+                self.boards[b as usize].watcher = Watcher::Done;
+            }
+            return;
+        }
+        if board.watcher == Watcher::Done {
+            return;
+        }
+        let taking: Vec<u32> = board.wanting().map(|(n, _)| n).collect();
+        if !taking.is_empty() {
+            let watcher = taking[self.rng.random_range(0..taking.len())];
+            self.boards[b as usize].watcher = Watcher::Slot(watcher);
+        }
+    }
+}
+
+/// Whether somebody who was told the one need not be told the other.
+fn is_about(told: Sharing, sharing: Sharing) -> bool {
+    told.duty == sharing.duty && told.among.abs_diff(sharing.among) * 4 <= told.among
+}
