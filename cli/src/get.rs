@@ -8,11 +8,16 @@ use crate::setting::{Setting, utf8};
 use clap::{Args, ValueEnum};
 use eddy_node::control::Client;
 use eddy_wire::api::check::{file_name, parse_url};
-use eddy_wire::api::{Asking, FileSpec, Finish, JobAction, JobSpec, JobState, PeerUse, Priority, Terms};
+use eddy_wire::api::{Asking, FileSpec, Finish, JobAction, JobSpec, JobState, PeerUse, Priority, SwarmView, Terms};
 use eddy_wire::catalogue::ErrorCode;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// How long a command that is done stays for machines that fetch the same.
+const STAY: Duration = Duration::from_secs(30);
+/// How often it looks whether there still are some.
+const STAY_LOOK: Duration = Duration::from_millis(200);
 
 /// `eddy get`.
 #[derive(Debug, Args)]
@@ -85,6 +90,13 @@ pub(crate) async fn run(args: GetArgs, setting: &Setting) -> Result<(), Failure>
         outcome = fetch(&link.client, &spec, &args, &mut job, setting) => outcome,
         () = stop.next() => Err(Failure::from(ErrorCode::Interrupted)),
     };
+    if outcome.is_ok() && link.is_inside() {
+        // What was asked for is there: an interruption ends the stay and nothing else.
+        tokio::select! {
+            () = stay(&link.client, setting) => {}
+            () = stop.next() => {}
+        }
+    }
     let interrupted = matches!(&outcome, Err(failure) if failure.is(ErrorCode::Interrupted));
     let leave = async {
         let outcome = if interrupted { Err(interrupt(&link, job.as_deref()).await) } else { outcome };
@@ -193,6 +205,27 @@ async fn fetch(
         let _ = client.act(&job.id, JobAction::Cancel).await;
     }
     follow::finish(&job, setting, Some(started.elapsed()))
+}
+
+/// Stays for the machines that fetch the same and may still need what is here, as long as there are some, and not long.
+async fn stay(client: &Client, setting: &Setting) {
+    let until = Instant::now() + STAY;
+    let is_needed = |swarm: &SwarmView| {
+        let is_whole = swarm.held == swarm.segments;
+        is_whole && (swarm.given > 0 || swarm.others.is_some_and(|others| others > 0))
+    };
+    let mut is_said = false;
+    while let Ok(peers) = client.peers().await
+        && peers.swarms.iter().any(is_needed)
+        && Instant::now() < until
+    {
+        if !is_said {
+            let seconds = STAY.as_secs();
+            setting.note(&format!("staying up to {seconds} s for machines that fetch the same; Ctrl-C ends that"));
+            is_said = true;
+        }
+        tokio::time::sleep(STAY_LOOK).await;
+    }
 }
 
 /// Pauses the job, and says how to go on.

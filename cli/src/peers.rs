@@ -9,7 +9,7 @@ use crate::text::units;
 use clap::{Args, Subcommand};
 use eddy_node::config;
 use eddy_node::peer::{Hearing, Membership, hear};
-use eddy_wire::api::{EvidenceView, MAX_EVIDENCE, PeerDetail, PeerState, PeerView, PeersView};
+use eddy_wire::api::{EvidenceView, MAX_EVIDENCE, PeerDetail, PeerState, PeerView, PeersView, SwarmShare, SwarmView};
 use eddy_wire::catalogue::ErrorCode;
 use std::io::Read;
 use std::path::PathBuf;
@@ -79,7 +79,44 @@ fn people(peers: &PeersView, setting: &Setting) -> String {
     } else if peers.peers.is_empty() {
         text += "no peers\n";
     }
+    if !peers.swarms.is_empty() {
+        let columns = [
+            Column::Text("FETCHED TOGETHER"),
+            Column::Number("HELD"),
+            Column::Text("HOME"),
+            Column::Text("FROM"),
+            Column::Text("READERS"),
+            Column::Number("DEPTH"),
+            Column::Number("GIVES"),
+            Column::Number("OTHERS"),
+        ];
+        text += &table(&columns, peers.swarms.iter().map(swarm));
+    }
     text
+}
+
+fn swarm(swarm: &SwarmView) -> Vec<String> {
+    let shares = |shares: &[SwarmShare]| {
+        let share = |share: &SwarmShare| format!("{} ({})", share.node.as_deref().unwrap_or("origin"), share.segments);
+        match shares {
+            [] => String::from("-"),
+            shares => shares.iter().map(share).collect::<Vec<_>>().join(", "),
+        }
+    };
+    vec![
+        safe::line(&swarm.url),
+        format!("{}/{}", swarm.held, swarm.segments),
+        match &swarm.home {
+            Some(_) if swarm.is_home => String::from("this node"),
+            Some(node) => node.clone(),
+            None => String::from("-"),
+        },
+        shares(&swarm.sources),
+        shares(&swarm.readers),
+        if swarm.is_home { swarm.depth.to_string() } else { String::from("-") },
+        swarm.given.to_string(),
+        swarm.others.map_or_else(|| String::from("-"), |others| others.to_string()),
+    ]
 }
 
 fn line(peer: &PeerView, setting: &Setting) -> Vec<String> {

@@ -217,7 +217,7 @@ impl Node {
             let hooks = Hooks::new(settings.hooks.clone(), events.clone(), audit, &config.home);
             chores.spawn(hooks.run(shutdown.clone()));
         }
-        let driver::Running { handle: driver, inputs, task: driving } =
+        let driver::Running { handle: driver, inputs, swarm, task: driving } =
             driver::start(parts, shutdown.clone()).await.map_err(StartError::Jobs)?;
         if config.network == Network::Full {
             chores.spawn(network::run(inputs.clone(), losses, shutdown.clone()));
@@ -245,6 +245,7 @@ impl Node {
             config: config.config.clone(),
             group,
             neighbours: neighbourhood.as_ref().map(Neighbourhood::view),
+            swarm,
             gateway: gateway.as_ref().map(RunningGateway::tallies),
             runs_as: config.runs_as,
             network: config.network,

@@ -1,4 +1,4 @@
-//! Many machines start together: the origin sends one copy, and every machine ends with the same bytes.
+//! Many machines want the same at the same time: the origin sends one copy, whoever dies, and every machine ends with the same bytes.
 //!
 //! Real processes, real multicast, a shaped line to the origin. What the origin sent is in its own log; what was looked at twice to catch
 //! liars is in the machines' accounts, and counted apart. Times are printed, not asserted.
@@ -8,18 +8,30 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use eddy_engine::Peer;
+use eddy_engine::swarm::rank::rank;
+use eddy_engine::swarm::{OriginKey, Weight};
+use eddy_tests::hostile::{COUNTERS_PATH, Counters, Version};
 use eddy_tests::lab::{self, Lab, LabSpec, Mbit};
 use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Running, body_bytes, from_environment, hash_of, write_sample};
+use eddy_wire::NodeId;
 use eddy_wire::api::Identity;
+use rand::rngs::SmallRng;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
 
 const PATIENCE: Duration = Duration::from_secs(120);
+const HOSTILE_ORIGIN: &str = env!("CARGO_BIN_EXE_hostile-origin");
 /// Fleets of which the middle one counts.
 const RUNS: u64 = 3;
 /// Of a line's rate, what TCP leaves for bodies.
 const GOODPUT: f64 = 0.955;
+/// What the origin may have sent for a machine that is killed, and nobody got: what was on the line to it, and what it had not
+/// passed on. It may hold two leases.
+const LOST: u64 = 2 * MIB;
 
 /// All homes lie on one disk, whose other contents are nobody's business here.
-const SETTINGS: &str = "[peers]\nswarm = true\n[cache]\nreserve = \"1 MiB\"\nquota = \"1 GiB\"\n";
+const SETTINGS: &str = "[cache]\nreserve = \"1 MiB\"\nquota = \"1 GiB\"\n[peers]\nswarm = true\n";
 
 /// A fleet and its lines: the ratios of the design, so that two cores carry what all machines pass on together.
 #[derive(Debug, Clone, Copy)]
@@ -30,77 +42,130 @@ struct Fleet {
     length: u64,
 }
 
+impl Fleet {
+    /// So many machines, or as many as the environment says, and what it says that they fetch.
+    fn of(machines: u64, mib: u64) -> Self {
+        let machines = usize::try_from(from_environment("EDDY_SWARM_MACHINES", machines)).unwrap();
+        let wan = Mbit(u32::try_from(400 / machines.max(4)).unwrap());
+        Self { machines, wan, lan: Mbit(wan.0 * 10), length: from_environment("EDDY_SWARM_MIB", mib) * MIB }
+    }
+
+    fn lab(&self) -> Lab {
+        Lab::new(LabSpec { hosts: self.machines, lan_rate: Some(self.lan), wan_rate: Some(self.wan) }).unwrap()
+    }
+
+    /// The best that is possible.
+    fn bound(&self) -> Duration {
+        Duration::from_secs_f64(self.length as f64 * 8.0 / (f64::from(self.wan.0.min(self.lan.0)) * 1e6 * GOODPUT))
+    }
+}
+
 /// Machines of one group in a lab, with their daemons.
 struct Office<'lab> {
     nodes: Vec<Eddy<'lab>>,
-    _daemons: Vec<Running>,
+    daemons: Vec<Option<Running>>,
 }
 
 impl<'lab> Office<'lab> {
     fn open(lab: &'lab Lab, machines: usize) -> Self {
+        let office = Self::found(lab, machines, |_, _| SETTINGS.to_owned());
+        office.nodes.iter().for_each(|node| drop(node.wait_peers(machines - 1, PATIENCE).unwrap()));
+        office
+    }
+
+    /// Starts all of them, each with settings of its own.
+    fn found(lab: &'lab Lab, machines: usize, settings: impl Fn(&Lab, usize) -> String) -> Self {
         let nodes: Vec<_> = (0..machines).map(|n| Eddy::on(lab.host(n)).unwrap()).collect();
         let secret = nodes[0].found_group().unwrap();
         nodes[1..].iter().for_each(|node| node.join_group(&secret).unwrap());
-        for node in &nodes {
-            std::fs::write(node.home().join("eddy.toml"), SETTINGS).unwrap();
+        for (n, node) in nodes.iter().enumerate() {
+            std::fs::write(node.home().join("eddy.toml"), settings(lab, n)).unwrap();
         }
-        let daemons = nodes.iter().map(|node| node.daemon().unwrap()).collect();
-        nodes.iter().for_each(|node| drop(node.wait_peers(machines - 1, PATIENCE).unwrap()));
-        Self { nodes, _daemons: daemons }
+        let daemons = nodes.iter().map(|node| Some(node.daemon().unwrap())).collect();
+        Self { nodes, daemons }
     }
 
-    /// Every machine fetches the file at the same time; how long the last one took.
-    fn fetch_together(&self, url: &str, hash: blake3::Hash) -> Duration {
+    /// These machines fetch the file at the same time; how long the last one took.
+    fn fetch_together(&self, who: impl Iterator<Item = usize>, url: &str, hash: blake3::Hash) -> Duration {
         let began = Instant::now();
         let ends = thread::scope(|scope| {
-            let fetching: Vec<_> = self
-                .nodes
-                .iter()
-                .map(|node| {
-                    scope.spawn(move || {
-                        let destination = node.home().join("fetched.img");
-                        node.get(url, &destination).unwrap();
-                        let took = began.elapsed();
-                        assert_eq!(hash_of(&destination).unwrap(), hash, "a machine has other bytes than the origin");
-                        took
-                    })
+            let fetch = |n: usize| {
+                let node = &self.nodes[n];
+                scope.spawn(move || {
+                    let destination = node.home().join("fetched.img");
+                    node.get(url, &destination).unwrap();
+                    let took = began.elapsed();
+                    assert_eq!(hash_of(&destination).unwrap(), hash, "a machine has other bytes than the origin");
+                    took
                 })
-                .collect();
+            };
+            let fetching: Vec<_> = who.map(fetch).collect();
             fetching.into_iter().map(|fetch| fetch.join().unwrap()).collect::<Vec<_>>()
         });
         ends.into_iter().max().unwrap_or_default()
     }
 
-    /// Bytes that were fetched a second time, of all accounts; each of which closes.
+    /// Bytes that the living have fetched a second time; each account closes.
     fn audited(&self) -> u64 {
-        let totals = self.nodes.iter().map(|node| node.report().unwrap().totals);
+        let living = self.nodes.iter().zip(&self.daemons).filter(|(_, daemon)| daemon.is_some());
+        let totals = living.map(|(node, _)| node.report().unwrap().totals);
         totals.inspect(|totals| assert_eq!(totals.identity(), Identity::Closes, "{totals:#?}")).map(|t| t.audited).sum()
     }
+
+    /// Whom all that know each other take for the home of an origin.
+    fn home_of(&self, host: &str) -> usize {
+        let origin = OriginKey::of("http", host, 80);
+        let of = |n: &usize| {
+            let node: NodeId = self.nodes[*n].status().unwrap().node.parse().unwrap();
+            rank(origin, &Peer(node.0), Weight::STEADY)
+        };
+        (0..self.nodes.len()).max_by(|a, b| of(a).total_cmp(&of(b))).unwrap()
+    }
+}
+
+/// What the origin sent, without what was looked at twice. It sent all of the file at least.
+fn sent(origin: &Nginx, office: &Office<'_>, fleet: &Fleet) -> u64 {
+    let log = origin.wait_access(PATIENCE, |log| body_bytes(log) >= fleet.length).unwrap();
+    body_bytes(&log).saturating_sub(office.audited())
+}
+
+/// Says what a run brought.
+fn tell(what: &str, fleet: &Fleet, sent: u64, took: Duration) -> f64 {
+    let copies = sent as f64 / fleet.length as f64;
+    let bound = fleet.bound();
+    println!(
+        "{what}: {} machines, WAN {} Mbit/s, LAN {} Mbit/s, {:.2} MiB: {copies:.4} copies; the last machine after {:.2} s, {:.3} \
+         times the bound",
+        fleet.machines,
+        fleet.wan.0,
+        fleet.lan.0,
+        fleet.length as f64 / MIB as f64,
+        took.as_secs_f64(),
+        took.as_secs_f64() / bound.as_secs_f64(),
+    );
+    copies
+}
+
+/// The goal is one of medians: a machine that gets no processor for seconds is taken for dead, and its part is read again.
+fn median_of_runs(run: impl Fn(u64) -> f64) -> f64 {
+    let seed = from_environment("EDDY_SEED", 1);
+    println!("EDDY_SEED={seed}");
+    let mut copies: Vec<f64> = (seed..seed + RUNS).map(run).collect();
+    copies.sort_by(f64::total_cmp);
+    copies[copies.len() / 2]
 }
 
 /// Runs a fleet that starts cold; what the origin sent, in copies.
 fn run_cold(fleet: Fleet, seed: u64) -> f64 {
-    let Fleet { machines, wan, lan, length } = fleet;
-    let lab = Lab::new(LabSpec { hosts: machines, lan_rate: Some(lan), wan_rate: Some(wan) }).unwrap();
+    let lab = fleet.lab();
     let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
-    let hash = write_sample(&origin.files().join("big.img"), seed, length).unwrap();
-    let office = Office::open(&lab, machines);
-    let took = office.fetch_together(&origin.url("big.img"), hash);
-    let log = origin.wait_access(PATIENCE, |log| body_bytes(log) >= length).unwrap();
-    let (sent, audited) = (body_bytes(&log), office.audited());
-    let bound = length as f64 * 8.0 / (f64::from(wan.0.min(lan.0)) * 1e6 * GOODPUT);
-    let copies = (sent - audited.min(sent)) as f64 / length as f64;
-    let reads = log.iter().filter(|access| access.body_bytes > 0).count();
-    println!(
-        "{machines} machines, WAN {} Mbit/s, LAN {} Mbit/s, {} MiB: {copies:.4} copies in {reads} answers, {audited} bytes \
-         looked at twice; the last machine after {:.2} s, {:.3} times the bound",
-        wan.0,
-        lan.0,
-        length / MIB,
-        took.as_secs_f64(),
-        took.as_secs_f64() / bound,
-    );
-    copies
+    let hash = write_sample(&origin.files().join("big.img"), seed, fleet.length).unwrap();
+    let office = Office::open(&lab, fleet.machines);
+    let took = office.fetch_together(0..fleet.machines, &origin.url("big.img"), hash);
+    let sent = sent(&origin, &office, &fleet);
+    let reads = origin.access().unwrap().iter().filter(|access| access.body_bytes > 0).count();
+    println!("{} bytes looked at twice, {reads} answers with a body", office.audited());
+    tell("cold", &fleet, sent, took)
 }
 
 #[test]
@@ -108,15 +173,108 @@ fn machines_that_start_together_take_one_copy_from_the_origin() {
     if !lab::ready() || !Nginx::ready() {
         return;
     }
+    let median = median_of_runs(|seed| run_cold(Fleet::of(4, 32), seed));
+    assert!(median <= 1.01, "{median} copies");
+}
+
+#[test]
+fn machines_that_are_killed_take_nobody_along_and_cost_the_origin_what_was_on_its_way_to_them() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
     let seed = from_environment("EDDY_SEED", 1);
-    let machines = usize::try_from(from_environment("EDDY_SWARM_MACHINES", 4)).unwrap();
     println!("EDDY_SEED={seed}");
-    // Together they pass on what two cores carry.
-    let wan = Mbit(u32::try_from(400 / machines).unwrap());
-    let fleet = Fleet { machines, wan, lan: Mbit(wan.0 * 10), length: from_environment("EDDY_SWARM_MIB", 32) * MIB };
-    // The goal is one of medians: a machine that gets no processor for seconds is taken for dead, and its part is read again.
-    let mut copies: Vec<f64> = (seed..seed + RUNS).map(|seed| run_cold(fleet, seed)).collect();
-    copies.sort_by(f64::total_cmp);
-    let median = copies[copies.len() / 2];
-    assert!(median <= 1.01, "{copies:?} copies");
+    let fleet = Fleet::of(6, 24);
+    let lab = fleet.lab();
+    let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
+    let hash = write_sample(&origin.files().join("big.img"), seed, fleet.length).unwrap();
+    let mut office = Office::open(&lab, fleet.machines);
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let home = office.home_of(&lab.origin().address().to_string());
+    let mut others: Vec<usize> = (0..fleet.machines).filter(|n| *n != home).collect();
+    others.shuffle(&mut rng);
+    let mut victims = vec![home];
+    victims.extend_from_slice(&others[..(fleet.machines / 8).max(1)]);
+    victims.shuffle(&mut rng);
+    let mut instants: Vec<u64> =
+        victims.iter().map(|_| rng.random_range(fleet.length / 8..fleet.length * 3 / 4)).collect();
+    instants.sort_unstable();
+    let survivors: Vec<usize> = (0..fleet.machines).filter(|n| !victims.contains(n)).collect();
+    let url = origin.url("big.img");
+    let mut doomed: Vec<_> = victims.iter().map(|n| office.daemons[*n].take()).collect();
+    let took = thread::scope(|scope| {
+        for n in &victims {
+            let node = &office.nodes[*n];
+            let url = &url;
+            // Its daemon is killed: how the command ends does not matter.
+            scope.spawn(move || drop(node.get(url, &node.home().join("fetched.img"))));
+        }
+        let (lab, office) = (&lab, &office);
+        scope.spawn(move || {
+            let deadline = Instant::now() + PATIENCE;
+            for (daemon, at) in doomed.iter_mut().zip(instants) {
+                while lab.wan_bytes().unwrap().sent < at {
+                    assert!(Instant::now() < deadline, "the origin does not send {at} bytes");
+                    thread::sleep(Duration::from_millis(20));
+                }
+                drop(daemon.take());
+            }
+        });
+        office.fetch_together(survivors.iter().copied(), &url, hash)
+    });
+    let sent = sent(&origin, &office, &fleet);
+    tell("home and others killed", &fleet, sent, took);
+    let lost = victims.len() as u64 * LOST;
+    assert!(sent <= fleet.length + fleet.length / 100 + lost, "{sent} bytes for {}, {lost} lost", fleet.length);
+}
+
+#[test]
+fn an_origin_that_cuts_its_answers_is_asked_for_a_block_more_for_each_cut() {
+    if !lab::ready() {
+        return;
+    }
+    const BLOCK: u64 = 64 * 1024;
+    let seed = from_environment("EDDY_SEED", 1);
+    println!("EDDY_SEED={seed}");
+    let fleet = Fleet::of(4, 16);
+    let lab = fleet.lab();
+    let at = format!("{}:80", lab.origin().address());
+    let origin = lab.origin().spawn(HOSTILE_ORIGIN, [&at]).unwrap();
+    origin.wait_line(&at, PATIENCE).unwrap();
+    let office = Office::open(&lab, fleet.machines);
+    let url = format!("http://{at}/big.img?seed={seed}&length={}&behaviour=cuts", fleet.length);
+    let hash = blake3::hash(&Version::new(seed, fleet.length).whole());
+    let took = office.fetch_together(0..fleet.machines, &url, hash);
+    let counters = lab.origin().command("curl").args(["-sS", &format!("http://{at}{COUNTERS_PATH}")]).output().unwrap();
+    let counters: Counters = serde_json::from_slice(&counters.stdout).unwrap();
+    let path = counters.path("/big.img");
+    let sent = path.body_bytes - office.audited();
+    tell("every other answer cut", &fleet, sent, took);
+    let most = fleet.length + fleet.length / 100 + path.requests.div_ceil(2) * BLOCK;
+    assert!(
+        sent <= most,
+        "{sent} bytes of {} in {} answers, of which every other one was cut",
+        fleet.length,
+        path.requests
+    );
+}
+
+#[test]
+fn one_machine_and_two_take_one_copy_and_begin_at_once() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    for machines in [1, 2] {
+        let median = median_of_runs(|seed| {
+            let fleet = Fleet { machines, ..Fleet::of(2, 8) };
+            let fleet = Fleet { wan: Mbit(100), lan: Mbit(1000), ..fleet };
+            let lab = fleet.lab();
+            let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
+            let hash = write_sample(&origin.files().join("big.img"), seed, fleet.length).unwrap();
+            let office = Office::open(&lab, machines);
+            let took = office.fetch_together(0..machines, &origin.url("big.img"), hash);
+            tell("a few", &fleet, sent(&origin, &office, &fleet), took)
+        });
+        assert!(median <= 1.01, "{median} copies for {machines}");
+    }
 }

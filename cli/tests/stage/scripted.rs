@@ -372,7 +372,12 @@ impl Face for Scripted {
     }
 
     async fn peers(&self) -> Result<PeersView, Problem> {
-        Ok(PeersView { group: None, reason: Some("this node is in no group".into()), peers: Vec::new() })
+        Ok(PeersView {
+            group: None,
+            reason: Some("this node is in no group".into()),
+            peers: Vec::new(),
+            swarms: Vec::new(),
+        })
     }
 
     async fn peer(&self, node: &str) -> Result<PeerDetail, Problem> {

@@ -274,6 +274,11 @@ impl Executor {
         }
     }
 
+    /// The way to the room of swarms, if there is one.
+    pub(super) fn swarm(&self) -> Option<SwarmHandle> {
+        self.swarm.clone()
+    }
+
     /// Tells the room of swarms, if there is one.
     pub(super) async fn tell_swarm(&self, news: News) {
         if let Some(swarm) = &self.swarm {

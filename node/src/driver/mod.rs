@@ -40,7 +40,7 @@ use crate::config::Network;
 use crate::network::Losses;
 use crate::origin::{Origin, OriginConfig};
 use crate::peer::Peers;
-use crate::swarm::News;
+use crate::swarm::{News, SwarmHandle};
 use command::{Command, Refusal, Whose};
 use eddy_cache::{Store, StoreError};
 use eddy_engine::engine::{CommandError, Swarms, Turns};
@@ -137,6 +137,8 @@ pub struct Running {
     pub handle: DriverHandle,
     /// For inputs from peers.
     pub inputs: mpsc::Sender<Input>,
+    /// The way to the room of swarms, if there is one.
+    pub swarm: Option<SwarmHandle>,
     /// Ends when everything is at rest.
     pub task: tokio::task::JoinHandle<()>,
 }
@@ -165,6 +167,7 @@ pub async fn start(parts: DriverParts, shutdown: CancellationToken) -> Result<Ru
     let limits = parts.engine;
     let events = parts.events.clone();
     let executor = Executor::new(parts, inputs.clone(), opened, tasks.clone(), shutdown.clone());
+    let swarm = executor.swarm();
     let mut driver = Driver {
         engine,
         executor,
@@ -182,7 +185,7 @@ pub async fn start(parts: DriverParts, shutdown: CancellationToken) -> Result<Ru
     };
     driver.take_over().await?;
     let task = tokio::spawn(driver.run());
-    Ok(Running { handle: DriverHandle::new(commands), inputs, task })
+    Ok(Running { handle: DriverHandle::new(commands), inputs, swarm, task })
 }
 
 struct Driver {

@@ -26,6 +26,7 @@ use crate::gateway::Tallies;
 use crate::group::Group;
 use crate::identity::Identity;
 use crate::neighbourhood::NeighbourhoodView;
+use crate::swarm::SwarmHandle;
 use bytes::Bytes;
 use eddy_cache::{Pin, Store, StoreError};
 use eddy_engine::engine::CommandError;
@@ -68,6 +69,8 @@ pub struct NodeFace {
     pub group: Option<Group>,
     /// The peers.
     pub neighbours: Option<NeighbourhoodView>,
+    /// The room of swarms, if there is one.
+    pub swarm: Option<SwarmHandle>,
     /// What the gateway counts, if there is one.
     pub gateway: Option<Tallies>,
     /// What kind of process this is.

@@ -26,7 +26,11 @@ impl NodeFace {
         let left: Vec<PeerView> = left.collect();
         let note = |node| suspects.iter().find(|(suspect, _)| *suspect == node).map(|(_, standing)| reproach(standing));
         let peers = connected.into_iter().map(|peer| view(note(peer.node), peer)).chain(left).collect();
-        Ok(PeersView { group: self.group.as_ref().map(Group::name), reason, peers })
+        let swarms = match &self.swarm {
+            Some(swarm) => swarm.look().await,
+            None => Vec::new(),
+        };
+        Ok(PeersView { group: self.group.as_ref().map(Group::name), reason, peers, swarms })
     }
 
     pub(super) async fn view_peer(&self, node: &str) -> Result<PeerDetail, Problem> {

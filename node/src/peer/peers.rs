@@ -256,6 +256,12 @@ impl Peers {
         Talk::open(&self.core, node).await
     }
 
+    /// Packets that have come by the connection that is used for a member; nothing when there is none.
+    #[must_use]
+    pub fn packets_from(&self, node: NodeId) -> Option<u64> {
+        self.core.used(node).map(|connection| connection.stats().udp_rx.datagrams)
+    }
+
     /// Whether a talk goes by the connection that is used for the member.
     #[must_use]
     pub fn is_current(&self, talk: &Talk, node: NodeId) -> bool {

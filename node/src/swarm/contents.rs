@@ -38,6 +38,8 @@ pub(super) struct Known {
     watch: Option<AbortOnDropHandle<()>>,
     /// When it was last of use, in the order of uses.
     used: u64,
+    /// The URL under which a file of this node wanted it.
+    url: Option<String>,
 }
 
 /// All of them.
@@ -48,6 +50,12 @@ pub(super) struct Contents {
 }
 
 impl Known {
+    /// A file wants it.
+    pub(super) fn want(&mut self, want: Want) {
+        self.url = Some(want.open.entity.entity().url.redacted());
+        self.wants.push(want);
+    }
+
     /// What tells of blocks that come.
     pub(super) fn arrivals(&self) -> Arrivals {
         self.wants.first().map(|want| want.open.arrivals()).unwrap_or_default()
@@ -133,8 +141,8 @@ impl Contents {
     /// Enters a content that is not known, and names one that is forgotten for it.
     pub(super) fn enter(&mut self, content: Content, geometry: Geometry, origin: OriginKey) -> Option<ContentTag> {
         self.uses += 1;
-        let (wants, readable, watch, used) = (Vec::new(), BlockSet::new(), None, self.uses);
-        self.known.insert(content.tag(), Known { content, geometry, origin, wants, readable, watch, used });
+        let (wants, readable, watch, used, url) = (Vec::new(), BlockSet::new(), None, self.uses, None);
+        self.known.insert(content.tag(), Known { content, geometry, origin, wants, readable, watch, used, url });
         if self.known.len() <= MOST {
             return None;
         }
@@ -142,6 +150,11 @@ impl Contents {
         let oldest = given.min_by_key(|(_, known)| known.used).map(|(tag, _)| *tag)?;
         self.known.remove(&oldest);
         Some(oldest)
+    }
+
+    /// Those that a file of this node wanted, with its URL.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = (ContentTag, &str)> {
+        self.known.iter().filter_map(|(tag, known)| Some((*tag, known.url.as_deref()?)))
     }
 
     pub(super) fn forget(&mut self, tag: ContentTag) {

@@ -11,10 +11,14 @@
 //! | [`contents`] | which contents this node takes part in: for which files, and what of them can be read |
 //! | [`takes`] | what was ordered of the engine, under which name |
 //! | [`outbox`] | messages to members, in order, one stream for each member |
+//! | [`pulse`] | who of those that matter now is alive |
+//! | [`show`] | what people see of it |
 
 mod contents;
 mod outbox;
+mod pulse;
 mod room;
+mod show;
 mod takes;
 
 use crate::peer::Peers;
@@ -22,7 +26,8 @@ use crate::transfer::open::OpenEntity;
 use eddy_engine::port::{TakeEnd, TakeId};
 use eddy_engine::swarm::{Order, Patience};
 use eddy_engine::{FileRef, Input, Peer};
-use tokio::sync::mpsc;
+use eddy_wire::api::SwarmView;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -49,6 +54,8 @@ pub enum News {
     },
     /// A file wants no more.
     Part(FileRef),
+    /// Somebody wants to see it.
+    Look(oneshot::Sender<Vec<SwarmView>>),
     /// A second fetch found a lie about a block.
     Lie {
         /// The file whose second fetch it was.
@@ -75,6 +82,15 @@ impl SwarmHandle {
     /// Tells the room; one that has ended does not hear it.
     pub async fn tell(&self, news: News) {
         let _ = self.news.send(news).await;
+    }
+}
+
+impl SwarmHandle {
+    /// The contents that files of this node wanted, as people see them; none when the room has ended.
+    pub async fn look(&self) -> Vec<SwarmView> {
+        let (answer, views) = oneshot::channel();
+        self.tell(News::Look(answer)).await;
+        views.await.unwrap_or_default()
     }
 }
 

@@ -3,17 +3,23 @@
 use super::News;
 use super::contents::{Contents, Want};
 use super::outbox::Outbox;
+use super::pulse::{BEAT, Finding, Pulses};
+use super::show;
 use super::takes::{Take, Takes, What};
 use crate::peer::{FromMember, Peers, origin_of};
 use crate::transfer::open::Arrivals;
 use eddy_content::{Geometry, LookupKey};
 use eddy_engine::planner::Source;
 use eddy_engine::port::{TakeEnd, TakeId};
-use eddy_engine::swarm::{Content, ContentTag, Effect, FlowFault, Link, Medium, ReadFault, Reading, Swarm, Weight};
+use eddy_engine::swarm::{
+    Content, ContentTag, Effect, FlowFault, Link, Medium, Message, OriginKey, ReadFault, Reading, Say, Swarm, Weight,
+};
 use eddy_engine::{FileRef, Input, Peer};
+use eddy_wire::NodeId;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +40,7 @@ pub(super) struct Room {
     takes: Takes,
     wishes: HashMap<WishName, oneshot::Sender<Option<Arrivals>>>,
     outbox: Outbox,
+    pulses: Pulses,
     /// What the engine is to hear: the room does not wait for it.
     to_engine: VecDeque<Input>,
     inputs: mpsc::Sender<Input>,
@@ -56,6 +63,7 @@ impl Room {
             takes: Takes::default(),
             wishes: HashMap::new(),
             outbox: Outbox::new(peers.clone(), tasks, stop.clone()),
+            pulses: Pulses::default(),
             to_engine: VecDeque::new(),
             inputs,
             from_members,
@@ -69,6 +77,8 @@ impl Room {
 
     pub(super) async fn run(mut self, mut told: mpsc::Receiver<News>) {
         let (stop, inputs) = (self.stop.clone(), self.inputs.clone());
+        let mut beats = tokio::time::interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = self.swarm.poll_timeout().map(|at| at.saturating_sub(self.now()));
             tokio::select! {
@@ -81,6 +91,7 @@ impl Room {
                 Some(news) = told.recv() => self.on_news(news),
                 Some(tag) = self.arrivals.recv() => self.on_arrived(tag),
                 Some(said) = self.from_members.recv() => self.on_member(said),
+                _ = beats.tick(), if due.is_some() => self.on_beat(),
                 () = sleep(due) => self.swarm.handle_timeout(self.now()),
             }
             self.carry_out_all();
@@ -91,12 +102,29 @@ impl Room {
         self.began.elapsed()
     }
 
+    /// Looks who of those that matter is alive.
+    fn on_beat(&mut self) {
+        let now = self.now();
+        let heard = |peer: &Peer| self.peers.packets_from(NodeId(peer.0));
+        for finding in self.pulses.look(now, &self.swarm.companions(), heard) {
+            match finding {
+                Finding::Ask(peer) => self.outbox.send(peer, &Message { origin: OriginKey(0), say: Say::Alive }),
+                Finding::Gone(peer) => {
+                    tracing::debug!(node = %NodeId(peer.0), "nothing comes from a member of a swarm any more");
+                    self.swarm.handle_peer_down(now, peer);
+                }
+                Finding::Back(peer) => self.swarm.handle_peer_up(peer, Weight::STEADY),
+            }
+        }
+    }
+
     fn on_news(&mut self, news: News) {
         let now = self.now();
         match news {
             News::Up(peer) => self.swarm.handle_peer_up(peer, Weight::STEADY),
             News::Down(peer) => {
                 self.outbox.forget(&peer);
+                self.pulses.forget(&peer);
                 self.wishes.retain(|(of, ..), _| *of != peer);
                 self.swarm.handle_peer_down(now, peer);
             }
@@ -104,6 +132,13 @@ impl Room {
                 self.on_join(Want { file, open: *open, order, patience });
             }
             News::Part(file) => self.on_part(file),
+            News::Look(answer) => {
+                let me = Peer(self.peers.node_id().0);
+                let views = self.contents.wanted();
+                let views = views.filter_map(|(tag, url)| Some(show::view(me, url, self.swarm.glance(tag)?)));
+                // Who asked may have gone.
+                let _ = answer.send(views.collect());
+            }
             News::Lie { file, block } => {
                 if let Some(tag) = self.contents.of(file) {
                     self.swarm.handle_lie(tag, block);
@@ -125,7 +160,7 @@ impl Room {
         self.know(content, geometry, origin);
         self.contents.touch(tag);
         let Some(known) = self.contents.at_mut(tag) else { return };
-        known.wants.push(want);
+        known.want(want);
         // One who wants it already takes for all.
         if known.wants.len() == 1 {
             self.begin(tag);
@@ -133,7 +168,7 @@ impl Room {
     }
 
     /// Enters a content, if it is not known.
-    fn know(&mut self, content: Content, geometry: Geometry, origin: eddy_engine::swarm::OriginKey) {
+    fn know(&mut self, content: Content, geometry: Geometry, origin: OriginKey) {
         if self.contents.at(content.tag()).is_none()
             && let Some(forgotten) = self.contents.enter(content, geometry, origin)
         {

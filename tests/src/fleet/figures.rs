@@ -104,6 +104,7 @@ fn kind(say: &Say) -> &'static str {
         Say::Assign { .. } => "assign",
         Say::Watch { .. } => "watch",
         Say::Alarm { .. } => "alarm",
+        Say::Alive => "alive",
         Say::WhoIs { .. } => "who-is",
         Say::Introduce { .. } => "introduce",
         Say::Waiting { .. } => "waiting",

@@ -3,7 +3,7 @@
 use super::answer::Answer;
 use super::send::{Account, After, send};
 use super::tls::{TlsPlan, acceptor};
-use super::{Ask, Behaviour, Counters, Version};
+use super::{Ask, Behaviour, BodyFault, Counters, Version};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -161,12 +161,24 @@ fn by_query(ask: &Ask) -> Option<(Behaviour, Version)> {
     let number = |key: &str| ask.query(key).and_then(|value| value.parse().ok());
     let mut version = Version::new(number("seed").unwrap_or(1), number("length")?);
     version.modified = 1_600_000_000; // the same whenever it is asked
-    let mut behaviour = Behaviour::named(ask.query("behaviour").unwrap_or("honest"))?;
+    let mut behaviour = match ask.query("behaviour").unwrap_or("honest") {
+        "cuts" => cut_every_other(ask),
+        name => Behaviour::named(name)?,
+    };
     behaviour.rate = number("rate").or(behaviour.rate);
     if let Some(delay) = number("delay-ms") {
         behaviour = behaviour.far_away(std::time::Duration::from_millis(delay));
     }
     Some((behaviour, version))
+}
+
+/// Every other answer with a body ends within its first MiB, each at another byte.
+fn cut_every_other(ask: &Ask) -> Behaviour {
+    if ask.method == "HEAD" || ask.number.is_multiple_of(2) {
+        return Behaviour::default();
+    }
+    let drawn = ask.number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44;
+    Behaviour::body(BodyFault::CloseAfter(drawn))
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {

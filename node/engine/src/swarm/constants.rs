@@ -17,6 +17,9 @@ pub const ROOMS: usize = 1024;
 /// Contents of one origin that a home knows at once.
 pub const CONTENTS: usize = 1024;
 
+/// Words of 8 bytes that all homes of a node take together: 128 MiB. What would take more is told to look elsewhere.
+pub const HOME_WORDS: u64 = 16 << 20;
+
 /// Items of one assignment.
 pub const ASSIGN_ITEMS: usize = 1024;
 /// Segments of one report.
@@ -97,6 +100,8 @@ pub const WINDOW: u32 = 16;
 pub const WINDOW_LEAST: u32 = 8;
 /// The most: what is under way is lost with its source.
 pub const WINDOW_MOST: u32 = 128;
+/// Flows of one content that a member has at once whatever its home says: twice the longest window, and what leases bring.
+pub const FLOWS_MOST: usize = 512;
 /// Time whose bytes a member has under way.
 pub const WINDOW_TIME: Duration = ms(500);
 

@@ -74,7 +74,7 @@ pub enum Effect {
         /// The segment.
         segment: u32,
     },
-    /// So many members share what is looked at twice.
+    /// So many members still take a content, and share what is looked at twice.
     Watch {
         /// The content.
         content: ContentTag,

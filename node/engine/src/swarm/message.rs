@@ -49,7 +49,9 @@ pub enum Say {
         /// What to take.
         items: Vec<Item>,
     },
-    /// Home to member: so many take this, and share what is looked at twice.
+    /// To a member: are you there? What carries it acknowledges it, and that is the answer.
+    Alive,
+    /// Home to member: so many still take this, and share what is looked at twice.
     Watch {
         /// The content.
         content: ContentTag,

@@ -8,7 +8,7 @@ mod hear;
 use super::bits::Bits;
 use super::constants::{BETTER_HOME, NOTED, ROOMS, WATCHDOG, WATCHDOG_BACKGROUND};
 use super::effect::{Effect, FlowFault, ReadFault};
-use super::home::{Out, Succession};
+use super::home::{Home, Out, Succession};
 use super::member::{Act, Member};
 use super::message::{Message, Say};
 use super::name::{Content, ContentTag, LeaseId, Link, Order, OriginKey, PeerTag};
@@ -17,7 +17,7 @@ use super::room::Room;
 use crate::port::Peer;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How long a job bears a home that does nothing.
@@ -27,6 +27,27 @@ pub enum Patience {
     Foreground,
     /// Nobody does.
     Background,
+}
+
+/// How it stands with a content, for people to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Glance {
+    /// The home, if there is one.
+    pub home: Option<Peer>,
+    /// Segments that this node has.
+    pub have: u32,
+    /// Segments of the whole.
+    pub segments: u32,
+    /// Other members that still take it, as the home says.
+    pub others: Option<u32>,
+    /// Flows that this node gives.
+    pub gives: u32,
+    /// From whom this node takes segments now, and how many; `None` is the origin.
+    pub sources: BTreeMap<Option<Peer>, u32>,
+    /// As home: who reads from the origin, and how many segments.
+    pub leases: BTreeMap<Peer, u32>,
+    /// As home: members on the longest way from the origin or a holder to who takes.
+    pub depth: u32,
 }
 
 /// One node.
@@ -232,6 +253,34 @@ impl Swarm {
     #[must_use]
     pub fn home(&self, origin: OriginKey) -> Option<Peer> {
         self.rooms.get(&origin).and_then(|room| room.follows)
+    }
+
+    /// Members that matter now: whom it follows, those who follow it, and whom it takes something from.
+    #[must_use]
+    pub fn companions(&self) -> BTreeSet<Peer> {
+        let mut companions = BTreeSet::new();
+        for room in self.rooms.values() {
+            companions.extend(room.follows.filter(|_| room.member.is_wanting()));
+            companions.extend(room.member.sources());
+            companions.extend(room.home.iter().flat_map(Home::members));
+        }
+        companions.remove(&self.me);
+        companions
+    }
+
+    /// How it stands with a content that this node takes part in.
+    #[must_use]
+    pub fn glance(&self, content: ContentTag) -> Option<Glance> {
+        let room = self.rooms.get(self.origins.get(&content)?)?;
+        let mut glance = room.member.glance(content)?;
+        glance.home = room.follows.or(room.home.as_ref().map(|_| self.me));
+        glance.others = room.others.get(&content).copied();
+        if let Some(home) = &room.home {
+            home.show(content, &mut glance);
+            let me = u32::from(room.member.lacks_some(content));
+            glance.others = glance.others.map(|others| others.saturating_sub(me));
+        }
+        Some(glance)
     }
 
     /// Origins that it knows of.

@@ -3,7 +3,7 @@
 use super::constants::{BETTER_HOME, JOIN_PROBE, JOIN_PROBE_MOST, NOTE_LIFE, REFUSAL};
 use super::home::{Home, Succession};
 use super::member::Member;
-use super::name::OriginKey;
+use super::name::{ContentTag, OriginKey};
 use super::rank::{Weight, rank};
 use crate::port::Peer;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,8 @@ pub(super) struct Room {
     /// How long a home may take to answer.
     probe: Duration,
     redirects: u32,
+    /// How many others still take each content, as the home last said.
+    pub(super) others: BTreeMap<ContentTag, u32>,
     /// Members by rank, best first.
     ranking: Vec<(f64, Peer)>,
     pub(super) look_at: Duration,
@@ -54,6 +56,7 @@ impl Room {
             silent: BTreeSet::new(),
             probe: JOIN_PROBE,
             redirects: 0,
+            others: BTreeMap::new(),
             ranking,
             look_at: now,
         }

@@ -13,6 +13,43 @@ pub struct PeersView {
     pub reason: Option<String>,
     /// The peers and the neighbours that may become some.
     pub peers: Vec<PeerView>,
+    /// What this node takes, or has taken, together with others that want the same at the same time.
+    #[serde(default)]
+    pub swarms: Vec<SwarmView>,
+}
+
+/// One file that machines take from each other while one of them reads it from the origin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SwarmView {
+    /// The file.
+    pub url: String,
+    /// The node id of the home, which says who reads and who takes from whom; none while it is looked for.
+    pub home: Option<String>,
+    /// Whether that is this node.
+    pub is_home: bool,
+    /// Segments that this node has.
+    pub held: u32,
+    /// Segments of the whole.
+    pub segments: u32,
+    /// Other machines that still take it, as far as the home has said.
+    pub others: Option<u32>,
+    /// Segments that this node is giving.
+    pub given: u32,
+    /// Where this node takes segments from now.
+    pub sources: Vec<SwarmShare>,
+    /// Who reads from the origin now: only the home knows.
+    pub readers: Vec<SwarmShare>,
+    /// The longest way of a segment, in machines, between its reader and who takes it: only the home knows.
+    pub depth: u32,
+}
+
+/// A machine's share of the segments under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SwarmShare {
+    /// Its node id; none is the origin.
+    pub node: Option<String>,
+    /// How many segments.
+    pub segments: u32,
 }
 
 /// One neighbour.

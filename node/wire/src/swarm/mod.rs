@@ -44,6 +44,7 @@ mod kind {
     pub(super) const RETURN: u8 = 48;
     pub(super) const WATCH: u8 = 49;
     pub(super) const ALARM: u8 = 50;
+    pub(super) const ALIVE: u8 = 51;
 }
 
 impl Layout for Message {
@@ -99,7 +100,7 @@ impl Layout for Message {
                 out.push(reason_code(*reason));
                 put_u32(*prefix, out);
             }
-            Say::NotHome => {}
+            Say::NotHome | Say::Alive => {}
             Say::Changed { content } | Say::Leave { content } => put_u64(content.0, out),
             Say::Return { lease, prefix } => {
                 put_u64(lease.0, out);
@@ -111,7 +112,7 @@ impl Layout for Message {
 
     fn read(cursor: &mut Cursor<'_>) -> Result<Self, FrameError> {
         let kind = cursor.u8()?;
-        if !(kind::JOIN..=kind::ALARM).contains(&kind) {
+        if !(kind::JOIN..=kind::ALIVE).contains(&kind) {
             return Err(FrameError::Kind { found: kind });
         }
         let origin = OriginKey(cursor.u64()?);
@@ -158,6 +159,7 @@ fn read_say(kind: u8, cursor: &mut Cursor<'_>) -> Result<Say, FrameError> {
         }
         kind::REDIRECT => Say::Redirect { home: Peer(cursor.array()?) },
         kind::NOT_HOME => Say::NotHome,
+        kind::ALIVE => Say::Alive,
         kind::CHANGED => Say::Changed { content: read_tag(cursor)? },
         kind::LEAVE => Say::Leave { content: read_tag(cursor)? },
         kind::RETURN => Say::Return { lease: LeaseId(cursor.u64()?), prefix: cursor.u32()? },
@@ -183,6 +185,7 @@ fn kind_of(say: &Say) -> u8 {
         Say::Fail { .. } => kind::FAIL,
         Say::Redirect { .. } => kind::REDIRECT,
         Say::NotHome => kind::NOT_HOME,
+        Say::Alive => kind::ALIVE,
         Say::Changed { .. } => kind::CHANGED,
         Say::Leave { .. } => kind::LEAVE,
         Say::Return { .. } => kind::RETURN,

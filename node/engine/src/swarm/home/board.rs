@@ -7,6 +7,11 @@ use crate::trust::Sharing;
 use eddy_content::Geometry;
 use std::time::Duration;
 
+/// Words of 8 bytes that a segment takes, without who takes it from whom.
+const SEGMENT_WORDS: u64 = 20;
+/// Words that a member's part in a content takes, without its bits.
+const STAKE_WORDS: u64 = 64;
+
 /// One content.
 #[derive(Debug)]
 pub(super) struct Board {
@@ -73,8 +78,8 @@ pub(super) struct Segment {
     pub(super) best: Option<(u32, u32)>,
     /// Who has it or receives it.
     pub(super) sources: Vec<u32>,
-    /// By slot: who takes it from whom.
-    links: Vec<Link>,
+    /// Who takes it from whom, by slot; only those who do, since members can make a home know many others.
+    links: Vec<(u32, Link)>,
     pub(super) under_way: u32,
 }
 
@@ -100,20 +105,27 @@ pub(super) struct Link {
 
 impl Segment {
     pub(super) fn link(&self, slot: u32) -> Link {
-        self.links.get(slot as usize).copied().unwrap_or_default()
+        self.place(slot).map(|place| self.links[place].1).unwrap_or_default()
     }
 
     /// Who takes it from somebody, ascending.
     pub(super) fn linked(&self) -> impl Iterator<Item = (u32, Link)> + '_ {
-        let links = self.links.iter().enumerate().filter(|(_, link)| link.from != From::Nowhere);
-        links.map(|(slot, link)| (slot as u32, *link))
+        self.links.iter().copied()
+    }
+
+    fn place(&self, slot: u32) -> Result<usize, usize> {
+        self.links.binary_search_by_key(&slot, |(known, _)| *known)
     }
 
     fn set(&mut self, slot: u32, link: Link) {
-        if self.links.len() <= slot as usize {
-            self.links.resize(slot as usize + 1, Link::default());
+        match self.place(slot) {
+            Ok(place) if link.from == From::Nowhere => {
+                self.links.remove(place);
+            }
+            Ok(place) => self.links[place].1 = link,
+            Err(place) if link.from != From::Nowhere => self.links.insert(place, (slot, link)),
+            Err(_) => {}
         }
-        self.links[slot as usize] = link;
     }
 
     fn drop_source(&mut self, slot: u32) {
@@ -168,6 +180,19 @@ impl Board {
         let is_unread = |segment: &&Segment| segment.holders == 0 && (is_stream || segment.lease.is_none());
         let unread = self.segments.iter().filter(is_unread);
         self.unread = unread.count() as u32;
+    }
+
+    /// About how many words of memory it takes.
+    pub(super) fn words(&self) -> u64 {
+        let segments = self.segments.len() as u64;
+        let stakes = self.stakes.iter().flatten().count() as u64;
+        segments * SEGMENT_WORDS + stakes * (STAKE_WORDS + segments / 16)
+    }
+
+    /// Gives back what it takes.
+    pub(super) fn clear(&mut self) {
+        (self.segments, self.stakes, self.available) = (Vec::new(), Vec::new(), Bits::none(0));
+        (self.is_retired, self.awaited) = (true, 0);
     }
 
     fn refresh(&mut self, segment: u32) {

@@ -172,13 +172,29 @@ impl Home {
             return Some(*slot);
         }
         if self.seats.len() >= MEMBERS {
-            return None;
+            return self.take_seat(now, peer);
         }
         let slot = self.seats.len() as u32;
         self.seats.push(Seat::new(now, peer));
         self.by_peer.insert(peer, slot);
         self.by_tag.insert(PeerTag::of(&peer), slot);
         Some(slot)
+    }
+
+    /// The seat of somebody who is gone, or was only named and never came.
+    fn take_seat(&mut self, now: Duration, peer: Peer) -> Option<u32> {
+        let is_free = |slot: &usize| {
+            let seat = &self.seats[*slot];
+            let has_stake = self.boards.iter().any(|board| board.stake(*slot as u32).is_some());
+            !seat.is_alive && !seat.is_joined && seat.leases == 0 && !has_stake
+        };
+        let slot = (0..self.seats.len()).find(is_free)?;
+        let gone = std::mem::replace(&mut self.seats[slot], Seat::new(now, peer)).peer;
+        self.by_peer.remove(&gone);
+        self.by_tag.remove(&PeerTag::of(&gone));
+        self.by_peer.insert(peer, slot as u32);
+        self.by_tag.insert(PeerTag::of(&peer), slot as u32);
+        Some(slot as u32)
     }
 
     fn board_of(&mut self, now: Duration, content: Content, others: usize) -> Option<u32> {

@@ -119,6 +119,18 @@ impl Home {
         self.seats.iter().filter(|seat| seat.is_alive && seat.is_joined).map(|seat| seat.peer)
     }
 
+    /// About how many words of memory it takes.
+    pub(super) fn words(&self) -> u64 {
+        self.boards.iter().map(Board::words).sum()
+    }
+
+    /// Whether a member's part in a content is known, so that what it says of it takes no more memory.
+    pub(super) fn knows(&self, peer: &Peer, content: ContentTag) -> bool {
+        let slot = self.by_peer.get(peer);
+        let board = self.by_content.get(&content).map(|b| &self.boards[*b as usize]);
+        slot.zip(board).is_some_and(|(slot, board)| board.stake(*slot).is_some())
+    }
+
     /// One of the contents, to ask others about.
     pub(super) fn any_content(&self) -> Option<Content> {
         self.boards.iter().find(|board| !board.is_retired).map(|board| board.content)
@@ -166,7 +178,7 @@ impl Home {
         for n in 0..self.seats.len() as u32 {
             self.forget_stake(b, n);
         }
-        self.boards[b as usize].is_retired = true;
+        self.boards[b as usize].clear();
         self.waiting.retain(|(board, _)| *board != b);
         for seat in &mut self.seats {
             seat.pending.retain(|(board, _)| *board != b);

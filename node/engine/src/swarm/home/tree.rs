@@ -7,7 +7,8 @@ use super::Home;
 use super::board::{From, Link};
 use crate::swarm::constants::{CANDIDATES, DEPTH, SAMPLE, UPLOADS, WOKEN};
 use crate::swarm::message::Item;
-use crate::swarm::name::{Medium, Order, PeerTag, Reading};
+use crate::swarm::name::{ContentTag, Medium, Order, PeerTag, Reading};
+use crate::swarm::node::Glance;
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use std::time::Duration;
@@ -215,6 +216,26 @@ impl Home {
             }
         }
         None
+    }
+
+    /// Shows who reads a content, and how long the branches are.
+    pub(in crate::swarm) fn show(&self, content: ContentTag, glance: &mut Glance) {
+        let Some(b) = self.by_content.get(&content) else { return };
+        glance.others = Some(self.among(*b));
+        for lease in self.leases.values().filter(|lease| lease.board == *b) {
+            *glance.leases.entry(self.seats[lease.slot as usize].peer).or_default() += lease.segments.len() as u32;
+        }
+        for segment in &self.boards[*b as usize].segments {
+            for (_, link) in segment.linked() {
+                let (mut depth, mut at) = (0, link.from);
+                while let From::Member(parent) = at
+                    && depth < DEPTH
+                {
+                    (depth, at) = (depth + 1, segment.link(parent).from);
+                }
+                glance.depth = glance.depth.max(depth);
+            }
+        }
     }
 
     /// Whether a flow of `n` leads anywhere.

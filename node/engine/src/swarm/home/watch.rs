@@ -1,4 +1,5 @@
-//! Second fetches are shared: everybody who takes a content is told among how many, and one of them that it has to look for sure.
+//! Second fetches are shared: everybody who takes a content is told how many still take it, and one of them that it has to look for sure.
+//! Who has all of it hears in the same way when nobody needs it any more.
 //!
 //! The draw itself is each member's own, from its own seed, so that neither the home nor a reader knows what will be looked at. A home
 //! that appoints nobody, or names too many, leaves what the members' own parts of the chance find.
@@ -12,16 +13,23 @@ use rand::RngExt;
 impl Home {
     /// Tells those who take a content, if what they know is no longer about right.
     pub(super) fn tell_watches(&mut self, b: u32) {
-        let taking = self.taking(b);
-        for n in &taking {
-            self.tell_one(b, *n, taking.len() as u32);
+        let among = self.among(b);
+        let stakes = self.boards[b as usize].stakes.iter().enumerate();
+        let taking = stakes.filter(|(_, stake)| stake.as_ref().is_some_and(|stake| stake.wants.is_some()));
+        for n in taking.map(|(slot, _)| slot as u32).collect::<Vec<_>>() {
+            self.tell_one(b, n, among);
         }
     }
 
     /// Tells one that has just joined.
     pub(super) fn tell_watch(&mut self, b: u32, n: u32) {
-        let among = self.taking(b).len() as u32;
+        let among = self.among(b);
         self.tell_one(b, n, among);
+    }
+
+    /// How many still lack something.
+    pub(super) fn among(&self, b: u32) -> u32 {
+        self.boards[b as usize].wanting().count() as u32
     }
 
     fn tell_one(&mut self, b: u32, n: u32, among: u32) {
@@ -30,21 +38,12 @@ impl Home {
         let content = board.content.tag();
         let duty = if board.watcher == Watcher::Slot(n) { Duty::Watcher } else { Duty::Other };
         let sharing = Sharing { among, duty };
-        let Some(stake) = board.stake_mut(n).filter(|stake| stake.wants.is_some() && !stake.have.is_full()) else {
-            return;
-        };
+        let Some(stake) = board.stake_mut(n).filter(|stake| stake.wants.is_some()) else { return };
         let seat = &self.seats[n as usize];
         if seat.is_joined && !stake.told.is_some_and(|told| is_about(told, sharing)) {
             stake.told = Some(sharing);
             self.out.push_back(Out::Tell(seat.peer, Say::Watch { content, sharing }));
         }
-    }
-
-    /// Who takes a content, or has taken all of it.
-    fn taking(&self, b: u32) -> Vec<u32> {
-        let stakes = self.boards[b as usize].stakes.iter().enumerate();
-        let taking = stakes.filter(|(_, stake)| stake.as_ref().is_some_and(|stake| stake.wants.is_some()));
-        taking.map(|(slot, _)| slot as u32).collect()
     }
 
     /// Appoints somebody who still takes it, unless one who was has it all.
@@ -71,5 +70,7 @@ impl Home {
 
 /// Whether somebody who was told the one need not be told the other.
 fn is_about(told: Sharing, sharing: Sharing) -> bool {
-    told.duty == sharing.duty && told.among.abs_diff(sharing.among) * 4 <= told.among
+    told.duty == sharing.duty
+        && told.among.abs_diff(sharing.among) * 4 <= told.among
+        && (told.among == 0) == (sharing.among == 0)
 }

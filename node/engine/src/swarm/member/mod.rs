@@ -14,10 +14,11 @@ mod read;
 mod watch;
 
 use super::bits::Bits;
-use super::constants::{ALARMS, ALARMS_EACH, COLLECT_DONE, DONE_SEGMENTS, JOIN_FLOWS, REFUSAL, UPLOADS};
+use super::constants::{ALARMS, ALARMS_EACH, COLLECT_DONE, DONE_SEGMENTS, FLOWS_MOST, JOIN_FLOWS, REFUSAL, UPLOADS};
 use super::effect::{Effect, FlowFault, ReadFault};
 use super::message::{FailReason, Item, Join, JoinFlow, Say};
 use super::name::{Content, ContentTag, LeaseId, Link, Order, PeerTag};
+use super::node::Glance;
 use crate::port::Peer;
 use eddy_content::Geometry;
 use flow::Flow;
@@ -154,6 +155,32 @@ impl Member {
         self.jobs.values().any(Job::is_wanting)
     }
 
+    /// Whether it wants something of a content that it has not.
+    pub(super) fn lacks_some(&self, content: ContentTag) -> bool {
+        self.jobs.get(&content).is_some_and(Job::is_wanting)
+    }
+
+    /// Whom it takes something from.
+    pub(super) fn sources(&self) -> impl Iterator<Item = Peer> + '_ {
+        self.jobs.values().flat_map(|job| job.flows.values()).filter_map(|flow| flow.source)
+    }
+
+    /// How it stands with a content: segments that it has, from whom it takes others (`None` the origin), flows that it gives.
+    pub(super) fn glance(&self, content: ContentTag) -> Option<Glance> {
+        let job = self.jobs.get(&content)?;
+        let mut sources = BTreeMap::new();
+        for flow in job.flows.values() {
+            *sources.entry(flow.source).or_default() += 1;
+        }
+        Some(Glance {
+            have: job.have.iter().count() as u32,
+            segments: job.have.len(),
+            gives: job.gifts.len() as u32,
+            sources,
+            ..Glance::default()
+        })
+    }
+
     /// What it holds of a content, if it takes part.
     pub(super) fn holdings(&self, content: ContentTag) -> Option<(Link, Bits)> {
         self.jobs.get(&content).filter(|job| !job.have.is_empty()).map(|job| (self.link, job.have.clone()))
@@ -200,6 +227,11 @@ impl Member {
         if job.have.has(segment) {
             return self.report(now, content, segment);
         }
+        if job.flows.len() >= FLOWS_MOST && !job.flows.contains_key(&segment) {
+            let (source, prefix) = (Some(PeerTag::of(&source)), job.prefix(segment));
+            let fail = Say::Fail { content, segment, source, reason: FailReason::Refused, prefix };
+            return self.acts.push_back(Act::Home(fail));
+        }
         let from = job.prefix(segment);
         self.drop_flow(content, segment);
         let Some(job) = self.jobs.get_mut(&content) else { return };
@@ -217,6 +249,9 @@ impl Member {
     fn on_stranger(&mut self, now: Duration, content: ContentTag, segment: u32, stranger: PeerTag) {
         let Some(job) = self.jobs.get(&content) else { return };
         if segment >= job.have.len() || job.have.has(segment) || job.wants.is_none() {
+            return;
+        }
+        if job.flows.len() >= FLOWS_MOST && !job.flows.contains_key(&segment) {
             return;
         }
         let prefix = job.prefix(segment);

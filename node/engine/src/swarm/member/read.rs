@@ -2,7 +2,7 @@
 
 use super::flow::Flow;
 use super::{Act, Effect, Member, ReadFault};
-use crate::swarm::constants::{ORIGIN_SILENCE, PROGRESS, TAIL_ROUND_TRIPS};
+use crate::swarm::constants::{LEASES_MOST, ORIGIN_SILENCE, PROGRESS, TAIL_ROUND_TRIPS};
 use crate::swarm::message::{FailReason, Say};
 use crate::swarm::name::{ContentTag, LeaseId};
 use eddy_content::BLOCK_SIZE;
@@ -30,6 +30,10 @@ impl Member {
         let Some(job) = self.jobs.get(&content) else {
             return self.acts.push_back(Act::Home(Say::Return { lease, prefix: 0 }));
         };
+        // A home that lets one member read more at once than it may let all is not listened to.
+        if self.reads.len() >= LEASES_MOST as usize {
+            return self.acts.push_back(Act::Home(Say::Return { lease, prefix: 0 }));
+        }
         let end = segments.end.min(job.have.len());
         let lacking: Vec<u32> = (segments.start..end).filter(|segment| !job.have.has(*segment)).collect();
         let (Some(first), Some(last)) = (lacking.first().copied(), lacking.last().copied()) else {

@@ -3,8 +3,8 @@
 use super::Swarm;
 use crate::port::Peer;
 use crate::swarm::Effect;
-use crate::swarm::constants::{IDLE_JOIN, SUSPICION};
-use crate::swarm::home::Succession;
+use crate::swarm::constants::{HOME_WORDS, IDLE_JOIN, SUSPICION};
+use crate::swarm::home::{Home, Succession};
 use crate::swarm::message::{Role, Say};
 use crate::swarm::name::{Content, OriginKey};
 use crate::swarm::rank::Weight;
@@ -27,6 +27,7 @@ impl Swarm {
                     home.on_holdings(now, from, content, holdings);
                 }
             }
+            Say::Alive => {}
             Say::Alarm { content, block } => {
                 let room = self.rooms.get_mut(&origin);
                 if room.is_some_and(|room| room.member.on_alarm(content, block, Some(from))) {
@@ -90,7 +91,9 @@ impl Swarm {
                         self.join(now, origin, me);
                     }
                 }
+                let words: u64 = self.rooms.values().filter_map(|room| room.home.as_ref()).map(Home::words).sum();
                 let home = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut());
+                let home = home.filter(|home| words < HOME_WORDS || home.knows(&from, join.content.tag()));
                 if !home.is_some_and(|home| home.enter(now, from, *join, others)) {
                     self.tell(from, origin, Say::NotHome);
                 }
@@ -169,6 +172,9 @@ impl Swarm {
             }
             Say::Watch { content, sharing } => {
                 room.on_heard(now);
+                let me = u32::from(room.member.lacks_some(content));
+                room.others.insert(content, sharing.among.saturating_sub(me));
+                room.others.retain(|content, _| room.member.glance(*content).is_some());
                 // A home that speaks of a crowd must not keep a few from looking.
                 let among = sharing.among.clamp(1, self.all.len().try_into().unwrap_or(u32::MAX));
                 self.effects.push_back(Effect::Watch { content, sharing: Sharing { among, ..sharing } });
