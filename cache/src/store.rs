@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, Weak};
 use upkeep::Upkeep;
 
-pub(crate) use files::{Files, Name};
+pub(crate) use files::{Files, Name, Pair};
 pub(crate) use stock::{Stock, wall_clock};
 
 /// Bytes of the longest job row (C-09: values below 1 MiB).

@@ -11,21 +11,24 @@
 use crate::Store;
 use crate::content::FilePair;
 use crate::direct::{AlignedBuffer, BlockFile};
-use crate::disk;
+use crate::disk::{self, Disk};
 use crate::fault::{DiskFault, StoreError};
 use crate::index::Change;
 use crate::outboard::{Header, Layout};
 use crate::row::{self, EntityRecord, NewEntity, Place};
-use crate::store::{Files, Name, Stock, wall_clock};
+use crate::store::{Files, Name, Pair, Stock, wall_clock};
 use eddy_content::{BlockHash, BlockSet, EntityId, Geometry, tree};
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Blocks that are proved under one hold of the lock of admissions: 2 MiB.
 const SLICE: u32 = 32;
 /// Block hashes that are looked at together.
 const HASHES: u32 = 4096;
+
+/// Data and outboard of a pair: where each is, and where it belongs.
+type Moves = [(PathBuf, PathBuf); 2];
 
 /// What a rebuild found and did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -137,19 +140,14 @@ pub(crate) fn reclaim_quarantine(stock: &Stock) -> Result<u64, StoreError> {
     // The latest generation of an entity first: the others find it taken.
     for ((id, generation), files) in pairs.into_iter().rev() {
         let _one = stock.admit();
-        let mut kinds: Vec<&str> = files.iter().filter_map(|(original, _)| original.rsplit('.').next()).collect();
-        kinds.sort_unstable();
-        if kinds != ["data", "outboard"] || !is_worth_a_row(stock, &files)? {
-            continue;
-        }
         let pair = stock.files.pair(&id, generation);
-        let is_free = stock.index.record(&id)?.is_none() && disk::length(disk, &pair.data)?.is_none();
-        if !is_free || disk::length(disk, &pair.outboard)?.is_some() {
+        let Some(moves) = moves_to(disk, &pair, &files)? else { continue };
+        if stock.index.record(&id)?.is_some() || !is_worth_a_row(stock, &moves)? {
             continue;
         }
         stock.files.make_shard(&pair)?;
-        for (original, path) in &files {
-            disk::rename(disk, path, &pair.directory.join(original))?;
+        for (from, to) in moves.iter().filter(|(from, to)| from != to) {
+            disk::rename(disk, from, to)?;
         }
         disk::sync_directory(disk, &pair.directory)?;
         disk::sync_directory(disk, &stock.files.quarantine())?;
@@ -158,11 +156,26 @@ pub(crate) fn reclaim_quarantine(stock: &Stock) -> Result<u64, StoreError> {
     Ok(adopted)
 }
 
+/// Where the data and the outboard of a pair are, and where they belong; `None` unless each is there once. One of them may be where
+/// it belongs, while the other lies in the quarantine: a process that moved them was killed in between.
+fn moves_to(disk: &dyn Disk, pair: &Pair, aside: &[(String, PathBuf)]) -> Result<Option<Moves>, DiskFault> {
+    let from = |kind: &str, to: &Path| {
+        let mut found = aside.iter().filter(|(original, _)| original.ends_with(kind)).map(|(_, path)| path);
+        let is_there = disk::length(disk, to)?.is_some();
+        Ok(match (found.next(), found.next(), is_there) {
+            (Some(path), None, false) => Some(path.clone()),
+            (None, None, true) => Some(to.to_owned()),
+            _ => None,
+        })
+    };
+    let (data, outboard) = (from(".data", &pair.data)?, from(".outboard", &pair.outboard)?);
+    Ok(data.zip(outboard).map(|(data, outboard)| [(data, pair.data.clone()), (outboard, pair.outboard.clone())]))
+}
+
 /// Whether a pair in quarantine is one that would be adopted: another would only come back to the quarantine, as new there.
-fn is_worth_a_row(stock: &Stock, files: &[(String, PathBuf)]) -> Result<bool, DiskFault> {
+fn is_worth_a_row(stock: &Stock, moves: &Moves) -> Result<bool, DiskFault> {
     let disk = &**stock.files.disk();
-    let of_kind = |kind: &str| files.iter().find(|(original, _)| original.ends_with(kind)).map(|(_, path)| path);
-    let (Some(data), Some(path)) = (of_kind(".data"), of_kind(".outboard")) else { return Ok(false) };
+    let [(data, _), (path, _)] = moves;
     let Some(outboard) = disk::open(disk, path)? else { return Ok(false) };
     let Some((header, length)) = Header::read(&*outboard, path)? else { return Ok(false) };
     let Some(geometry) = Geometry::new(header.entity.length) else { return Ok(false) };

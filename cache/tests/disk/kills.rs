@@ -80,7 +80,7 @@ fn child_lives_until_it_kills_itself() {
 }
 
 /// Directories in memory, where there are any: what a killed process wrote is there all the same, and syncs cost nothing.
-fn directory() -> tempfile::TempDir {
+pub(crate) fn directory() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
 }
 

@@ -10,6 +10,7 @@
 //! | [`cuts`] | what if the power goes at the n-th change, and again in recovery? |
 //! | [`refusals`] | what if the n-th operation fails? |
 //! | [`deadly`], [`kills`] | what if the process dies at the n-th operation of a real disk, and again in recovery? |
+//! | [`rebuilds`] | what if it dies at the n-th operation of a rebuild, and again in the next? |
 //! | [`rot`], [`answers`] | is a flipped bit found, or does it change nothing? |
 //! | [`foreign`] | what if files are older, swapped, cut, gone or somebody else's? |
 //! | [`seeds`] | does any mixture of work, faults and cuts break a promise? |
@@ -21,6 +22,7 @@ mod entities;
 mod foreign;
 mod kills;
 mod meter;
+mod rebuilds;
 mod refusals;
 mod rot;
 mod script;
