@@ -6,6 +6,7 @@
 //! but theirs.
 
 use super::socket::Caller;
+use eddy_wire::api::PeersView;
 
 /// Whether a role may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,8 @@ pub const TABLE: &[Rule] = &[
     rule("POST", "/v1/cache/remove", [No, No, Yes], Kept),
     rule("POST", "/v1/cache/export", [No, No, Yes], Kept),
     rule("POST", "/v1/cache/import", [No, No, Yes], Kept),
-    rule("GET", "/v1/peers", [Yes, Yes, Yes], Unneeded),
+    // Who is there is everybody's; what is fetched together with them is not (`Asker::shown`).
+    rule("GET", "/v1/peers", [Yes, No, Yes], Unneeded),
     // The evidence against a member names what was fetched.
     rule("GET", "/v1/peers/{id}", [No, No, Yes], Unneeded),
 ];
@@ -112,6 +114,15 @@ impl Asker {
     #[must_use]
     pub fn sees(self, owner: u32) -> bool {
         self.reach == Reach::All || owner == self.uid
+    }
+
+    /// The peers as the caller may see them: who is there is everybody's, but what is fetched together names what others fetch.
+    #[must_use]
+    pub fn shown(self, peers: PeersView) -> PeersView {
+        match self.reach {
+            Reach::All => peers,
+            Reach::Own => PeersView { swarms: Vec::new(), ..peers },
+        }
     }
 }
 
@@ -182,6 +193,7 @@ pub fn audit_of(method: &str, path: Option<&str>) -> Audit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eddy_wire::api::SwarmView;
     use std::collections::BTreeSet;
 
     fn caller(uid: u32) -> Caller {
@@ -227,6 +239,17 @@ mod tests {
             }
             assert_eq!(node.admit(Caller { uid: None }, rule.method, Some(rule.path)), None);
         }
+    }
+
+    #[test]
+    fn users_see_who_is_there_and_not_what_others_fetch_with_them() {
+        let url = "https://example.org/secret".to_owned();
+        let swarm = SwarmView { url, segments: 1, ..SwarmView::default() };
+        let view = PeersView { group: Some("g".to_owned()), swarms: vec![swarm], ..PeersView::default() };
+        let node = Admission { own: 990, users: Users::Several { administrators: None } };
+        let as_seen_by = |uid| node.admit(caller(uid), "GET", Some("/v1/peers")).map(|asker| asker.shown(view.clone()));
+        assert_eq!(as_seen_by(1000), Some(PeersView { swarms: Vec::new(), ..view.clone() }));
+        assert_eq!(as_seen_by(990), Some(view.clone()));
     }
 
     #[test]

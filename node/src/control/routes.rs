@@ -414,8 +414,8 @@ async fn remove<F: Face>(State(room): State<Room<F>>, Body(order): Body<RemovalO
 #[utoipa::path(get, path = "/v1/peers", tag = "peers", operation_id = "peers", responses(
     (status = 200, body = PeersView), (status = "default", body = Problem, content_type = "application/problem+json")
 ))]
-async fn peers<F: Face>(State(room): State<Room<F>>) -> Answer<PeersView> {
-    Ok(Json(room.face.peers().await?))
+async fn peers<F: Face>(State(room): State<Room<F>>, asker: As) -> Answer<PeersView> {
+    Ok(Json(asker.0.shown(room.face.peers().await?)))
 }
 
 /// One member, and what is held against it.

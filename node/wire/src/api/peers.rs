@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// The peers of this node, and why there are none if there are none.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct PeersView {
     /// The name of the group, when this node is in one.
     pub group: Option<String>,
@@ -19,7 +19,7 @@ pub struct PeersView {
 }
 
 /// One file that machines take from each other while one of them reads it from the origin.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct SwarmView {
     /// The file.
     pub url: String,
