@@ -17,7 +17,8 @@ use Counterpart::{Command as Does, Declined as No};
 
 const SHOW: Counterpart = Does("eddy job show ID");
 const UPLOADS: Counterpart = No("this version does not upload");
-const IDENTITY: Counterpart = No("a job runs as its owner, and nobody has to be logged on for it");
+const IDENTITY: Counterpart =
+    No("a job runs as its owner, who has to be logged on only where it says --while-logged-on");
 const NOTIFY: Counterpart = Does("eddy events --follow");
 const CERTIFICATE: Counterpart = No("this version shows origins no certificate");
 const AUTOMATIC: Counterpart = No("eddy verifies every byte itself; a digest: eddy get URL --digest");

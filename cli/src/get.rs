@@ -42,6 +42,9 @@ pub struct GetArgs {
     /// Hand the job to the daemon, print its id and return
     #[arg(long)]
     pub background: bool,
+    /// Let the job wait while you are not logged on
+    #[arg(long, requires = "background")]
+    pub while_logged_on: bool,
     /// Neither take bytes from peers nor give them any
     #[arg(long)]
     pub no_peers: bool,
@@ -137,7 +140,7 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
         asking: args.refresh.then_some(Asking::Always),
         // An interrupted or killed command left its job behind; the same command goes on with it.
         adopt: true,
-        terms: Terms::default(),
+        terms: Terms { while_logged_on: args.while_logged_on.then_some(true), ..Terms::default() },
         followed: !args.background,
     };
     spec.check()?;

@@ -22,6 +22,7 @@
 //! | `lines` | a bounded file of lines |
 //! | [`hooks`] | programs that are told of the end of jobs |
 //! | [`network`] | which ways out there are, and what becomes of jobs when they come and go |
+//! | `sessions` | who is logged on, for jobs that run only while their owner is |
 //! | `scrub` | looks through the store for rot while nobody else wants the disk |
 //! | `refuge` | where a node works whose own disk refuses |
 //! | [`node`] | starts and stops all of it |
@@ -48,5 +49,6 @@ mod refuge;
 mod scrub;
 mod secret_file;
 mod secret_text;
+mod sessions;
 pub mod swarm;
 pub mod transfer;

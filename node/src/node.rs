@@ -296,7 +296,7 @@ impl Node {
         let serves = self.neighbourhood.is_some() || self.gateway.is_some();
         // One permit waits for the next call.
         let is_called = self.callers.available_permits() + 1 < control::socket::MAX_CONNECTIONS;
-        !serves && !is_called && !self.driver.is_busy().await.unwrap_or(true)
+        !serves && !is_called && !self.driver.is_needed().await.unwrap_or(true)
     }
 
     /// Where the gateway listens, if there is one.

@@ -36,6 +36,9 @@ pub struct CreateArgs {
     /// Put the files in place as soon as all are here, instead of waiting for `eddy job finish`
     #[arg(long)]
     pub auto: bool,
+    /// Let the job wait while you are not logged on
+    #[arg(long)]
+    pub while_logged_on: bool,
 }
 
 /// `eddy job add`.
@@ -104,6 +107,10 @@ pub(super) async fn create(args: CreateArgs, setting: &Setting) -> Result<(), Fa
     if change.name.is_some() || change.priority.is_some() || !change.urls.is_empty() || !change.forget.is_empty() {
         return Err(Failure::new(ErrorCode::BadUsage, "--set takes what has no option of its own"));
     }
+    let mut terms = change.terms.unwrap_or_default();
+    if args.while_logged_on {
+        terms.while_logged_on = Some(true);
+    }
     let spec = JobSpec {
         files: files(&args.files)?,
         name: Some(args.name),
@@ -113,7 +120,7 @@ pub(super) async fn create(args: CreateArgs, setting: &Setting) -> Result<(), Fa
         finish: if args.auto { Finish::Auto } else { Finish::Manual },
         asking: None,
         adopt: false,
-        terms: change.terms.unwrap_or_default(),
+        terms,
         followed: false,
     };
     spec.check()?;

@@ -7,7 +7,7 @@ use eddy_wire::catalogue::ErrorCode;
 
 /// What may be set, as it is told to whoever asks for something else.
 pub(crate) const KEYS: &str = "name, description, priority, peers, retry-delay, give-up-after, max-transfer-time, header, \
-    secret-header, proxy, redirects, hook, url.N";
+    secret-header, proxy, redirects, hook, while-logged-on, url.N";
 
 /// The change that these words ask for.
 pub(crate) fn change(pairs: &[String]) -> Result<JobChange, Failure> {
@@ -66,6 +66,13 @@ fn one(change: &mut JobChange, key: &str, value: &str) -> Result<(), Failure> {
         }
         "proxy" => terms.proxy = Some(value.to_owned()),
         "hook" => terms.hook = Some(value.to_owned()),
+        "while-logged-on" => {
+            terms.while_logged_on = Some(match value {
+                "yes" => true,
+                "no" => false,
+                _ => return Err(bad("one of yes, no")),
+            });
+        }
         "redirects" => {
             terms.redirects = Some(match value {
                 "follow" => Redirects::Follow,
@@ -102,6 +109,7 @@ mod tests {
             "secret-header=X-B:2",
             "proxy=direct",
             "redirects=report",
+            "while-logged-on=yes",
             "url.3=https://h/a",
             "description=d",
             "max-transfer-time=2d",
@@ -111,12 +119,21 @@ mod tests {
         assert_eq!((set.forget, set.urls[0].file), (vec![Forget::GiveUpAfter], 3));
         let terms = set.terms.expect("terms");
         assert_eq!((terms.retry_delay_seconds, terms.max_transfer_seconds), (Some(30), Some(172_800)));
+        assert_eq!(terms.while_logged_on, Some(true));
         assert_eq!(terms.headers.iter().map(|field| field.secret).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]
     fn an_unknown_key_or_value_is_refused_and_the_known_ones_are_named() {
-        for wrong in ["nonsense", "color=red", "priority=urgent", "retry-delay=soon", "header=x", "url.x=https://h"] {
+        for wrong in [
+            "nonsense",
+            "color=red",
+            "priority=urgent",
+            "retry-delay=soon",
+            "header=x",
+            "while-logged-on=1",
+            "url.x=https://h",
+        ] {
             assert!(read(&[wrong]).is_err(), "{wrong}");
         }
     }

@@ -16,6 +16,7 @@
 //! | [`queue`] | who waits for which host, and which hosts are spared |
 //! | `shares` | how much each owner has had |
 //! | [`schedule`] | whose turn it is |
+//! | [`sessions`] | who is logged on, and which jobs wait for that |
 //! | [`retry`] | whether and when to try again |
 //! | [`scrub`] | how fast the store is read through for rot |
 //! | [`upload`], [`bucket`] | who may send next where uploads are limited |
@@ -38,6 +39,7 @@ pub mod retry;
 pub mod roster;
 pub mod schedule;
 pub mod scrub;
+pub mod sessions;
 mod shares;
 pub mod swarm;
 pub mod trust;

@@ -3,6 +3,7 @@
 use crate::job::record::JobRecord;
 use crate::job::spec::{Credentials, JobId};
 use crate::planner::Source;
+use crate::sessions::Sessions;
 use crate::swarm::{Order, Patience};
 use crate::trust::Sharing;
 use eddy_content::digest::ExpectedDigest;
@@ -242,6 +243,8 @@ pub enum Effect {
         /// How long it bears a swarm in which nothing moves.
         patience: Patience,
     },
+    /// Find out who is logged on, and tell of it from now on by [`Input::Sessions`]. Wanted once at most.
+    WatchSessions,
     /// Take part no more: the file plans by itself.
     LeaveSwarm {
         /// The file.
@@ -557,6 +560,8 @@ pub enum Input {
     PeerDown(Peer),
     /// This machine has a way to the outside that it had not before.
     NetworkUp,
+    /// Who is logged on; asked for by [`Effect::WatchSessions`].
+    Sessions(Sessions),
 }
 
 /// What others may want to know.

@@ -6,6 +6,7 @@ use crate::job::state::JobState;
 use crate::job::terms::Owner;
 use crate::queue::{HostKey, Queue, Ticket};
 use crate::schedule::Class;
+use crate::sessions::Sessions;
 use crate::shares::Shares;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -22,6 +23,8 @@ enum Place {
     Sleeping(Duration),
     /// Its files are becoming visible.
     Completing,
+    /// Waits for its owner to log on, and is forgotten then.
+    Away(Option<Duration>),
     /// Does nothing by itself, and is forgotten then.
     Resting(Option<Duration>),
 }
@@ -60,6 +63,9 @@ pub struct Roster {
     sleeping: BTreeSet<(Duration, JobId)>,
     completing: BTreeSet<JobId>,
     resting: BTreeSet<(Duration, JobId)>,
+    /// Jobs that wait for their owners.
+    away: BTreeSet<JobId>,
+    sessions: Sessions,
     /// The time of the last change.
     now: Duration,
     /// The last number in the queue.
@@ -83,6 +89,8 @@ impl Roster {
             sleeping: BTreeSet::new(),
             completing: BTreeSet::new(),
             resting: BTreeSet::new(),
+            away: BTreeSet::new(),
+            sessions: Sessions::default(),
             now: Duration::ZERO,
             last: 0,
         }
@@ -217,12 +225,17 @@ impl Roster {
         let Some(Slot { job, place, .. }) = self.jobs.get_mut(&id).map(Box::as_mut) else { return };
         let next = match (job.state(), job.wakes_at()) {
             _ if job.is_completing => Place::Completing,
+            (JobState::Queued, _) if !self.sessions.admit(job.presence(), job.owner()) => Place::Away(job.forgotten_at),
             (JobState::Queued, _) => Place::Waiting(ticket(job, place, now, next_number)),
             (state, _) if state.is_active() => Place::Running(job.rank(), job.owner(), job.host()),
             (JobState::TransientError, Some(at)) => Place::Sleeping(at),
             (state, _) if state.is_final() => Place::Resting(None),
             _ => Place::Resting(job.forgotten_at),
         };
+        if let Place::Away(_) = next {
+            // What others did not give before is another matter, whose time does not run meanwhile.
+            job.no_progress_since = None;
+        }
         let last = std::mem::replace(place, next);
         if last == next {
             return;
@@ -263,6 +276,10 @@ impl Roster {
             }
             Place::Sleeping(at) => drop(self.sleeping.insert((at, id))),
             Place::Completing => drop(self.completing.insert(id)),
+            Place::Away(at) => {
+                self.away.insert(id);
+                self.resting.extend(at.map(|at| (at, id)));
+            }
             Place::Resting(Some(at)) => drop(self.resting.insert((at, id))),
             Place::Resting(None) => {}
         }
@@ -288,9 +305,46 @@ impl Roster {
             }
             Place::Sleeping(at) => drop(self.sleeping.remove(&(at, id))),
             Place::Completing => drop(self.completing.remove(&id)),
-            Place::Resting(Some(at)) => drop(self.resting.remove(&(at, id))),
-            Place::Resting(None) => {}
+            Place::Away(at) => {
+                // It may be away still, and be forgotten later.
+                if !self.jobs.get(&id).is_some_and(|slot| matches!(slot.place, Place::Away(_))) {
+                    self.away.remove(&id);
+                }
+                self.keep(id, at);
+            }
+            Place::Resting(at) => self.keep(id, at),
         }
+    }
+
+    /// The job is not forgotten at that time, unless it is where it rests until the same.
+    fn keep(&mut self, id: JobId, at: Option<Duration>) {
+        let until = self.jobs.get(&id).and_then(|slot| match slot.place {
+            Place::Away(at) | Place::Resting(at) => at,
+            _ => None,
+        });
+        if let Some(at) = at.filter(|_| at != until) {
+            self.resting.remove(&(at, id));
+        }
+    }
+
+    /// Who is logged on.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Others are logged on; whoever says so calls [`Self::settle`] for the jobs that it concerns.
+    pub(crate) fn set_sessions(&mut self, sessions: Sessions) {
+        self.sessions = sessions;
+    }
+
+    /// Whether a job may run as far as its owner's sessions are concerned.
+    pub(crate) fn admits(&self, job: &Job) -> bool {
+        self.sessions.admit(job.presence(), job.owner())
+    }
+
+    /// Whether some job waits for its owner to log on.
+    pub(crate) fn has_away(&self) -> bool {
+        !self.away.is_empty()
     }
 
     /// Those that wait, and their hosts.

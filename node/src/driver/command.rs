@@ -127,6 +127,7 @@ pub(super) enum Command {
     List { whose: Whose, after: Option<(i64, JobId)>, most: usize, answer: oneshot::Sender<Vec<JobView>> },
     Watch { whose: Whose, job: JobId, answer: oneshot::Sender<Result<watch::Receiver<JobView>, Refusal>> },
     IsBusy { answer: oneshot::Sender<bool> },
+    IsNeeded { answer: oneshot::Sender<bool> },
     Hold { order: Box<HoldOrder>, answer: oneshot::Sender<Holding> },
 }
 
@@ -184,6 +185,11 @@ impl DriverHandle {
     /// Whether some job runs or will run by itself.
     pub async fn is_busy(&self) -> Result<bool, Refusal> {
         self.ask(|answer| Command::IsBusy { answer }).await
+    }
+
+    /// Whether some job runs, will run by itself, or will run when its owner logs on.
+    pub async fn is_needed(&self) -> Result<bool, Refusal> {
+        self.ask(|answer| Command::IsNeeded { answer }).await
     }
 
     /// Has an entity filled, and gives it as soon as it is open; [`Refusal::Stopping`] also where it cannot be opened.

@@ -11,6 +11,7 @@ use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::network::{Losses, Outage};
 use crate::origin::{Opened, Origin, OriginBody, OriginError, OriginRequest, Span};
 use crate::peer::Peers;
+use crate::sessions;
 use crate::swarm::{self, News, SwarmHandle};
 use crate::transfer::audit::AuditOrder;
 use crate::transfer::open::OpenEntity;
@@ -235,6 +236,9 @@ impl Executor {
                 }
                 _ => self.answer(move || Input::SwarmOver { file }),
             },
+            Effect::WatchSessions => {
+                drop(self.tasks.spawn(sessions::run(self.inputs.clone(), self.shutdown.clone())));
+            }
             Effect::LeaveSwarm { file } => self.tell_swarm(News::Part(file)).await,
             Effect::TakeEnded { take, end, .. } => self.tell_swarm(News::Ended { take, end }).await,
             Effect::Audit { fetch, file, credentials: _, blocks } => {

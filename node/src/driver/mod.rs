@@ -308,6 +308,9 @@ impl Driver {
             Command::IsBusy { answer } => {
                 let _ = answer.send(self.engine.is_busy());
             }
+            Command::IsNeeded { answer } => {
+                let _ = answer.send(self.engine.is_busy() || self.engine.awaits_owners());
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use eddy_content::http::freshness::Decision;
 use eddy_engine::file::{File, HeldUse};
 use eddy_engine::job::live::Job;
-use eddy_engine::job::terms::{Authorization, HeaderField, ProxyUse, Redirects, Secrecy};
+use eddy_engine::job::terms::{Authorization, HeaderField, Presence, ProxyUse, Redirects, Secrecy};
 use eddy_engine::port::Failure;
 use eddy_engine::{Finish, JobState, Now, Priority};
 use eddy_wire::api;
@@ -67,6 +67,7 @@ fn terms(job: &Job) -> api::TermsView {
     };
     api::TermsView {
         hook: terms.ties.hook.clone(),
+        while_logged_on: terms.ties.presence == Presence::WhileLoggedOn,
         description: terms.description.clone(),
         retry_delay_seconds: terms.retry_delay.map(|delay| delay.as_secs()),
         give_up_after_seconds: job.gives_up_after().as_secs(),

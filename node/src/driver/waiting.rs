@@ -47,6 +47,18 @@ fn of_turn(turn: Option<TurnWait>, id: String, clock: Clock) -> Waiting {
         Some(TurnWait::NoTurns) => {
             ("no-node", "no daemon runs, and this command only looks", None, "Start one with `eddy daemon`.".to_owned())
         }
+        Some(TurnWait::OwnerAway) => (
+            "owner-away",
+            "it runs only while its owner is logged on, and its owner has no session",
+            None,
+            format!("It goes on when its owner logs on; without that: eddy job set {id} while-logged-on=no"),
+        ),
+        Some(TurnWait::SessionsUnknown) => (
+            "sessions-unknown",
+            "it runs only while its owner is logged on, and systemd-logind, which knows that, does not answer",
+            None,
+            format!("Start systemd-logind and the system's D-Bus; without them: eddy job set {id} while-logged-on=no"),
+        ),
         Some(TurnWait::HostSpared(until)) => (
             "host-spared",
             "its host did not answer, or asked for a pause, when other jobs asked it",

@@ -4,7 +4,7 @@ use super::wish;
 use eddy_engine::engine::Amendment;
 use eddy_engine::job::live::Job;
 use eddy_engine::job::spec::Credentials;
-use eddy_engine::job::terms::{self, HeaderField, ProxyUse, Secrecy, Token};
+use eddy_engine::job::terms::{self, HeaderField, Presence, ProxyUse, Secrecy, Token};
 use eddy_engine::{PeerUse, Terms};
 use eddy_wire::api::check::parse_url;
 use eddy_wire::api::{self, Forget, JobChange, MoreFiles, Problem};
@@ -90,8 +90,13 @@ pub(super) fn merge(old: Terms, new: api::Terms) -> Result<Terms, Problem> {
         api::Authorization::Bearer { token } => terms::Authorization::Bearer(Token(token)),
     });
     let hook = new.hook.map_or(old.ties.hook, |name| Some(name).filter(|name| !name.is_empty()));
+    let presence = match new.while_logged_on {
+        None => old.ties.presence,
+        Some(true) => Presence::WhileLoggedOn,
+        Some(false) => Presence::NotNeeded,
+    };
     Ok(Terms {
-        ties: terms::Ties { hook },
+        ties: terms::Ties { hook, presence },
         description: new.description.unwrap_or(old.description),
         retry_delay: seconds(new.retry_delay_seconds, old.retry_delay),
         give_up_after: seconds(new.give_up_after_seconds, old.give_up_after),

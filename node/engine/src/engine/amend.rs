@@ -67,6 +67,8 @@ impl Engine {
             self.transit(id, JobEvent::FilesAdded);
         }
         self.persist(id);
+        self.attend_sessions(id);
+        self.heed_sessions(id);
         self.run(now);
         Ok(())
     }

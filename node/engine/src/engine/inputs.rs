@@ -2,10 +2,12 @@
 
 use super::Engine;
 use crate::file::Surroundings;
-use crate::job::live::News;
+use crate::job::live::{Job, News};
 use crate::job::spec::JobId;
-use crate::port::{FileRef, Input, Notice, Now, Peer};
+use crate::job::terms::Presence;
+use crate::port::{Effect, FileRef, Input, Notice, Now, Peer};
 use crate::retry;
+use crate::sessions::Sessions;
 
 impl Engine {
     /// Handles what happened outside.
@@ -28,6 +30,7 @@ impl Engine {
                 self.advance_all(now);
             }
             Input::Probed { job, result } => self.on_probed(now, job, result),
+            Input::Sessions(sessions) => self.on_sessions(sessions),
             other => {
                 self.tell_companions(now, &other);
                 if let Some(id) = self.handle_for_file(now, other) {
@@ -53,6 +56,39 @@ impl Engine {
             let wake = now.mono + retry::wake_delay(&mut self.rng);
             job.retry_at = job.retry_at.map(|at| at.min(wake));
             self.roster.settle(id);
+        }
+    }
+
+    /// Others are logged on: whoever was waited for goes on, whoever has left is waited for (F-82).
+    fn on_sessions(&mut self, sessions: Sessions) {
+        if *self.roster.sessions() == sessions {
+            return;
+        }
+        self.roster.set_sessions(sessions);
+        let tied = |job: &&Job| job.presence() == Presence::WhileLoggedOn && !job.state().is_final();
+        let tied: Vec<JobId> = self.roster.jobs().filter(tied).map(Job::id).collect();
+        for id in tied {
+            self.heed_sessions(id);
+            self.notices.push_back(Notice::JobChanged(id));
+        }
+    }
+
+    /// Takes the turn from a job whose owner is away, or has it queue if the owner is there.
+    pub(super) fn heed_sessions(&mut self, id: JobId) {
+        let Some(job) = self.roster.get(id) else { return };
+        // What is whole is put in place whoever is there.
+        if job.state().is_active() && !job.is_completing() && !self.roster.admits(job) {
+            self.preempt(id);
+        } else {
+            self.roster.settle(id);
+        }
+    }
+
+    /// Wants to know who is logged on, as soon as a job depends on it.
+    pub(super) fn attend_sessions(&mut self, id: JobId) {
+        let is_tied = self.roster.get(id).is_some_and(|job| job.presence() == Presence::WhileLoggedOn);
+        if is_tied && !std::mem::replace(&mut self.attends, true) {
+            self.out.push(Effect::WatchSessions);
         }
     }
 
@@ -122,7 +158,7 @@ impl Engine {
             Input::SwarmOver { .. } => file.on_swarm_over(s.out),
             Input::Watch { sharing, .. } => file.on_watch(sharing),
             Input::LookTwice { block, .. } => file.on_alarm(block, s.out),
-            Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } | Input::NetworkUp => {}
+            Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } | Input::NetworkUp | Input::Sessions(_) => {}
         }
         if file.progress() > progress {
             job.on_progress();
@@ -159,7 +195,9 @@ impl Engine {
             Input::Contacted { fetch, .. } | Input::Received { fetch, .. } | Input::Ended { fetch, .. } => {
                 self.out.owner(*fetch)
             }
-            Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } | Input::NetworkUp => None,
+            Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } | Input::NetworkUp | Input::Sessions(_) => {
+                None
+            }
         }
     }
 }

@@ -113,6 +113,8 @@ pub struct Engine {
     deliverable: Vec<JobId>,
     /// Jobs for which a look is under way.
     probing: BTreeSet<JobId>,
+    /// Whether it has asked who is logged on.
+    attends: bool,
     rng: SmallRng,
     /// Jobs that were looked at.
     #[cfg(test)]
@@ -138,6 +140,7 @@ impl Engine {
             notices: VecDeque::new(),
             deliverable: Vec::new(),
             probing: BTreeSet::new(),
+            attends: false,
             rng: SmallRng::seed_from_u64(config.seed),
             #[cfg(test)]
             looks: 0,
@@ -185,6 +188,12 @@ impl Engine {
         self.roster.is_busy()
     }
 
+    /// Whether some job waits for its owner to log on, and will then run.
+    #[must_use]
+    pub fn awaits_owners(&self) -> bool {
+        self.roster.has_away()
+    }
+
     /// Fetches that are under way, as far as the engine wants to hear of them.
     #[must_use]
     pub fn fetches(&self) -> usize {
@@ -228,6 +237,7 @@ impl Engine {
         self.begin(now);
         let ids: Vec<JobId> = self.roster.jobs_after(None).map(Job::id).collect();
         for id in ids {
+            self.attend_sessions(id);
             self.roster.settle(id);
         }
         for id in std::mem::take(&mut self.deliverable) {
@@ -268,6 +278,7 @@ impl Engine {
         };
         self.roster.insert(Job::from_record(record).begin_life(now.mono));
         self.persist(id);
+        self.attend_sessions(id);
     }
 
     /// Lets a job run.

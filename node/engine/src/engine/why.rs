@@ -4,6 +4,7 @@ use super::{Engine, Turns};
 use crate::job::spec::JobId;
 use crate::job::state::JobState;
 use crate::schedule::Class;
+use crate::sessions::Sessions;
 use std::time::Duration;
 
 /// What a job that is queued waits for.
@@ -11,6 +12,10 @@ use std::time::Duration;
 pub enum TurnWait {
     /// This node gives no turns: it was started to look only.
     NoTurns,
+    /// It runs only while its owner is logged on, who is not.
+    OwnerAway,
+    /// It runs only while its owner is logged on, and nobody can say whether that is so.
+    SessionsUnknown,
     /// Its host did not answer, or asked for a pause: nobody asks it before then, monotonic.
     HostSpared(Duration),
     /// Another job tries its host, which did not answer before.
@@ -29,6 +34,10 @@ impl Engine {
     pub fn turn_wait(&self, id: JobId) -> Option<TurnWait> {
         let job = self.roster.get(id).filter(|job| job.state() == JobState::Queued)?;
         let (queue, places) = (self.roster.queue(), &self.places);
+        if self.turns == Turns::Given && !self.roster.admits(job) {
+            let is_unknown = *self.roster.sessions() == Sessions::Unknown;
+            return Some(if is_unknown { TurnWait::SessionsUnknown } else { TurnWait::OwnerAway });
+        }
         Some(match Class::of(job.priority()) {
             _ if self.turns == Turns::Withheld => TurnWait::NoTurns,
             Class::Foreground => TurnWait::PlacesTaken,

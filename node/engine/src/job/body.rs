@@ -226,7 +226,7 @@ fn unpack(bytes: &[u8]) -> Option<(JobSpec, Vec<FileRecord>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::terms::{HeaderField, Secrecy};
+    use crate::job::terms::{HeaderField, Presence, Secrecy};
     use proptest::prelude::*;
 
     fn files() -> impl Strategy<Value = Vec<FileSpec>> {
@@ -244,6 +244,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_put_away_comes_back_as_it_was(files in files(), held in any::<u64>()) {
+            let ties = Ties { hook: Some("h".to_owned()), presence: Presence::WhileLoggedOn };
             let headers = vec![HeaderField { name: "x".into(), value: "y".into(), secrecy: Secrecy::WriteOnly }];
             let spec = JobSpec {
                 name: "n".to_owned(),
@@ -253,7 +254,7 @@ mod tests {
                 patience: Patience::Watching,
                 peers: PeerUse::NONE,
                 asking: Asking::WithinLifetime,
-                terms: Terms { headers, ties: Ties { hook: Some("h".to_owned()) }, ..Terms::default() },
+                terms: Terms { headers, ties, ..Terms::default() },
             };
             let records = vec![FileRecord::Wanted { length: Some(held), held }; spec.files.len()];
             let mut body = Body::of(JobId([1; 16]), spec.clone(), &records);

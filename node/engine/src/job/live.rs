@@ -5,7 +5,7 @@ use super::condition::Condition;
 use super::record::{FileRecord, JobRecord};
 use super::spec::{FileSpec, Finish, Goal, JobId, JobSpec, Patience, Priority};
 use super::state::{IllegalTransition, JobEvent, JobState};
-use super::terms::{Life, MAX_TRANSFER_TIME, Owner, ProxyUse, SHORTEST_RETRY, Terms};
+use super::terms::{Life, MAX_TRANSFER_TIME, Owner, Presence, ProxyUse, SHORTEST_RETRY, Terms};
 use crate::file::{CacheUse, File, SourceBytes, Surroundings};
 use crate::meter::Meter;
 use crate::outbox::Outbox;
@@ -40,6 +40,8 @@ pub struct Job {
     name: Box<str>,
     /// The hook that is told of its end.
     hook: Option<Box<str>>,
+    /// Whether its owner has to be there.
+    presence: Presence,
     priority: Priority,
     finish: Finish,
     goal: Goal,
@@ -122,6 +124,7 @@ impl Job {
             created,
             name: spec.name.as_str().into(),
             hook: spec.terms.ties.hook.as_deref().map(Into::into),
+            presence: spec.terms.ties.presence,
             priority: spec.priority,
             finish: spec.finish,
             goal: goal_of(&spec),
@@ -216,6 +219,12 @@ impl Job {
     #[must_use]
     pub fn hook(&self) -> Option<&str> {
         self.hook.as_deref()
+    }
+
+    /// Whether its owner has to be there.
+    #[must_use]
+    pub fn presence(&self) -> Presence {
+        self.presence
     }
 
     /// How urgent it is.
@@ -346,6 +355,7 @@ impl Job {
         (self.name, self.priority, self.finish) = (spec.name.as_str().into(), spec.priority, spec.finish);
         (self.count, self.likeness) = (spec.files.len(), likeness(&spec.files));
         self.hook = spec.terms.ties.hook.as_deref().map(Into::into);
+        self.presence = spec.terms.ties.presence;
         at_hand.spec = spec;
     }
 

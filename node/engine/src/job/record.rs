@@ -38,7 +38,8 @@ pub struct JobRecord {
     pub ties: Ties,
 }
 
-fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(rest: D) -> Result<T, D::Error> {
+/// A value at the end of a row that older rows end before.
+pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(rest: D) -> Result<T, D::Error> {
     // At the end of the row: what cannot be read is not there.
     Ok(T::deserialize(rest).unwrap_or_default())
 }
@@ -81,6 +82,7 @@ impl FileRecord {
 mod tests {
     use super::*;
     use crate::job::spec::{Finish, Patience, PeerUse, Priority};
+    use crate::job::terms::Presence;
 
     #[test]
     fn a_record_from_before_there_was_more_to_say_is_read_as_it_was_meant() {
@@ -98,7 +100,7 @@ mod tests {
         let terms = Terms { description: "d".to_owned(), ..Terms::default() };
         let life = Life { touched: 7, ..Life::default() };
         let (id, files) = (JobId([7; 16]), Vec::new());
-        let ties = Ties { hook: Some("h".to_owned()) };
+        let ties = Ties { hook: Some("h".to_owned()), presence: Presence::WhileLoggedOn };
         let (created, failure, is_completing) = (1, None, true);
         let record = JobRecord { id, spec, state, created, failure, files, is_completing, asking, terms, life, ties };
         let row = postcard::to_stdvec(&record).expect("plain data");
@@ -107,6 +109,12 @@ mod tests {
         let says = postcard::to_stdvec(&record.terms).expect("plain data").len();
         let read = |cut: usize| postcard::from_bytes::<JobRecord>(&row[..row.len() - cut]);
         assert_eq!(read(0).expect("a record").ties, record.ties);
+        let without_presence = Ties { presence: Presence::NotNeeded, ..record.ties.clone() };
+        assert_eq!(
+            read(1).expect("a record").ties,
+            without_presence,
+            "a hook is not forgotten with what came after it"
+        );
         let row = &row[..row.len() - tied];
         let read = |cut: usize| postcard::from_bytes::<JobRecord>(&row[..row.len() - cut]);
         assert_eq!(read(0).expect("a record").ties, Ties::default());

@@ -39,6 +39,19 @@ pub struct Terms {
 pub struct Ties {
     /// The hook that is told of its end, by the name under which the administrator has registered it (F-43).
     pub hook: Option<String>,
+    /// Whether its owner has to be there; older records end before it.
+    #[serde(deserialize_with = "super::record::or_default")]
+    pub presence: Presence,
+}
+
+/// Whether a job runs without its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Presence {
+    /// It does.
+    #[default]
+    NotNeeded,
+    /// It waits while its owner has no session (F-82).
+    WhileLoggedOn,
 }
 
 impl Terms {
@@ -56,7 +69,8 @@ impl Terms {
             other => other,
         };
         // Nor is the new owner's name lent to what the last one wanted done.
-        Self { headers: Vec::new(), authorization: None, proxy, ties: Ties::default(), ..self }
+        let ties = Ties { hook: None, ..self.ties };
+        Self { headers: Vec::new(), authorization: None, proxy, ties, ..self }
     }
 }
 

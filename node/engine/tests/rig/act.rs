@@ -125,7 +125,7 @@ impl Rig {
                 assert!(!self.part_users.contains(&file), "discarded under its writer: {}", self.picture());
                 self.disk.parts.remove(&file);
             }
-            Effect::Outdated { .. } => {}
+            Effect::Outdated { .. } | Effect::WatchSessions => {}
             Effect::Distrust { entity } => {
                 let is_in_use = !self.opening.is_empty() || self.open.values().any(|open| *open == entity);
                 if !is_in_use {

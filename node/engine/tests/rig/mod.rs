@@ -11,7 +11,7 @@ mod body;
 pub mod world;
 
 use eddy_content::{EntityId, ResourceUrl};
-use eddy_engine::engine::EngineConfig;
+use eddy_engine::engine::{EngineConfig, TurnWait};
 use eddy_engine::port::{ContactMethod, FetchId, Proof};
 use eddy_engine::trust::{AuditShare, Policy};
 use eddy_engine::{
@@ -323,7 +323,9 @@ impl Rig {
         }
         for job in self.engine.jobs() {
             let waits = job.state().is_active() || matches!(job.state(), JobState::Queued | JobState::TransientError);
-            assert!(!waits, "seed {}: a job hangs: {}", self.seed, self.picture());
+            let is_for_owner =
+                matches!(self.engine.turn_wait(job.id()), Some(TurnWait::OwnerAway | TurnWait::SessionsUnknown));
+            assert!(!waits || is_for_owner, "seed {}: a job hangs: {}", self.seed, self.picture());
         }
         assert!(self.live.values().all(|live| live.is_aborted), "seed {}: {}", self.seed, self.picture());
         assert_eq!(self.open.len(), 0, "seed {}: nobody lets go of an entity: {}", self.seed, self.picture());
@@ -387,6 +389,7 @@ pub fn name(effect: &Effect) -> &'static str {
         Effect::Publish { .. } => "publish",
         Effect::Discard { .. } => "discard",
         Effect::Outdated { .. } => "outdated",
+        Effect::WatchSessions => "watch sessions",
         Effect::Distrust { .. } => "distrust",
         Effect::Release { .. } => "release",
     }

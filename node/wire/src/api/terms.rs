@@ -58,6 +58,9 @@ pub struct Terms {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 64)]
     pub hook: Option<String>,
+    /// Whether it waits while its owner is not logged on at this machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub while_logged_on: Option<bool>,
 }
 
 /// A header field for origins.
@@ -141,6 +144,9 @@ pub struct TermsView {
     /// The hook that is told of its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hook: Option<String>,
+    /// Whether it waits while its owner is not logged on; missing if it does not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub while_logged_on: bool,
 }
 
 /// A header field as it is shown.
@@ -238,8 +244,8 @@ pub struct MoreFiles {
 /// Why nothing moves, or what is being done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
-    /// The reason in a stable word: a code of the error catalogue, or one of `paused`, `no-node`, `host-spared`, `host-tried`,
-    /// `host-busy`, `owner-busy`, `places-taken`, `connecting`, `transferring`, `finish`, `delivering`, `ended`.
+    /// The reason in a stable word: a code of the error catalogue, or one of `paused`, `no-node`, `owner-away`,
+    /// `sessions-unknown`, `host-spared`, `host-tried`, `host-busy`, `owner-busy`, `places-taken`, `connecting`, `transferring`, `finish`, `delivering`, `ended`.
     pub reason: String,
     /// What exactly it waits for, in one sentence without a full stop.
     pub sentence: String,

@@ -160,7 +160,7 @@ pub const TABLE: [BitsCode; 117] = [
     row(0x8007_2ee7, "ERROR_INTERNET_NAME_NOT_RESOLVED", "the name cannot be resolved", Answer::Code(E::NameNotResolved)),
     row(0x8007_2f78, "ERROR_HTTP_INVALID_SERVER_RESPONSE", "the answer breaks the rules", Answer::Code(E::OriginProtocol)),
     row(0x8007_0005, "E_ACCESSDENIED", "access is denied", Answer::Code(E::NotPermitted)),
-    row(0x8007_04dd, "ERROR_NOT_LOGGED_ON", "the owner is not logged on", Answer::Never("jobs of eddy need nobody to be logged on")),
+    row(0x8007_04dd, "ERROR_NOT_LOGGED_ON", "the owner is not logged on", Answer::Never("a job that wants its owner logged on (--while-logged-on) waits, and eddy why says so")),
     row(0x8007_0057, "E_INVALIDARG", "a wrong argument; of a waiting job: a bad proxy name or empty credentials", Answer::Code(E::BadRequest)),
     row(0x8007_03eb, "ERROR_CAN_NOT_COMPLETE", "no default gateway", Answer::Code(E::HostUnreachable)),
     row(0x8007_0422, "ERROR_SERVICE_DISABLED", "the service is disabled", Answer::Code(E::DaemonUnreachable)),
