@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -34,6 +34,9 @@ mod tests;
 const RUN: u32 = 16;
 /// Bytes from which a file is begun before its blocks come; a shorter one is still in the cache when it is copied.
 const SHORTEST_MIRRORED: u64 = 1 << 20;
+
+/// Bytes of a staged file that are copied at a time when it is made anew.
+const COPIED: usize = 1 << 20;
 
 /// Bytes that a look sets aside and gives back.
 const PROBED: u64 = 64 << 10;
@@ -97,13 +100,15 @@ pub struct Publication {
     pub overwrite: bool,
     /// Its length.
     pub length: u64,
+    /// The BLAKE3 of the whole.
+    pub root: Option<Root>,
 }
 
 /// Makes staged files visible: all are renamed, then each directory is synced once. What became of each, in their order; where it
 /// is good, the name is durable.
 #[must_use]
 pub fn publish(files: &[Publication]) -> Vec<Result<(), Failure>> {
-    let revealed: Vec<_> = files.iter().map(|file| file.destination.reveal(file.overwrite, file.length)).collect();
+    let revealed: Vec<_> = files.iter().map(|file| file.destination.reveal(file)).collect();
     let mut synced = HashMap::new();
     let settled = files.iter().zip(revealed);
     settled.map(|(file, revealed)| revealed.and_then(|()| file.destination.settle(&mut synced))).collect()
@@ -360,14 +365,11 @@ impl Destination {
     }
 
     /// Renames the staged file to its destination. Done twice, it succeeds twice.
-    fn reveal(&self, overwrite: bool, length: u64) -> Result<(), Failure> {
+    fn reveal(&self, &Publication { overwrite, length, root, .. }: &Publication) -> Result<(), Failure> {
         let folder = self.folder()?;
         let shown = self.path.display();
         match folder.look(&self.part) {
-            // Whoever may write there may have put something else in its place.
-            Ok(found) if !self.is_ours(&found, length) => {
-                return Err(refusal(ErrorCode::DestinationUnsafe, format!("what stands beside `{shown}` is not ours")));
-            }
+            Ok(found) if !self.is_ours(&found, length) => self.adopt(folder, length, root)?,
             _ => {}
         }
         let flags = if overwrite { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
@@ -386,6 +388,57 @@ impl Destination {
             Err(Errno::EXIST) => Err(refusal(ErrorCode::DestinationExists, format!("`{shown}` exists"))),
             Err(e) => Err(self.disk_failure("rename", &e.into())),
         }
+    }
+
+    /// Makes the staged file anew, by the hand of the job's owner, from one that was made by another's.
+    ///
+    /// That is right for a job that was taken over (F-84): its staged file belongs to its last owner, who may change it. But whoever may
+    /// write there may as well have put something else in its place. So the bytes count and nothing else: the copy is held against
+    /// the hash under which they were verified, and what differs is refused.
+    fn adopt(&self, folder: &Folder, length: u64, root: Option<Root>) -> Result<(), Failure> {
+        let shown = self.path.display();
+        let foreign = || refusal(ErrorCode::DestinationUnsafe, format!("what stands beside `{shown}` is not ours"));
+        let root = root.ok_or_else(foreign)?;
+        let mut found = folder.open_file(&self.part).map_err(|_| foreign())?;
+        let status = found.metadata().map_err(|_| foreign())?;
+        if !status.is_file() || status.len() != length {
+            return Err(foreign());
+        }
+        let mut name = self.part.clone();
+        name.push("-taken");
+        let _ = folder.remove(&name);
+        let mut copy = folder.create(&name).map_err(|e| self.disk_failure("create", &e.into()))?;
+        let copied = self.copy(&mut found, &mut copy, length).and_then(|copied| {
+            if copied != root {
+                return Err(foreign());
+            }
+            let modified = status.modified().ok().and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+            self.seal(&copy, modified.and_then(|at| i64::try_from(at.as_secs()).ok()))?;
+            let renamed = folder.rename(&name, &self.part, RenameFlags::empty());
+            renamed.map_err(|e| self.disk_failure("rename", &e.into()))
+        });
+        if copied.is_err() {
+            let _ = folder.remove(&name);
+        }
+        copied
+    }
+
+    /// Copies so many bytes; their hash.
+    fn copy(&self, from: &mut File, to: &mut File, length: u64) -> Result<Root, Failure> {
+        let mut hasher = blake3::Hasher::new();
+        let mut piece = vec![0; COPIED];
+        let mut left = length;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(COPIED).min(COPIED);
+            let read = from.read(&mut piece[..most]).map_err(|e| self.disk_failure("read", &e))?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&piece[..read]);
+            to.write_all(&piece[..read]).map_err(|e| self.disk_failure("write", &e))?;
+            left -= read as u64;
+        }
+        Ok(Root(hasher.finalize().into()))
     }
 
     /// Makes the name durable, with those that were made in the same directory before: `synced` has what came of its sync.

@@ -7,17 +7,20 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use eddy_node::control::access::{May, TABLE};
 use eddy_node::control::audit::AuditLine;
 use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Running, hash_of, write_sample};
-use eddy_wire::api::JobView;
+use eddy_wire::api::{JobState, JobView};
 use tempfile::TempDir;
 
 /// Two users that this machine need not know by name.
 const ANNA: u32 = 61_001;
 const BERT: u32 = 61_002;
 const ROOT: u32 = 0;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What nobody but its owner may see of a job.
 const SECRET: &str = "sesame-7781";
@@ -28,7 +31,7 @@ struct Machine {
     eddy: Eddy<'static>,
     /// Where everybody may go, with a folder for each user.
     public: TempDir,
-    _daemon: Running,
+    daemon: Option<Running>,
 }
 
 /// An answer of the API.
@@ -51,8 +54,34 @@ impl Machine {
         let socket = public.path().join("run/control.sock");
         let text = format!("[peers]\nmdns = false\n[service]\nusers = \"all\"\nsocket = {socket:?}\n");
         std::fs::write(eddy.home().join("eddy.toml"), text).unwrap();
-        let _daemon = eddy.daemon().unwrap();
-        Self { eddy, public, _daemon }
+        let daemon = Some(eddy.daemon().unwrap());
+        Self { eddy, public, daemon }
+    }
+
+    /// Ends the daemon without a word, and starts another one.
+    fn restart(&mut self) {
+        drop(self.daemon.take());
+        self.daemon = Some(self.eddy.daemon().unwrap());
+    }
+
+    /// Makes a job of Anna's that has everything, and gives it to root.
+    fn take_whole(&self, url: &str, name: &str) -> (String, PathBuf) {
+        let path = self.folder(ANNA).join(name);
+        let file = serde_json::json!({"url": url, "destination": path.to_str().unwrap()});
+        let spec = serde_json::json!({"name": name, "files": [file], "finish": "manual"}).to_string();
+        let made = self.call(ANNA, "POST", "/v1/jobs", Some(&spec));
+        let id = serde_json::from_str::<JobView>(&made.body).unwrap().id;
+        self.wait(ANNA, &id, JobState::Transferred);
+        assert_eq!(self.call(ROOT, "POST", &format!("/v1/jobs/{id}/take"), None).status, 200);
+        (id, path)
+    }
+
+    fn wait(&self, user: u32, id: &str, state: JobState) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.job(user, id).state != state {
+            assert!(Instant::now() < deadline, "{:?}", self.job(user, id));
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn socket(&self) -> PathBuf {
@@ -290,4 +319,46 @@ fn who_takes_a_job_takes_it_without_the_secrets_and_its_last_owner_sees_it_no_mo
     let taken: JobView = serde_json::from_str(&taken.body).unwrap();
     assert_eq!((taken.owner, taken.terms.headers.len()), (ROOT, 0));
     assert_eq!(machine.call(ANNA, "GET", &format!("/v1/jobs/{}", job.id), None).status, 404);
+}
+
+#[test]
+fn what_was_whole_when_a_job_was_taken_is_made_anew_by_its_new_owner_also_after_a_restart() {
+    if !ready() || !Nginx::ready() {
+        return;
+    }
+    let nginx = Nginx::here(&NginxSpec::default()).unwrap();
+    let hash = write_sample(&nginx.files().join("file"), 5, 2 * MIB).unwrap();
+    let mut machine = Machine::start();
+    let finish = |machine: &Machine, id: &str| machine.call(ROOT, "POST", &format!("/v1/jobs/{id}/finish"), None);
+    let (at_once, first) = machine.take_whole(&nginx.url("file"), "first");
+    let (later, second) = machine.take_whole(&nginx.url("file"), "second");
+    let (changed, third) = machine.take_whole(&nginx.url("file"), "third");
+    assert_eq!(finish(&machine, &at_once).status, 200);
+    machine.wait(ROOT, &at_once, JobState::Acknowledged);
+    machine.restart();
+    assert_eq!(finish(&machine, &later).status, 200);
+    machine.wait(ROOT, &later, JobState::Acknowledged);
+    for path in [&first, &second] {
+        assert_eq!((std::fs::metadata(path).unwrap().uid(), hash_of(path).unwrap()), (ROOT, hash));
+    }
+    // Anna's file is hers to change until then, but what she made of it is delivered to nobody.
+    let part = machine.folder(ANNA).join(format!(".eddy-{changed}-0.part"));
+    let mut bytes = std::fs::read(&part).unwrap();
+    bytes[MIB as usize] ^= 1;
+    std::fs::write(&part, bytes).unwrap();
+    assert_eq!(finish(&machine, &changed).status, 200);
+    let deadline = Instant::now() + PATIENCE;
+    let refused = loop {
+        match machine.job(ROOT, &changed).error {
+            Some(error) => break error.code,
+            None => assert!(Instant::now() < deadline, "{:?}", machine.job(ROOT, &changed)),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(refused, "destination-unsafe");
+    let left = std::fs::read_dir(machine.folder(ANNA)).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut left: Vec<_> = left.map(|name| name.into_string().unwrap()).collect();
+    left.sort();
+    assert_eq!(left, [part.file_name().unwrap().to_str().unwrap(), "first", "second"]);
+    assert!(!third.exists());
 }

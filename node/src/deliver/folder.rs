@@ -61,6 +61,12 @@ impl Folder {
         self.act(|at| openat(at, name, flags, FILE_MODE).map(File::from))
     }
 
+    /// Opens a file to read it; a link is not followed, and a pipe not waited for.
+    pub(super) fn open_file(&self, name: &OsStr) -> Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        self.act(|at| openat(at, name, flags, Mode::empty()).map(File::from))
+    }
+
     /// Makes a file that never gets a name.
     pub(super) fn create_nameless(&self) -> Result<OwnedFd> {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;

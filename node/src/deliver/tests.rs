@@ -124,7 +124,7 @@ fn a_file_that_was_mirrored_wholly_is_staged_without_being_read_again() {
 
 /// Makes one staged file visible.
 pub(super) fn published(destination: &Destination, overwrite: bool) -> Result<(), Failure> {
-    publish(&[Publication { destination: destination.clone(), overwrite, length: LENGTH }]).remove(0)
+    publish(&[Publication { destination: destination.clone(), overwrite, length: LENGTH, root: None }]).remove(0)
 }
 
 #[test]
@@ -142,7 +142,8 @@ fn of_files_that_become_visible_together_one_that_cannot_leaves_the_others_alone
         place.stage(destination, &entity, None, &[], None).expect("staged");
     }
     std::fs::write(place.directory.path().join("taken"), "somebody's").expect("written");
-    let together = destinations.map(|destination| Publication { destination, overwrite: false, length: LENGTH });
+    let together =
+        destinations.map(|destination| Publication { destination, overwrite: false, length: LENGTH, root: None });
     let outcomes = publish(&together);
     assert_eq!(outcomes.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true, true]);
     for name in ["a", "other/b", "c"] {

@@ -344,8 +344,8 @@ impl Executor {
         Some(self.destinations.entry(file).or_insert_with(|| Destination::new(file, path, owner)).clone())
     }
 
-    /// Forgets where the files of a job go.
-    fn forget_destinations(&mut self, job: JobId) {
+    /// Forgets where the files of a job go, and whose they are to be.
+    pub(super) fn forget_destinations(&mut self, job: JobId) {
         while let Some((file, _)) =
             self.destinations.range(FileRef { job, file: 0 }..).next().map(|(file, _)| (*file, ()))
             && file.job == job

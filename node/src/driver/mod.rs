@@ -271,6 +271,8 @@ impl Driver {
                 if amended.is_ok() {
                     let is_taken = owner != self.engine.job(job).map(Job::owner);
                     if is_taken {
+                        // What is done for it from now on is done as its new owner.
+                        self.executor.forget_destinations(job);
                         // Who followed it followed their own.
                         self.watchers.end(job);
                     }

@@ -33,7 +33,7 @@ impl Executor {
             length,
             bytes: Delivered { origin: bytes.origin, peers: bytes.peers, cache: bytes.cache },
         };
-        let publication = Publication { destination, overwrite: spec.overwrite, length };
+        let publication = Publication { destination, overwrite: spec.overwrite, length, root: done.root() };
         self.publishing.push(Publishing { file, publication, delivery });
         if self.publishing.len() >= TOGETHER {
             self.publish_gathered();
