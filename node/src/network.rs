@@ -2,7 +2,8 @@
 //!
 //! The kernel's messages about links, addresses and routes (rtnetlink(7)) say when to look, and nothing of them is read: what counts is
 //! what there is afterwards. A way out is an address that is neither loopback nor link-local on an interface that runs, or a default route.
-//! The network is gone when the last address or the last default route is.
+//! The network is gone when the last address or the last default route is; without a default route what is on the link can be reached all
+//! the same, so each transfer asks whether there is still a way to its own host.
 
 use eddy_content::ResourceUrl;
 use eddy_engine::Input;
@@ -12,7 +13,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use std::collections::BTreeSet;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
@@ -24,6 +25,9 @@ const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 
 /// How long the machine may take to exchange one way for another before the network counts as gone.
 const SETTLING: Duration = Duration::from_millis(200);
+
+/// How long the name of a host may take to be resolved when the network has changed.
+const NAMING: Duration = Duration::from_secs(1);
 
 /// Messages that are drained at once.
 const DRAINED: usize = 1024;
@@ -103,7 +107,7 @@ fn defaults_of(v4: &str, v6: &str) -> BTreeSet<String> {
 
 /// Watches until the node stops: tells the engine of what comes up, and whoever listens how often the network has gone.
 /// A system that does not tell of its network costs nothing but that.
-pub(crate) async fn run(inputs: mpsc::Sender<Input>, losses: watch::Sender<u64>, stop: CancellationToken) {
+pub(crate) async fn run(inputs: mpsc::Sender<Input>, outlook: watch::Sender<Outlook>, stop: CancellationToken) {
     let news = match listen() {
         Ok(news) => news,
         Err(error) => {
@@ -125,10 +129,11 @@ pub(crate) async fn run(inputs: mpsc::Sender<Input>, losses: watch::Sender<u64>,
         }
         if ways.loses(&before) {
             tracing::info!("the network has gone");
-            losses.send_modify(|count| *count += 1);
+            outlook.send_modify(|now| *now = Outlook { losses: now.losses + 1, is_gone: true });
         }
         if ways.gains(&before) {
             tracing::info!("the network has come up");
+            outlook.send_modify(|now| now.is_gone = false);
             if inputs.send(Input::NetworkUp).await.is_err() {
                 return;
             }
@@ -161,36 +166,62 @@ async fn told(news: &UnixDatagram) -> io::Result<()> {
     Ok(())
 }
 
+/// How it stands with the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Outlook {
+    /// How often it has gone.
+    losses: u64,
+    /// Whether nothing has come up since.
+    is_gone: bool,
+}
+
 /// Tells when the network goes.
 #[derive(Debug, Clone)]
-pub struct Losses(Option<watch::Receiver<u64>>);
+pub struct Losses {
+    outlook: Option<watch::Receiver<Outlook>>,
+    /// Losses that are no news.
+    known: u64,
+    /// To whom there must be a way.
+    host: Option<(String, u16)>,
+}
 
 impl Losses {
     /// The losses that a watcher counts.
     #[must_use]
-    pub fn of(count: &watch::Sender<u64>) -> Self {
-        Self(Some(count.subscribe()))
+    pub fn of(outlook: &watch::Sender<Outlook>) -> Self {
+        Self { known: outlook.borrow().losses, outlook: Some(outlook.subscribe()), host: None }
     }
 
     /// Those from now on that concern a resource: one of this very machine outlives its network.
     pub(crate) fn for_resource(&self, url: &ResourceUrl) -> Self {
         let host = url.host().trim_start_matches('[').trim_end_matches(']');
         let is_here = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
-        let mut losses = self.0.clone().filter(|_| !is_here);
-        if let Some(losses) = &mut losses {
-            losses.mark_unchanged();
-        }
-        Self(losses)
+        let outlook = self.outlook.clone().filter(|_| !is_here);
+        let known = outlook.as_ref().map_or(0, |outlook| outlook.borrow().losses);
+        Self { outlook, known, host: Some((host.to_owned(), url.port())) }
     }
 
-    /// Waits for the next one. Cancel safe.
+    /// Waits for the next one. Cancel safe, but that one which is being looked at is not told again.
     pub(crate) async fn next(&mut self) {
-        let is_told = match &mut self.0 {
-            Some(losses) => losses.changed().await.is_ok(),
-            None => false,
-        };
-        if !is_told {
-            std::future::pending().await
+        loop {
+            let Some(outlook) = &mut self.outlook else { return std::future::pending().await };
+            let known = self.known;
+            let losses = outlook.wait_for(|now| now.losses > known).await.map(|now| now.losses);
+            let Ok(losses) = losses else { return std::future::pending().await };
+            self.known = losses;
+            match &self.host {
+                Some(host) if has_way(host).await => {}
+                _ => return,
+            }
+        }
+    }
+
+    /// Whether there is no way to the resource because there is none to anywhere: known already, or not told yet.
+    pub(crate) async fn is_gone(&self) -> bool {
+        let is_gone = self.outlook.as_ref().is_some_and(|outlook| outlook.borrow().is_gone || addresses().is_empty());
+        match &self.host {
+            Some(host) => is_gone && !has_way(host).await,
+            None => is_gone,
         }
     }
 
@@ -204,6 +235,21 @@ impl Losses {
         }
         (work.await, Outage::Met)
     }
+}
+
+/// Whether the kernel knows a way to the host, or to one of its addresses. A name that nobody resolves any more has none.
+async fn has_way((host, port): &(String, u16)) -> bool {
+    let found = tokio::time::timeout(NAMING, tokio::net::lookup_host((host.as_str(), *port))).await;
+    found.is_ok_and(|found| found.is_ok_and(|mut addresses| addresses.any(leads_to)))
+}
+
+/// Whether there is a route. To connect a socket of datagrams sends nothing: the kernel looks for the way, and that is all (udp(7)).
+fn leads_to(address: SocketAddr) -> bool {
+    let unspecified = match address {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    UdpSocket::bind((unspecified, 0)).and_then(|socket| socket.connect(address)).is_ok()
 }
 
 /// Whether the network went.
@@ -262,15 +308,16 @@ mod tests {
 
     #[tokio::test]
     async fn work_ends_with_the_network_and_only_a_loss_from_then_on_counts() {
-        let count = watch::Sender::new(0);
-        let losses = Losses::of(&count);
-        count.send_modify(|count| *count += 1);
+        let outlook = watch::Sender::new(Outlook::default());
+        let go = || outlook.send_modify(|now| *now = Outlook { losses: now.losses + 1, is_gone: true });
+        let losses = Losses::of(&outlook);
+        go();
         let url = |text: &str| ResourceUrl::parse(text).expect("a URL");
         let cancel = CancellationToken::new();
-        let mut mine = losses.for_resource(&url("http://origin.example/a"));
+        let mut mine = losses.for_resource(&url("http://origin.invalid/a"));
         assert_eq!(mine.during(&cancel, async { 7 }).await, (7, Outage::None), "what was before it is no matter");
         let mut here = losses.for_resource(&url("http://127.0.0.1:8080/a"));
-        count.send_modify(|count| *count += 1);
+        go();
         assert_eq!(mine.during(&cancel, cancel.cancelled()).await, ((), Outage::Met));
         let first = tokio::select! { biased; () = here.next() => "told", () = std::future::ready(()) => "not told" };
         assert_eq!(first, "not told", "this machine's own servers are still there");

@@ -12,7 +12,7 @@ use crate::group::{EXPIRED, Group, GroupError, REMOVED, Standing};
 use crate::hooks::Hooks;
 use crate::identity::{Identity, IdentityError};
 use crate::neighbourhood::{self, Neighbourhood, NeighbourhoodError};
-use crate::network::{self, Losses};
+use crate::network::{self, Losses, Outlook};
 use crate::origin::Origin;
 use crate::refuge::Shelter;
 use crate::scrub;
@@ -188,7 +188,7 @@ impl Node {
             }
             _ => None,
         };
-        let losses = watch::Sender::new(0);
+        let losses = watch::Sender::new(Outlook::default());
         let parts = DriverParts {
             losses: Losses::of(&losses),
             store: store.clone(),

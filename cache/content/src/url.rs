@@ -160,6 +160,12 @@ impl ResourceUrl {
         self.0.host_str().unwrap_or_default()
     }
 
+    /// The port, written or that of the scheme.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.0.port_or_known_default().unwrap_or_default()
+    }
+
     /// Whether the origin proves who it is.
     #[must_use]
     pub fn is_https(&self) -> bool {

@@ -404,7 +404,10 @@ impl Executor {
                 None => tokio::select! {
                     biased;
                     () = cancel.cancelled() => return,
-                    opened = first_answer(&origin, request) => facts(opened),
+                    opened = first_answer(&origin, request) => match facts(opened) {
+                        Err(failure) => Err(explained(failure, &losses).await),
+                        good => good,
+                    },
                     () = losses.next() => Err(failure::network_lost()),
                 },
             };
@@ -423,16 +426,20 @@ impl Executor {
             match order {
                 Parked::Pump { open, blocks } => {
                     let pump = transfer::origin::pump(body, span, &open, blocks, &mut progress, &cancel);
-                    let outcome = lost(losses.during(&cancel, pump).await);
+                    let pumped = losses.during(&cancel, pump).await;
+                    let outcome = lost(pumped, &losses).await;
                     settle(judges, &open).await;
                     let _ = inputs.send(Input::Ended { fetch, outcome }).await;
                 }
                 Parked::Stream { destination, digests, room } => {
                     let order = StreamOrder { destination, digests, last_modified, room };
                     let stream = transfer::stream::stream(body, order, &mut progress, &cancel);
-                    let input = match losses.during(&cancel, stream).await {
+                    let streamed = losses.during(&cancel, stream).await;
+                    let input = match streamed {
                         (Ok(staged), _) => Input::Staged { file, result: Ok(staged) },
-                        (Err(outcome), outage) => Input::Ended { fetch, outcome: lost((outcome, outage)) },
+                        (Err(outcome), outage) => {
+                            Input::Ended { fetch, outcome: lost((outcome, outage), &losses).await }
+                        }
                     };
                     let _ = inputs.send(input).await;
                 }
@@ -509,7 +516,8 @@ impl Executor {
             let outcome = match work {
                 Work::Origin(origin, order) => {
                     let fetching = transfer::origin::fetch(&origin, &open, order, &mut progress, &cancel);
-                    let outcome = lost(losses.during(&cancel, fetching).await);
+                    let fetched = losses.during(&cancel, fetching).await;
+                    let outcome = lost(fetched, &losses).await;
                     settle(judges, &open).await;
                     outcome
                 }
@@ -628,10 +636,17 @@ fn admit(
     })
 }
 
+/// Why there is no way to a host: because there is none to anywhere, if that is so.
+async fn explained(failure: Failure, losses: &Losses) -> Failure {
+    let is_lost = failure.class == FailureClass::Unreachable && losses.is_gone().await;
+    if is_lost { failure::network_lost() } else { failure }
+}
+
 /// What became of a transfer: one that was ended because the network went has failed.
-fn lost((outcome, outage): (FetchOutcome, Outage)) -> FetchOutcome {
+async fn lost((outcome, outage): (FetchOutcome, Outage), losses: &Losses) -> FetchOutcome {
     match (outcome, outage) {
         (FetchOutcome::Aborted, Outage::Met) => FetchOutcome::Failed(failure::network_lost()),
+        (FetchOutcome::Failed(failure), _) => FetchOutcome::Failed(explained(failure, losses).await),
         (outcome, _) => outcome,
     }
 }
