@@ -260,6 +260,53 @@ fn an_origin_that_cuts_its_answers_is_asked_for_a_block_more_for_each_cut() {
 }
 
 #[test]
+fn what_one_machine_has_all_get_without_a_byte_from_the_origin() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    let median = median_of_runs(|seed| {
+        let fleet = Fleet { wan: Mbit(50), lan: Mbit(50), ..Fleet::of(4, 16) };
+        let lab = fleet.lab();
+        let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
+        let hash = write_sample(&origin.files().join("big.img"), seed, fleet.length).unwrap();
+        let office = Office::open(&lab, fleet.machines);
+        office.fetch_together(0..1, &origin.url("big.img"), hash);
+        let before = sent(&origin, &office, &fleet);
+        let took = office.fetch_together(1..fleet.machines, &origin.url("big.img"), hash);
+        tell("one has it", &fleet, sent(&origin, &office, &fleet) - before, took)
+    });
+    assert!(median <= 0.0, "what a machine has is not read from the origin, and {median} copies were");
+}
+
+#[test]
+fn many_requests_for_a_small_file_at_once_take_one_copy() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    let requests = usize::try_from(from_environment("EDDY_SWARM_REQUESTS", 16)).unwrap();
+    let median = median_of_runs(|seed| {
+        let fleet = Fleet { length: MIB, ..Fleet::of(4, 1) };
+        let lab = fleet.lab();
+        let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
+        let hash = write_sample(&origin.files().join("small"), seed, MIB).unwrap();
+        let office = Office::open(&lab, fleet.machines);
+        let (began, url) = (Instant::now(), origin.url("small"));
+        thread::scope(|scope| {
+            for request in 0..requests {
+                let node = &office.nodes[request % fleet.machines];
+                let (destination, url) = (node.home().join(format!("fetched-{request}")), &url);
+                scope.spawn(move || {
+                    node.get(url, &destination).unwrap();
+                    assert_eq!(hash_of(&destination).unwrap(), hash);
+                });
+            }
+        });
+        tell(&format!("{requests} requests"), &fleet, sent(&origin, &office, &fleet), began.elapsed())
+    });
+    assert!(median <= 1.01, "{median} copies");
+}
+
+#[test]
 fn one_machine_and_two_take_one_copy_and_begin_at_once() {
     if !lab::ready() || !Nginx::ready() {
         return;

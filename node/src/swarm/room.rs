@@ -204,10 +204,12 @@ impl Room {
         }
         known.watch(&self.arrived);
         let (is_wanted, origin, content) = (!known.wants.is_empty(), known.origin, known.content);
-        if is_wanted {
-            self.swarm.leave(now, tag);
+        if held.is_full() {
+            // Nothing of it is taken any more, for nobody here; it is given on.
+        } else if is_wanted {
+            // Not left in between: the home would have what only this node holds read again.
             self.begin(tag);
-        } else if !held.is_full() {
+        } else {
             // What is not whole is given by whoever asks the store.
             self.swarm.leave(now, tag);
             if held.is_empty() {

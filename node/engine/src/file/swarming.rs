@@ -1,7 +1,7 @@
 //! The file's part in the swarm of its version: what the swarm orders is fetched, and nothing else.
 //!
-//! Whether there is a swarm at all is decided once the connected members have said what they hold: what they hold whole is read from
-//! them as from any cache. Whatever is not the swarm's business (doubt, damage, an origin without ranges) ends the part in it, and
+//! There is one as soon as a member is connected, also for what members hold whole: the home hears of it and sends those who start
+//! together to each other, where each by itself would go to the one holder, and to the origin while that is busy. Whatever is not the swarm's business (doubt, damage, an origin without ranges) ends the part in it, and
 //! the file plans by itself until its turn is over.
 
 use super::{File, Surroundings};
@@ -16,7 +16,7 @@ use std::ops::Range;
 /// Whether the swarm leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Part {
-    /// Not decided: no member has been seen, or none has answered.
+    /// Not decided: no member has been seen.
     #[default]
     Open,
     /// The swarm orders.
@@ -79,20 +79,9 @@ impl File {
             && self.planner.as_ref().is_some_and(|planner| planner.serves_ranges())
     }
 
-    /// Asks members what they hold, and decides when they have answered. True while the file's own plan has to wait.
+    /// Joins, once what was begun alone has ended. True: the file's own plan has to wait.
     fn consider_swarm(&mut self, patience: swarm::Patience, s: &mut Surroundings<'_>) -> bool {
         let Some(planner) = &mut self.planner else { return false };
-        if let Some(order) = planner.ask(s.now, s.peers) {
-            self.carry_out(order, s);
-        }
-        let Some(planner) = &mut self.planner else { return false };
-        if planner.awaits_answers(s.now) {
-            return true;
-        }
-        if planner.is_served(s.now) {
-            self.swarming.part = Part::Apart;
-            return false;
-        }
         // What was begun before there was anybody ends first: the swarm must not order it again.
         for fetch in planner.abort_all(s.now) {
             self.carry_out(Order::Abort { fetch }, s);

@@ -255,16 +255,6 @@ impl Planner {
         self.reserve.for_good(blocks);
     }
 
-    /// Whether peers hold all that is lacking.
-    pub(crate) fn is_served(&self, now: Duration) -> bool {
-        let mut lacking = BlockSet::from_run(self.geometry.all_blocks());
-        lacking.difference_with(&self.held);
-        for neighbour in self.neighbours.values().filter(|n| n.is_usable(now)) {
-            lacking.difference_with(&neighbour.holds);
-        }
-        lacking.is_empty()
-    }
-
     /// Those of the blocks that are not held.
     pub(crate) fn lacking(&self, blocks: Range<u32>) -> Vec<Range<u32>> {
         let blocks = blocks.start..blocks.end.min(self.geometry.block_count());

@@ -27,8 +27,9 @@ pub const DONE_SEGMENTS: usize = 4096;
 /// Flows of one JOIN; a stream has one for each segment that is still to come.
 pub const JOIN_FLOWS: usize = 2048;
 
-/// A home that has not answered by then is passed over: a local round trip is 1 ms, a busy machine answers in 50.
-pub const JOIN_PROBE: Duration = ms(150);
+/// A home that has not answered by then is passed over: a local round trip is 1 ms, a busy machine answers in 50, and one that starts
+/// a dozen programs at once in 200. Who is passed over in error reads everything twice (trap 11).
+pub const JOIN_PROBE: Duration = ms(300);
 /// How long it may take to answer where it has answered late before: the machines here are very busy, or very far.
 pub const JOIN_PROBE_MOST: Duration = ms(1200);
 /// How long a silent home, or a source that failed, is passed over.

@@ -115,6 +115,8 @@ impl Member {
         silence_allowed: Duration,
     ) {
         let Some(geometry) = content.geometry() else { return };
+        // What it took before, for somebody else here, ends.
+        self.stop_all(content.tag());
         let job = Job {
             content,
             geometry,
