@@ -72,11 +72,12 @@ async fn be_watched(node: &Inside, manager: &Manager) {
 /// Waits until nobody has wanted the node for as long as it waits for that, if it does.
 async fn idle(node: &Inside) {
     let Some(span) = node.idle_exit() else { return std::future::pending().await };
-    let mut since = Instant::now();
+    let (mut since, mut calls) = (Instant::now(), node.calls());
     while since.elapsed() < span {
         tokio::time::sleep((span / IDLE_LOOKS).max(Duration::from_millis(10))).await;
-        if !node.is_idle().await {
-            since = Instant::now();
+        // A call may have come and gone between two looks.
+        if !node.is_idle().await || node.calls() != calls {
+            (since, calls) = (Instant::now(), node.calls());
         }
     }
 }

@@ -66,6 +66,11 @@ impl Inside {
         self.0.idle_exit()
     }
 
+    /// How many calls there have been.
+    pub(crate) fn calls(&self) -> u64 {
+        self.0.calls()
+    }
+
     /// Whether nobody wants anything of it.
     pub(crate) async fn is_idle(&self) -> bool {
         self.0.is_idle().await

@@ -24,6 +24,7 @@ use eddy_wire::api::Problem;
 use eddy_wire::catalogue::ErrorCode;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -122,6 +123,7 @@ pub struct Node {
     socket: PathBuf,
     /// One permit for each connection that there could be more.
     callers: Arc<Semaphore>,
+    calls: Arc<AtomicU64>,
     idle_exit: Option<Duration>,
     shutdown: CancellationToken,
     driving: JoinHandle<()>,
@@ -146,7 +148,7 @@ impl Node {
         // The socket first: it tells two nodes of one home apart before either touches the store.
         let listener = listen(&config, &mut shelter)?;
         let socket = listener.path().to_owned();
-        let callers = listener.room();
+        let (callers, calls) = (listener.room(), listener.calls());
         let settings = config.settings.clone();
         let store_config = settings.store(&config.home)?;
         let limits = settings.limits()?;
@@ -265,6 +267,7 @@ impl Node {
             driver,
             socket,
             callers,
+            calls,
             idle_exit,
             shutdown,
             driving,
@@ -289,6 +292,12 @@ impl Node {
     #[must_use]
     pub fn idle_exit(&self) -> Option<Duration> {
         self.idle_exit
+    }
+
+    /// How many calls there have been.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
     }
 
     /// Whether nobody wants anything of it: no call, no job that runs or will run by itself, no peer and no tool that it could serve.

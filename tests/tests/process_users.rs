@@ -362,3 +362,42 @@ fn what_was_whole_when_a_job_was_taken_is_made_anew_by_its_new_owner_also_after_
     assert_eq!(left, [part.file_name().unwrap().to_str().unwrap(), "first", "second"]);
     assert!(!third.exists());
 }
+
+#[test]
+fn a_user_who_takes_every_place_takes_them_from_nobody_else() {
+    let has_python = || Command::new("/usr/bin/python3").arg("--version").stdout(Stdio::null()).status().is_ok();
+    if !ready() || !has_python() {
+        return;
+    }
+    let machine = Machine::start();
+    let id = ANNA.to_string();
+    let mut greedy = Command::new("setpriv");
+    greedy.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--", "/usr/bin/python3", "-c", HOLD]);
+    greedy.arg(machine.socket()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut greedy = greedy.spawn().unwrap();
+    let mut answer = String::new();
+    BufReader::new(greedy.stdout.as_mut().unwrap()).read_line(&mut answer).unwrap();
+    assert_eq!(answer.trim(), "32 answered, 8 refused");
+    for user in [BERT, ROOT] {
+        assert_eq!(machine.call(user, "GET", "/v1/jobs", None).status, 200, "{user}");
+    }
+    let refused = machine.call(ANNA, "GET", "/v1/jobs", None);
+    assert!(refused.status == 503 && refused.body.contains("\"busy\""), "{refused:?}");
+    // Whoever gives places back has them again.
+    drop(greedy.stdin.take());
+    assert!(greedy.wait().unwrap().success());
+    let deadline = Instant::now() + PATIENCE;
+    while machine.call(ANNA, "GET", "/v1/jobs", None).status != 200 {
+        assert!(Instant::now() < deadline, "places stay taken");
+    }
+}
+
+/// Calls forty times and keeps each connection until its standard input ends.
+const HOLD: &str = "import socket, sys\n\
+    held, refused = [], 0\n\
+    for _ in range(40):\n\
+    \x20   call = socket.socket(socket.AF_UNIX); call.connect(sys.argv[1]); held.append(call)\n\
+    \x20   call.sendall(b'GET /v1/jobs HTTP/1.1\\r\\nhost: eddy\\r\\n\\r\\n')\n\
+    \x20   refused += b' 503 ' in call.recv(64)\n\
+    print(len(held) - refused, 'answered,', refused, 'refused', flush=True)\n\
+    sys.stdin.read()\n";

@@ -2,24 +2,37 @@
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
-use eddy_wire::api::Problem;
+use eddy_wire::api::{PROBLEM_MEDIA_TYPE, Problem};
 use eddy_wire::catalogue::ErrorCode;
 use rustix::fs::FlockOperation;
+use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::unix::SocketAddr;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 
 /// Most connections at a time; more wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 256;
+/// Most of another user than the node's own and root; more are told so, and closed. A person watches a few jobs at a time, a script asks one
+/// question after the other.
+const MAX_OF_A_USER: usize = 32;
+/// Most of all those users together, so that whoever administers the node always gets in.
+const MAX_OF_USERS: usize = MAX_CONNECTIONS - MAX_OF_A_USER;
+
+/// Callers that are told at a time that there is no place for them; others hear nothing.
+const MAX_REFUSED: usize = 16;
+/// How long that may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Bytes of the longest path that a Unix socket may have, without the final zero (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
@@ -94,6 +107,11 @@ pub struct ControlListener {
     listener: UnixListener,
     path: PathBuf,
     connections: Arc<Semaphore>,
+    places: Places,
+    /// Those that are being told that there is no place for them.
+    refused: JoinSet<()>,
+    /// How many there have been.
+    calls: Arc<AtomicU64>,
     /// Locked for as long as this lives: whoever holds it may judge and remove what stands at `path`. A socket that was given is
     /// its maker's, and stays.
     lock: Option<File>,
@@ -123,6 +141,9 @@ impl ControlListener {
             listener,
             path: path.to_owned(),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            places: Places::default(),
+            refused: JoinSet::new(),
+            calls: Arc::default(),
             lock: Some(lock),
         })
     }
@@ -132,7 +153,15 @@ impl ControlListener {
         let path = given.local_addr().ok().and_then(|address| address.as_pathname().map(Path::to_path_buf));
         let path = path.unwrap_or_default();
         let listener = UnixListener::from_std(given).map_err(system("use", &path))?;
-        Ok(Self { listener, path, connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)), lock: None })
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let (places, refused, calls) = (Places::default(), JoinSet::new(), Arc::default());
+        Ok(Self { listener, path, connections, places, refused, calls, lock: None })
+    }
+
+    /// How many connections there have been, as it goes on.
+    #[must_use]
+    pub fn calls(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.calls)
     }
 
     /// One permit for each connection that there could be more.
@@ -145,6 +174,18 @@ impl ControlListener {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl ControlListener {
+    /// Tells the caller that there is no place. Not more than a few at a time, nor for long: nobody is waited for who takes too much already.
+    fn refuse(&mut self, stream: UnixStream) {
+        while self.refused.try_join_next().is_some() {}
+        if self.refused.len() < MAX_REFUSED {
+            self.refused.spawn(async move {
+                let _ = tokio::time::timeout(FAREWELL, bid_farewell(stream)).await;
+            });
+        }
     }
 }
 
@@ -222,7 +263,14 @@ impl Listener for ControlListener {
                 continue;
             };
             match self.listener.accept().await {
-                Ok((stream, address)) => return (Connection { stream, _permit: permit }, address),
+                Ok((stream, address)) => {
+                    self.calls.fetch_add(1, Ordering::Relaxed);
+                    let uid = stream.peer_cred().ok().map(|credentials| credentials.uid());
+                    match self.places.take(uid) {
+                        Some(place) => return (Connection { stream, _permit: permit, _place: place }, address),
+                        None => self.refuse(stream),
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a control connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -241,6 +289,69 @@ impl Listener for ControlListener {
 pub struct Connection {
     stream: UnixStream,
     _permit: OwnedSemaphorePermit,
+    _place: Place,
+}
+
+/// The connections of each user, so that none takes them all.
+#[derive(Debug, Clone, Default)]
+struct Places(Arc<Mutex<BTreeMap<u32, usize>>>);
+
+/// A connection of a user, counted as long as it lives.
+#[derive(Debug)]
+struct Place {
+    /// Missing for whom there is no bound but that of all.
+    user: Option<(Places, u32)>,
+}
+
+impl Places {
+    /// A place for one more connection of a user. Whom the kernel does not name gets none.
+    fn take(&self, uid: Option<u32>) -> Option<Place> {
+        let uid = uid?;
+        if uid == 0 || uid == rustix::process::geteuid().as_raw() {
+            return Some(Place { user: None });
+        }
+        let mut counts = self.counts();
+        let (all, own) = (counts.values().sum::<usize>(), counts.get(&uid).copied().unwrap_or(0));
+        if all >= MAX_OF_USERS || own >= MAX_OF_A_USER {
+            return None;
+        }
+        counts.insert(uid, own + 1);
+        Some(Place { user: Some((self.clone(), uid)) })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, BTreeMap<u32, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((places, uid)) = &self.user else { return };
+        let mut counts = places.counts();
+        if let Some(count) = counts.get_mut(uid) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(uid);
+            }
+        }
+    }
+}
+
+/// Says that there is no place, and reads what is asked all the same: a connection that is closed over an unread question breaks before
+/// its answer is read.
+async fn bid_farewell(mut stream: UnixStream) -> io::Result<()> {
+    let problem = Problem::new(ErrorCode::Busy, format!("a user has at most {MAX_OF_A_USER} connections at a time"));
+    let body = serde_json::to_string(&problem)?;
+    let head = format!(
+        "HTTP/1.1 {} \r\ncontent-type: {PROBLEM_MEDIA_TYPE}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        problem.status,
+        body.len()
+    );
+    stream.write_all(format!("{head}{body}").as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut asked = [0; 1024];
+    while stream.read(&mut asked).await? > 0 {}
+    Ok(())
 }
 
 impl AsyncRead for Connection {
@@ -294,6 +405,39 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         std::fs::metadata(path).expect("it is there").mode() & 0o777
+    }
+
+    #[test]
+    fn no_user_takes_the_places_of_others_and_the_administrator_always_has_one() {
+        let places = Places::default();
+        let own = rustix::process::geteuid().as_raw();
+        let mut taken = Vec::new();
+        for user in (61_001..61_100).filter(|user| *user != own) {
+            let before = taken.len();
+            taken.extend(std::iter::from_fn(|| places.take(Some(user))));
+            let expected = MAX_OF_A_USER.min(MAX_OF_USERS - before);
+            assert_eq!(taken.len() - before, expected, "each has its share while there are places");
+        }
+        assert_eq!(taken.len(), MAX_OF_USERS);
+        assert!(places.take(Some(0)).is_some() && places.take(Some(own)).is_some());
+        assert!(places.take(None).is_none());
+        taken.truncate(MAX_OF_USERS - 1);
+        assert!(places.take(Some(61_099)).is_some(), "what is given back is there for others");
+        taken.clear();
+        assert!(places.counts().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_came_and_went_is_counted() {
+        let home = tempfile::tempdir().expect("a directory");
+        let path = home.path().join("control.sock");
+        let mut listener = ControlListener::bind(&path).expect("a socket");
+        let calls = listener.calls();
+        for count in 1..=3 {
+            let _call = UnixStream::connect(&path).await.expect("it listens");
+            drop(listener.accept().await);
+            assert_eq!(calls.load(Ordering::Relaxed), count);
+        }
     }
 
     #[tokio::test]
