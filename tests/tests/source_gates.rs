@@ -111,6 +111,34 @@ fn the_documents_name_only_files_that_exist() {
 }
 
 #[test]
+fn the_table_of_what_became_of_bits_names_only_files_and_tests_that_exist() {
+    // The requirements of the inventory that the table answers for.
+    let wanted = "40 41 42 43 45 55 56 57 62 65 66 68 71 80 81 82 83 85 86 88 90 91 93 140 141";
+    let wanted: Vec<_> = wanted.split(' ').map(|number| format!("F-{number}")).collect();
+    let document = std::fs::read_to_string(root().join("node/DESIGN.md")).unwrap();
+    let tests: String = all().into_iter().map(|(_, text)| text).collect();
+    let mut found = Vec::new();
+    for line in document.lines().filter(|line| line.starts_with("| F-")) {
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [id, _, here, places, shown] = cells[..] else { panic!("five cells: {line}") };
+        found.push(id.to_owned());
+        let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        for path in quoted(places) {
+            assert!(root().join(&path).is_file(), "{id} names {path}");
+        }
+        for test in quoted(shown) {
+            assert!(tests.contains(&format!("fn {test}(")), "{id} names {test}");
+        }
+        let is_there = !here.starts_with("no:") && !here.starts_with("not built");
+        assert!(
+            !is_there || (!quoted(places).is_empty() && !quoted(shown).is_empty()),
+            "{id}: where, and shown by what?"
+        );
+    }
+    assert_eq!(found, wanted);
+}
+
+#[test]
 fn the_gates_see_the_sources() {
     let sources = all();
     for folder in ["cache/content/src/", "cache/src/", "cli/src/", "discovery/src/", "node/src/", "tests/src/"] {
