@@ -34,6 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 pub(crate) use line::{Counters, Line, LineHold};
 pub(crate) use query::InLine;
 pub(crate) use renewal::Heirs;
+pub use renewal::IndexTroubles;
 
 /// A table: every key and every value is bytes, every value is sealed (see [`crate::row`]).
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -187,6 +188,8 @@ pub(crate) struct Index {
     latest: AtomicU64,
     /// What generations are set aside, as of the last transaction.
     reserved: AtomicU64,
+    /// How often it was opened again.
+    reopened: AtomicU64,
     renewal: Renewal,
 }
 
@@ -205,6 +208,7 @@ impl Index {
             counters: Mutex::default(),
             latest: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
+            reopened: AtomicU64::new(0),
             renewal: Renewal::default(),
         };
         index.bring_up_to_date()?;
@@ -308,6 +312,7 @@ impl Index {
         let backend = self.place.settled(file)?;
         let database = guarded(&self.place, || Ok(builder().create_with_backend(backend)?))?;
         self.publish(Some(database));
+        self.reopened.fetch_add(1, Relaxed);
         Ok(())
     }
 

@@ -63,6 +63,7 @@ pub use fault::{
     AdmitError, CommitError, DiskFault, FaultKind, IndexFault, OpenError, ReadError, StoreError, WriteError,
 };
 pub use handle::{EntityHandle, StoredStatement};
+pub use index::IndexTroubles;
 pub use ledger::{Account, Balance, Delivered, Flow, LedgerEntry, LedgerRow, Source, Waste, Wasted};
 pub use mirror::Mirror;
 pub use package::{ExportOutcome, ImportOutcome, NotExported, NotImported, PackageError, PackagePlace, PackedEntity};

@@ -10,7 +10,7 @@ mod upkeep;
 use crate::disk::{self, Disk, Lock, RealDisk};
 use crate::fault::{DiskFault, OpenError, StoreError};
 use crate::handle::EntityHandle;
-use crate::index::Change;
+use crate::index::{Change, IndexTroubles};
 use crate::ledger::{Account, Balance, LedgerEntry, LedgerRow};
 use crate::recovery::{self, RecoveryReport, SweepReport};
 use crate::room::{ClearOutcome, Goal, Limits, Pin, Quota, RemoveOutcome, Reserve, Usage};
@@ -146,6 +146,12 @@ impl Store {
     /// What the index says of an entity at this moment.
     pub(crate) fn record_of(&self, id: &EntityId) -> Result<Option<EntityRecord>, StoreError> {
         Ok(self.core.index.record(id)?.filter(|record| !record.doomed))
+    }
+
+    /// What the index met since this store was opened, and got over.
+    #[must_use]
+    pub fn index_troubles(&self) -> IndexTroubles {
+        self.core.index.troubles()
     }
 
     /// What all handles share.

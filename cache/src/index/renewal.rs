@@ -25,6 +25,15 @@ pub(crate) trait Heirs: Send + Sync {
     fn open_rows(&self) -> Result<Vec<Change>, OpenError>;
 }
 
+/// What the index met since the store was opened, and got over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IndexTroubles {
+    /// How often it was closed and opened again: what a failed commit had done was unknown.
+    pub reopened: u64,
+    /// How often it was damaged, and made anew from what is open, the journal and the files.
+    pub renewed: u64,
+}
+
 /// How it stands with damage that was met in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Damage {
@@ -109,6 +118,11 @@ impl Index {
     /// From here on damage is mended in place, with the help of `heirs`.
     pub(crate) fn set_heirs(&self, heirs: Weak<dyn Heirs>) {
         let _ = self.renewal.heirs.set(heirs);
+    }
+
+    /// What it met and got over.
+    pub(crate) fn troubles(&self) -> IndexTroubles {
+        IndexTroubles { reopened: self.reopened.load(Relaxed), renewed: self.renewals() }
     }
 
     /// How often it was made anew.

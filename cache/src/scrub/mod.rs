@@ -81,11 +81,17 @@ impl Store {
         }
         if !outcome.corrupt.is_empty() {
             look.handle.quarantine(&outcome.corrupt);
-            let mut record = self.scrubbed()?;
-            record.corrupt += u64::from(outcome.corrupt.len());
-            self.stock().committer.commit(vec![Change::Scrubbed(record)])?;
+            self.note_corrupt(u64::from(outcome.corrupt.len()))?;
         }
         Ok(Some(outcome))
+    }
+
+    /// Counts blocks that somebody found wrong who looked for rot in another way than [`Self::verify`].
+    pub fn note_corrupt(&self, blocks: u64) -> Result<(), StoreError> {
+        let _one = self.stock().scrub_record();
+        let mut record = self.scrubbed()?;
+        record.corrupt = record.corrupt.saturating_add(blocks);
+        self.stock().committer.commit(vec![Change::Scrubbed(record)])
     }
 
     /// What the scrub found so far.
@@ -101,7 +107,9 @@ impl Store {
         record.pass_began.get_or_insert_with(wall_clock);
         let scrubbed = self.scrub(&mut record, &mut step, budget);
         record.bytes += step.bytes;
-        record.corrupt += step.corrupt;
+        let _one = self.stock().scrub_record();
+        // Others may have found something meanwhile.
+        record.corrupt = self.scrubbed()?.corrupt.saturating_add(step.corrupt);
         record.corrupt_in_pass += step.corrupt;
         if step.corrupt > 0 && record.corrupt_in_pass > ALARM {
             tracing::error!(corrupt = record.corrupt_in_pass, "several cached blocks rotted: the disk may be failing");

@@ -43,6 +43,8 @@ pub(crate) struct Stock {
     pub(super) is_overfull: AtomicBool,
     /// How often entities were asked for.
     asked: AtomicU64,
+    /// Held by whoever changes the record of the scrub.
+    scrub_record: Mutex<()>,
 }
 
 /// An entity that somebody has a handle on, or had one a moment ago.
@@ -106,6 +108,7 @@ impl Stock {
             expected: Mutex::default(),
             is_overfull: AtomicBool::new(false),
             asked: AtomicU64::new(0),
+            scrub_record: Mutex::default(),
         })
     }
 
@@ -230,6 +233,11 @@ impl Stock {
     /// The clock in seconds since 1970, for the order of eviction only (C-13).
     pub(super) fn now(&self) -> i64 {
         self.files.disk().clock()
+    }
+
+    /// Takes the record of the scrub, to read it and write it back.
+    pub(crate) fn scrub_record(&self) -> MutexGuard<'_, ()> {
+        self.scrub_record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Somebody asks for an entity.

@@ -40,13 +40,15 @@ const SIZES: &[Kind] = &[Kind::Preallocate, Kind::SetLength];
 struct Life {
     disk: SimDisk,
     world: World,
+    /// How often a store of it said that it had opened its index again, at most.
+    reopened: u64,
 }
 
 impl Life {
     fn new(seed: u64) -> Self {
         let disk = SimDisk::new(seed);
         let world = World::new(disk.share(), config(Path::new(DIRECTORY), TIGHT), Truth::default());
-        Self { disk, world }
+        Self { disk, world, reopened: 0 }
     }
 
     /// Takes every step of the script; those that are refused say why.
@@ -58,6 +60,7 @@ impl Life {
                 self.world.truth.is_given_up();
                 refused += 1;
             }
+            self.reopened = self.reopened.max(self.world.reopened());
         }
         refused
     }
@@ -85,10 +88,10 @@ fn count(kinds: &'static [Kind]) -> u64 {
     life.disk.meter(|meter| meter.count(kinds))
 }
 
-/// Refuses the n-th operation, for every n; says how many lives that were.
-fn sweep(name: &str, kinds: &'static [Kind], errno: Errno, usual_stride: u64) {
+/// Refuses the n-th operation, for every n; says how often the index was opened again and told so.
+fn sweep(name: &str, kinds: &'static [Kind], errno: Errno, usual_stride: u64) -> u64 {
     let (all, stride) = (count(kinds), stride(usual_stride));
-    let (lives, refusals) = (AtomicU64::new(0), AtomicU64::new(0));
+    let (lives, refusals, reopened) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     for (part, spell) in [Spell::Once, Spell::FromThenOn].into_iter().enumerate() {
         for_each(all.div_ceil(stride), |case| {
             let n = case * stride + part as u64;
@@ -102,13 +105,18 @@ fn sweep(name: &str, kinds: &'static [Kind], errno: Errno, usual_stride: u64) {
             life.live();
             refusals.fetch_add(life.disk.meter(|meter| meter.happened()), Ordering::Relaxed);
             life.disk.meter(|meter| meter.order(None));
+            reopened.fetch_add(life.reopened, Ordering::Relaxed);
             life.goes_on();
             lives.fetch_add(1, Ordering::Relaxed);
         });
     }
     let (lives, refusals) = (lives.into_inner(), refusals.into_inner());
-    println!("{name}: {all} in the script, {lives} lives, {refusals} refusals");
+    let reopened = reopened.into_inner();
+    println!(
+        "{name}: {all} in the script, {lives} lives, {refusals} refusals, {reopened} times the index opened again"
+    );
     assert!(refusals > 0);
+    reopened
 }
 
 #[test]
@@ -123,7 +131,8 @@ fn a_write_that_fails_loses_nothing() {
 
 #[test]
 fn a_sync_that_fails_loses_nothing() {
-    sweep("sync", SYNCS, Errno::IO, 1);
+    let reopened = sweep("sync", SYNCS, Errno::IO, 1);
+    assert!(reopened > 0, "a store that opened its index again says so");
 }
 
 #[test]

@@ -133,6 +133,11 @@ impl World {
         }
     }
 
+    /// How often the store opened its index again.
+    pub(crate) fn reopened(&self) -> u64 {
+        self.store.as_ref().map_or(0, |store| store.index_troubles().reopened)
+    }
+
     /// Puts the store onto another disk; it must be closed.
     pub(crate) fn move_to(&mut self, disk: Arc<dyn Disk>) {
         assert!(self.store.is_none(), "an open store stays where it is");

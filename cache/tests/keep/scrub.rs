@@ -33,6 +33,8 @@ fn verify_finds_every_rotten_block_and_strikes_it_off() {
     let rotten: BlockSet = [0..1, 17..18, BLOCKS - 1..BLOCKS].into_iter().collect();
     assert_eq!(found.corrupt, rotten);
     assert_eq!(store.scrubbed().expect("the record").corrupt, 3);
+    store.note_corrupt(2).expect("noted");
+    assert_eq!(store.scrubbed().expect("the record").corrupt, 5, "whoever found it");
     let handle = store.find(&id).expect("asked").expect("here");
     assert_eq!(handle.held(), BlockSet::from_run(0..BLOCKS).difference(&rotten));
     assert_all_held_are_right(&handle, 1);

@@ -142,7 +142,7 @@ fn life(directory: &Path, page: u64) -> Option<u64> {
         }
         assert!(is_whole(tag, &handle));
     }
-    let renewals = store.stock().index.renewals();
+    let renewals = store.index_troubles().renewed;
     drop(store);
     let report = check(directory, Depth::Strict, Repair::No).expect("checked");
     let bad: Vec<_> = report.findings.iter().filter(|finding| finding.severity > Severity::Untidy).collect();

@@ -1,11 +1,32 @@
-//! What is or was wrong with the store, as its last opening found it.
+//! What is or was wrong with the store: as its last opening found it, and what its index met since.
 
-use eddy_cache::{RecoveryReport, Store};
+use eddy_cache::{IndexTroubles, RecoveryReport, Store};
 use eddy_wire::api::{Finding, Severity};
 
 /// The findings of a store that is open.
 pub(super) fn findings(store: &Store) -> Vec<Finding> {
-    of_recovery(store.recovery())
+    [of_use(store.index_troubles()), of_recovery(store.recovery())].concat()
+}
+
+/// What was met in use, the worst first.
+fn of_use(troubles: IndexTroubles) -> Vec<Finding> {
+    let found = |what: String, remedy: &str| Finding {
+        object: "index".to_owned(),
+        severity: Severity::Warning,
+        what,
+        remedy: remedy.to_owned(),
+        mended: true,
+    };
+    let mut findings = Vec::new();
+    if troubles.renewed > 0 {
+        let what = format!("was damaged in use and made anew from the files ({} times)", troubles.renewed);
+        findings.push(found(what, "Damaged pages mean that the disk fails, or the memory: look at both."));
+    }
+    if troubles.reopened > 0 {
+        let what = format!("was opened again after the disk refused a change of it ({} times)", troubles.reopened);
+        findings.push(found(what, "If the disk was full, nothing has to be done; otherwise look at the disk."));
+    }
+    findings
 }
 
 fn of_recovery(report: &RecoveryReport) -> Vec<Finding> {
@@ -49,6 +70,15 @@ mod tests {
     #[test]
     fn a_clean_start_has_nothing_to_tell() {
         assert_eq!(of_recovery(&RecoveryReport::default()), []);
+        assert_eq!(of_use(IndexTroubles::default()), []);
+    }
+
+    #[test]
+    fn what_the_index_got_over_in_use_is_told_with_how_often() {
+        let findings = of_use(IndexTroubles { reopened: 3, renewed: 1 });
+        assert!(findings[0].what.contains("made anew") && findings[0].what.contains("(1 times)"));
+        assert!(findings[1].what.contains("opened again") && findings[1].what.contains("(3 times)"));
+        assert!(findings.iter().all(|finding| !finding.is_open() && finding.remedy.ends_with('.')));
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl NodeFace {
     pub(in crate::face) async fn start_verification(&self, id: &str) -> Result<mpsc::Receiver<VerifyNews>, Problem> {
         let id = whole_id(id)?;
         let turn = self.turn()?;
-        let handle = self.with_store(move |store| store.find(&id)).await?;
+        let (store, handle) = self.with_store(move |store| Ok((store.clone(), store.find(&id)?))).await?;
         let handle = handle.ok_or_else(|| Problem::new(ErrorCode::EntityNotFound, id.to_string()))?;
         let (sender, news) = mpsc::channel(NEWS);
         tokio::task::spawn_blocking(move || {
@@ -32,6 +32,12 @@ impl NodeFace {
                 let _ = sender.try_send(VerifyNews::Progress(VerifyProgress { done, held }));
                 if sender.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
+            // What was found before it was stopped was found, too.
+            if let Ok(Hashed { corrupt_blocks: blocks @ 1.., .. }) = outcome
+                && let Err(error) = store.note_corrupt(blocks)
+            {
+                tracing::warn!(%error, "blocks that were found corrupt are not in the record");
+            }
             let last = match outcome {
                 Ok(hashed) if hashed.is_cut => return,
                 Ok(hashed) => VerifyNews::Done(view(&handle, &hashed)),
@@ -61,6 +67,8 @@ struct Hashed {
     bytes: u64,
     /// Those that were not what was written.
     corrupt: u64,
+    /// The blocks that they were in.
+    corrupt_blocks: u64,
     /// Whether it was stopped before the end.
     is_cut: bool,
 }
@@ -88,7 +96,8 @@ fn hash_held(
             }
         }
     }
-    Ok(Hashed { bytes, corrupt: corrupt.runs().map(bytes_of).sum(), is_cut })
+    let corrupt_blocks = u64::from(corrupt.len());
+    Ok(Hashed { bytes, corrupt: corrupt.runs().map(bytes_of).sum(), corrupt_blocks, is_cut })
 }
 
 /// Hashes some blocks at once, and one by one as soon as one of them is wrong.
