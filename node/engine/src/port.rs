@@ -346,6 +346,8 @@ pub struct Contacted {
     pub last_modified: Option<i64>,
     /// Digests of the whole that the origin named.
     pub digests: Vec<ExpectedDigest>,
+    /// How long the answer was waited for, if somebody looked.
+    pub waited: Option<Duration>,
     /// The bytes that the parked body will carry; the end is unknown when the length is.
     pub body: Option<(u64, Option<u64>)>,
     /// How long it may be used without asking again; `None` when this is not the origin's answer but the store's.

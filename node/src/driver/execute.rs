@@ -32,7 +32,7 @@ use eddy_engine::{Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileS
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -401,15 +401,19 @@ impl Executor {
             let _done = cancel.clone().drop_guard();
             let answer = match given {
                 Some(Given { facts, body }) => Ok((facts, body)),
-                None => tokio::select! {
-                    biased;
-                    () = cancel.cancelled() => return,
-                    opened = first_answer(&origin, request) => match facts(opened) {
-                        Err(failure) => Err(explained(failure, &losses).await),
-                        good => good,
-                    },
-                    () = losses.next() => Err(failure::network_lost()),
-                },
+                None => {
+                    let asked = Instant::now();
+                    let answer = tokio::select! {
+                        biased;
+                        () = cancel.cancelled() => return,
+                        opened = first_answer(&origin, request) => match facts(opened) {
+                            Err(failure) => Err(explained(failure, &losses).await),
+                            good => good,
+                        },
+                        () = losses.next() => Err(failure::network_lost()),
+                    };
+                    answer.map(|(facts, body)| (Contacted { waited: Some(asked.elapsed()), ..facts }, body))
+                }
             };
             let (facts, body) = match answer {
                 Ok(parts) => parts,
@@ -702,6 +706,7 @@ pub(crate) fn contacted(
         shareable: facts.shareable.is_ok(),
         last_modified: facts.last_modified,
         digests: facts.digests,
+        waited: None,
         body,
         freshness: Some(freshness),
     }

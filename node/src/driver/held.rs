@@ -55,6 +55,7 @@ fn facts(record: EntityRecord) -> Contacted {
         shareable: record.privacy == Privacy::Shareable,
         last_modified: record.last_modified,
         digests: record.digests,
+        waited: None,
         body: None,
         freshness: None,
     }

@@ -4,7 +4,7 @@ use super::moving::bytes_of;
 use super::{CacheUse, FIRST_RANGE, File, HeldUse, PartUse, Phase, SourceBytes, Surroundings};
 use crate::job::spec::Asking;
 use crate::job::terms::Redirects;
-use crate::planner::{Planner, Source};
+use crate::planner::Planner;
 use crate::port::{ContactMethod, Contacted, Effect, Failure, FailureClass, FetchId, FetchOutcome, Held};
 use crate::trust::Line;
 use eddy_content::digest::ExpectedDigest;
@@ -103,6 +103,7 @@ impl File {
         });
         self.owes_opened = true;
         self.planner = Geometry::new(length).map(|geometry| Planner::new(geometry, BlockSet::new(), facts.ranges));
+        self.waited = facts.waited;
         self.phase = Phase::Opening { parked: facts.body.map(|_| fetch) };
         true
     }
@@ -243,7 +244,7 @@ impl File {
         }
         match wanted.first_run() {
             Some(blocks) => {
-                planner.begin(s.now, fetch, Source::Origin, blocks.clone());
+                planner.begin_answered(s.now, fetch, blocks.clone(), self.waited);
                 if let Some(entity) = self.entity_id {
                     s.out.claim(fetch, entity, blocks.clone());
                 }

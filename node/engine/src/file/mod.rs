@@ -181,6 +181,8 @@ pub struct File {
     planner: Option<Planner>,
     /// The body that came with the first answer, while it is parked or pumped.
     parked: Option<(FetchId, u64, Option<u64>)>,
+    /// How long the origin took to answer the first question.
+    waited: Option<Duration>,
     digests: Vec<ExpectedDigest>,
     length: Option<u64>,
     root: Option<Root>,
@@ -249,6 +251,7 @@ impl File {
             part_use: None,
             planner: None,
             parked: None,
+            waited: None,
             length,
             root,
             bytes,

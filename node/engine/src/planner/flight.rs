@@ -37,6 +37,7 @@ pub(super) struct Flight {
     pub(super) blocks: Range<u32>,
     begun: Duration,
     last_byte: Duration,
+    first_byte: Option<Duration>,
     pub(super) bytes: u64,
     /// What its peer had brought on all flights when this one began, and when it got its last byte.
     line_at_begin: u64,
@@ -52,7 +53,24 @@ impl Flight {
         let (bytes, has_brought, is_aborting) = (0, false, false);
         let (line_at_begin, line_at_last) = (line.bytes, line.bytes);
         let (begun, last_byte, aborted) = (now, now, now);
-        Self { source, blocks, begun, last_byte, bytes, line_at_begin, line_at_last, has_brought, is_aborting, aborted }
+        Self {
+            source,
+            blocks,
+            begun,
+            last_byte,
+            first_byte: None,
+            bytes,
+            line_at_begin,
+            line_at_last,
+            has_brought,
+            is_aborting,
+            aborted,
+        }
+    }
+
+    /// One from the origin whose wait is over.
+    pub(super) fn answered(now: Duration, blocks: Range<u32>) -> Self {
+        Self { first_byte: Some(now), ..Self::new(now, Source::Origin, blocks, Line::default()) }
     }
 
     /// Its peer's line at the moment when it began.
@@ -63,8 +81,26 @@ impl Flight {
     /// Bytes of it arrived; `line` counts them already.
     pub(super) fn on_bytes(&mut self, now: Duration, bytes: u64, line: Line) {
         self.last_byte = now;
+        self.first_byte.get_or_insert(now);
         self.bytes += bytes;
         self.line_at_last = line.bytes;
+    }
+
+    /// How long it has waited for its first byte, if that is still to come.
+    pub(super) fn waits_since(&self, now: Duration) -> Option<Duration> {
+        self.first_byte.is_none().then(|| now.saturating_sub(self.begun))
+    }
+
+    /// In what time its bytes came, from the first one's report on, if there were several.
+    pub(super) fn brought_in(&self) -> Option<Duration> {
+        let first = self.first_byte?;
+        (self.last_byte > first).then(|| self.last_byte - first)
+    }
+
+    /// Bytes that are still to come.
+    pub(super) fn left(&self, geometry: Geometry) -> u64 {
+        let bytes = geometry.bytes_of(self.blocks.clone());
+        (bytes.end - bytes.start).saturating_sub(self.bytes)
     }
 
     /// Notes that it was told to end.

@@ -5,6 +5,7 @@
 //! (promise 5). Nothing here is random but the order in which several peers are read.
 
 mod flight;
+mod line;
 mod neighbour;
 mod reserve;
 
@@ -21,6 +22,7 @@ use std::time::Duration;
 use flight::ABORT_GRACE;
 use flight::Flight;
 pub use flight::{PEER_STALL, Source};
+use line::OriginLine;
 use neighbour::{Line, Neighbour};
 use reserve::Reserve;
 
@@ -47,6 +49,7 @@ pub struct Planner {
     flights: BTreeMap<FetchId, Flight>,
     neighbours: BTreeMap<Peer, Neighbour>,
     ranges: RangeSupport,
+    origin_line: OriginLine,
     /// Blocks for which the word of the peers is not enough.
     reserve: Reserve,
     origin_not_before: Duration,
@@ -88,6 +91,7 @@ impl Planner {
             flights: BTreeMap::new(),
             neighbours: BTreeMap::new(),
             ranges,
+            origin_line: OriginLine::default(),
             reserve: Reserve::default(),
             origin_not_before: Duration::ZERO,
             first_asked: None,
@@ -191,6 +195,14 @@ impl Planner {
         self.flights.insert(fetch, Flight::new(now, source, blocks, line));
     }
 
+    /// Enters the body that came with the origin's first answer, `waited` after the question.
+    pub fn begin_answered(&mut self, now: Duration, fetch: FetchId, blocks: Range<u32>, waited: Option<Duration>) {
+        self.flights.insert(fetch, Flight::answered(now, blocks));
+        if let Some(waited) = waited {
+            self.origin_line.on_first_byte(waited);
+        }
+    }
+
     /// What a source that is a peer has brought on all flights.
     fn line_of(&self, source: Source) -> Line {
         let Source::Peer(peer) = source else { return Line::default() };
@@ -206,6 +218,11 @@ impl Planner {
         {
             neighbour.on_bytes(now, bytes);
             line = neighbour.line;
+        }
+        if flight.source == Source::Origin
+            && let Some(waited) = flight.waits_since(now)
+        {
+            self.origin_line.on_first_byte(waited);
         }
         flight.on_bytes(now, bytes, line);
     }
@@ -282,6 +299,11 @@ impl Planner {
             && let Some(neighbour) = self.neighbours.get_mut(&peer)
         {
             neighbour.on_served(flight.begun());
+        }
+        if flight.source == Source::Origin
+            && let Some(brought_in) = flight.brought_in()
+        {
+            self.origin_line.on_ended(flight.bytes, brought_in);
         }
         flight.has_brought || self.held.contains_run(flight.blocks)
     }
@@ -468,9 +490,14 @@ impl Planner {
         }
     }
 
-    /// Blocks of one origin request: the free ones over twice the flights, between the bounds.
+    /// Blocks of one origin request: the free ones over twice the flights, so that all end together though one is slower; where each
+    /// request waits for its first byte, more, up to an equal share of all that is to come.
     fn origin_run(&self, free: u32) -> u32 {
-        let share = u64::from(free) * BLOCK_SIZE / (2 * ORIGIN_FLIGHTS as u64);
+        let free = u64::from(free) * BLOCK_SIZE;
+        let coming: u64 =
+            self.flights.values().filter(|f| f.source == Source::Origin).map(|f| f.left(self.geometry)).sum();
+        let equal = (free + coming) / ORIGIN_FLIGHTS as u64;
+        let share = (free / (2 * ORIGIN_FLIGHTS as u64)).max(equal.min(self.origin_line.worth_a_wait()));
         (share.clamp(ORIGIN_RUN_MIN, ORIGIN_RUN_MAX) / BLOCK_SIZE) as u32
     }
 

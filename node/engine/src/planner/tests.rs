@@ -53,6 +53,50 @@ fn alone_the_origin_gives_everything_in_a_few_parallel_requests() {
     assert_eq!(rig.plan(&[]).0, vec![]);
 }
 
+/// Fetches everything from an origin that waits so long before each answer, on connections that bring so many bytes a millisecond, the
+/// first 16 MiB with its first answer; the time that took since the question, and the number of requests.
+fn alone_from(length: u64, wait: Duration, bytes_per_ms: u64) -> (Duration, usize) {
+    let mut rig = Rig::new(length);
+    let step = Duration::from_millis(10);
+    let parked = 0..(16 << 20) / BLOCK_SIZE as u32;
+    rig.planner.begin_answered(rig.now, FetchId(0), parked.clone(), Some(wait));
+    let mut under_way = vec![(FetchId(0), parked, Duration::ZERO)];
+    let mut requests = 1;
+    loop {
+        let begun = rig.plan(&[]).1;
+        requests += begun.len();
+        under_way.extend(begun.into_iter().map(|(fetch, _, blocks)| (fetch, blocks, rig.now + wait)));
+        if under_way.is_empty() {
+            return (wait + rig.now, requests);
+        }
+        rig.now += step;
+        let mut going = Vec::new();
+        for (fetch, blocks, from) in under_way {
+            if rig.now > from {
+                rig.planner.on_bytes(rig.now, fetch, bytes_per_ms * step.as_millis() as u64);
+            }
+            if rig.planner.flights[&fetch].has_arrived(rig.planner.geometry()) {
+                rig.planner.on_committed(&BlockSet::from_run(blocks));
+                assert!(rig.planner.on_ended(fetch));
+            } else {
+                going.push((fetch, blocks, from));
+            }
+        }
+        under_way = going;
+    }
+}
+
+#[test]
+fn an_origin_that_answers_late_is_asked_for_long_runs_and_one_that_answers_at_once_for_short_ones() {
+    let (late, asked_late) = alone_from(64 << 20, Duration::from_millis(300), 8 << 10);
+    let (at_once, asked_at_once) = alone_from(64 << 20, Duration::ZERO, 8 << 10);
+    // Four connections at 8 MiB a second; before the first answer nobody knows that there is more to ask for.
+    assert!(late <= Duration::from_millis(2 * 300 + 2000 + 50), "{late:?}");
+    assert_eq!(asked_late, ORIGIN_FLIGHTS);
+    assert!(at_once <= Duration::from_millis(2000 + 300), "{at_once:?}");
+    assert!(asked_at_once > 2 * ORIGIN_FLIGHTS, "no connection that turns out slow holds the end up");
+}
+
 #[test]
 fn the_origin_waits_for_answers_but_not_for_ever() {
     let mut rig = Rig::new(64 << 20);

@@ -254,6 +254,7 @@ impl Rig {
                     shareable: true,
                     last_modified: None,
                     digests: Vec::new(),
+                    waited: None,
                     body: None,
                     freshness: None,
                 };

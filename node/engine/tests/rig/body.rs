@@ -39,6 +39,7 @@ impl Rig {
             _ => Some((0, length)),
         };
         let facts = Contacted {
+            waited: None,
             url: eddy_content::ResourceUrl::parse(&url).unwrap(),
             validator: origin.has_validator.then(|| Validator::StrongEtag(format!("\"v{}\"", origin.version))),
             length,

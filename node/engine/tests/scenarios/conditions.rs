@@ -18,7 +18,7 @@ fn a_full_disk_lets_the_job_wait() {
 #[test]
 fn whoever_watches_sees_the_job_go_on_within_seconds_of_the_end_of_a_condition() {
     for (at, is_store) in [(150, true), (900, true), (0, false), (900, false)] {
-        let mut rig = rig(Origin::new(64 * MIB));
+        let mut rig = rig(Origin { rate: MIB, ..Origin::new(128 * MIB) });
         let id = rig.start(background(&["a"]));
         rig.run_for(Duration::from_millis(at));
         let (place, code) =
@@ -47,7 +47,7 @@ fn whoever_watches_sees_the_job_go_on_within_seconds_of_the_end_of_a_condition()
 #[test]
 fn a_cache_whose_disk_stays_in_the_way_is_passed_by() {
     // Met in the middle of the transfer, by somebody who watches.
-    let mut rig = rig(Origin::new(64 * MIB));
+    let mut rig = rig(Origin::new(256 * MIB));
     let id = rig.start(job(&["a"]));
     rig.run_for(Duration::from_millis(900));
     rig.store.standing = Some(disk());

@@ -91,7 +91,7 @@ fn a_stream_that_never_ends_whole_is_given_up() {
 
 #[test]
 fn a_changed_version_restarts_and_never_mixes() {
-    let mut rig = rig(Origin::new(64 * MIB));
+    let mut rig = rig(Origin::new(256 * MIB));
     let id = rig.start(job(&["a"]));
     rig.later(Duration::from_millis(450), Event::Change(url("a")));
     rig.run_for(HOUR);

@@ -92,7 +92,7 @@ fn what_is_only_held_ends_with_its_last_block_and_touches_no_destination() {
 
 #[test]
 fn what_is_only_held_ends_when_the_version_changes_and_never_goes_on_with_another() {
-    let mut rig = rig(Origin::new(64 * MIB));
+    let mut rig = rig(Origin::new(256 * MIB));
     let id = rig.start(hold());
     rig.later(Duration::from_millis(450), Event::Change(url("a")));
     rig.run_for(HOUR);

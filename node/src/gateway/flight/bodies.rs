@@ -16,6 +16,7 @@ use eddy_content::http::http_date;
 use eddy_content::http::serve::{Marks, may_keep, storable};
 use eddy_content::http::{Asked, BodyEnd, Coding, Known, Precondition, Representation, ResponseHead, Verdict};
 use eddy_content::{Geometry, ResourceUrl};
+use eddy_engine::port::Contacted;
 use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Priority, Terms};
 use http::StatusCode;
 use http::header::{ACCEPT_LANGUAGE, CONTENT_RANGE, DATE};
@@ -191,6 +192,7 @@ impl Flight {
         // A body that is only held is held against no digest in the end: members are believed as if the origin had named none.
         let representation = Representation { digests: Vec::new(), ..representation };
         let facts = contacted(relayed.final_url.clone(), representation, freshness, span);
+        let facts = Contacted { waited: self.waited, ..facts };
         let given = Given { facts, body };
         let order = HoldOrder { spec: job(&self.target.url), given, origin: self.target.origin.clone() };
         let holding = self.gateway.driver.hold(order).await.ok()?;

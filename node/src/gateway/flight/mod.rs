@@ -33,6 +33,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{oneshot, watch};
 
+use std::time::{Duration, Instant};
 /// Bytes of the largest body that is kept in memory; larger ones go through the store, in ranges and from peers.
 pub(super) const MOST_IN_MEMORY: u64 = 4 << 20;
 /// Bytes asked for with the first question about a file.
@@ -122,6 +123,7 @@ impl Gateway {
             beginning,
             landing,
             solo: Some(solo),
+            waited: None,
         };
         let (gateway, stop) = (self.clone(), self.stop.clone());
         self.tasks.spawn(async move {
@@ -150,6 +152,8 @@ struct Flight {
     beginning: Option<Beginning>,
     landing: watch::Sender<Option<Landing>>,
     solo: Option<oneshot::Sender<Solo>>,
+    /// How long the last answer was waited for.
+    waited: Option<Duration>,
 }
 
 /// The beginning of a body whose rest is to be asked for.
@@ -185,7 +189,10 @@ impl Flight {
     async fn fly(mut self) {
         let mut manner = self.first_manner().await;
         for _ in 0..MOST_QUESTIONS {
-            let relayed = match self.target.origin.relay(self.question(manner)).await {
+            let asked = Instant::now();
+            let relayed = self.target.origin.relay(self.question(manner)).await;
+            self.waited = Some(asked.elapsed());
+            let relayed = match relayed {
                 Ok(relayed) => relayed,
                 Err(error) if is_origins_fault(&error) && self.use_stale() => return,
                 Err(error) => return self.land(Landing::Failed(Arc::new(Refusal::of_origin(&error)))),
