@@ -96,38 +96,39 @@ impl Bench {
                 .unwrap();
             for (length, times) in [(64 << 10, 8), (8 * MIB, 4), (largest * MIB, 1)] {
                 let gateway = self.gateway(&line);
+                let (proxy, _cache) = self.proxy(&line);
                 let (mut ratios, mut later, mut shown) = (Vec::new(), Vec::new(), Vec::new());
+                let (mut by_nginx, mut later_by_nginx) = (Vec::new(), Vec::new());
                 for round in 0..self.rounds * times {
                     let file = origin.files().join(name(length, round));
                     write_sample(&file, round, length).unwrap();
-                    let ask = |direct: bool| {
-                        let url = if direct {
-                            format!("{line}/{}", name(length, round))
-                        } else {
-                            gateway.url(&format!("/m/{}", name(length, round)))
-                        };
-                        curl(&url)
-                    };
-                    // Whoever comes second finds the file in the page cache: both do, for it has just been written.
-                    let (direct, through) = if round % 2 == 0 {
-                        let direct = ask(true);
-                        (direct, ask(false))
-                    } else {
-                        let through = ask(false);
-                        (ask(true), through)
-                    };
-                    assert_eq!((direct.bytes, through.bytes), (length, length));
+                    let name = name(length, round);
+                    let urls = [format!("{line}/{name}"), gateway.url(&format!("/m/{name}")), proxy.url(&name)];
+                    // Whoever comes later finds the file in the page cache: all do, for it has just been written.
+                    let first = round as usize % urls.len();
+                    let mut taken = [const { None }; 3];
+                    for turn in 0..urls.len() {
+                        let who = (first + turn) % urls.len();
+                        taken[who] = Some(curl(&urls[who]));
+                    }
+                    let [direct, through, nginx] = taken.map(Option::unwrap);
+                    assert_eq!([direct.bytes, through.bytes, nginx.bytes], [length; 3]);
                     ratios.push(through.all / direct.all);
                     later.push((through.first - direct.first) * 1e3);
+                    by_nginx.push(nginx.all / direct.all);
+                    later_by_nginx.push((nginx.first - direct.first) * 1e3);
                     shown.push(direct.all);
                     std::fs::remove_file(file).unwrap();
                 }
                 println!(
-                    "miss {:>8} KiB, {distance:>3} ms away: direct {:.4} s, ratio {:.3} (wanted 1.02), first byte {:+.2} ms (wanted +2)",
+                    "miss {:>8} KiB, {distance:>3} ms away: direct {:.4} s, ratio {:.3} (wanted 1.02), first byte {:+.2} ms (wanted +2); \
+                     nginx proxy_cache {:.3}, {:+.2} ms",
                     length >> 10,
                     median(&mut shown),
                     median(&mut ratios),
-                    median(&mut later)
+                    median(&mut later),
+                    median(&mut by_nginx),
+                    median(&mut later_by_nginx)
                 );
             }
         }

@@ -6,6 +6,7 @@ use eddy_tests::hostile::{Behaviour, BodyFault, HostileOrigin, Mark, Resource, V
 use eddy_tests::process::{Eddy, Gateway, http_client, mount};
 use eddy_wire::api::GatewayView;
 use reqwest::Method;
+use sha2::{Digest as _, Sha256};
 use std::time::Duration;
 
 const SMALL: u64 = 10_000;
@@ -339,4 +340,32 @@ async fn each_mount_counts_what_it_was_asked_and_where_its_bytes_came_from() {
     assert_eq!((mount.requests, mount.hits, mount.validated, mount.refused), (6, 1, 1, 1), "{view:#?}");
     assert_eq!((mount.sent_held, mount.came.peers), (2 * SMALL, 0));
     assert!(mount.sent >= 4 * SMALL + LARGE, "{mount:?}");
+}
+
+/// The path of a name that promises the SHA-256 of these bytes.
+fn by_hash(bytes: &[u8]) -> String {
+    format!("/by-hash/SHA256/{}", data_encoding::HEXLOWER.encode(&Sha256::digest(bytes)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_as_its_name_promises_is_given_whole_to_nobody_and_kept_nowhere() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "");
+    for length in [SMALL, 1 << 20, LARGE] {
+        let whole = Version::new(length, length).whole();
+        let (right, wrong) = (by_hash(&whole), by_hash(&whole[1..]));
+        for path in [&right, &wrong] {
+            origin.publish(path, Resource::new(Version::new(length, length), saying(&["Cache-Control: max-age=3600"])));
+        }
+        let first = gateway.get(&format!("/m{right}"), &[]).await.unwrap();
+        assert!(first.whole() == whole, "{length}");
+        assert!(gateway.get(&format!("/m{right}"), &[]).await.unwrap().is_hit(), "{length}");
+        for _ in 0..2 {
+            let asked = origin.counters().path(&wrong).requests;
+            let got = gateway.get(&format!("/m{wrong}"), &[]).await.unwrap();
+            let is_refused = got.status == 502 || got.content.is_none();
+            assert!(is_refused && !got.is_hit(), "{length}: {} {:?}", got.status, got.fields);
+            assert!(origin.counters().path(&wrong).requests > asked, "nothing of it is held");
+        }
+    }
 }

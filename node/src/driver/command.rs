@@ -3,6 +3,7 @@
 use super::execute::Given;
 use crate::origin::Origin;
 use crate::transfer::open::Arrivals;
+use crate::transfer::recent::Recent;
 use eddy_cache::EntityHandle;
 use eddy_engine::engine::{Amendment, CommandError};
 use eddy_engine::job::live::Job;
@@ -85,6 +86,8 @@ pub struct HoldOrder {
     pub spec: JobSpec,
     /// The origin's answer, which the asker has, so that nothing is asked twice.
     pub given: Given,
+    /// Where the bytes that come from the origin are shown before they are written.
+    pub recent: Option<Recent>,
     /// The way to the origin that the job is bound to: a client's URL may reach less than an administrator's (T-20).
     pub origin: Origin,
 }

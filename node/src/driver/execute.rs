@@ -18,6 +18,7 @@ use crate::transfer::open::OpenEntity;
 use crate::transfer::origin::OriginFetch;
 use crate::transfer::peer::PeerFetch;
 use crate::transfer::progress::Progress;
+use crate::transfer::recent::Recent;
 use crate::transfer::room::CacheRoom;
 use crate::transfer::stream::StreamOrder;
 use crate::transfer::{self, failure};
@@ -60,6 +61,13 @@ pub struct Given {
     pub body: Option<(Span, OriginBody)>,
 }
 
+/// Who waits for the entity of a job that only holds.
+pub(super) struct Holder {
+    pub(super) answer: oneshot::Sender<Holding>,
+    /// Where bytes from the origin are shown before they are written.
+    pub(super) recent: Option<Recent>,
+}
+
 /// A fetch into an open entity.
 enum Work {
     Origin(Origin, OriginFetch),
@@ -91,7 +99,7 @@ pub(super) struct Executor {
     parked: HashMap<FetchId, oneshot::Sender<Parked>>,
     /// Answers that are here before the engine asks, and who waits for the entity; of jobs that only hold.
     given: HashMap<JobId, Given>,
-    holders: HashMap<JobId, oneshot::Sender<Holding>>,
+    holders: HashMap<JobId, Holder>,
     /// The ways to origins that jobs are bound to.
     bound: HashMap<JobId, Origin>,
     /// Jobs whose newest state is not on the disk, and why.
@@ -143,7 +151,7 @@ impl Executor {
     }
 
     /// The first question of a job that only holds is answered already, and somebody waits for its entity.
-    pub(super) fn expect(&mut self, job: JobId, given: Given, origin: Origin, holder: oneshot::Sender<Holding>) {
+    pub(super) fn expect(&mut self, job: JobId, given: Given, origin: Origin, holder: Holder) {
         self.given.insert(job, given);
         self.bound.insert(job, origin);
         self.holders.insert(job, holder);
@@ -161,10 +169,14 @@ impl Executor {
         let OpenedFile { file, result } = opened;
         let result = result.map(|open| {
             let held = open.entity.held();
-            if let Some(holder) = self.holders.remove(&file.job) {
+            if let Some(Holder { answer, recent }) = self.holders.remove(&file.job) {
+                match recent {
+                    Some(recent) => open.follow_closely(recent),
+                    None => open.follow(),
+                }
                 let (entity, arrivals) = (open.entity.clone(), open.arrivals());
                 // Who waited may be gone; then nobody ends the job, and it ends by itself when all is held.
-                let _ = holder.send(Holding { job: file.job, entity, arrivals });
+                let _ = answer.send(Holding { job: file.job, entity, arrivals });
             }
             self.open.insert(file, open);
             held
@@ -396,6 +408,7 @@ impl Executor {
         let (order, ordered) = oneshot::channel();
         self.parked.insert(fetch, order);
         let given = self.given.remove(&file.job);
+        let recent = self.holders.get(&file.job).and_then(|holder| holder.recent.clone());
         let mut losses = self.losses.for_resource(&request.url);
         self.tasks.spawn(async move {
             let _done = cancel.clone().drop_guard();
@@ -424,8 +437,12 @@ impl Executor {
             };
             let last_modified = facts.last_modified;
             let _ = inputs.send(Input::Contacted { fetch, result: Ok(Box::new(facts)) }).await;
-            let Some((span, body)) = body else { return };
-            let Ok(order) = ordered.await else { return };
+            let Some((span, mut body)) = body else { return };
+            let ordered = match recent {
+                Some(recent) => show_until(&mut body, span, &recent, ordered).await,
+                None => ordered.await,
+            };
+            let Ok(order) = ordered else { return };
             let mut progress = Progress::new(fetch, inputs.clone());
             match order {
                 Parked::Pump { open, blocks } => {
@@ -668,6 +685,29 @@ async fn first_answer(origin: &Origin, mut request: OriginRequest) -> Result<Ope
         return origin.open(&request).await;
     }
     Ok(opened)
+}
+
+/// Shows the beginning of a body to those who wait for it, until it is decided where the body goes: making an entity's place in the
+/// store durable takes longer than the first bytes need.
+async fn show_until<T>(
+    body: &mut OriginBody,
+    span: Span,
+    recent: &Recent,
+    mut decided: oneshot::Receiver<T>,
+) -> Result<T, oneshot::error::RecvError> {
+    let mut shown = 0;
+    while shown < recent.most() {
+        let piece = tokio::select! {
+            biased;
+            decided = &mut decided => return decided,
+            piece = body.read_ahead() => piece,
+        };
+        let Some(piece) = piece else { break };
+        let place = span.start + shown;
+        shown += piece.len() as u64;
+        recent.put(place, piece);
+    }
+    decided.await
 }
 
 /// The answer to a first contact, in the engine's terms, and its body.

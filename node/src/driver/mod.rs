@@ -48,7 +48,7 @@ use eddy_engine::job::live::Job;
 use eddy_engine::schedule::Places;
 use eddy_engine::{Effect, Engine, EngineConfig, Failure, Goal, Input, JobId, JobRecord, JobState, Notice, Now, Owner};
 use eddy_wire::api::{EventKind, JobView};
-use execute::Executor;
+use execute::{Executor, Holder};
 use log::EventLog;
 use seal::JobSeal;
 use std::collections::{HashMap, HashSet};
@@ -325,7 +325,8 @@ impl Driver {
     /// Makes a job that holds an entity, and has its first question answered by what the asker knows already.
     async fn hold(&mut self, order: command::HoldOrder, answer: oneshot::Sender<command::Holding>) {
         let id = JobId(rand::random());
-        self.executor.expect(id, order.given, order.origin, answer);
+        let holder = Holder { answer, recent: order.recent };
+        self.executor.expect(id, order.given, order.origin, holder);
         self.engine.create(self.now(), id, Owner(rustix::process::geteuid().as_raw()), order.spec);
         let _ = self.engine.resume(self.now(), id);
         self.settle().await;
@@ -428,7 +429,9 @@ impl Driver {
 
     /// What is new about a job since the log was told last.
     fn news_of(&self, id: JobId) -> Option<EventKind> {
-        let (state, told) = (self.engine.job(id)?.state(), self.told.get(&id).copied());
+        // What is only held is nobody's job.
+        let job = self.engine.job(id).filter(|job| job.goal() != Goal::Hold)?;
+        let (state, told) = (job.state(), self.told.get(&id).copied());
         if told == Some(state) {
             return None;
         }

@@ -1,20 +1,26 @@
 //! An entity of the store that is read while the engine fills it.
 //!
-//! Every reader reads at its own pace, from the store, block by block and each held against its hash; the transfer goes on at its
-//! own. When nobody reads any more, what is far from its end is given up; its blocks stay.
+//! Every reader reads at its own pace: what has just come from the origin from memory, the rest from the store, block by block and each
+//! held against its hash; the transfer goes on at its own. Reading begins before the entity is open, for its place in the store takes
+//! longer than the first bytes need. When nobody reads any more, what is far from its end is given up; its blocks stay.
 
 use super::body::{Broken, Pieces};
-use super::tally::Tally;
+use super::tally::{self, Tally};
 use crate::driver::command::{Act, Whose};
-use crate::driver::{DriverHandle, Holding};
+use crate::driver::{DriverHandle, HoldOrder, Holding};
+use crate::origin::{Opened, Origin, OriginRequest};
 use crate::transfer::open::Arrivals;
+use crate::transfer::recent::Recent;
 use bytes::Bytes;
 use eddy_cache::{EntityHandle, ReadError};
-use eddy_content::BLOCK_SIZE;
+use eddy_content::digest::{DigestCheck, ExpectedDigest};
+use eddy_content::http::{Asked, Known, Precondition};
+use eddy_content::{BLOCK_SIZE, ResourceUrl};
 use eddy_engine::JobId;
 use eddy_wire::api::{JobState, Sources};
 use std::ops::Range;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -30,57 +36,99 @@ const NEAR_END: u64 = 16 << 20;
 /// How the filling stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stand {
+    /// The entity is not open yet.
+    Opening,
     Going,
     /// Nothing more comes; what is not there then will not be.
     Over,
+    /// The whole is here, and is not what its name promises.
+    False,
 }
 
-/// An open entity, and the job that fills it, if one does.
+/// An entity, open or about to be, and the job that fills it, if one does.
 #[derive(Debug)]
 pub(super) struct Filling {
-    entity: EntityHandle,
-    arrivals: Arrivals,
+    length: u64,
+    /// What its name promises: the last block waits until the whole is held against that, so that nobody gets all of what is false.
+    promised: Vec<ExpectedDigest>,
+    /// The entity, once it is open, and who tells of its blocks.
+    place: OnceLock<(EntityHandle, Arrivals)>,
+    /// Tells nothing, until it is.
+    silence: Arrivals,
+    /// What has just come from the origin.
+    recent: Recent,
+    /// How a reader goes on if it never is.
+    way: Option<Way>,
     stand: watch::Sender<Stand>,
     /// Readers now.
     readers: watch::Sender<usize>,
 }
 
+/// The way to the origin for a reader whose entity the store does not take.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) origin: Origin,
+    pub(super) url: ResourceUrl,
+    /// The version that the reader has begun with: another one never joins.
+    pub(super) known: Known,
+    pub(super) tally: Arc<Tally>,
+}
+
 impl Filling {
+    fn new(length: u64, promised: Vec<ExpectedDigest>, recent: Recent, way: Option<Way>, stand: Stand) -> Self {
+        Self {
+            length,
+            promised,
+            place: OnceLock::new(),
+            silence: Arrivals::default(),
+            recent,
+            way,
+            stand: watch::channel(stand).0,
+            readers: watch::channel(0).0,
+        }
+    }
+
     /// One that is whole.
     pub(super) fn whole(entity: EntityHandle) -> Arc<Self> {
-        Arc::new(Self {
-            entity,
-            arrivals: Arrivals::default(),
-            stand: watch::channel(Stand::Over).0,
-            readers: watch::channel(0).0,
-        })
+        let filling = Self::new(entity.geometry().length(), Vec::new(), Recent::new(0, None), None, Stand::Over);
+        let _ = filling.place.set((entity, Arrivals::default()));
+        Arc::new(filling)
     }
 
-    /// One that a job fills; the future that is to be spawned follows the job to its end and keeps the entity open until then.
-    pub(super) fn start(
-        holding: Holding,
-        driver: DriverHandle,
-        tally: Arc<Tally>,
-    ) -> (Arc<Self>, impl Future<Output = ()> + Send) {
-        let filling = Arc::new(Self {
-            entity: holding.entity,
-            arrivals: holding.arrivals,
-            stand: watch::channel(Stand::Going).0,
-            readers: watch::channel(0).0,
-        });
-        let followed = filling.clone();
-        (filling, async move {
-            let sources = followed.follow(holding.job, &driver).await;
-            tally.job(sources);
-        })
+    /// One that a job fills.
+    pub(super) fn of(holding: &Holding, promised: Vec<ExpectedDigest>) -> Arc<Self> {
+        let length = holding.entity.geometry().length();
+        let filling = Self::new(length, promised, Recent::new(0, None), None, Stand::Opening);
+        filling.open(holding);
+        Arc::new(filling)
     }
 
-    pub(super) fn length(&self) -> u64 {
-        self.entity.geometry().length()
+    /// One whose first bytes come before it is open.
+    pub(super) fn coming(length: u64, promised: Vec<ExpectedDigest>, recent: Recent, way: Way) -> Arc<Self> {
+        Arc::new(Self::new(length, promised, recent, Some(way), Stand::Opening))
     }
 
-    /// Follows the job to its end; where its bytes came from.
-    async fn follow(&self, job: JobId, driver: &DriverHandle) -> Sources {
+    fn open(&self, holding: &Holding) {
+        let _ = self.place.set((holding.entity.clone(), holding.arrivals.clone()));
+        self.stand.send_replace(Stand::Going);
+    }
+
+    /// Has a job fill it, and follows that to its end.
+    pub(super) async fn fill(&self, order: HoldOrder, driver: &DriverHandle) -> Followed {
+        match driver.hold(order).await {
+            Ok(holding) => {
+                self.open(&holding);
+                self.follow(holding.job, driver).await
+            }
+            Err(_) => {
+                self.stand.send_replace(Stand::Over);
+                Followed::default()
+            }
+        }
+    }
+
+    /// Follows the job to its end, and holds the whole against what its name promises.
+    pub(super) async fn follow(&self, job: JobId, driver: &DriverHandle) -> Followed {
         let mut sources = Sources::default();
         let mut readers = self.readers.subscribe();
         if let Ok(mut view) = driver.watch(Whose::Anybodys, job).await {
@@ -101,8 +149,38 @@ impl Filling {
         }
         // A job that has ended refuses, which is right.
         let _ = driver.act(Whose::Anybodys, job, Act::Cancel).await;
-        self.stand.send_replace(Stand::Over);
-        sources
+        let is_false = !self.keeps_its_promise().await;
+        self.stand.send_replace(if is_false { Stand::False } else { Stand::Over });
+        Followed { sources, is_false }
+    }
+
+    /// Whether the whole, if it is here, is what its name promises; that takes a pass over it.
+    async fn keeps_its_promise(&self) -> bool {
+        let Some((entity, _)) = self.place.get().filter(|(entity, _)| entity.is_complete()) else { return true };
+        if self.promised.is_empty() {
+            return true;
+        }
+        let (entity, mut check) = (entity.clone(), DigestCheck::new(&self.promised));
+        let kept = tokio::task::spawn_blocking(move || {
+            let mut reader = entity.reader();
+            let blocks = entity.geometry().block_count();
+            for start in (0..blocks).step_by(RUN as usize) {
+                check.update(reader.read(start..blocks.min(start + RUN)).ok()?);
+            }
+            check.verify().ok()
+        });
+        kept.await.is_ok_and(|kept| kept.is_some())
+    }
+
+    /// The end of what may be shown now.
+    fn shown(&self, now: Stand) -> u64 {
+        match now {
+            Stand::Opening | Stand::Going if !self.promised.is_empty() => {
+                self.length.saturating_sub(1) / BLOCK_SIZE * BLOCK_SIZE
+            }
+            Stand::False => 0,
+            _ => self.length,
+        }
     }
 
     /// Waits until nobody has read for a while and the end is far.
@@ -115,14 +193,17 @@ impl Filling {
                 _ = readers.wait_for(|count| *count > 0) => continue,
                 () = tokio::time::sleep(LINGER) => {}
             }
-            let held: u64 = {
-                let (geometry, held) = (self.entity.geometry(), self.entity.held());
-                held.runs().map(|run| geometry.bytes_of(run)).map(|bytes| bytes.end - bytes.start).sum()
-            };
-            if self.length().saturating_sub(held) > NEAR_END {
+            if self.length.saturating_sub(self.held()) > NEAR_END {
                 return;
             }
         }
+    }
+
+    /// Bytes that are held.
+    fn held(&self) -> u64 {
+        let Some((entity, _)) = self.place.get() else { return 0 };
+        let geometry = entity.geometry();
+        entity.held().runs().map(|run| geometry.bytes_of(run)).map(|bytes| bytes.end - bytes.start).sum()
     }
 
     /// Counts a reader for as long as the result lives.
@@ -131,11 +212,31 @@ impl Filling {
         Reader(self.clone())
     }
 
-    /// Which of these blocks can be read now, from the first on.
-    fn ready(&self, blocks: &Range<u32>) -> Range<u32> {
-        let end = blocks.clone().take(RUN as usize).find(|block| !self.entity.is_readable(*block));
-        blocks.start..end.unwrap_or(blocks.end.min(blocks.start + RUN))
+    /// The bytes at the beginning of this range that have just come.
+    fn fresh(&self, range: &Range<u64>) -> Option<Bytes> {
+        let mut bytes = self.recent.from(range.start).filter(|_| !range.is_empty())?;
+        bytes.truncate(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
+        Some(bytes)
     }
+}
+
+/// Which of the blocks of a range can be read now, from the first on.
+fn ready(entity: &EntityHandle, range: &Range<u64>) -> Range<u32> {
+    let blocks = (range.start / BLOCK_SIZE) as u32..range.end.div_ceil(BLOCK_SIZE) as u32;
+    if range.is_empty() {
+        return blocks.start..blocks.start;
+    }
+    let end = blocks.clone().take(RUN as usize).find(|block| !entity.is_readable(*block));
+    blocks.start..end.unwrap_or(blocks.end.min(blocks.start + RUN))
+}
+
+/// How it went with a filling.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    /// Where its bytes came from.
+    pub(super) sources: Sources,
+    /// Whether the whole is not what its name promises.
+    pub(super) is_false: bool,
 }
 
 /// One reader of a filling.
@@ -150,53 +251,104 @@ impl Drop for Reader {
 impl Reader {
     /// Sends these bytes, waiting for those that are still to come. Ends when the client is gone.
     pub(super) async fn send(&self, mut range: Range<u64>, to: &Pieces) {
-        let mut stand = self.0.stand.subscribe();
+        let filling = &*self.0;
+        let mut stand = filling.stand.subscribe();
+        // In case that the store has no place for it: then this reader alone can say whether the whole is right.
+        let is_whole = range == (0..filling.length);
+        let mut check = (is_whole && !filling.promised.is_empty()).then(|| DigestCheck::new(&filling.promised));
         while range.start < range.end {
-            let arrival = self.0.arrivals.next();
-            let mut arrival = std::pin::pin!(arrival);
+            let now = *stand.borrow_and_update();
+            let (entity, arrivals) =
+                filling.place.get().map_or((None, &filling.silence), |(entity, arrivals)| (Some(entity), arrivals));
+            let (mut arrival, mut newest) = (pin!(arrivals.next()), pin!(filling.recent.next()));
             arrival.as_mut().enable();
-            let is_over = *stand.borrow_and_update() == Stand::Over;
-            let blocks = (range.start / BLOCK_SIZE) as u32..range.end.div_ceil(BLOCK_SIZE) as u32;
-            let ready = self.0.ready(&blocks);
-            if !ready.is_empty() {
-                let Some(bytes) = self.read(ready, &range).await else {
-                    let _ = to.send(Err(Broken)).await;
-                    return;
-                };
-                range.start += bytes.len() as u64;
-                if to.send(Ok(bytes)).await.is_err() {
-                    return;
+            newest.as_mut().enable();
+            let visible = range.start..range.end.min(filling.shown(now)).max(range.start);
+            let bytes = match (filling.fresh(&visible), entity.map(|entity| (entity, ready(entity, &visible)))) {
+                (Some(bytes), _) => bytes,
+                (None, Some((entity, blocks))) if !blocks.is_empty() => match read(entity, blocks, &visible).await {
+                    Some(bytes) => bytes,
+                    None => return broken(to).await,
+                },
+                (None, None) if now == Stand::Over => return self.go_on(range, check, to).await,
+                (None, _) if matches!(now, Stand::Over | Stand::False) => return broken(to).await,
+                (None, _) => {
+                    tokio::select! {
+                        () = arrival => {}
+                        () = newest => {}
+                        _ = stand.changed() => {}
+                        () = to.closed() => return,
+                    }
+                    continue;
                 }
-            } else if is_over {
-                let _ = to.send(Err(Broken)).await;
+            };
+            range.start += bytes.len() as u64;
+            match &mut check {
+                Some(_) if entity.is_some() => check = None,
+                Some(check) => check.update(&bytes),
+                None => {}
+            }
+            if to.send(Ok(bytes)).await.is_err() {
                 return;
-            } else {
-                tokio::select! {
-                    () = arrival => {}
-                    _ = stand.changed() => {}
-                    () = to.closed() => return,
-                }
             }
         }
     }
 
-    /// Bytes of `range` that lie in these blocks.
-    async fn read(&self, blocks: Range<u32>, range: &Range<u64>) -> Option<Bytes> {
-        let entity = self.0.entity.clone();
-        let wanted = blocks.clone();
-        let read = tokio::task::spawn_blocking(move || read_some(&entity, wanted)).await.ok()?;
-        let (read, bytes) = match read {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::warn!(url = %self.0.entity.entity().url, %error, "a block that a client wants cannot be read");
-                return None;
-            }
+    /// Sends what the store has no place for: from the origin, for this reader alone.
+    async fn go_on(&self, range: Range<u64>, mut check: Option<DigestCheck>, to: &Pieces) {
+        let Some(way) = self.0.way.as_ref().filter(|_| self.0.promised.is_empty() || check.is_some()) else {
+            return broken(to).await;
         };
-        let place = self.0.entity.geometry().bytes_of(read);
-        let from = (range.start - place.start) as usize;
-        let to = (range.end.min(place.end) - place.start) as usize;
-        Some(Bytes::from(bytes).slice(from..to))
+        let asked = Asked::Range { first: range.start, last: Some(range.end - 1) };
+        let request = OriginRequest::new(way.url.clone(), asked).about(way.known.clone(), Precondition::IfRange);
+        let mut body = match way.origin.open(&request).await {
+            Ok(Opened::Body { span, body, .. }) if span.start == range.start => body,
+            // Another version, or no ranges: what was sent cannot be continued.
+            _ => return broken(to).await,
+        };
+        let mut left = range.end - range.start;
+        while left > 0 {
+            let next = tokio::select! {
+                biased;
+                () = to.closed() => return,
+                next = body.next() => next,
+            };
+            let Ok(Some(mut bytes)) = next else { return broken(to).await };
+            way.tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
+            bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            left -= bytes.len() as u64;
+            if let Some(check) = &mut check {
+                check.update(&bytes);
+            }
+            if left == 0 && check.take().is_some_and(|check| check.verify().is_err()) {
+                return broken(to).await;
+            }
+            if to.send(Ok(bytes)).await.is_err() {
+                return;
+            }
+        }
     }
+}
+
+async fn broken(to: &Pieces) {
+    let _ = to.send(Err(Broken)).await;
+}
+
+/// Bytes of `range` that lie in these blocks.
+async fn read(entity: &EntityHandle, blocks: Range<u32>, range: &Range<u64>) -> Option<Bytes> {
+    let reading = entity.clone();
+    let read = tokio::task::spawn_blocking(move || read_some(&reading, blocks)).await.ok()?;
+    let (read, bytes) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            tracing::warn!(url = %entity.entity().url, %error, "a block that a client wants cannot be read");
+            return None;
+        }
+    };
+    let place = entity.geometry().bytes_of(read);
+    let from = (range.start - place.start) as usize;
+    let to = (range.end.min(place.end) - place.start) as usize;
+    Some(Bytes::from(bytes).slice(from..to))
 }
 
 /// Reads blocks; only the first of them where they are partly held and partly only written.

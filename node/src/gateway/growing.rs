@@ -62,6 +62,12 @@ impl Growing {
         }
     }
 
+    /// Shows what has come so far, in order.
+    pub(super) fn look(&self, mut see: impl FnMut(&[u8])) {
+        let pieces: Vec<Bytes> = self.state().pieces.iter().map(|(_, piece)| piece.clone()).collect();
+        pieces.iter().for_each(|piece| see(piece));
+    }
+
     /// Bytes so far.
     pub(super) fn received(&self) -> u64 {
         self.state().received

@@ -47,13 +47,15 @@ use crate::config::gateway::GatewayPlan;
 use crate::driver::DriverHandle;
 use crate::origin::{ConfigError, Origin, OriginConfig, PrivateAddresses};
 use crate::peer::Peers;
-use eddy_cache::Store;
+use eddy_cache::{RemoveOutcome, Store};
+use eddy_content::EntityId;
 use flight::Flights;
 use http::HeaderValue;
 use saver::Saver;
 use shelf::Shelf;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +65,10 @@ use tokio_util::task::TaskTracker;
 const ROOM_KIB: usize = 192 << 10;
 /// Bytes of the longest content of a request that is forwarded.
 const MAX_CONTENT: usize = 16 << 20;
+/// How often an entity with false bytes is tried to be removed while somebody reads it.
+const DISCARD_TRIES: u32 = 100;
+/// The pause between.
+const DISCARD_PAUSE: Duration = Duration::from_millis(100);
 /// Requests that one origin sees from the gateway at a time.
 const REQUESTS_PER_ORIGIN: usize = 64;
 
@@ -192,6 +198,19 @@ impl Gateway {
     fn room(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
         let kib = u32::try_from(bytes.div_ceil(1024)).ok()?;
         self.room.clone().try_acquire_many_owned(kib).ok()
+    }
+
+    /// Takes an entity out of the store that is not what was promised, as soon as its readers let go of it.
+    async fn discard(&self, id: EntityId) {
+        for _ in 0..DISCARD_TRIES {
+            let store = self.store.clone();
+            match tokio::task::spawn_blocking(move || store.remove(&id)).await {
+                Ok(Ok(RemoveOutcome::InUse)) => tokio::time::sleep(DISCARD_PAUSE).await,
+                Ok(Ok(RemoveOutcome::Removed { .. } | RemoveOutcome::NotFound)) => return,
+                _ => break,
+            }
+        }
+        tracing::warn!(entity = %id, "an entity that is not what its name promises could not be removed");
     }
 
     fn via(&self) -> HeaderValue {

@@ -8,6 +8,7 @@ use super::open::Shared;
 use bytes::Bytes;
 use eddy_content::ResourceUrl;
 use eddy_content::http::{BodyEnd, BodyMeter, Then};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,12 +26,20 @@ pub struct Span {
 pub struct OriginBody {
     // `None` after the end or a failure: the connection went back to the pool, or was closed.
     response: Option<Box<reqwest::Response>>,
-    url: ResourceUrl,
+    url: Box<ResourceUrl>,
     meter: BodyMeter,
     degraded: Option<Degraded>,
     shared: Arc<Shared>,
     // Held as long as the request is under way.
     permit: Option<Permit>,
+    ahead: Box<Ahead>,
+}
+
+/// What was read before it was asked for, and what ended that.
+#[derive(Debug, Default)]
+struct Ahead {
+    pieces: VecDeque<Bytes>,
+    broken: Option<OriginError>,
 }
 
 impl OriginBody {
@@ -41,7 +50,15 @@ impl OriginBody {
         shared: Arc<Shared>,
         permit: Option<Permit>,
     ) -> Self {
-        Self { response: Some(response), url, meter, degraded: None, shared, permit }
+        Self {
+            response: Some(response),
+            url: Box::new(url),
+            meter,
+            degraded: None,
+            shared,
+            permit,
+            ahead: Box::default(),
+        }
     }
 
     pub(super) fn degraded_by(mut self, why: Option<Degraded>) -> Self {
@@ -54,6 +71,33 @@ impl OriginBody {
     /// Bytes after the declared end are dropped and the connection is closed; an end before it is an error.
     /// Cancel safe: a piece is either returned or still to come.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
+        if let Some(bytes) = self.ahead.pieces.pop_front() {
+            return Ok(Some(bytes));
+        }
+        if let Some(error) = self.ahead.broken.take() {
+            return Err(error);
+        }
+        self.read().await
+    }
+
+    /// Reads a piece that [`Self::next`] will give in its turn, and shows it; `None` when nothing more comes. Cancel safe.
+    pub async fn read_ahead(&mut self) -> Option<Bytes> {
+        if self.ahead.broken.is_some() {
+            return None;
+        }
+        match self.read().await {
+            Ok(piece) => {
+                self.ahead.pieces.extend(piece.clone());
+                piece
+            }
+            Err(error) => {
+                self.ahead.broken = Some(error);
+                None
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>, OriginError> {
         loop {
             let Some(response) = self.response.as_mut() else { return Ok(None) };
             match response.chunk().await {
@@ -117,7 +161,7 @@ impl OriginBody {
 
     fn fail(&mut self, cause: Cause) -> OriginError {
         self.release();
-        OriginError { url: Box::new(self.url.clone()), cause }
+        OriginError { url: self.url.clone(), cause }
     }
 
     fn release(&mut self) {

@@ -12,6 +12,7 @@
 //! | [`peer`] | the verified runs of a peer into a sink |
 //! | [`audit`] | a few blocks from the origin once more, to catch liars |
 //! | [`stream`] | a body that cannot be kept, straight beside the destination |
+//! | [`recent`] | the newest bytes from an origin, for readers that keep up |
 //! | [`room`] | the cache gives way to the user's files, and says whether its disk is well |
 //! | [`failure`] | what went wrong, in the engine's terms |
 
@@ -21,6 +22,7 @@ pub mod open;
 pub mod origin;
 pub mod peer;
 pub mod progress;
+pub mod recent;
 pub mod room;
 pub mod sink;
 pub mod stream;

@@ -3,13 +3,14 @@
 //! Commits of one entity are made by one task: fetches that end together share a commit, and the disk's flush never stalls
 //! a writer.
 
+use super::recent::Recent;
 use super::room::CacheRoom;
 use crate::deliver::Part;
 use eddy_cache::{Account, EntityHandle, Mirror};
 use eddy_content::BlockSet;
 use eddy_engine::{Failure, FileRef, Input};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_util::task::TaskTracker;
@@ -52,6 +53,8 @@ pub struct OpenEntity {
     written: Arc<AtomicU64>,
     /// Whether others read what comes as soon as it is written.
     is_followed: Arc<AtomicBool>,
+    /// The newest bytes from the origin, for who follows.
+    recent: Arc<OnceLock<Recent>>,
     wake: Arc<Notify>,
     arrivals: Arrivals,
     commits: mpsc::Sender<oneshot::Sender<Result<(), Failure>>>,
@@ -78,6 +81,7 @@ impl OpenEntity {
             part: Arc::new(Mutex::new(part)),
             written: written.clone(),
             is_followed: Arc::default(),
+            recent: Arc::default(),
             wake: wake.clone(),
             arrivals: arrivals.clone(),
             commits,
@@ -95,6 +99,19 @@ impl OpenEntity {
     /// Others read what comes, as soon as it is written: fetches that begin from now on write small runs.
     pub fn follow(&self) {
         self.is_followed.store(true, Ordering::Relaxed);
+    }
+
+    /// The same, and what comes from the origin is shown to them at once.
+    pub fn follow_closely(&self, recent: Recent) {
+        self.follow();
+        // Whoever was first goes on.
+        let _ = self.recent.set(recent);
+    }
+
+    /// Where those who follow closely see what comes from the origin.
+    #[must_use]
+    pub fn recent(&self) -> Option<&Recent> {
+        self.recent.get()
     }
 
     /// Whether others read what comes.

@@ -93,7 +93,12 @@ pub async fn pump(
                     continue;
                 }
                 progress.count(useful.len() as u64).await;
-                if !sink.push(bytes.slice(useful)).await {
+                let place = at - length + useful.start as u64;
+                let bytes = bytes.slice(useful);
+                if let Some(recent) = open.recent() {
+                    recent.put(place, bytes.clone());
+                }
+                if !sink.push(bytes).await {
                     break FetchOutcome::Done;
                 }
             }

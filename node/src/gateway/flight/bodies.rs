@@ -1,24 +1,25 @@
 //! Where the body of an answer goes: into memory, where everybody reads it as it comes, or into the store by the engine.
 
-use super::super::filling::Filling;
+use super::super::filling::{Filling, Followed, Way};
 use super::super::growing::Growing;
 use super::super::links;
 use super::super::refusal::{Refusal, is_origins_fault};
 use super::super::shelf::{Held, Stored};
 use super::super::tally::{self, Tally};
-use super::{Flight, Landing, MOST_IN_MEMORY, Manner, Outcome, Solo, value};
+use super::intake::{Broke, Intake};
+use super::{FIRST_RANGE, Flight, Landing, MOST_IN_MEMORY, Manner, Outcome, Solo, value};
 use crate::driver::{Given, HoldOrder, contacted};
 use crate::origin::{Opened, OriginBody, OriginRequest, Relayed, Span};
+use crate::transfer::recent::Recent;
 use bytes::Bytes;
 use eddy_content::digest::{DigestCheck, ExpectedDigest};
 use eddy_content::http::freshness::{Freshness, Variant};
 use eddy_content::http::http_date;
-use eddy_content::http::serve::{Marks, may_keep, storable};
+use eddy_content::http::serve::{Marks, digest_of, may_keep, storable};
 use eddy_content::http::{Asked, BodyEnd, Coding, Known, Precondition, Representation, ResponseHead, Verdict};
-use eddy_content::{Geometry, ResourceUrl};
+use eddy_content::{EntityId, Geometry, ResourceUrl};
 use eddy_engine::port::Contacted;
 use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Priority, Terms};
-use http::StatusCode;
 use http::header::{ACCEPT_LANGUAGE, CONTENT_RANGE, DATE};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,9 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// Bytes of a body that is read before anybody is told of it: one piece for most small objects.
 const SMALL: u64 = 64 << 10;
+/// Bytes of a large body that stay in memory for readers that keep up: all that comes with the first answer, or less where memory is
+/// scarce.
+const RECENT: [u64; 2] = [FIRST_RANGE, 2 << 20];
 /// How often a body that breaks off is taken up again without a byte between.
 const RESUMES: u32 = 5;
 /// The first pause before that; it doubles.
@@ -95,34 +99,33 @@ impl Flight {
         (url, known): (ResourceUrl, Option<Known>),
         length: u64,
     ) -> Result<(), Refusal> {
-        let mut broken = match read_on(growing, body, (length, &self.target.tally)).await {
+        let promised: Vec<_> = digest_of(&self.target.url).into_iter().collect();
+        let mut intake = Intake::new(growing, length, &self.target.tally, &promised);
+        let mut broken = match intake.read(body).await {
             Ok(()) => return Ok(()),
             Err(broken) => broken,
         };
-        let Some(known) = known else { return Err(broken) };
         let mut tries = 0;
-        while tries < RESUMES {
+        while let (Broke::Off(_), Some(known), true) = (&broken, &known, tries < RESUMES) {
             tokio::time::sleep(RESUME_PAUSE * 2u32.pow(tries)).await;
             tries += 1;
             let first = growing.received();
             let asked = Asked::Range { first, last: Some(length - 1) };
             let request = OriginRequest::new(url.clone(), asked).about(known.clone(), Precondition::IfRange);
             match self.target.origin.open(&request).await {
-                Ok(Opened::Body { span, body, .. }) if span.start == first => {
-                    match read_on(growing, body, (length, &self.target.tally)).await {
-                        Ok(()) => return Ok(()),
-                        Err(again) => broken = again,
-                    }
-                }
-                Err(error) if is_origins_fault(&error) => broken = Refusal::of_origin(&error),
+                Ok(Opened::Body { span, body, .. }) if span.start == first => match intake.read(body).await {
+                    Ok(()) => return Ok(()),
+                    Err(again) => broken = again,
+                },
+                Err(error) if is_origins_fault(&error) => broken = Broke::Off(Refusal::of_origin(&error)),
                 // Another version, or no ranges: what was sent cannot be continued.
-                _ => return Err(broken),
+                _ => break,
             }
             if growing.received() > first {
                 tries = 0;
             }
         }
-        Err(broken)
+        Err(broken.refusal())
     }
 
     /// A body of unknown length: read as far as memory allows, then passed on if that was not all.
@@ -152,6 +155,11 @@ impl Flight {
         if matches!(body.end(), BodyEnd::Unproven { .. }) {
             // nobody knows whether that was all.
             return self.alone(relayed.head, read, None);
+        }
+        let promised: Vec<_> = digest_of(&self.target.url).into_iter().collect();
+        if !keeps(&promised, &read) {
+            self.land(Landing::Failed(Arc::new(Broke::False.refusal())));
+            return None;
         }
         if links::has_links(&self.target.links, &relayed.head) {
             let read = links::lead(&self.target.links, &self.gateway.base, &mut relayed.head.headers, &read);
@@ -187,18 +195,39 @@ impl Flight {
             return None;
         }
         let length = representation.length.filter(|_| may_hold(&representation))?;
+        let id = representation.entity(&relayed.final_url)?.id();
+        let known = representation.known();
         let freshness = Box::new(Freshness::of(&relayed.head.headers, self.asked_by(), relayed.exchange));
         let span = body.as_ref().map(|(span, _)| (span.start, span.end));
-        // A body that is only held is held against no digest in the end: members are believed as if the origin had named none.
+        // Of digests only the name's own is looked at in the end: members are believed as if the origin had named none.
+        let promised: Vec<_> = digest_of(&self.target.url).into_iter().collect();
         let representation = Representation { digests: Vec::new(), ..representation };
         let facts = contacted(relayed.final_url.clone(), representation, freshness, span);
         let facts = Contacted { waited: self.waited, ..facts };
-        let given = Given { facts, body };
-        let order = HoldOrder { spec: job(&self.target.url), given, origin: self.target.origin.clone() };
-        let holding = self.gateway.driver.hold(order).await.ok()?;
-        let id = holding.entity.id();
-        let (filling, following) = Filling::start(holding, self.gateway.driver.clone(), self.target.tally.clone());
-        self.gateway.tasks.spawn(following);
+        // Where the body is here, its first bytes wait for nobody; else the entity is awaited, and who fills it.
+        let begins = span.is_some_and(|(start, _)| start == 0);
+        let recent = if begins { self.recent() } else { None };
+        let origin = self.target.origin.clone();
+        let order =
+            HoldOrder { spec: job(&self.target.url), given: Given { facts, body }, recent: recent.clone(), origin };
+        let (driver, tally) = (self.gateway.driver.clone(), self.target.tally.clone());
+        let filling = match recent {
+            Some(recent) => {
+                let (origin, url) = (self.target.origin.clone(), relayed.final_url.clone());
+                let filling =
+                    Filling::coming(length, promised, recent, Way { origin, url, known, tally: tally.clone() });
+                let filled = filling.clone();
+                self.follow((id, tally), async move { filled.fill(order, &driver).await });
+                filling
+            }
+            None => {
+                let holding = driver.hold(order).await.ok()?;
+                let filling = Filling::of(&holding, promised);
+                let followed = filling.clone();
+                self.follow((id, tally), async move { followed.follow(holding.job, &driver).await });
+                filling
+            }
+        };
         let held = Held::Entity(id, Arc::downgrade(&filling));
         relayed.head.status = 200;
         relayed.head.headers.remove(CONTENT_RANGE);
@@ -206,6 +235,25 @@ impl Flight {
         self.gateway.shelf.put(&self.target.url, &self.sent.fields, stored.clone());
         self.land(Landing::Stored(stored, Some(filling), Outcome::Answered(200)));
         Some(())
+    }
+
+    /// Has a filling followed to its end; what is not as promised is forgotten.
+    fn follow(&self, (id, tally): (EntityId, Arc<Tally>), following: impl Future<Output = Followed> + Send + 'static) {
+        let (gateway, url) = (self.gateway.clone(), self.target.url.clone());
+        self.gateway.tasks.spawn(async move {
+            let Followed { sources, is_false } = following.await;
+            tally.job(sources);
+            if is_false {
+                tracing::warn!(%url, "the origin's bytes are not those that the name promises");
+                gateway.shelf.forget(&url);
+                gateway.discard(id).await;
+            }
+        });
+    }
+
+    /// Memory for the newest bytes of a large body.
+    fn recent(&self) -> Option<Recent> {
+        RECENT.into_iter().find_map(|most| Some(Recent::new(most, Some(self.gateway.room(most)?))))
     }
 
     fn stored(&self, relayed: &Relayed, length: u64, held: Held) -> Stored {
@@ -267,7 +315,8 @@ fn job(url: &ResourceUrl) -> JobSpec {
     let file = FileSpec {
         url: url.clone(),
         destination: String::new(),
-        digests: Vec::new(),
+        // On this rung one member may give what it holds; it is checked before the last block is shown.
+        digests: digest_of(url).into_iter().collect(),
         overwrite: false,
         credentials: None,
     };
@@ -286,18 +335,8 @@ fn job(url: &ResourceUrl) -> JobSpec {
 /// Reads a body as far as it goes; why it did not go to the end.
 pub(in crate::gateway) async fn read_on(
     growing: &Growing,
-    mut body: OriginBody,
+    body: OriginBody,
     (length, tally): (u64, &Tally),
 ) -> Result<(), Refusal> {
-    loop {
-        match body.next().await {
-            Ok(Some(bytes)) => {
-                tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
-                growing.push(bytes);
-            }
-            Ok(None) if growing.received() == length => return Ok(()),
-            Ok(None) => return Err(Refusal::new(StatusCode::BAD_GATEWAY, "the origin's answer ended early")),
-            Err(error) => return Err(Refusal::of_origin(&error)),
-        }
-    }
+    Intake::new(growing, length, tally, &[]).read(body).await.map_err(Broke::refusal)
 }

@@ -7,8 +7,10 @@
 //! |---|---|
 //! | `take` | what an answer means for those who wait |
 //! | `bodies` | where its body goes |
+//! | `intake` | a body on its way into memory |
 
 mod bodies;
+mod intake;
 mod take;
 
 pub(super) use bodies::read_on;
@@ -31,9 +33,9 @@ use http::header::{ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATC
 use http::{Method, StatusCode};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
-use std::time::{Duration, Instant};
 /// Bytes of the largest body that is kept in memory; larger ones go through the store, in ranges and from peers.
 pub(super) const MOST_IN_MEMORY: u64 = 4 << 20;
 /// Bytes asked for with the first question about a file.
@@ -121,9 +123,9 @@ impl Gateway {
             sent: sent.clone(),
             stale,
             beginning,
+            waited: None,
             landing,
             solo: Some(solo),
-            waited: None,
         };
         let (gateway, stop) = (self.clone(), self.stop.clone());
         self.tasks.spawn(async move {
@@ -150,10 +152,10 @@ struct Flight {
     sent: Sent,
     stale: Option<Arc<Stored>>,
     beginning: Option<Beginning>,
-    landing: watch::Sender<Option<Landing>>,
-    solo: Option<oneshot::Sender<Solo>>,
     /// How long the last answer was waited for.
     waited: Option<Duration>,
+    landing: watch::Sender<Option<Landing>>,
+    solo: Option<oneshot::Sender<Solo>>,
 }
 
 /// The beginning of a body whose rest is to be asked for.

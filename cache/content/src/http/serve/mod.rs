@@ -34,7 +34,7 @@ pub use fields::{end_to_end, refresh, storable};
 pub use invalidate::invalidated;
 pub use keep::{Keeping, NotKept, may_keep, may_keep_posted};
 pub use language::is_favourite;
-pub use names::{Name, name_of};
+pub use names::{Name, digest_of, name_of};
 pub use part::{Joint, Part, joint, part_of, suffix_of};
 pub use ranges::{MAX_RANGES, Selected, select};
 pub use request::{MaxStale, RequestDirectives};

@@ -4,6 +4,7 @@
 //! is asked about. What looks like a file is fetched as one: in ranges, and from peers.
 
 use crate::ResourceUrl;
+use crate::digest::{DigestAlgorithm, ExpectedDigest, from_oci_path, parse};
 
 /// What a URL's name says of its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,24 @@ pub fn name_of(url: &ResourceUrl) -> Name {
         () if ends(&FILES) => Name::File,
         () => Name::Plain,
     }
+}
+
+/// The digest of the bytes that the URL's name promises: a blob of a registry, `by-hash/SHA256/<hex>`, or a last segment that says
+/// `sha256:<hex>`. Hexadecimal digits alone say nothing of what they are a digest of.
+#[must_use]
+pub fn digest_of(url: &ResourceUrl) -> Option<ExpectedDigest> {
+    if name_of(url) != Name::Immutable {
+        return None;
+    }
+    let named = from_oci_path(url).or_else(|| {
+        let mut segments = url.as_url().path().rsplit('/');
+        let (last, kind, folder) = (segments.next()?, segments.next()?, segments.next()?);
+        match folder {
+            "by-hash" => parse(&format!("{}:{last}", kind.to_ascii_lowercase())).ok(),
+            _ => parse(last).ok().filter(|_| last.starts_with("sha256:") || last.starts_with("sha512:")),
+        }
+    });
+    named.filter(|digest| matches!(digest.algorithm, DigestAlgorithm::Sha256 | DigestAlgorithm::Sha512))
 }
 
 /// `<hex>`, `sha256:<hex>`, or `<hex>` with an extension.
@@ -98,6 +117,24 @@ mod tests {
         ] {
             assert_eq!(of(&path), Name::Immutable, "{path}");
         }
+    }
+
+    #[test]
+    fn a_name_may_promise_a_digest() {
+        let digest = |path: String| digest_of(&ResourceUrl::parse(&format!("https://h{path}")).expect("parses"));
+        let (hex, long) = ("0123456789abcdef".repeat(4), "0123456789abcdef".repeat(8));
+        for path in [
+            format!("/v2/library/x/blobs/sha256:{hex}"),
+            format!("/dists/x/by-hash/SHA256/{hex}"),
+            format!("/dists/x/by-hash/SHA512/{long}"),
+            format!("/x/sha256:{hex}"),
+        ] {
+            assert!(digest(path.clone()).is_some_and(|digest| digest.algorithm.is_collision_resistant()), "{path}");
+        }
+        for path in [format!("/x/{hex}"), format!("/by-hash/SHA256/{long}"), "/x-1.0-py3-none-any.whl".to_owned()] {
+            assert_eq!(digest(path.clone()), None, "{path}");
+        }
+        assert_eq!(digest(format!("/dists/x/by-hash/MD5Sum/{}", &hex[..32])), None);
     }
 
     #[test]
