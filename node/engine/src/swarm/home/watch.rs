@@ -8,7 +8,6 @@ use super::board::Watcher;
 use super::{Home, Out};
 use crate::swarm::message::Say;
 use crate::trust::{Duty, Sharing};
-use rand::RngExt;
 
 impl Home {
     /// Tells those who take a content, if what they know is no longer about right.
@@ -62,7 +61,9 @@ impl Home {
         }
         let taking: Vec<u32> = board.wanting().map(|(n, _)| n).collect();
         if !taking.is_empty() {
-            let watcher = taking[self.rng.random_range(0..taking.len())];
+            // From the home's own seed, without a draw: whom it appoints changes nothing else that it does.
+            let drawn = (self.next_lease >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+            let watcher = taking[(drawn % taking.len() as u64) as usize];
             self.boards[b as usize].watcher = Watcher::Slot(watcher);
         }
     }
