@@ -13,7 +13,7 @@ pub const MAX_URL_LENGTH: usize = 8 * 1024;
 /// Bytes of the longest file name that common file systems take.
 const MAX_FILE_NAME: usize = 255;
 
-/// A normalised http or https URL without fragment and userinfo.
+/// A normalised http or https URL without fragment and userinfo. Parsing its text gives it back.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ResourceUrl(Url);
@@ -93,10 +93,11 @@ impl TypedUrl {
             return Err(UrlError::TooLong);
         }
         let url = Url::parse(text.trim()).map_err(|e| UrlError::Malformed(e.to_string()))?;
-        Self::from_url(url)
+        Self::from_url(url, text)
     }
 
-    fn from_url(mut url: Url) -> Result<Self, UrlError> {
+    /// The URL that was parsed from `text`.
+    fn from_url(mut url: Url, text: &str) -> Result<Self, UrlError> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(UrlError::Scheme(url.scheme().to_owned()));
         }
@@ -115,6 +116,10 @@ impl TypedUrl {
         if url.as_str().len() > MAX_URL_LENGTH {
             return Err(UrlError::TooLong);
         }
+        // What is written down must come back. The standard promises that; nothing that was normal before needs a second look.
+        if url.as_str() != text && Url::parse(url.as_str()).ok().as_ref() != Some(&url) {
+            return Err(UrlError::Malformed("it reads differently once it is normal".to_owned()));
+        }
         Ok(Self { resource: ResourceUrl(url), userinfo, fragment })
     }
 }
@@ -131,7 +136,7 @@ impl ResourceUrl {
             return Err(UrlError::TooLong);
         }
         let url = self.0.join(location).map_err(|e| UrlError::Malformed(e.to_string()))?;
-        TypedUrl::from_url(url).map(|typed| typed.resource)
+        TypedUrl::from_url(url, location).map(|typed| typed.resource)
     }
 
     /// The whole URL, query included: for requests and keys, never for people or logs.

@@ -10,6 +10,7 @@
 //! | [`job::state`] | which state follows from which event: the one transition table |
 //! | [`job::spec`] | what a job asks for |
 //! | [`job::record`] | what of a job must survive a crash |
+//! | [`job::parcel`] | in how few bytes a job is kept |
 //! | [`file`] | what one file needs next: contact, peers, blocks, staging |
 //! | [`planner`] | which block comes from which source |
 //! | [`roster`] | who waits, runs or sleeps |

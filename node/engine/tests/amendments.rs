@@ -95,7 +95,7 @@ fn a_name_and_a_pause_disturb_no_transfer() {
     let terms = Terms { retry_delay: Some(Duration::from_secs(30)), ..Terms::default() };
     amend(&mut rig, id, Amendment { name: Some("b".into()), terms: Some(terms), ..Amendment::default() });
     assert_eq!((rig.state(id), rig.count("abort")), (JobState::Transferring, aborts));
-    assert_eq!(rig.rows[&id].spec.name, "b", "written down before anybody hears of it");
+    assert_eq!(rig.rows[&id].spec().name, "b", "written down before anybody hears of it");
 }
 
 #[test]

@@ -103,9 +103,23 @@ impl World {
         let priority = *PRIORITIES.choose(&mut self.rng).unwrap();
         let finish = if self.rng.random_range(0..3) == 0 { Finish::Manual } else { Finish::Auto };
         let owner = Owner(self.rng.random_range(0..3));
-        let id = self.rig.create_for(owner, JobSpec { priority, finish, ..base });
+        let spec = JobSpec { priority, finish, ..base };
+        let mut wish = Wish::Rest;
+        let id = if self.rng.random_range(0..2) == 0 {
+            self.rig.create_for(owner, spec)
+        } else {
+            let id = self.rig.create_to_run(owner, spec);
+            wish = if count > 0 { Wish::Run } else { Wish::Rest };
+            // Its maker lets it run as soon as it is durable, or is killed before.
+            if count > 0 && self.rng.random_range(0..4) == 0 {
+                self.rig.crash();
+            } else if count > 0 {
+                self.rig.act(|engine, now| engine.resume(now, id)).unwrap();
+            }
+            id
+        };
         let (name, description) = ("test".to_owned(), String::new());
-        self.jobs.insert(id, Known { name, description, priority, owner, files: count, finish, wish: Wish::Rest });
+        self.jobs.insert(id, Known { name, description, priority, owner, files: count, finish, wish });
     }
 
     fn command(&mut self) {
@@ -217,9 +231,9 @@ impl World {
                 (spec.name.as_str(), spec.terms.description.as_str(), spec.priority, job.owner(), job.files().len());
             let wanted = (name, description, known.priority, known.owner, known.files);
             assert_eq!(seen, wanted, "seed {}: {id} as it is shown", self.seed);
-            let kept = &row.spec;
+            let kept = row.spec();
             let durable =
-                (kept.name.as_str(), row.terms.description.as_str(), kept.priority, row.life.owner, row.files.len());
+                (kept.name.as_str(), kept.terms.description.as_str(), kept.priority, row.life.owner, row.files().len());
             assert_eq!(durable, wanted, "seed {}: {id} as it is written down", self.seed);
             if known.wish == Wish::Rest && known.finish == Finish::Manual {
                 assert_eq!(job.state(), JobState::Suspended, "seed {}: {id} {}", self.seed, picture());

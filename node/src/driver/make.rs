@@ -55,7 +55,11 @@ impl Driver {
         }
         self.check_room(start.owner)?;
         let id = start.id.unwrap_or_else(|| JobId(rand::random()));
-        self.engine.create(self.now(), id, start.owner, spec);
+        if start.is_running {
+            self.engine.create_to_run(self.now(), id, start.owner, spec);
+        } else {
+            self.engine.create(self.now(), id, start.owner, spec);
+        }
         Ok((id, Entered::Now))
     }
 

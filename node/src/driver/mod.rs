@@ -349,7 +349,7 @@ impl Driver {
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 // Nothing of what is only held is durable but its blocks.
-                Effect::Persist(record) if record.spec.files.iter().any(|file| file.goal() == Goal::Hold) => {}
+                Effect::Persist(record) if record.goal() == Goal::Hold => {}
                 // What many jobs want written down is written in one go, before anything that follows.
                 Effect::Persist(record) if records.len() < WRITTEN_AT_ONCE => records.push(*record),
                 effect => {

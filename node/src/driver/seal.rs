@@ -1,8 +1,9 @@
 //! Jobs at rest are sealed: their URLs, header fields and credentials may be secrets, and rows end in copies and backups.
 //!
 //! A row is a mark, a nonce, and the record under AES-256-GCM-SIV (RFC 8452: a nonce that came twice would tell no more than that two
-//! rows are the same), bound to the job's id. The key is a file of the home, `jobs.key`, for its owner alone. Rows of earlier versions
-//! begin with the job's id and are read as they are.
+//! rows are the same), bound to the job's id. The key is a file of the home, `jobs.key`, for its owner alone. Rows of earlier versions are
+//! read, too, and written anew when their job changes: those with the first mark have every name written out, and those that begin with
+//! the job's id are not even sealed.
 
 use crate::secret_file::{self, Overwrite, SecretFileError};
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -16,7 +17,9 @@ const NAME: &str = "jobs.key";
 /// Bytes of a key.
 const KEY: usize = 32;
 /// How a sealed row begins.
-const MARK: &[u8; 8] = b"eddyjob\x01";
+const MARK: &[u8; 8] = b"eddyjob\x02";
+/// How one began when every name was written out.
+const MARK_WRITTEN_OUT: &[u8; 8] = b"eddyjob\x01";
 
 /// The key under which jobs are written down. Clones share it.
 #[derive(Clone)]
@@ -63,27 +66,34 @@ impl JobSeal {
 
     /// The row of a record.
     pub(super) fn seal(&self, record: &JobRecord) -> Result<Vec<u8>, RowError> {
-        let mut sealed = postcard::to_stdvec(record)?;
+        self.seal_bytes(MARK, record.id, record.encode()?)
+    }
+
+    fn seal_bytes(&self, mark: &[u8; 8], id: JobId, mut bytes: Vec<u8>) -> Result<Vec<u8>, RowError> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce);
-        let aad = Aad::from(record.id.0);
         self.0
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(id.0), &mut bytes)
             .map_err(|_| RowError::Seal)?;
-        Ok([&MARK[..], &nonce, &sealed].concat())
+        Ok([&mark[..], &nonce, &bytes].concat())
     }
 
     /// The record of a row.
     pub fn open(&self, id: JobId, row: &[u8]) -> Result<JobRecord, RowError> {
         if row.starts_with(&id.0) {
-            return Ok(postcard::from_bytes(row)?);
+            return Ok(JobRecord::decode_written_out(row)?);
         }
-        let rest = row.strip_prefix(MARK).ok_or(RowError::Seal)?;
+        let (mark, rest) = row.split_first_chunk().ok_or(RowError::Seal)?;
+        let read = match mark {
+            MARK => JobRecord::decode,
+            MARK_WRITTEN_OUT => JobRecord::decode_written_out,
+            _ => return Err(RowError::Seal),
+        };
         let (nonce, sealed) = rest.split_at_checked(NONCE_LEN).ok_or(RowError::Seal)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| RowError::Seal)?;
         let mut sealed = Zeroizing::new(sealed.to_vec());
         let plain = self.0.open_in_place(nonce, Aad::from(id.0), &mut sealed).map_err(|_| RowError::Seal)?;
-        let record: JobRecord = postcard::from_bytes(plain)?;
+        let record = read(plain)?;
         if record.id == id { Ok(record) } else { Err(RowError::Seal) }
     }
 }
@@ -91,34 +101,54 @@ impl JobSeal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eddy_content::ResourceUrl;
+    use eddy_engine::job::parcel::Parcel;
+    use eddy_engine::job::record::FileRecord;
     use eddy_engine::job::spec::Credentials;
-    use eddy_engine::job::terms::{Authorization, Life, Terms};
-    use eddy_engine::{Asking, Finish, JobSpec, JobState, Patience, PeerUse, Priority};
+    use eddy_engine::job::terms::{Authorization, Life, Terms, Ties};
+    use eddy_engine::{Asking, FileSpec, Finish, JobSpec, JobState, Patience, PeerUse, Priority};
 
     fn record(id: u8) -> JobRecord {
         let known = Credentials { user: "u".into(), password: "topsecret".into() };
+        let file = |name: &str| FileSpec {
+            url: ResourceUrl::parse(&format!("https://origin.example/{name}")).expect("a URL"),
+            destination: format!("/srv/{name}"),
+            digests: Vec::new(),
+            overwrite: false,
+            credentials: None,
+        };
+        let spec = JobSpec {
+            name: "n".into(),
+            priority: Priority::Normal,
+            files: vec![file("a"), file("ab")],
+            finish: Finish::Auto,
+            patience: Patience::Background,
+            peers: PeerUse::FULL,
+            asking: Asking::WithinLifetime,
+            terms: Terms {
+                authorization: Some(Authorization::Basic(known)),
+                ties: Ties { hook: Some("h".into()) },
+                ..Terms::default()
+            },
+        };
+        let known = [FileRecord::Published { length: 5 }, FileRecord::Wanted { length: Some(3), held: 1 }];
         JobRecord {
             id: JobId([id; 16]),
-            spec: JobSpec {
-                name: "n".into(),
-                priority: Priority::Normal,
-                files: Vec::new(),
-                finish: Finish::Auto,
-                patience: Patience::Background,
-                peers: PeerUse::FULL,
-                asking: Asking::Always,
-                terms: Terms::default(),
-            },
             state: JobState::Suspended,
             created: 1,
             failure: None,
-            files: Vec::new(),
             is_completing: false,
-            asking: Asking::Always,
-            terms: Terms { authorization: Some(Authorization::Basic(known)), ..Terms::default() },
-            ties: eddy_engine::job::terms::Ties::default(),
-            life: Life::default(),
+            life: Life { touched: 9, ..Life::default() },
+            parcel: Parcel::of(&spec, &known),
         }
+    }
+
+    /// The record in the bytes of earlier versions.
+    fn written_out(record: &JobRecord) -> Vec<u8> {
+        let (spec, files) = (record.spec(), record.files());
+        let said = (&record.id, &spec, record.state, record.created, &record.failure, &files, record.is_completing);
+        let at_the_end = (spec.asking, &spec.terms, record.life, &spec.terms.ties);
+        postcard::to_stdvec(&(said, at_the_end)).expect("plain data")
     }
 
     #[test]
@@ -140,8 +170,13 @@ mod tests {
     }
 
     #[test]
-    fn a_row_from_before_there_was_a_seal_is_read() {
-        let row = postcard::to_stdvec(&record(7)).expect("plain data");
-        assert_eq!(JobSeal::fleeting().open(JobId([7; 16]), &row).expect("reads"), record(7));
+    fn rows_of_earlier_versions_are_read() {
+        let (seal, id) = (JobSeal::fleeting(), JobId([7; 16]));
+        let unsealed = written_out(&record(7));
+        assert_eq!(seal.open(id, &unsealed).expect("reads"), record(7), "from before there was a seal");
+        let row = seal.seal_bytes(MARK_WRITTEN_OUT, id, unsealed).expect("sealed");
+        assert_eq!(seal.open(id, &row).expect("reads"), record(7), "from before names were told short");
+        let row = seal.seal_bytes(b"eddyjob\x03", id, record(7).encode().expect("plain data")).expect("sealed");
+        assert!(matches!(seal.open(id, &row), Err(RowError::Seal)), "a later version's row is left to it");
     }
 }

@@ -39,7 +39,7 @@ impl Engine {
             return Err(CommandError::WrongState(IllegalTransition { state, event }));
         }
         let Amendment { name, priority, peers, terms, urls, files, owner } = amendment;
-        let old = job.record().spec;
+        let old = job.record().spec();
         let mut spec = JobSpec {
             name: name.unwrap_or_else(|| old.name.clone()),
             priority: priority.unwrap_or(old.priority),

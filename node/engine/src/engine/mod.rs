@@ -12,7 +12,8 @@ pub use why::TurnWait;
 
 use crate::file::CacheUse;
 use crate::job::live::Job;
-use crate::job::record::{FileRecord, JobRecord};
+use crate::job::parcel::Parcel;
+use crate::job::record::JobRecord;
 use crate::job::spec::{Finish, JobId, JobSpec, Priority};
 use crate::job::state::{IllegalTransition, JobEvent, JobState};
 use crate::job::terms::{Life, Owner};
@@ -255,28 +256,30 @@ impl Engine {
 
     /// Enters a new job, suspended. A name that is taken already is left to its job.
     pub fn create(&mut self, now: Now, id: JobId, owner: Owner, spec: JobSpec) {
+        self.enter(now, (id, owner), &spec, |job| job);
+    }
+
+    /// The same for one that [`Self::resume`] lets run as soon as it is durable: it is written down as one that waits for its turn, so
+    /// that nothing is left to write when it does.
+    pub fn create_to_run(&mut self, now: Now, id: JobId, owner: Owner, spec: JobSpec) {
+        self.enter(now, (id, owner), &spec, Job::about_to_run);
+    }
+
+    fn enter(&mut self, now: Now, (id, owner): (JobId, Owner), spec: &JobSpec, begin: impl FnOnce(Job) -> Job) {
         self.begin(now);
         if self.roster.get(id).is_some() {
             return;
         }
-        let files = vec![FileRecord::UNKNOWN; spec.files.len()];
-        let state = JobState::Suspended;
-        let (created, asking, terms, ties) = (now.wall, spec.asking, spec.terms.clone(), spec.terms.ties.clone());
-        let life = Life { owner, touched: created, ..Life::default() };
         let record = JobRecord {
             id,
-            spec,
-            state,
-            created,
+            state: JobState::Suspended,
+            created: now.wall,
             failure: None,
-            files,
             is_completing: false,
-            asking,
-            terms,
-            life,
-            ties,
+            life: Life { owner, touched: now.wall, ..Life::default() },
+            parcel: Parcel::of(spec, &[]),
         };
-        self.roster.insert(Job::from_record(record).begin_life(now.mono));
+        self.roster.insert(begin(Job::from_record(record).begin_life(now.mono)));
         self.persist(id);
         self.attend_sessions(id);
     }
@@ -299,12 +302,16 @@ impl Engine {
             job.no_progress_since = None;
             job.hindered_since = None;
             let is_delivery_owed = job.is_delivery_owed;
+            let is_written = job.settle_record();
             if !is_new {
                 // Somebody says that it will go better now.
                 self.roster.queue_mut().open(host);
             }
             if is_delivery_owed {
                 self.begin_completion(id);
+            } else if is_written {
+                self.roster.settle(id);
+                self.notices.push_back(Notice::JobChanged(id));
             } else {
                 self.persist(id);
             }
@@ -317,7 +324,9 @@ impl Engine {
     pub fn suspend(&mut self, now: Now, id: JobId) -> Result<(), CommandError> {
         self.begin(now);
         let job = self.roster.get_mut(id).ok_or(CommandError::NoSuchJob)?;
-        if job.apply(now.mono, JobEvent::Suspend)? {
+        let is_changed = job.apply(now.mono, JobEvent::Suspend)?;
+        // It may be written down as one that is about to run.
+        if job.settle_record() || is_changed {
             job.is_completing = false;
             job.is_delivery_owed = false;
             job.wake();
@@ -357,6 +366,7 @@ impl Engine {
         let Some(job) = self.roster.get_mut(id) else { return };
         job.is_completing = true;
         job.is_delivery_owed = false;
+        job.settle_record();
         job.wake();
         job.set_failure(None);
         // Written down first: after a crash in the middle the rest is delivered too, and a file that is visible already is

@@ -45,3 +45,28 @@ fn ten_thousand_waiting_jobs_cost_an_input_no_look() {
     engine.handle_timeout(now);
     assert_eq!(engine.looks, 100 + running.len(), "time concerns those that run");
 }
+
+#[test]
+fn a_job_that_is_made_to_run_is_written_down_once_as_what_it_will_be() {
+    let now = Now { mono: Duration::from_secs(1), wall: 7 };
+    let rows = |engine: &mut Engine| {
+        let effects = std::iter::from_fn(|| engine.poll_effect());
+        effects.map(|effect| if let Effect::Persist(row) = effect { Some(row.state) } else { None }).collect::<Vec<_>>()
+    };
+    let mut engine = Engine::new(EngineConfig::ordinary(1));
+    let id = JobId([1; 16]);
+    engine.create_to_run(now, id, Owner::default(), spec());
+    assert_eq!(rows(&mut engine), [Some(JobState::Queued)], "and nothing follows before it is durable");
+    assert_eq!(engine.job(id).map(Job::state), Some(JobState::Suspended));
+    engine.handle_timeout(Now { mono: Duration::from_secs(2), ..now });
+    assert_eq!(rows(&mut engine), []);
+    engine.resume(now, id).unwrap();
+    assert_eq!(rows(&mut engine), [None], "it prepares its file");
+    // Who is paused before it ran must not run after a restart.
+    let id = JobId([2; 16]);
+    engine.create_to_run(now, id, Owner::default(), spec());
+    engine.suspend(now, id).unwrap();
+    assert_eq!(rows(&mut engine), [Some(JobState::Queued), Some(JobState::Suspended)]);
+    engine.resume(now, id).unwrap();
+    assert_eq!(rows(&mut engine).first(), Some(&Some(JobState::Queued)));
+}

@@ -2,19 +2,19 @@
 
 use super::body::{Body, file_terms};
 use super::condition::Condition;
+use super::parcel::{Head, likeness, way_to};
 use super::record::{FileRecord, JobRecord};
 use super::spec::{FileSpec, Finish, Goal, JobId, JobSpec, Patience, Priority};
 use super::state::{IllegalTransition, JobEvent, JobState};
-use super::terms::{Life, MAX_TRANSFER_TIME, Owner, Presence, ProxyUse, SHORTEST_RETRY, Terms};
+use super::terms::{Life, MAX_TRANSFER_TIME, Owner, Presence, SHORTEST_RETRY};
 use crate::file::{CacheUse, File, SourceBytes, Surroundings};
 use crate::meter::Meter;
 use crate::outbox::Outbox;
 use crate::port::{Failure, FailureClass, FileRef};
 use crate::queue::HostKey;
 use crate::{retry, schedule};
-use eddy_content::{BlockSet, EntityId, ResourceUrl};
+use eddy_content::{BlockSet, EntityId};
 use rand::rngs::SmallRng;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 /// Files of one job that move side by side.
@@ -51,6 +51,8 @@ pub struct Job {
     likeness: u64,
     /// What it wants and how far its files are, which is a lot.
     body: Body,
+    /// Whether its record says that it waits for its turn, though it does not yet.
+    is_to_run: bool,
     /// Whether its files are as the record has them, and nothing is known beside.
     is_fresh: bool,
     failure: Option<Box<Failure>>,
@@ -104,17 +106,15 @@ impl Job {
     /// A job as its record has it.
     #[must_use]
     pub fn from_record(record: JobRecord) -> Self {
-        let JobRecord { id, mut spec, state, created, failure, files, is_completing: _, asking, terms, life, ties } =
-            record;
-        (spec.asking, spec.terms) = (asking, Terms { ties, ..terms });
+        let JobRecord { id, state, created, failure, is_completing: _, life, parcel } = record;
+        let Head { name, hook, presence, priority, finish, goal, count, likeness, host } = parcel.head();
         // A job without files has nothing to run with.
-        let state = if spec.files.is_empty() && !state.is_final() { JobState::Suspended } else { state.at_rest() };
-        let (host, rank) = (host_of(&spec), spec.priority);
+        let state = if count == 0 && !state.is_final() { JobState::Suspended } else { state.at_rest() };
         Self {
             id,
             life,
             host,
-            rank,
+            rank: priority,
             number: None,
             began: Duration::ZERO,
             slice_ends: Duration::ZERO,
@@ -122,15 +122,16 @@ impl Job {
             since: Duration::ZERO,
             state,
             created,
-            name: spec.name.as_str().into(),
-            hook: spec.terms.ties.hook.as_deref().map(Into::into),
-            presence: spec.terms.ties.presence,
-            priority: spec.priority,
-            finish: spec.finish,
-            goal: goal_of(&spec),
-            count: spec.files.len(),
-            likeness: likeness(&spec.files),
-            body: Body::of(id, spec, &files),
+            name,
+            hook,
+            presence,
+            priority,
+            finish,
+            goal,
+            count,
+            likeness,
+            body: Body::of(id, parcel),
+            is_to_run: false,
             is_fresh: true,
             failure: failure.map(Box::new),
             meter: Meter::default(),
@@ -154,19 +155,14 @@ impl Job {
     /// The durable form.
     #[must_use]
     pub fn record(&self) -> JobRecord {
-        let (spec, files) = self.body.record();
         JobRecord {
             id: self.id,
-            state: self.state.at_rest(),
+            state: if self.is_to_run { JobState::Queued } else { self.state.at_rest() },
             created: self.created,
             failure: self.failure.as_deref().cloned(),
-            files,
             is_completing: self.is_completing || self.is_delivery_owed,
-            asking: spec.asking,
-            terms: spec.terms.clone(),
-            ties: spec.terms.ties.clone(),
-            spec,
             life: self.life,
+            parcel: self.body.parcel(),
         }
     }
 
@@ -293,6 +289,17 @@ impl Job {
         self
     }
 
+    /// It will be let run as soon as it is durable, and its record says so already.
+    pub(crate) fn about_to_run(mut self) -> Self {
+        self.is_to_run = self.count > 0;
+        self
+    }
+
+    /// Its record says what it does again; whether it said more than that.
+    pub(crate) fn settle_record(&mut self) -> bool {
+        std::mem::take(&mut self.is_to_run)
+    }
+
     /// Since when nothing has moved though it was tried, monotonic.
     #[must_use]
     pub fn no_progress_since(&self) -> Option<Duration> {
@@ -348,7 +355,7 @@ impl Job {
             let at = FileRef { job: id, file: index };
             at_hand.files.push(File::new(at, wanted.clone(), terms, FileRecord::UNKNOWN));
         }
-        self.host = host_of(&spec);
+        self.host = spec.files.first().map_or(HostKey::of(""), |file| way_to(&file.url, &spec.terms.proxy));
         if self.rank != spec.priority && self.state.is_active() {
             self.rank = spec.priority;
         }
@@ -620,29 +627,4 @@ impl Job {
         self.publishing = publishing;
         self.forget_movers();
     }
-}
-
-fn host_of(spec: &JobSpec) -> HostKey {
-    spec.files.first().map_or(HostKey::of(""), |file| way_to(&file.url, &spec.terms.proxy))
-}
-
-/// The host of a URL; behind a proxy of the job's own it is another one, whose faults concern nobody else.
-fn way_to(url: &ResourceUrl, proxy: &ProxyUse) -> HostKey {
-    match proxy {
-        ProxyUse::Through { url: proxy, .. } => HostKey::of(&format!("{} by {proxy}", url.origin())),
-        ProxyUse::System | ProxyUse::Direct => HostKey::of(&url.origin().to_string()),
-    }
-}
-
-fn goal_of(spec: &JobSpec) -> Goal {
-    let is_held = spec.files.iter().any(|file| file.goal() == Goal::Hold);
-    if is_held { Goal::Hold } else { Goal::Deliver }
-}
-
-fn likeness(files: &[FileSpec]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    for file in files {
-        (file.url.as_str(), &file.destination).hash(&mut hasher);
-    }
-    hasher.finish()
 }

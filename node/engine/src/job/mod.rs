@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod condition;
 pub mod live;
+pub mod parcel;
 pub mod record;
 pub mod spec;
 pub mod state;

@@ -1,41 +1,91 @@
 //! What of a job must survive a crash: written before the act that it announces.
 
-use super::spec::{Asking, JobId, JobSpec};
+use super::parcel::Parcel;
+use super::spec::{Asking, Goal, JobId, JobSpec};
 use super::state::JobState;
 use super::terms::{Life, Terms, Ties};
 use crate::port::Failure;
 use eddy_content::Root;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The durable form of a job.
+/// The durable form of a job. What it is to say besides stands at the end, and may be missing in older ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobRecord {
     /// Its name.
     pub id: JobId,
-    /// What it asks for.
-    pub spec: JobSpec,
     /// Its state, as [`JobState::at_rest`].
     pub state: JobState,
     /// When it was created, in seconds since the Unix epoch.
     pub created: i64,
     /// The fault that stopped it, if one did.
     pub failure: Option<Failure>,
-    /// How far each file is, in the order of the specification.
-    pub files: Vec<FileRecord>,
     /// Whether its owner has asked for completion: what is staged is being delivered, what is not is dropped.
     pub is_completing: bool,
-    /// When the origin is asked; records that were written before there was a choice end here, and mean always.
-    #[serde(deserialize_with = "or_default")]
-    pub asking: Asking,
-    /// What else it says; older records end here, and say nothing else.
-    #[serde(deserialize_with = "or_default")]
-    pub terms: Terms,
     /// What it has lived through.
-    #[serde(deserialize_with = "or_default")]
     pub life: Life,
-    /// What it is tied to.
+    /// What it asks for, and how far each of its files is.
+    pub parcel: Parcel,
+}
+
+impl JobRecord {
+    /// What it asks for.
+    #[must_use]
+    pub fn spec(&self) -> JobSpec {
+        self.parcel.unpacked().0
+    }
+
+    /// How far each file is, in the order of the specification.
+    #[must_use]
+    pub fn files(&self) -> Vec<FileRecord> {
+        self.parcel.unpacked().1
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub fn goal(&self) -> Goal {
+        self.parcel.head().goal
+    }
+
+    /// The bytes in which it is written down.
+    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_stdvec(self)
+    }
+
+    /// Reads what [`Self::encode`] made.
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::from_bytes(bytes)
+    }
+
+    /// Reads what was written when every name of a job was written out.
+    pub fn decode_written_out(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        let WrittenOut { id, mut spec, state, created, failure, files, is_completing, asking, terms, life, ties } =
+            postcard::from_bytes(bytes)?;
+        (spec.asking, spec.terms) = (asking, Terms { ties, ..terms });
+        Ok(Self { id, state, created, failure, is_completing, life, parcel: Parcel::of(&spec, &files) })
+    }
+}
+
+/// The durable form of earlier versions.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+struct WrittenOut {
+    id: JobId,
+    spec: JobSpec,
+    state: JobState,
+    created: i64,
+    failure: Option<Failure>,
+    files: Vec<FileRecord>,
+    is_completing: bool,
+    /// Records that were written before there was a choice end here, and mean always.
     #[serde(deserialize_with = "or_default")]
-    pub ties: Ties,
+    asking: Asking,
+    /// Older records end here, and say nothing else.
+    #[serde(deserialize_with = "or_default")]
+    terms: Terms,
+    #[serde(deserialize_with = "or_default")]
+    life: Life,
+    #[serde(deserialize_with = "or_default")]
+    ties: Ties,
 }
 
 /// A value at the end of a row that older rows end before.
@@ -102,31 +152,29 @@ mod tests {
         let (id, files) = (JobId([7; 16]), Vec::new());
         let ties = Ties { hook: Some("h".to_owned()), presence: Presence::WhileLoggedOn };
         let (created, failure, is_completing) = (1, None, true);
-        let record = JobRecord { id, spec, state, created, failure, files, is_completing, asking, terms, life, ties };
+        let record = WrittenOut { id, spec, state, created, failure, files, is_completing, asking, terms, life, ties };
         let row = postcard::to_stdvec(&record).expect("plain data");
         let tied = postcard::to_stdvec(&record.ties).expect("plain data").len();
         let lives = postcard::to_stdvec(&record.life).expect("plain data").len();
         let says = postcard::to_stdvec(&record.terms).expect("plain data").len();
-        let read = |cut: usize| postcard::from_bytes::<JobRecord>(&row[..row.len() - cut]);
-        assert_eq!(read(0).expect("a record").ties, record.ties);
-        let without_presence = Ties { presence: Presence::NotNeeded, ..record.ties.clone() };
-        assert_eq!(
-            read(1).expect("a record").ties,
-            without_presence,
-            "a hook is not forgotten with what came after it"
-        );
-        let row = &row[..row.len() - tied];
-        let read = |cut: usize| postcard::from_bytes::<JobRecord>(&row[..row.len() - cut]);
-        assert_eq!(read(0).expect("a record").ties, Ties::default());
+        let read = |cut: usize| JobRecord::decode_written_out(&row[..row.len() - cut]);
         let whole = read(0).expect("a record");
-        assert_eq!((whole.asking, whole.is_completing), (Asking::WithinLifetime, true));
-        assert_eq!((&whole.terms, whole.life), (&record.terms, record.life));
+        assert_eq!((whole.id, whole.state, whole.created, whole.is_completing), (id, state, created, true));
+        assert_eq!(whole.spec().terms.ties, record.ties);
+        let without_presence = Ties { presence: Presence::NotNeeded, ..record.ties.clone() };
+        let absent = read(1).expect("a record").spec().terms.ties;
+        assert_eq!(absent, without_presence, "a hook is not forgotten with what came after it");
+        let row = &row[..row.len() - tied];
+        let read = |cut: usize| JobRecord::decode_written_out(&row[..row.len() - cut]);
+        let untied = read(0).expect("a record");
+        assert_eq!((untied.spec().asking, untied.is_completing), (Asking::WithinLifetime, true));
+        assert_eq!((&untied.spec().terms, untied.life), (&record.terms, record.life));
         let without_life = read(lives).expect("a record");
-        assert_eq!((without_life.terms, without_life.life), (record.terms.clone(), Life::default()));
-        let without_terms = read(lives + says).expect("a record");
+        assert_eq!((without_life.spec().terms, without_life.life), (record.terms.clone(), Life::default()));
+        let without_terms = read(lives + says).expect("a record").spec();
         assert_eq!((without_terms.asking, without_terms.terms), (Asking::WithinLifetime, Terms::default()));
         let old = read(lives + says + 1).expect("a record");
-        assert_eq!((old.asking, old.is_completing), (Asking::Always, true));
+        assert_eq!((old.spec().asking, old.is_completing), (Asking::Always, true));
         assert!(read(lives + says + 2).is_err(), "nothing else may be missing");
     }
 }

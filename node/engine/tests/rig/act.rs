@@ -116,7 +116,7 @@ impl Rig {
             }
             Effect::Publish { file } => {
                 let row = &self.rows[&file.job];
-                let record = row.files[file.file as usize];
+                let record = row.files()[file.file as usize];
                 assert!(matches!(record, FileRecord::Staged { .. }), "published before it is written down: {record:?}");
                 assert!(row.is_completing || row.state == eddy_engine::JobState::Transferred);
                 self.later(Duration::from_millis(5), Event::Publish(file));

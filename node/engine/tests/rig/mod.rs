@@ -160,6 +160,14 @@ impl Rig {
         id
     }
 
+    /// The same, written down as one that is about to be let run.
+    pub fn create_to_run(&mut self, owner: Owner, spec: JobSpec) -> JobId {
+        self.next_job += 1;
+        let id = JobId([self.next_job; 16]);
+        self.act(|engine, now| engine.create_to_run(now, id, owner, spec));
+        id
+    }
+
     /// Gives the engine a command, and carries out what follows.
     pub fn act<T>(&mut self, command: impl FnOnce(&mut Engine, Now) -> T) -> T {
         let now = self.clock();
