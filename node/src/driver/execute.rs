@@ -356,6 +356,11 @@ impl Executor {
         Some(self.destinations.entry(file).or_insert_with(|| Destination::new(file, path, owner)).clone())
     }
 
+    /// Forgets where a file goes that nothing was written of.
+    pub(super) fn forget_destination(&mut self, file: FileRef) {
+        self.destinations.remove(&file);
+    }
+
     /// Forgets where the files of a job go, and whose they are to be.
     pub(super) fn forget_destinations(&mut self, job: JobId) {
         while let Some((file, _)) =

@@ -228,7 +228,14 @@ impl Driver {
                 let input = self.executor.on_opened(opened);
                 self.engine.handle(self.now(), input);
             }
-            Some(input) = self.inputs.recv() => self.on_inputs(input).await,
+            Some(input) = self.inputs.recv() => {
+                self.on_inputs(input).await;
+                // Inputs may come without a pause: who asks for something waits for some of them, not for all.
+                if let Ok(command) = self.commands.try_recv() {
+                    self.settle().await;
+                    self.on_command(command).await;
+                }
+            }
             Some(command) = self.commands.recv() => self.on_command(command).await,
             () = sleep(timer) => self.engine.handle_timeout(self.now()),
             // While inputs come without a pause, jobs change, and each change tries as well.
@@ -249,7 +256,14 @@ impl Driver {
                 Input::PeerDown(peer) => self.executor.tell_swarm(News::Down(peer)).await,
                 _ => {}
             }
+            let refused = if let Input::Prepared { file, result: Err(_) } = &input { Some(*file) } else { None };
             self.engine.handle(self.now(), input);
+            if let Some(file) = refused
+                && !self.engine.job(file.job).is_some_and(|job| job.state().is_active())
+            {
+                // Its next turn looks anew, and many may wait for theirs.
+                self.executor.forget_destination(file);
+            }
             next = if left > 0 { self.inputs.try_recv().ok() } else { None };
         }
     }

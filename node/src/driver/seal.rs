@@ -127,7 +127,7 @@ mod tests {
             asking: Asking::WithinLifetime,
             terms: Terms {
                 authorization: Some(Authorization::Basic(known)),
-                ties: Ties { hook: Some("h".into()) },
+                ties: Ties { hook: Some("h".into()), ..Ties::default() },
                 ..Terms::default()
             },
         };
