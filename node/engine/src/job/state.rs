@@ -5,7 +5,21 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Where a job stands.
+/// Makes an enum that names all of its variants, so that none can be left out of the matrix.
+macro_rules! in_the_matrix {
+    ($(#[$about:meta])* pub enum $name:ident { $($(#[$what:meta])* $variant:ident,)* }) => {
+        $(#[$about])*
+        pub enum $name { $($(#[$what])* $variant,)* }
+
+        impl $name {
+            /// Every one there is.
+            pub const ALL: [Self; [$(stringify!($variant)),*].len()] = [$(Self::$variant),*];
+        }
+    };
+}
+
+in_the_matrix! {
+/// Where a job stands, in BITS's numbering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
@@ -28,7 +42,9 @@ pub enum JobState {
     /// Final: cancelled.
     Cancelled,
 }
+}
 
+in_the_matrix! {
 /// What can happen to a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum JobEvent {
@@ -61,6 +77,7 @@ pub enum JobEvent {
     /// The delivery of some file failed for a reason that may pass; it is tried again.
     DeliveryFaltered,
 }
+}
 
 /// The event does not fit the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -73,19 +90,6 @@ pub struct IllegalTransition {
 }
 
 impl JobState {
-    /// Every state, in BITS's numbering.
-    pub const ALL: [Self; 9] = [
-        Self::Queued,
-        Self::Connecting,
-        Self::Transferring,
-        Self::Suspended,
-        Self::Error,
-        Self::TransientError,
-        Self::Transferred,
-        Self::Acknowledged,
-        Self::Cancelled,
-    ];
-
     /// The transition table.
     pub fn after(self, event: JobEvent) -> Result<Self, IllegalTransition> {
         use JobEvent as E;
@@ -131,26 +135,6 @@ impl JobState {
     pub fn at_rest(self) -> Self {
         if self.is_active() { Self::Queued } else { self }
     }
-}
-
-impl JobEvent {
-    /// Every event, for the matrix.
-    pub const ALL: [Self; 14] = [
-        Self::Resume,
-        Self::Suspend,
-        Self::Complete,
-        Self::Cancel,
-        Self::Turn,
-        Self::Connected,
-        Self::Preempt,
-        Self::AllDone,
-        Self::Falter,
-        Self::Fail,
-        Self::Retry,
-        Self::FilesAdded,
-        Self::DeliveryFailed,
-        Self::DeliveryFaltered,
-    ];
 }
 
 impl fmt::Display for JobState {
