@@ -1,5 +1,7 @@
 //! A daemon is killed at random instants while its jobs are made, changed, steered and fetched: what was acknowledged holds.
 //!
+//! Every job names a hook, which is told of its end however often the node died on the way.
+//!
 //! The facts are what was answered. An order whose answer the kill swallowed may have been carried out or not; both are allowed. No
 //! file is visible before its job was to be finished, and what is visible is the right file.
 
@@ -15,7 +17,7 @@ use eddy_wire::api::{
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Jobs of the life.
@@ -109,7 +111,7 @@ impl Life {
             finish,
             asking: None,
             adopt: false,
-            terms: Terms::default(),
+            terms: Terms { hook: Some("note".to_owned()), ..Terms::default() },
             followed: false,
         };
         match self.client.create_job(&spec).await {
@@ -257,6 +259,43 @@ impl Life {
     }
 }
 
+/// What the hook wrote: of each event that it was told of, by number, the job and what happened.
+fn told(path: &Path) -> BTreeMap<u64, (String, String)> {
+    let mut told = BTreeMap::new();
+    for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
+        let words: Vec<_> = line.split(' ').collect();
+        // The kill may have cut a line short.
+        let [number, job, event] = words[..] else { continue };
+        let what = (job.to_owned(), event.to_owned());
+        let before = told.insert(number.parse().unwrap(), what.clone());
+        assert!(before.as_ref().is_none_or(|before| *before == what), "{number} is {before:?} and {what:?}");
+    }
+    told
+}
+
+/// Waits until the hook was told of the end of every job that was acknowledged, and looks whether it was told the truth.
+async fn every_end_is_told(life: &Life, path: &Path) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let told = told(path);
+        let untold: Vec<_> = life.facts.keys().filter(|id| !told.values().any(|(job, _)| job == *id)).collect();
+        if untold.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "the hook was never told of {untold:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for (job, event) in told(path).into_values() {
+        let Some(fact) = life.facts.get(&job) else { continue };
+        let may_be = match event.as_str() {
+            "finished" => fact.may_be_finished && !fact.is_cancelled,
+            "cancelled" => fact.may_be_cancelled,
+            other => panic!("{job}: {other}"),
+        };
+        assert!(may_be, "{job} is told as {event}: {fact:?}");
+    }
+}
+
 fn length(seed: u64) -> u64 {
     seed * 150_000
 }
@@ -272,7 +311,13 @@ async fn no_acknowledged_job_property_or_completion_is_lost_to_a_kill() {
         origin.publish(&format!("/{seed}"), Resource::new(Version::new(seed, length(seed)), behaviour));
     }
     let node = Eddy::here().unwrap();
-    std::fs::write(node.home().join("eddy.toml"), "[peers]\nmdns = false\n").unwrap();
+    let ends = node.home().join("told");
+    // One write for each line, so that no kill mixes two.
+    let script = format!("echo $EDDY_ID $EDDY_JOB $EDDY_EVENT >> {}", ends.display());
+    let settings = format!(
+        "[peers]\nmdns = false\n[hooks.note]\ncommand = [\"/bin/sh\", \"-c\", \"{script}\"]\non = [\"finished\", \"cancelled\"]\n"
+    );
+    std::fs::write(node.home().join("eddy.toml"), settings).unwrap();
     let folder = node.home().join("files");
     std::fs::create_dir(&folder).unwrap();
     let client = Client::new(&socket_of(node.home())).unwrap();
@@ -320,6 +365,7 @@ async fn no_acknowledged_job_property_or_completion_is_lost_to_a_kill() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     life.check().await;
+    every_end_is_told(&life, &ends).await;
     println!("{answered} orders were answered, {} jobs were made, {kills} kills", life.made);
     assert!(answered > 3 * kills, "{answered} orders in {kills} lives");
 }
