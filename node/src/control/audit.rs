@@ -128,7 +128,7 @@ impl Guard {
         shown: Option<Shown>,
     ) {
         let is_own = shown.as_ref().is_some_and(|shown| Some(shown.owner) == caller.uid);
-        let is_made = (method, path) == ("POST", Some("/v1/jobs"));
+        let is_made = method == "POST" && matches!(path, Some("/v1/jobs" | "/v1/jobs/batch"));
         let is_needed = audit_of(method, path) == Audit::Kept
             && match asker {
                 _ if is_made => self.users != Users::Own,
@@ -160,5 +160,31 @@ impl Default for Guard {
     /// Of a node of one user, and without a file.
     fn default() -> Self {
         Self::new(Users::Own, AuditLog::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whatever_makes_jobs_is_written_down_with_its_hosts_where_there_are_several_users() {
+        let home = tempfile::tempdir().unwrap();
+        let guard = Guard::new(Users::Several { administrators: None }, AuditLog::open(home.path()));
+        let job = |url| serde_json::json!({ "files": [{ "url": url, "destination": "/tmp/x" }] });
+        let jobs = serde_json::json!({ "jobs": [job("https://b.example/x?secret"), job("https://a.example/y")] });
+        let batch: JobBatch = serde_json::from_value(jobs).unwrap();
+        let (caller, asker) = (Caller { uid: Some(1000) }, Asker { uid: 1000, reach: Reach::Own });
+        for path in ["/v1/jobs", "/v1/jobs/batch"] {
+            let shown = Some(Shown::of_batch(asker, &batch));
+            guard.record(caller, Some(asker), path, ("POST", Some(path)), StatusCode::CREATED, shown).await;
+        }
+        let text = std::fs::read_to_string(home.path().join("audit.log")).unwrap();
+        let lines: Vec<AuditLine> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 2);
+        for line in lines {
+            assert_eq!((line.uid, line.hosts.join(" ").as_str()), (Some(1000), "a.example b.example"), "{}", line.verb);
+        }
+        assert!(!text.contains("secret"));
     }
 }
