@@ -20,7 +20,7 @@ const UPLOADS: Counterpart = No("this version does not upload");
 const IDENTITY: Counterpart =
     No("a job runs as its owner, who has to be logged on only where it says --while-logged-on");
 const NOTIFY: Counterpart = Does("eddy events --follow");
-const CERTIFICATE: Counterpart = No("this version shows origins no certificate");
+const CERTIFICATE: Counterpart = Does("eddy job set ID client-certificate=NAME");
 const AUTOMATIC: Counterpart = No("eddy verifies every byte itself; a digest: eddy get URL --digest");
 
 /// The switches of bitsadmin; a sub-switch stands behind its switch.
@@ -80,8 +80,8 @@ pub(crate) const BITSADMIN: [(&str, Counterpart); 109] = [
     ("/getsecurityflags", SHOW),
     ("/setclientcertificatebyid", CERTIFICATE),
     ("/setclientcertificatebyname", CERTIFICATE),
-    ("/getclientcertificate", CERTIFICATE),
-    ("/removeclientcertificate", CERTIFICATE),
+    ("/getclientcertificate", SHOW),
+    ("/removeclientcertificate", Does("eddy job set ID client-certificate=")),
     ("/setcredentials", Does("eddy job auth ID --user NAME")),
     ("/removecredentials", Does("eddy job auth ID --forget")),
     ("/sethelpertoken", IDENTITY),

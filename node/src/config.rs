@@ -12,7 +12,7 @@ pub mod trust;
 
 use crate::driver::EngineLimits;
 use crate::group::PkiFiles;
-use crate::origin::{OriginConfig, Proxies};
+use crate::origin::{ClientCertificate, OriginConfig, Proxies};
 use eddy_cache::{Limits, Quota, Reserve, StoreConfig};
 use eddy_engine::engine::INACTIVE;
 use eddy_engine::schedule::Places;
@@ -206,6 +206,8 @@ pub struct OriginSettings {
     /// A PEM file with certificates that are trusted besides the platform's.
     #[schema(value_type = Option<String>)]
     pub extra_roots: Option<PathBuf>,
+    /// Certificates that jobs may have shown to origins which want one, by name.
+    pub certificates: BTreeMap<String, ClientCertificate>,
 }
 
 /// Why the configuration will not do.
@@ -428,6 +430,7 @@ impl Settings {
     pub fn origin(&self) -> OriginConfig {
         OriginConfig {
             extra_roots: self.origin.extra_roots.clone(),
+            certificates: self.origin.certificates.clone(),
             proxies: Proxies::Environment,
             ..OriginConfig::default()
         }

@@ -37,7 +37,8 @@ pub enum JobCommand {
     /// Give a job more files
     Add(more::AddArgs),
     /// Change what a job says: name, description, priority, peers, retry-delay, give-up-after, max-transfer-time,
-    /// header, secret-header, proxy, redirects, hook, while-logged-on, url.N
+    /// header, secret-header, proxy, redirects, hook, while-logged-on,
+    /// client-certificate, url.N
     Set {
         /// Its id
         id: String,

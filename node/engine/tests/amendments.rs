@@ -86,6 +86,15 @@ fn whoever_shows_something_of_his_own_shares_with_nobody() {
 }
 
 #[test]
+fn a_certificate_makes_what_is_fetched_private_and_goes_with_its_owner() {
+    let mut terms = Terms::default();
+    assert!(!terms.is_personal());
+    terms.ties.certificate = Some("work".to_owned());
+    assert!(terms.is_personal());
+    assert_eq!(terms.without_secrets().ties.certificate, None);
+}
+
+#[test]
 fn a_name_and_a_pause_disturb_no_transfer() {
     let mut rig = rig(&["a"]);
     rig.origin("a").rate = 256 << 10;

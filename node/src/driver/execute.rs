@@ -6,10 +6,10 @@ use super::command::Holding;
 use super::held;
 use super::publish::Publishing;
 use super::seal::JobSeal;
-use super::ways::{Dress, Ways};
+use super::ways::{Dress, Place, Ways};
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::network::{Losses, Outage};
-use crate::origin::{Opened, Origin, OriginBody, OriginError, OriginRequest, Span};
+use crate::origin::{ConfigError, Opened, Origin, OriginBody, OriginError, OriginRequest, Span};
 use crate::peer::Peers;
 use crate::sessions;
 use crate::swarm::{self, News, SwarmHandle};
@@ -230,9 +230,9 @@ impl Executor {
             }
             Effect::FetchOrigin { fetch, file, credentials: _, blocks, ranges } => {
                 let at = self.open.get(&file).map(|open| open.entity.entity().url.clone());
-                let dress = at.map(|at| self.dress(engine, file, &at)).unwrap_or_default();
+                let dress = at.as_ref().map(|at| self.dress(engine, file, at)).unwrap_or_default();
                 let order = OriginFetch { blocks, ranges, dress };
-                match self.way(engine, file) {
+                match self.way(engine, file, at.as_ref()) {
                     Ok(origin) => self.fetch(fetch, file, Work::Origin(origin, order)),
                     Err(failure) => self.answer(move || Input::Ended { fetch, outcome: FetchOutcome::Failed(failure) }),
                 }
@@ -255,8 +255,8 @@ impl Executor {
             Effect::TakeEnded { take, end, .. } => self.tell_swarm(News::Ended { take, end }).await,
             Effect::Audit { fetch, file, credentials: _, blocks } => {
                 let at = self.open.get(&file).map(|open| open.entity.entity().url.clone());
-                let dress = at.map(|at| self.dress(engine, file, &at)).unwrap_or_default();
-                match self.way(engine, file).ok().zip(self.peers.clone()) {
+                let dress = at.as_ref().map(|at| self.dress(engine, file, at)).unwrap_or_default();
+                match self.way(engine, file, at.as_ref()).ok().zip(self.peers.clone()) {
                     Some((origin, peers)) => {
                         let order = AuditOrder { blocks, dress, swarm: self.swarm.clone() };
                         self.fetch(fetch, file, Work::Audit(origin, peers, order));
@@ -394,17 +394,27 @@ impl Executor {
     }
 
     /// The way to origins that the file's job wants.
-    fn way(&mut self, engine: &Engine, file: FileRef) -> Result<Origin, Failure> {
+    fn way(&mut self, engine: &Engine, file: FileRef, at: Option<&ResourceUrl>) -> Result<Origin, Failure> {
         if let Some(bound) = self.bound.get(&file.job) {
             return Ok(bound.clone());
         }
         let none = Terms::default();
         let terms = engine.job(file.job).map_or(&none, |job| &job.spec().terms);
-        self.ways.of(terms).map_err(|error| refusal(ErrorCode::BadProxy, error.to_string()))
+        let is_named = at.is_some_and(|at| spec(engine, file).is_some_and(|spec| spec.url.origin() == at.origin()));
+        let place = if is_named { Place::Named } else { Place::Elsewhere };
+        self.ways.of(terms, place).map_err(|error| {
+            let row = match error {
+                ConfigError::UnknownCertificate(_)
+                | ConfigError::ReadCertificate { .. }
+                | ConfigError::ParseCertificate { .. } => ErrorCode::ClientCertificate,
+                _ => ErrorCode::BadProxy,
+            };
+            refusal(row, error.to_string())
+        })
     }
 
     fn contact(&mut self, engine: &Engine, fetch: FetchId, file: FileRef, request: OriginRequest) {
-        let origin = match self.way(engine, file) {
+        let origin = match self.way(engine, file, Some(&request.url)) {
             Ok(origin) => origin,
             Err(failure) => return self.answer(move || Input::Contacted { fetch, result: Err(failure) }),
         };

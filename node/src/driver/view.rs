@@ -67,6 +67,7 @@ fn terms(job: &Job) -> api::TermsView {
     };
     api::TermsView {
         hook: terms.ties.hook.clone(),
+        client_certificate: terms.ties.certificate.clone(),
         while_logged_on: terms.ties.presence == Presence::WhileLoggedOn,
         description: terms.description.clone(),
         retry_delay_seconds: terms.retry_delay.map(|delay| delay.as_secs()),

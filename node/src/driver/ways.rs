@@ -11,14 +11,15 @@ use eddy_engine::job::terms::{Authorization, ProxyUse, Redirects};
 use eddy_engine::{FileSpec, JobSpec, Terms};
 use std::collections::HashMap;
 
-/// Proxies of jobs whose connections are kept; beyond that all are made anew.
-const MOST_PROXIES: usize = 16;
+/// Ways of jobs whose connections are kept; beyond that all are made anew.
+const MOST_OTHERS: usize = 16;
 
-/// The ways to origins: the node's own, and one for each proxy that jobs name.
+/// The ways to origins: the node's own, and one for each proxy and each certificate that jobs name.
 pub(super) struct Ways {
     own: Origin,
     config: OriginConfig,
-    others: HashMap<String, Origin>,
+    /// By proxy and certificate.
+    others: HashMap<(String, Option<String>), Origin>,
 }
 
 impl Ways {
@@ -26,10 +27,12 @@ impl Ways {
         Self { own, config, others: HashMap::new() }
     }
 
-    /// The way that a job wants.
-    pub(super) fn of(&mut self, terms: &Terms) -> Result<Origin, ConfigError> {
+    /// The way that a job wants to a place. Its certificate is shown to the origin of the file's own URL alone.
+    pub(super) fn of(&mut self, terms: &Terms, place: Place) -> Result<Origin, ConfigError> {
+        let certificate = terms.ties.certificate.as_ref().filter(|_| place == Place::Named);
         let proxies = match &terms.proxy {
-            ProxyUse::System => return Ok(self.own.clone()),
+            ProxyUse::System if certificate.is_none() => return Ok(self.own.clone()),
+            ProxyUse::System => self.config.proxies.clone(),
             ProxyUse::Direct => Proxies::Direct,
             ProxyUse::Through { url, credentials } => {
                 let mut url = url::Url::parse(url).map_err(|_| ConfigError::Proxy)?;
@@ -43,20 +46,34 @@ impl Ways {
                 Proxies::Fixed { url: url.into(), except: String::new() }
             }
         };
-        let key = match &proxies {
+        let way = match &proxies {
             Proxies::Fixed { url, .. } => url.clone(),
-            _ => String::new(),
+            Proxies::Environment => "system".to_owned(),
+            Proxies::Direct => "direct".to_owned(),
         };
+        let key = (way, certificate.cloned());
         if let Some(origin) = self.others.get(&key) {
             return Ok(origin.clone());
         }
-        let origin = Origin::new(OriginConfig { proxies, ..self.config.clone() })?;
-        if self.others.len() >= MOST_PROXIES {
+        let unknown = |name: &String| ConfigError::UnknownCertificate(name.clone());
+        let shown = |name: &String| self.config.certificates.get(name).cloned().ok_or_else(|| unknown(name));
+        let certificate = certificate.map(shown).transpose()?;
+        let origin = Origin::new(OriginConfig { proxies, certificate, ..self.config.clone() })?;
+        if self.others.len() >= MOST_OTHERS {
             self.others.clear();
         }
         self.others.insert(key, origin.clone());
         Ok(origin)
     }
+}
+
+/// Where a question of a job goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// To the origin that the file's own URL names.
+    Named,
+    /// To where a redirect ended.
+    Elsewhere,
 }
 
 /// What a request about a file shows of its job.

@@ -89,14 +89,16 @@ pub(super) fn merge(old: Terms, new: api::Terms) -> Result<Terms, Problem> {
         api::Authorization::Basic { user, password } => terms::Authorization::Basic(Credentials { user, password }),
         api::Authorization::Bearer { token } => terms::Authorization::Bearer(Token(token)),
     });
-    let hook = new.hook.map_or(old.ties.hook, |name| Some(name).filter(|name| !name.is_empty()));
+    let named =
+        |new: Option<String>, old: Option<String>| new.map_or(old, |name| Some(name).filter(|name| !name.is_empty()));
+    let (hook, certificate) = (named(new.hook, old.ties.hook), named(new.client_certificate, old.ties.certificate));
     let presence = match new.while_logged_on {
         None => old.ties.presence,
         Some(true) => Presence::WhileLoggedOn,
         Some(false) => Presence::NotNeeded,
     };
     Ok(Terms {
-        ties: terms::Ties { hook, presence },
+        ties: terms::Ties { hook, presence, certificate },
         description: new.description.unwrap_or(old.description),
         retry_delay: seconds(new.retry_delay_seconds, old.retry_delay),
         give_up_after: seconds(new.give_up_after_seconds, old.give_up_after),

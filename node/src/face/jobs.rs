@@ -1,7 +1,6 @@
 //! The jobs: made, seen, steered.
 
 use super::{NodeFace, SHORTEST_ID, change, of_refusal, whose, wish};
-use crate::config::hooks::HookSettings;
 use crate::config::{Network, Settings};
 use crate::control::Asker;
 use crate::driver::command::{Act, IdPrefix, Refusal, Start};
@@ -91,7 +90,7 @@ impl NodeFace {
 
     pub(super) async fn change(&self, asker: Asker, id: &str, wish: JobChange) -> Result<JobView, Problem> {
         if let Some(terms) = &wish.terms {
-            check_hook(&self.settings.lock().await.hooks, terms)?;
+            check_names(&*self.settings.lock().await, terms)?;
         }
         let amend = Box::new(move |job: &Job| change::amend(job, wish));
         self.driver.amend(whose(asker), self.job_id(asker, id).await?, amend).await.map_err(of_refusal)
@@ -141,7 +140,7 @@ fn wish_of(
         id: key.map(|key| id_of_key(asker.uid, key)),
         owner: Owner(asker.uid),
     };
-    check_hook(&settings.hooks, &spec.terms)?;
+    check_names(settings, &spec.terms)?;
     let spec = wish::parse_job(spec, settings.cache.freshness)?;
     check_size(&spec)?;
     Ok((spec, start))
@@ -162,13 +161,18 @@ fn id_of_key(uid: u32, key: &str) -> JobId {
     JobId(id)
 }
 
-/// Refuses a hook that nobody has registered.
-fn check_hook(hooks: &BTreeMap<String, HookSettings>, terms: &api::Terms) -> Result<(), Problem> {
-    match terms.hook.as_deref().filter(|name| !name.is_empty() && !hooks.contains_key(*name)) {
+/// Refuses a hook or a certificate that nobody has registered.
+fn check_names(settings: &Settings, terms: &api::Terms) -> Result<(), Problem> {
+    check_name(&settings.hooks, terms.hook.as_deref(), ErrorCode::HookUnknown)?;
+    check_name(&settings.origin.certificates, terms.client_certificate.as_deref(), ErrorCode::ClientCertificate)
+}
+
+fn check_name<T>(registered: &BTreeMap<String, T>, name: Option<&str>, code: ErrorCode) -> Result<(), Problem> {
+    match name.filter(|name| !name.is_empty() && !registered.contains_key(*name)) {
         None => Ok(()),
         Some(_) => {
-            let names: Vec<_> = hooks.keys().map(String::as_str).collect();
-            Err(Problem::new(ErrorCode::HookUnknown, format!("registered: {}", names.join(", "))))
+            let names: Vec<_> = registered.keys().map(String::as_str).collect();
+            Err(Problem::new(code, format!("registered: {}", names.join(", "))))
         }
     }
 }

@@ -3,13 +3,16 @@
 //! A client is a connection pool. Requests that may connect to public addresses alone get a pool of their own, so that they
 //! never ride on a connection that another request was allowed to make; requests that must speak HTTP/1.1 get one as well.
 
-use super::config::{ConfigError, OriginConfig, Proxies};
+use super::config::{ClientCertificate, ConfigError, OriginConfig, Proxies};
 use super::reach::{CheckedResolver, Reach};
+use super::request::Audience;
 use eddy_content::http::{MAX_HEAD_BYTES, MAX_HEAD_FIELDS};
 use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use zeroize::Zeroizing;
 
 /// Which versions of HTTP a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,26 +23,37 @@ pub(super) enum Versions {
     Http1,
 }
 
+/// What a server sees that wants a certificate (F-71): a pool that shows one is never used for anybody but the origin that the job names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Showing {
+    /// The job's certificate.
+    Certificate,
+    /// None.
+    Nothing,
+}
+
 /// All clients of one configuration.
 #[derive(Debug)]
 pub(super) struct Clients {
     config: OriginConfig,
     extra_roots: Vec<Certificate>,
+    identity: Option<Identity>,
     proxies: Matcher,
     // Each reads the platform's certificates when made, so none is made that is not needed. Bounded by its keys.
-    made: Mutex<HashMap<(Reach, Versions), Client>>,
+    made: Mutex<HashMap<(Reach, Versions, Showing), Client>>,
 }
 
 impl Clients {
     pub(super) fn new(config: OriginConfig) -> Result<Self, ConfigError> {
         let extra_roots = read_roots(&config)?;
+        let identity = config.certificate.as_ref().map(read_identity).transpose()?;
         let proxies = match &config.proxies {
             Proxies::Environment => Matcher::from_system(),
             Proxies::Direct => Matcher::builder().build(),
             Proxies::Fixed { url, except } => Matcher::builder().all(url.clone()).no(except.clone()).build(),
         };
-        let clients = Self { config, extra_roots, proxies, made: Mutex::default() };
-        clients.select(Reach::Named, Versions::Any)?;
+        let clients = Self { config, extra_roots, identity, proxies, made: Mutex::default() };
+        clients.select(Reach::Named, Versions::Any, Audience::NamedOrigin)?;
         Ok(clients)
     }
 
@@ -48,13 +62,18 @@ impl Clients {
     }
 
     /// The client with these properties.
-    pub(super) fn select(&self, reach: Reach, versions: Versions) -> Result<Client, ConfigError> {
+    pub(super) fn select(&self, reach: Reach, versions: Versions, audience: Audience) -> Result<Client, ConfigError> {
+        let showing = match (&self.identity, audience) {
+            (Some(_), Audience::NamedOrigin) => Showing::Certificate,
+            _ => Showing::Nothing,
+        };
+        let key = (reach, versions, showing);
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = made.get(&(reach, versions)) {
+        if let Some(client) = made.get(&key) {
             return Ok(client.clone());
         }
-        let client = self.build(reach, versions)?;
-        made.insert((reach, versions), client.clone());
+        let client = self.build(key)?;
+        made.insert(key, client.clone());
         Ok(client)
     }
 
@@ -63,21 +82,21 @@ impl Clients {
         url.as_str().parse::<http::Uri>().is_ok_and(|uri| self.proxies.intercept(&uri).is_some())
     }
 
-    fn build(&self, reach: Reach, versions: Versions) -> Result<Client, ConfigError> {
+    fn build(&self, (reach, versions, showing): (Reach, Versions, Showing)) -> Result<Client, ConfigError> {
         let roots = self.extra_roots.clone();
-        let platform = self.builder(reach, versions)?.tls_certs_merge(roots.clone()).build();
+        let platform = self.builder(reach, versions, showing)?.tls_certs_merge(roots.clone()).build();
         match platform {
             Ok(client) => Ok(client),
             Err(reason) => {
                 // A machine without any certificate store can still fetch over http; https then fails as "unknown issuer".
                 tracing::warn!(reason = %chain_text(&reason), "no platform certificates: https origins will be refused");
-                let bare = self.builder(reach, versions)?.tls_certs_only(roots).build();
+                let bare = self.builder(reach, versions, showing)?.tls_certs_only(roots).build();
                 bare.map_err(|e| ConfigError::Client { reason: chain_text(&e) })
             }
         }
     }
 
-    fn builder(&self, reach: Reach, versions: Versions) -> Result<ClientBuilder, ConfigError> {
+    fn builder(&self, reach: Reach, versions: Versions, showing: Showing) -> Result<ClientBuilder, ConfigError> {
         let config = &self.config;
         let mut builder = Client::builder()
             .user_agent(&config.user_agent)
@@ -98,6 +117,9 @@ impl Clients {
         if versions == Versions::Http1 {
             builder = builder.http1_only();
         }
+        if let (Showing::Certificate, Some(identity)) = (showing, &self.identity) {
+            builder = builder.identity(identity.clone());
+        }
         match &config.proxies {
             Proxies::Environment => Ok(builder),
             Proxies::Direct => Ok(builder.no_proxy()),
@@ -116,6 +138,16 @@ fn read_roots(config: &OriginConfig) -> Result<Vec<Certificate>, ConfigError> {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err(ConfigError::ParseRoots { path: path.clone() }),
     }
+}
+
+fn read_identity(files: &ClientCertificate) -> Result<Identity, ConfigError> {
+    let read = |path: &PathBuf| {
+        std::fs::read(path).map_err(|source| ConfigError::ReadCertificate { path: path.clone(), source })
+    };
+    let mut pem = Zeroizing::new(read(&files.key)?);
+    pem.push(b'\n');
+    pem.extend(read(&files.certificate)?);
+    Identity::from_pem(&pem).map_err(|_| ConfigError::ParseCertificate { path: files.certificate.clone() })
 }
 
 /// The deepest reason of an error, which says more than its wrappers.

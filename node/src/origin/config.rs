@@ -1,8 +1,11 @@
 //! What an administrator, or a test, sets about the way to origins.
 
 use eddy_content::http::{BodyLimit, MAX_REDIRECTS, MAX_SECONDS_TO_HEAD};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// Settings of an [`Origin`](super::Origin).
 #[derive(Debug, Clone)]
@@ -15,6 +18,10 @@ pub struct OriginConfig {
     pub user_agent: String,
     /// A PEM file with certificates that are trusted besides the platform's.
     pub extra_roots: Option<PathBuf>,
+    /// Certificates that jobs may name, for origins that want one.
+    pub certificates: BTreeMap<String, ClientCertificate>,
+    /// The one that is shown to origins that want one.
+    pub certificate: Option<ClientCertificate>,
     /// Whether a job may name an origin on a private or loopback address at all.
     pub private_addresses: PrivateAddresses,
     /// Through which proxies requests go.
@@ -25,6 +32,18 @@ pub struct OriginConfig {
     pub redirect_limit: u8,
     /// Most bytes of a body whose length nobody has named (T-26).
     pub body_limit: u64,
+}
+
+/// A certificate with which this node proves itself to origins, in files that are read when the first job names it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientCertificate {
+    /// PEM: the certificate, then those between it and an authority.
+    #[schema(value_type = String)]
+    pub certificate: PathBuf,
+    /// PEM: its private key.
+    #[schema(value_type = String)]
+    pub key: PathBuf,
 }
 
 /// Whether origins on private, loopback and link-local addresses may be asked.
@@ -69,6 +88,23 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
     },
+    /// There is no certificate of this name.
+    #[error("no certificate `{0}` is registered")]
+    UnknownCertificate(String),
+    /// A file of the certificate cannot be read.
+    #[error("cannot read {path}: {source}")]
+    ReadCertificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The files do not hold a certificate and its key.
+    #[error("{path} and its key are no certificate in PEM")]
+    ParseCertificate {
+        /// The certificate.
+        path: PathBuf,
+    },
     /// The proxy's URL is no URL.
     #[error("the proxy setting is not a proxy URL")]
     Proxy,
@@ -87,6 +123,8 @@ impl Default for OriginConfig {
             read_timeout: Duration::from_secs(MAX_SECONDS_TO_HEAD),
             user_agent: concat!("eddy/", env!("CARGO_PKG_VERSION")).to_owned(),
             extra_roots: None,
+            certificates: BTreeMap::new(),
+            certificate: None,
             private_addresses: PrivateAddresses::WhenNamed,
             proxies: Proxies::Environment,
             requests_per_origin: 8,

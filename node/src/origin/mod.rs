@@ -35,7 +35,7 @@ mod relay;
 mod request;
 
 pub use body::{OriginBody, Span};
-pub use config::{ConfigError, OriginConfig, PrivateAddresses, Proxies};
+pub use config::{ClientCertificate, ConfigError, OriginConfig, PrivateAddresses, Proxies};
 pub use degrade::Degraded;
 pub use error::{Cause, Fault, OriginError, Phase, Retry, TlsFault};
 pub use open::{Opened, Origin};

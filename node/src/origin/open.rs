@@ -163,7 +163,8 @@ impl Origin {
         let versions = if is_http1 { Versions::Http1 } else { Versions::Any };
         // A proxy's own address is the administrator's choice, and the origin's is the proxy's to resolve.
         let reach = if is_proxied { Reach::Named } else { path.reach };
-        let client = shared.clients.select(reach, versions).map_err(|e| Cause::Setup(e.to_string()))?;
+        let client =
+            shared.clients.select(reach, versions, path.audience()).map_err(|e| Cause::Setup(e.to_string()))?;
         let asked = unix_now();
         let mut builder = client.request(method, path.url.as_url().clone()).headers(fields.clone());
         if let Some(body) = body {

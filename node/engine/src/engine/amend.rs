@@ -76,8 +76,8 @@ impl Engine {
 
 /// Whether transfers under way would go another way.
 fn is_felt(old: &JobSpec, new: &JobSpec) -> bool {
-    let network =
-        |terms: &Terms| (terms.headers.clone(), terms.authorization.clone(), terms.proxy.clone(), terms.redirects);
+    let shown = |terms: &Terms| (terms.headers.clone(), terms.authorization.clone(), terms.ties.certificate.clone());
+    let network = |terms: &Terms| (shown(terms), terms.proxy.clone(), terms.redirects);
     let is_other = |(old, new): (&FileSpec, &FileSpec)| old != new;
     old.peers != new.peers
         || network(&old.terms) != network(&new.terms)

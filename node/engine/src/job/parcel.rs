@@ -261,7 +261,7 @@ mod tests {
 
     fn spec(files: Vec<FileSpec>, name: &str) -> JobSpec {
         let headers = vec![HeaderField { name: "x".into(), value: "y".into(), secrecy: Secrecy::WriteOnly }];
-        let ties = Ties { hook: Some("h".to_owned()), presence: Presence::WhileLoggedOn };
+        let ties = Ties { hook: Some("h".to_owned()), presence: Presence::WhileLoggedOn, certificate: None };
         JobSpec {
             name: name.to_owned(),
             priority: Priority::High,
@@ -306,10 +306,10 @@ mod tests {
         #[test]
         fn bytes_that_are_no_parcel_are_refused_and_never_met_again(files in files(), at in any::<prop::sample::Index>(), bit in 0u8..8, cut in any::<prop::sample::Index>()) {
             let mut bytes = Parcel::of(&spec(files, "n"), &[]).0;
-            // Without its last byte it says less of what it is tied to, as one from before that could be said.
-            prop_assert!(Parcel::read(&bytes[..cut.index(bytes.len() - 1)]).is_none());
-            let shorter = Parcel::read(&bytes[..bytes.len() - 1]).map(|parcel| parcel.unpacked().0.terms.ties);
-            prop_assert_eq!(shorter, Some(Ties { hook: Some("h".to_owned()), presence: Presence::NotNeeded }));
+            // Without its last bytes it says less of what it is tied to, as one from before that could be said.
+            prop_assert!(Parcel::read(&bytes[..cut.index(bytes.len() - 2)]).is_none());
+            let shorter = Parcel::read(&bytes[..bytes.len() - 2]).map(|parcel| parcel.unpacked().0.terms.ties);
+            prop_assert_eq!(shorter, Some(Ties { hook: Some("h".to_owned()), ..Ties::default() }));
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             if let Some(parcel) = Parcel::read(&bytes) {

@@ -150,7 +150,7 @@ mod tests {
         let terms = Terms { description: "d".to_owned(), ..Terms::default() };
         let life = Life { touched: 7, ..Life::default() };
         let (id, files) = (JobId([7; 16]), Vec::new());
-        let ties = Ties { hook: Some("h".to_owned()), presence: Presence::WhileLoggedOn };
+        let ties = Ties { hook: Some("h".to_owned()), presence: Presence::WhileLoggedOn, certificate: None };
         let (created, failure, is_completing) = (1, None, true);
         let record = WrittenOut { id, spec, state, created, failure, files, is_completing, asking, terms, life, ties };
         let row = postcard::to_stdvec(&record).expect("plain data");
@@ -162,7 +162,12 @@ mod tests {
         assert_eq!((whole.id, whole.state, whole.created, whole.is_completing), (id, state, created, true));
         assert_eq!(whole.spec().terms.ties, record.ties);
         let without_presence = Ties { presence: Presence::NotNeeded, ..record.ties.clone() };
-        let absent = read(1).expect("a record").spec().terms.ties;
+        assert_eq!(
+            read(1).expect("a record").spec().terms.ties,
+            record.ties,
+            "its last byte says that it names no certificate"
+        );
+        let absent = read(2).expect("a record").spec().terms.ties;
         assert_eq!(absent, without_presence, "a hook is not forgotten with what came after it");
         let row = &row[..row.len() - tied];
         let read = |cut: usize| JobRecord::decode_written_out(&row[..row.len() - cut]);

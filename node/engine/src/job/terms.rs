@@ -42,6 +42,10 @@ pub struct Ties {
     /// Whether its owner has to be there; older records end before it.
     #[serde(deserialize_with = "super::record::or_default")]
     pub presence: Presence,
+    /// The certificate that origins see, by the name under which the administrator has registered it (F-71). Makes the content
+    /// private. Older records end before it.
+    #[serde(deserialize_with = "super::record::or_default")]
+    pub certificate: Option<String>,
 }
 
 /// Whether a job runs without its owner.
@@ -58,7 +62,7 @@ impl Terms {
     /// Whether an answer to the job may be meant for it alone.
     #[must_use]
     pub fn is_personal(&self) -> bool {
-        !self.headers.is_empty() || self.authorization.is_some()
+        !self.headers.is_empty() || self.authorization.is_some() || self.ties.certificate.is_some()
     }
 
     /// The same without what only the owner may use (F-84).
@@ -69,7 +73,7 @@ impl Terms {
             other => other,
         };
         // Nor is the new owner's name lent to what the last one wanted done.
-        let ties = Ties { hook: None, ..self.ties };
+        let ties = Ties { hook: None, certificate: None, ..self.ties };
         Self { headers: Vec::new(), authorization: None, proxy, ties, ..self }
     }
 }

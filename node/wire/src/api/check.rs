@@ -65,11 +65,11 @@ impl Terms {
         if times.into_iter().flatten().any(|seconds| seconds > MAX_SECONDS) {
             return Err(Problem::new(ErrorCode::BadAmount, format!("a time has at most {MAX_SECONDS} seconds")));
         }
-        if self.hook.as_ref().is_some_and(|hook| hook.chars().count() > MAX_HOOK) {
-            return Err(Problem::new(
-                ErrorCode::TooLong,
-                format!("the name of a hook has at most {MAX_HOOK} characters"),
-            ));
+        for (what, name) in [("a hook", &self.hook), ("a certificate", &self.client_certificate)] {
+            if name.as_ref().is_some_and(|name| name.chars().count() > MAX_HOOK) {
+                let detail = format!("the name of {what} has at most {MAX_HOOK} characters");
+                return Err(Problem::new(ErrorCode::TooLong, detail));
+            }
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ pub const MAX_SECONDS: u64 = 2_147_483_647;
 /// Most characters of a proxy's URL.
 pub const MAX_PROXY: usize = 4_000;
 
-/// Most characters of a hook's name.
+/// Most characters of the name of a hook or of a certificate.
 pub const MAX_HOOK: usize = 64;
 
 /// What a job says besides which files it wants; all of it may be left out.
@@ -61,6 +61,11 @@ pub struct Terms {
     /// Whether it waits while its owner is not logged on at this machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub while_logged_on: Option<bool>,
+    /// The certificate that origins see which want one, by its name in the node's configuration; an empty one for none. Makes what is
+    /// fetched private.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 64)]
+    pub client_certificate: Option<String>,
 }
 
 /// A header field for origins.
@@ -147,6 +152,9 @@ pub struct TermsView {
     /// Whether it waits while its owner is not logged on; missing if it does not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub while_logged_on: bool,
+    /// The name of the certificate that origins see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<String>,
 }
 
 /// A header field as it is shown.

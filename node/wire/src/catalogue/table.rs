@@ -72,6 +72,9 @@ catalogue! {
     HookUnknown: "hook-unknown", User, Usage, Useless, 400, None;
         "the administrator has registered no hook of this name";
         "Name one of the [hooks] in the node's eddy.toml; the detail names them.";
+    ClientCertificate: "client-certificate", User, Usage, Useless, 400, None;
+        "the client certificate cannot be shown to origins";
+        "Name one of the [origin.certificates] in the node's eddy.toml, whose files the node can read; the detail says more.";
     NotConfirmed: "not-confirmed", User, Usage, Useless, 400, None;
         "nothing was removed, because nobody confirmed it";
         "Look at what would go with --dry-run, then give the same command with --yes.";
@@ -192,7 +195,7 @@ catalogue! {
         "Use the name that the certificate is for; a wrong name may be somebody in between.";
     TlsClientCertificate: "tls-client-certificate", User, Tls, Useless, 502, Some("0x80072f0c");
         "the origin wants a certificate of yours";
-        "This version of eddy cannot show one; use another way to this file.";
+        "Register one as administrator ([origin.certificates] in eddy.toml) and name it: eddy job set ID client-certificate=NAME.";
     TlsFailed: "tls-failed", Origin, Tls, Helps, 502, None;
         "no secure connection to the origin could be agreed";
         "Check that the port speaks TLS 1.2 or newer; the detail names the alert.";
