@@ -154,7 +154,6 @@ fn check(setting: &Setting) -> Result<(), Failure> {
         exists: bool,
         keys: usize,
     }
-    whole(setting)?;
     let set = set(&setting.home, setting.config.as_deref()).map_err(|error| failure(&error))?;
     let path = file(setting);
     let checked = Checked { exists: path.exists(), file: path.display().to_string(), keys: set.len() };

@@ -24,9 +24,8 @@ use eddy_node::identity::{Identity, IdentityError};
 use eddy_wire::NodeId;
 use eddy_wire::catalogue::ErrorCode;
 use serde::Serialize;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Bytes that are read where a secret should stand; one has about a hundred.
@@ -262,8 +261,9 @@ fn overwrite(force: bool) -> Overwrite {
 
 /// Makes the home, for its owner alone (T-48).
 fn make_home(setting: &Setting) -> Result<(), Failure> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&setting.home);
-    made.map_err(|error| Failure::new(ErrorCode::GroupUnusable, format!("{}: {error}", setting.home.display())))
+    setting
+        .make_home()
+        .map_err(|error| Failure::new(ErrorCode::GroupUnusable, format!("{}: {error}", setting.home.display())))
 }
 
 /// A node reads its group when it starts.

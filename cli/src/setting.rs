@@ -8,8 +8,9 @@ use eddy_node::control::socket_of;
 use eddy_wire::catalogue::ErrorCode;
 use etcetera::BaseStrategy;
 use serde::Serialize;
+use std::fs::DirBuilder;
 use std::io::{IsTerminal, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use tracing::{Event, Level};
 use tracing_subscriber::EnvFilter;
@@ -114,6 +115,11 @@ impl Setting {
         let units = ["/etc/systemd/system/eddy.service", "/usr/lib/systemd/system/eddy.service"];
         let is_its = self.socket == Path::new(SYSTEM_SOCKET) || self.home == Path::new(SYSTEM_HOME);
         is_its && Path::new("/run/systemd/system").exists() && units.iter().any(|unit| Path::new(unit).exists())
+    }
+
+    /// Makes the home, for its owner alone (T-48).
+    pub(crate) fn make_home(&self) -> std::io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.home)
     }
 
     /// Says something to a person, on standard error.

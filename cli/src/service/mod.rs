@@ -13,8 +13,7 @@ use eddy_node::control::Client;
 use eddy_wire::api::{Mode, StatusView};
 use eddy_wire::catalogue::ErrorCode;
 use serde::Serialize;
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -145,8 +144,7 @@ fn detached(setting: &Setting, log: &Path) -> Result<Child, Failure> {
     let failed = |what: &Path, error: std::io::Error| {
         Failure::new(ErrorCode::DestinationNotWritable, format!("{}: {error}", what.display()))
     };
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&setting.home);
-    made.map_err(|error| failed(&setting.home, error))?;
+    setting.make_home().map_err(|error| failed(&setting.home, error))?;
     let out = File::create(log).map_err(|error| failed(log, error))?;
     let errors = out.try_clone().map_err(|error| failed(log, error))?;
     let program = std::env::current_exe().map_err(Failure::internal)?;

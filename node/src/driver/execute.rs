@@ -3,13 +3,14 @@
 use super::DriverParts;
 use super::account::{Owed, settle_account};
 use super::command::Holding;
+use super::contact::{asked, facts, first_answer, show_until};
 use super::held;
 use super::publish::Publishing;
 use super::seal::JobSeal;
 use super::ways::{Dress, Place, Ways};
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::network::{Losses, Outage};
-use crate::origin::{ConfigError, Opened, Origin, OriginBody, OriginError, OriginRequest, Span};
+use crate::origin::{ConfigError, Origin, OriginBody, OriginRequest, Span};
 use crate::peer::Peers;
 use crate::sessions;
 use crate::swarm::{self, News, SwarmHandle};
@@ -24,10 +25,9 @@ use crate::transfer::stream::StreamOrder;
 use crate::transfer::{self, failure};
 use eddy_cache::{Account, EntityHandle, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Store};
 use eddy_content::digest::ExpectedDigest;
-use eddy_content::http::{Asked, Freshness, Representation};
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::engine::Swarms;
-use eddy_engine::port::{ContactMethod, Contacted, FetchOutcome, StagedFile};
+use eddy_engine::port::{Contacted, FetchOutcome, StagedFile};
 use eddy_engine::trust::{Demand, Digest, Line};
 use eddy_engine::{Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Goal, Held, Input, JobId, Terms};
 use eddy_wire::catalogue::ErrorCode;
@@ -690,89 +690,6 @@ async fn lost((outcome, outage): (FetchOutcome, Outage), losses: &Losses) -> Fet
 /// Why something that needs the file's entity cannot be done.
 fn not_open() -> Failure {
     Failure::transient("internal", "the file's entity is not open")
-}
-
-/// Asks; a file without a first byte cannot satisfy a range (RFC 9110 section 14.1.2), so it is asked for as a whole then.
-async fn first_answer(origin: &Origin, mut request: OriginRequest) -> Result<Opened, OriginError> {
-    let opened = origin.open(&request).await?;
-    if matches!(opened, Opened::Unsatisfiable { .. }) {
-        request.asked = Asked::Whole;
-        return origin.open(&request).await;
-    }
-    Ok(opened)
-}
-
-/// Shows the beginning of a body to those who wait for it, until it is decided where the body goes: making an entity's place in the
-/// store durable takes longer than the first bytes need.
-async fn show_until<T>(
-    body: &mut OriginBody,
-    span: Span,
-    recent: &Recent,
-    mut decided: oneshot::Receiver<T>,
-) -> Result<T, oneshot::error::RecvError> {
-    let mut shown = 0;
-    while shown < recent.most() {
-        let piece = tokio::select! {
-            biased;
-            decided = &mut decided => return decided,
-            piece = body.read_ahead() => piece,
-        };
-        let Some(piece) = piece else { break };
-        let place = span.start + shown;
-        shown += piece.len() as u64;
-        recent.put(place, piece);
-    }
-    decided.await
-}
-
-/// The answer to a first contact, in the engine's terms, and its body.
-fn facts(opened: Result<Opened, OriginError>) -> Result<(Contacted, Option<(Span, OriginBody)>), Failure> {
-    match opened {
-        Ok(Opened::Described { final_url, representation, freshness }) => {
-            Ok((contacted(final_url, representation, freshness, None), None))
-        }
-        Ok(Opened::Body { final_url, representation, freshness, span, body }) => {
-            let facts = contacted(final_url, representation, freshness, Some((span.start, span.end)));
-            Ok((facts, Some((span, body))))
-        }
-        Ok(Opened::Unsatisfiable { .. }) => {
-            Err(Failure::transient("origin-protocol", "the server refuses the first bytes of the file"))
-        }
-        Ok(Opened::NotModified { .. } | Opened::Changed(_)) => {
-            Err(Failure::transient("origin-protocol", "the server answered a precondition that was not sent"))
-        }
-        Err(error) => Err(failure::of_origin(&error)),
-    }
-}
-
-/// The facts of an origin's answer, in the engine's terms.
-pub(crate) fn contacted(
-    url: ResourceUrl,
-    facts: Representation,
-    freshness: Box<Freshness>,
-    body: Option<(u64, Option<u64>)>,
-) -> Contacted {
-    Contacted {
-        url,
-        validator: facts.validator,
-        length: facts.length,
-        ranges: facts.ranges,
-        storable: facts.storable.is_ok(),
-        shareable: facts.shareable.is_ok(),
-        last_modified: facts.last_modified,
-        digests: facts.digests,
-        waited: None,
-        body,
-        freshness: Some(freshness),
-    }
-}
-
-fn asked(method: ContactMethod) -> Asked {
-    match method {
-        ContactMethod::Describe => Asked::Head,
-        ContactMethod::FirstRange { last } => Asked::Range { first: 0, last: Some(last) },
-        ContactMethod::Whole => Asked::Whole,
-    }
 }
 
 pub(super) fn spec(engine: &Engine, file: FileRef) -> Option<&FileSpec> {

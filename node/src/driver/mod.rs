@@ -10,6 +10,7 @@
 //! | `take_over` | the jobs of the last run, page by page |
 //! | `make` | jobs are made, and listed |
 //! | [`execute`] | carries effects out |
+//! | `contact` | the first answer of an origin |
 //! | `held` | what is held of a resource before its origin is asked |
 //! | [`durable`] | writes jobs down, again later when the disk refuses |
 //! | [`account`] | what the ledger knows of a file that is whole |
@@ -23,6 +24,7 @@
 
 mod account;
 pub mod command;
+mod contact;
 mod durable;
 mod execute;
 pub(crate) mod held;
@@ -60,8 +62,8 @@ use tokio_util::task::TaskTracker;
 use watchers::Watchers;
 
 pub use command::{DriverHandle, HoldOrder, Holding};
+pub(crate) use contact::contacted;
 pub use execute::Given;
-pub(crate) use execute::contacted;
 
 /// Inputs that may wait for the driver; a full queue slows the tasks down, which is right.
 const INPUTS: usize = 1024;
