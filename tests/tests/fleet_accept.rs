@@ -2,6 +2,7 @@
 //! shows it again.
 
 use eddy_tests::fleet::{Faults, Figures, Site, World};
+use std::time::Duration;
 
 /// Runs a site; nothing may be left unfinished.
 fn run(site: Site) -> Figures {
@@ -51,6 +52,19 @@ fn a_tenth_that_crashes_costs_a_hundredth() {
 }
 
 #[test]
+fn a_home_that_dies_costs_no_second_copy_though_the_others_notice_at_different_times() {
+    // What whole nodes need to notice, on machines that stand still now and then: by then all that was under way is over.
+    for seed in 1..=20 {
+        let faults = Faults { home_crashes: true, crashes: 0.125, ..Faults::default() };
+        let site = Site { wan: 50_000_000, lan: 500_000_000, size: 24 << 20, ..Site::reference(8) };
+        let (silence, busy) = (Duration::from_millis(1250), Duration::from_millis(100 * (seed % 5)));
+        let figures = run(Site { round_trip: Duration::from_millis(2), silence, busy, faults, seed, ..site });
+        println!("seed {seed}: {:.4} copies, {:.4} times the bound", figures.copies, figures.over_bound);
+        assert!(figures.copies <= 1.01, "{}", figures.copies);
+    }
+}
+
+#[test]
 fn views_that_miss_a_fifth_of_the_members_do_not_split_the_swarm() {
     for seed in 1..=3 {
         let figures = run(Site { chunk: 4, missing: 0.2, seed, ..Site::reference(64) });
@@ -88,7 +102,7 @@ fn one_host_alone_says_nothing_and_is_as_fast_as_its_line() {
 
 #[test]
 fn many_that_ask_for_a_small_file_at_once_wait_hardly_longer_than_one() {
-    let site = |nodes| Site { size: 1 << 20, stagger: std::time::Duration::ZERO, ..Site::reference(nodes) };
+    let site = |nodes| Site { size: 1 << 20, stagger: Duration::ZERO, ..Site::reference(nodes) };
     let (one, many) = (run(site(1)), run(site(64)));
     println!("one: {:.4} s, 64: {:.4} s", one.makespan, many.makespan);
     assert!(many.copies <= 1.0);

@@ -221,8 +221,10 @@ fn machines_that_are_killed_take_nobody_along() {
     });
     let sent = sent(&origin, &office, &fleet);
     tell("home and others killed", &fleet, sent, took);
-    // 1.01 to 1.40 copies: after the home's death there may be two for a moment, each of which has the same read.
-    assert!(sent <= 2 * fleet.length, "{sent} bytes for {}", fleet.length);
+    // What the dead were reading the origin sent for nothing, their sockets' buffers included: two leases of each. No more: nothing is read
+    // by two at a time because two homes act, or a new one does not know what is read.
+    let lost = victims.len() as u64 * 2 * MIB;
+    assert!(sent <= fleet.length + fleet.length / 10 + lost, "{sent} bytes for {}", fleet.length);
 }
 
 #[test]

@@ -64,6 +64,12 @@ struct Arguments {
     /// The home of the origin crashes too
     #[arg(long)]
     home_crashes: bool,
+    /// Silence after which a machine takes another one for dead
+    #[arg(long, default_value = "400ms", value_parser = words::time)]
+    silence: Duration,
+    /// Every machine stands still now and then, for up to so long
+    #[arg(long, default_value = "0s", value_parser = words::time)]
+    busy: Duration,
     /// Connections that the origin breaks
     #[arg(long, default_value_t = 0)]
     cuts: usize,
@@ -122,6 +128,8 @@ impl Arguments {
             stagger: self.stagger,
             warm: self.warm.min(self.nodes as usize - 1),
             missing: self.missing,
+            silence: self.silence,
+            busy: self.busy,
             faults,
             chunk: self.chunk.max(1),
             seed,

@@ -34,6 +34,8 @@ pub(super) struct Host {
     pub(super) ready: VecDeque<usize>,
     pub(super) is_sending: bool,
     pub(super) stalled_until: Moment,
+    /// It stands still.
+    pub(super) busy_until: Moment,
     pub(super) down_free: Moment,
     pub(super) timer: Option<Moment>,
     pub(super) sent: u64,

@@ -37,6 +37,10 @@ pub struct Site {
     pub warm: usize,
     /// Share of the other machines that a machine does not know.
     pub missing: f64,
+    /// Silence after which a machine takes another one for dead with which it has to do.
+    pub silence: Duration,
+    /// Every machine stands still now and then, for up to so long: others have its processors.
+    pub busy: Duration,
     /// What goes wrong.
     pub faults: Faults,
     /// Blocks of 64 KiB that travel as one.
@@ -90,6 +94,8 @@ impl Site {
             stagger: Duration::from_millis(1000),
             warm: 0,
             missing: 0.0,
+            silence: Duration::from_millis(400),
+            busy: Duration::ZERO,
             faults: Faults::default(),
             chunk: 1,
             seed: 1,

@@ -160,8 +160,20 @@ impl World {
 
     /// Probes find out that somebody is gone.
     fn notice(&mut self, host: usize, peer: usize) {
-        let at = self.now + self.rng.random_range(400_000_000..550_000_000);
-        self.clock.at(at, Event::Down { host, peer });
+        let silence = self.site.silence.as_nanos() as u64;
+        let at = self.now + self.rng.random_range(silence..silence * 11 / 8);
+        self.clock.at(at, Event::Look { host, peer, since: Some(self.now) });
+    }
+
+    /// Only who matters is probed; of others the transport finds out, when it likes.
+    pub(super) fn look_at(&mut self, host: usize, peer: usize, since: Option<Moment>) {
+        let matters = self.hosts[host].swarm.companions().contains(&self.hosts[peer].peer);
+        let is_silent = since.is_some_and(|since| self.now >= since + self.site.silence.as_nanos() as u64);
+        if matters && is_silent {
+            return self.on_down(host, peer);
+        }
+        let since = if matters { since.or(Some(self.now)) } else { None };
+        self.clock.at(self.now + SECOND / 4, Event::Look { host, peer, since });
     }
 
     pub(super) fn on_down(&mut self, n: usize, peer: usize) {

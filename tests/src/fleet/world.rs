@@ -48,20 +48,101 @@ pub struct World {
 pub(super) enum Event {
     Start(usize),
     Timer(usize, Moment),
-    Message { to: usize, from: usize, message: Box<Message> },
-    Subscribe { to: usize, from: usize, file: usize, segment: u32, block: u32, subscription: u64 },
-    Unsubscribe { to: usize, from: usize, file: usize, segment: u32, subscription: u64 },
-    Refused { to: usize, from: usize, file: usize, segment: u32, subscription: u64 },
-    Sent { host: usize },
-    Arrived { host: usize, from: usize, place: usize, subscription: u64, file: usize, segment: u32, upto: u32 },
-    OriginReady { place: usize, serial: u64 },
+    Message {
+        to: usize,
+        from: usize,
+        message: Box<Message>,
+    },
+    Subscribe {
+        to: usize,
+        from: usize,
+        file: usize,
+        segment: u32,
+        block: u32,
+        subscription: u64,
+    },
+    Unsubscribe {
+        to: usize,
+        from: usize,
+        file: usize,
+        segment: u32,
+        subscription: u64,
+    },
+    Refused {
+        to: usize,
+        from: usize,
+        file: usize,
+        segment: u32,
+        subscription: u64,
+    },
+    Sent {
+        host: usize,
+    },
+    Arrived {
+        host: usize,
+        from: usize,
+        place: usize,
+        subscription: u64,
+        file: usize,
+        segment: u32,
+        upto: u32,
+    },
+    OriginReady {
+        place: usize,
+        serial: u64,
+    },
     OriginSent,
-    OriginArrived { place: usize, serial: u64, from: u32, upto: u32 },
-    Fault { host: usize, file: usize, lease: LeaseId, is_changed: bool },
-    Down { host: usize, peer: usize },
-    Up { host: usize, peer: usize },
+    OriginArrived {
+        place: usize,
+        serial: u64,
+        from: u32,
+        upto: u32,
+    },
+    Fault {
+        host: usize,
+        file: usize,
+        lease: LeaseId,
+        is_changed: bool,
+    },
+    Down {
+        host: usize,
+        peer: usize,
+    },
+    /// A look at somebody from whom nothing comes any more; `since` when that mattered.
+    Look {
+        host: usize,
+        peer: usize,
+        since: Option<Moment>,
+    },
+    Busy(usize),
+    Up {
+        host: usize,
+        peer: usize,
+    },
     Trouble(Trouble),
     Sample,
+}
+
+impl Event {
+    /// The machine whose processors it needs.
+    fn host(&self) -> Option<usize> {
+        match self {
+            Self::Start(n) | Self::Timer(n, _) => Some(*n),
+            Self::Message { to, .. }
+            | Self::Subscribe { to, .. }
+            | Self::Unsubscribe { to, .. }
+            | Self::Refused { to, .. } => Some(*to),
+            Self::Arrived { host, .. } | Self::Fault { host, .. } => Some(*host),
+            Self::Down { host, .. } | Self::Up { host, .. } | Self::Look { host, .. } => Some(*host),
+            Self::Sent { .. }
+            | Self::OriginReady { .. }
+            | Self::OriginSent
+            | Self::OriginArrived { .. }
+            | Self::Busy(_)
+            | Self::Trouble(_)
+            | Self::Sample => None,
+        }
+    }
 }
 
 /// Somebody who watches a run.
@@ -117,6 +198,7 @@ impl World {
                 ready: VecDeque::new(),
                 is_sending: false,
                 stalled_until: 0,
+                busy_until: 0,
                 down_free: 0,
                 timer: None,
                 sent: 0,
@@ -178,6 +260,9 @@ impl World {
         }
         self.clock.at(0, Event::Sample);
         self.plan_trouble();
+        if !self.site.busy.is_zero() {
+            (0..self.site.nodes).for_each(|n| self.clock.at(0, Event::Busy(n)));
+        }
     }
 
     /// Runs until everybody who lives has everything.
@@ -206,6 +291,10 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) {
+        let waits = event.host().map(|n| self.hosts[n].busy_until).filter(|until| *until > self.now);
+        if let Some(until) = waits {
+            return self.clock.at(until, event);
+        }
         match event {
             Event::Start(n) => self.start(n),
             Event::Timer(n, at) => {
@@ -252,6 +341,13 @@ impl World {
             Event::OriginArrived { place, serial, from, upto } => self.on_origin_arrived(place, serial, from, upto),
             Event::Fault { host, file, lease, is_changed } => self.on_read_fault(host, file, lease, is_changed),
             Event::Down { host, peer } => self.on_down(host, peer),
+            Event::Look { host, peer, since } => self.look_at(host, peer, since),
+            Event::Busy(n) => {
+                let most = self.site.busy.as_nanos() as u64;
+                self.hosts[n].busy_until = self.now + self.rng.random_range(0..most);
+                let next = self.hosts[n].busy_until + self.rng.random_range(0..20 * most);
+                self.clock.at(next, Event::Busy(n));
+            }
             Event::Up { host, peer } => {
                 if self.hosts[host].is_alive && self.hosts[peer].is_alive {
                     self.introduce(host, peer);

@@ -36,13 +36,22 @@ pub const JOIN_PROBE_MOST: Duration = ms(1200);
 pub const REFUSAL: Duration = Duration::from_secs(60);
 /// A home waits this long for the holdings of those that it asked.
 pub const ACTIVATION: Duration = ms(50);
-/// A home that follows a dead one gives no leases for this long: its readers are still telling what they read.
+/// A home that follows another one gives no leases for this long: should that one live after all, it has time to say so.
 pub const TAKE_OVER_GRACE: Duration = ms(300);
+/// And none before all members have said what they are reading, but for this long at most: some may have died with their home.
+pub const TAKE_OVER_MOST: Duration = ms(1000);
+/// What a member is reading that has not joined yet is given to nobody else for this long: members notice the death of a home at
+/// different times.
+pub const EXPECTED: Duration = ms(2500);
 /// How long the segments of a dead reader wait for a child that has a part of them.
 pub const ORPHAN_HOLD: Duration = ms(300);
-/// A home that somebody has lost is not followed for this long, so that members who have not noticed yet do not bring it back: longer
-/// than it takes to notice.
-pub const SUSPICION: Duration = ms(1500);
+/// A home that somebody has lost is not followed for this long on the word of others, so that members who have not noticed yet do not
+/// bring it back; its own word does. As long as the transport takes to find out by itself.
+pub const HEARSAY: Duration = Duration::from_secs(15);
+/// Homes that a joining member says it has lost.
+pub const LOST: usize = 3;
+/// Who named a home that is none is asked no more for this long.
+pub const MISLED: Duration = ms(1500);
 /// How long a NOTE about an acting home is worth something.
 pub const NOTE_LIFE: Duration = Duration::from_secs(10);
 /// How often an acting home, and a member whose home is not its first choice, look for a better one.

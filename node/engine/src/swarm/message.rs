@@ -37,8 +37,8 @@ pub enum Say {
         content: ContentTag,
         /// Whether the answerer acts as home.
         role: Role,
-        /// What it holds and would give.
-        holdings: Option<Box<(Link, Bits)>>,
+        /// What it holds and would give, and what it is receiving.
+        holdings: Option<Box<Holdings>>,
     },
     /// Home to member: take these from there. Without items: you are heard.
     Assign {
@@ -156,7 +156,22 @@ pub struct Join {
     pub wants: Option<Order>,
     /// What it holds.
     pub have: Bits,
-    /// What it is receiving.
+    /// What it is receiving, and has parts of.
+    pub flows: Vec<JoinFlow>,
+    /// Homes that go before the one it joins and that it has lost, the best ranked first: at most [`LOST`].
+    ///
+    /// [`LOST`]: super::constants::LOST
+    pub lost: Vec<Peer>,
+}
+
+/// What a member has of a content, when a home asks that it does not follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holdings {
+    /// Its line.
+    pub link: Link,
+    /// What it holds.
+    pub have: Bits,
+    /// What it is receiving, and has parts of.
     pub flows: Vec<JoinFlow>,
 }
 
@@ -178,6 +193,8 @@ pub enum JoinSource {
     Origin(LeaseId),
     /// A member.
     Member(Peer),
+    /// Nobody any more: what came is kept.
+    Nobody,
 }
 
 /// What to take from where.

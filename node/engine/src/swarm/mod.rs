@@ -35,7 +35,7 @@ mod room;
 
 pub use bits::Bits;
 pub use effect::{Effect, FlowFault, ReadFault};
-pub use message::{FailReason, Item, Join, JoinFlow, JoinSource, Message, Role, Say};
+pub use message::{FailReason, Holdings, Item, Join, JoinFlow, JoinSource, Message, Role, Say};
 pub use name::{Content, ContentTag, LeaseId, Link, Medium, Order, OriginKey, PeerTag, Reading};
 pub use node::{Glance, Patience, Swarm};
 pub use rank::Weight;

@@ -10,10 +10,10 @@ use super::constants::{BETTER_HOME, NOTED, ROOMS, WATCHDOG, WATCHDOG_BACKGROUND}
 use super::effect::{Effect, FlowFault, ReadFault};
 use super::home::{Home, Out, Succession};
 use super::member::{Act, Member};
-use super::message::{Message, Say};
+use super::message::{Join, Message, Say};
 use super::name::{Content, ContentTag, LeaseId, Link, Order, OriginKey, PeerTag};
 use super::rank::Weight;
-use super::room::Room;
+use super::room::{Room, Why};
 use crate::port::Peer;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -137,12 +137,12 @@ impl Swarm {
         for origin in origins {
             let Some(room) = self.rooms.get_mut(&origin) else { continue };
             room.on_peer_down(&peer);
+            room.refuse(now, peer, Why::Lost);
             room.member.on_peer_down(now, peer);
             if let Some(home) = &mut room.home {
                 home.on_peer_down(now, peer);
             }
             if room.follows == Some(peer) {
-                room.refuse(now, peer);
                 self.seek(now, origin);
             }
         }
@@ -319,7 +319,7 @@ impl Swarm {
         if room.is_unanswered(now)
             && let Some(silent) = room.follows
         {
-            room.refuse_silent(now, silent);
+            room.refuse(now, silent, Why::Silent);
             return self.seek(now, origin);
         }
         if room.look_at <= now && room.home.is_some() {
@@ -332,8 +332,7 @@ impl Swarm {
     fn look_for_better(&mut self, now: Duration, origin: OriginKey) {
         let Some(room) = self.rooms.get(&origin) else { return };
         let Some(content) = room.home.as_ref().and_then(|home| home.any_content()) else { return };
-        let before = room.candidates(now, NOTED).into_iter().take_while(|peer| *peer != self.me);
-        for peer in before.collect::<Vec<_>>() {
+        for peer in room.betters(now, &self.me, NOTED) {
             self.tell(peer, origin, Say::Query { content });
         }
     }
@@ -366,8 +365,9 @@ impl Swarm {
         // Who has nothing to say gets no answer, and must not take that for silence.
         room.follows = Some(home).filter(|_| !joins.is_empty());
         room.asked = room.follows.filter(|home| *home != me).map(|_| now);
+        let lost = room.lost_before(now, &home);
         for join in joins {
-            self.tell(home, origin, Say::Join(Box::new(join)));
+            self.tell(home, origin, Say::Join(Box::new(Join { lost: lost.clone(), ..join })));
         }
     }
 
@@ -422,7 +422,7 @@ impl Swarm {
             Act::Forsake => {
                 if let (Some(home), Some(room)) = (follows, self.rooms.get_mut(&origin)) {
                     if home != self.me {
-                        room.refuse(now, home);
+                        room.refuse(now, home, Why::Useless);
                     }
                     room.act(now, self.rng.random(), Succession::First);
                     let me = self.me;

@@ -1,16 +1,36 @@
 //! One origin at one node: whom it takes for the home, and whether it is the home itself.
 
-use super::constants::{BETTER_HOME, JOIN_PROBE, JOIN_PROBE_MOST, NOTE_LIFE, REFUSAL};
+use super::constants::{BETTER_HOME, IDLE_JOIN, JOIN_PROBE, JOIN_PROBE_MOST, LOST, NOTE_LIFE, REFUSAL};
 use super::home::{Home, Succession};
 use super::member::Member;
 use super::name::{ContentTag, OriginKey};
 use super::rank::{Weight, rank};
 use crate::port::Peer;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Homes in a row that only name another one: more is a circle.
 const REDIRECTS: u32 = 8;
+
+/// Why somebody is not taken for a home.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Why {
+    /// It did not answer in time. Its answer mends that.
+    Silent,
+    /// It is not home, and named nobody who is. That it acts mends it.
+    Misleads,
+    /// It is gone, as this node or somebody else has found. Its own word mends that.
+    Lost,
+    /// It answers, and is worth nothing.
+    Useless,
+}
+
+/// Until when somebody is not taken for a home.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    until: Duration,
+    why: Why,
+}
 
 /// One origin.
 #[derive(Debug)]
@@ -27,9 +47,7 @@ pub(super) struct Room {
     pub(super) heard: Option<Duration>,
     /// A home that members named, and when.
     pub(super) noted: Option<(Peer, Duration)>,
-    refused: BTreeMap<Peer, Duration>,
-    /// Of those, whoever only did not answer in time.
-    silent: BTreeSet<Peer>,
+    refused: BTreeMap<Peer, Refusal>,
     /// How long a home may take to answer.
     probe: Duration,
     redirects: u32,
@@ -53,7 +71,6 @@ impl Room {
             heard: None,
             noted: None,
             refused: BTreeMap::new(),
-            silent: BTreeSet::new(),
             probe: JOIN_PROBE,
             redirects: 0,
             others: BTreeMap::new(),
@@ -70,45 +87,59 @@ impl Room {
 
     /// Whether `one` goes before `other`; one that is not known counts as a steady machine.
     pub(super) fn is_before(&self, one: &Peer, other: &Peer) -> bool {
-        let of = |peer: &Peer| {
-            let known = self.ranking.iter().find(|(_, known)| known == peer).map(|(rank, _)| *rank);
-            known.unwrap_or_else(|| rank(self.origin, peer, Weight::STEADY))
-        };
-        of(one) > of(other)
+        self.rank_of(one) > self.rank_of(other)
+    }
+
+    fn rank_of(&self, peer: &Peer) -> f64 {
+        let known = self.ranking.iter().find(|(_, known)| known == peer).map(|(rank, _)| *rank);
+        known.unwrap_or_else(|| rank(self.origin, peer, Weight::STEADY))
+    }
+
+    /// Those that go before this node and may act, whatever others say of them: they are asked themselves.
+    pub(super) fn betters(&self, now: Duration, me: &Peer, count: usize) -> Vec<Peer> {
+        let before = self.ranking.iter().take_while(|(rank, peer)| *rank >= 0.0 && peer != me).map(|(_, peer)| *peer);
+        before.filter(|peer| self.why_refused(now, peer) != Some(Why::Useless)).take(count).collect()
     }
 
     pub(super) fn is_refused(&self, now: Duration, peer: &Peer) -> bool {
-        self.refused.get(peer).is_some_and(|until| now < *until)
+        self.why_refused(now, peer).is_some()
     }
 
-    pub(super) fn refuse(&mut self, now: Duration, peer: Peer) {
-        self.refuse_until(now, peer, now + REFUSAL);
+    fn why_refused(&self, now: Duration, peer: &Peer) -> Option<Why> {
+        self.refused.get(peer).filter(|refusal| now < refusal.until).map(|refusal| refusal.why)
     }
 
-    /// The home that was asked has not answered.
-    pub(super) fn refuse_silent(&mut self, now: Duration, peer: Peer) {
-        self.refuse(now, peer);
-        self.silent.insert(peer);
+    pub(super) fn refuse(&mut self, now: Duration, peer: Peer, why: Why) {
+        self.refuse_until(now, peer, now + REFUSAL, why);
     }
 
-    /// Whether somebody was passed over only because its answer, which has come, took too long; the next one may take longer.
-    pub(super) fn is_late(&mut self, peer: &Peer) -> bool {
-        let is_late = self.silent.remove(peer);
-        if is_late {
-            self.refused.remove(peer);
+    /// Somebody itself shows that it acts as home: whether that ends its refusal. One that was too slow may take longer next time.
+    pub(super) fn is_back(&mut self, peer: &Peer) -> bool {
+        let Some(refusal) = self.refused.get(peer).copied().filter(|refusal| refusal.why != Why::Useless) else {
+            return false;
+        };
+        self.refused.remove(peer);
+        if refusal.why == Why::Silent {
             self.probe = (self.probe * 2).min(JOIN_PROBE_MOST);
         }
-        is_late
+        true
     }
 
-    /// A shorter time does not end a longer one.
-    pub(super) fn refuse_until(&mut self, now: Duration, peer: Peer, until: Duration) {
-        self.refused.retain(|_, until| now < *until);
-        // Whatever it is refused for from now on, an answer does not mend.
-        self.silent.remove(&peer);
-        self.silent.retain(|silent| self.refused.contains_key(silent));
-        let known = self.refused.entry(peer).or_insert(until);
-        *known = until.max(*known);
+    /// A shorter time does not end a longer one, nor a lesser reason a graver one.
+    pub(super) fn refuse_until(&mut self, now: Duration, peer: Peer, until: Duration, why: Why) {
+        self.refused.retain(|_, refusal| now < refusal.until);
+        let known = self.refused.entry(peer).or_insert(Refusal { until, why });
+        *known = Refusal { until: until.max(known.until), why: why.max(known.why) };
+    }
+
+    /// Those before `home` that are gone, as this node knows.
+    pub(super) fn lost_before(&self, now: Duration, home: &Peer) -> Vec<Peer> {
+        let is_lost = |refusal: &Refusal| now < refusal.until && matches!(refusal.why, Why::Silent | Why::Lost);
+        let lost = self.refused.iter().filter(|(peer, refusal)| is_lost(refusal) && self.is_before(peer, home));
+        let mut lost: Vec<Peer> = lost.map(|(peer, _)| *peer).collect();
+        lost.sort_by(|a, b| self.rank_of(b).total_cmp(&self.rank_of(a)));
+        lost.truncate(LOST);
+        lost
     }
 
     pub(super) fn on_peer_up(&mut self, peer: Peer, weight: Weight) {
@@ -131,17 +162,23 @@ impl Room {
         (self.asked, self.heard, self.redirects) = (None, Some(now), 0);
     }
 
-    /// Another one is said to be the home. Whether to believe it.
+    /// Another one is said to be the home. Whether to ask it; one that was only slow is asked again.
     pub(super) fn may_follow(&mut self, now: Duration, home: &Peer) -> bool {
         self.redirects += 1;
-        self.redirects <= REDIRECTS && !self.is_refused(now, home)
+        self.redirects <= REDIRECTS && self.why_refused(now, home).is_none_or(|why| why == Why::Silent)
     }
 
-    /// The home that others named lately, if it goes before this node.
-    pub(super) fn noted_before(&self, now: Duration, me: &Peer) -> Option<Peer> {
-        let (home, at) = self.noted?;
-        (now < at + NOTE_LIFE && home != *me && !self.is_refused(now, &home) && self.is_before(&home, me))
-            .then_some(home)
+    /// A home that goes before this node: the one that it follows and hears of, or that others named lately.
+    pub(super) fn home_before(&self, now: Duration, me: &Peer) -> Option<Peer> {
+        let followed = self.follows.filter(|_| self.is_heard(now));
+        let noted = self.noted.filter(|(_, at)| now < *at + NOTE_LIFE).map(|(home, _)| home);
+        let is_home = |home: &Peer| home != me && !self.is_refused(now, home) && self.is_before(home, me);
+        [followed, noted].into_iter().flatten().find(is_home)
+    }
+
+    /// Whether the home said something lately.
+    pub(super) fn is_heard(&self, now: Duration) -> bool {
+        self.heard.is_some_and(|heard| now < heard + IDLE_JOIN)
     }
 
     /// Whether the home that was asked owes its answer for too long.

@@ -4,8 +4,8 @@ use super::{put_u32, put_u64, read_content, read_segment, write_content};
 use crate::cursor::Cursor;
 use crate::frame::{FrameError, Unsendable};
 use eddy_engine::Peer;
-use eddy_engine::swarm::constants::{JOIN_FLOWS, SEGMENTS};
-use eddy_engine::swarm::{Bits, Join, JoinFlow, JoinSource, LeaseId, Link, Medium, Order};
+use eddy_engine::swarm::constants::{JOIN_FLOWS, LOST, SEGMENTS};
+use eddy_engine::swarm::{Bits, Holdings, Join, JoinFlow, JoinSource, LeaseId, Link, Medium, Order};
 
 pub(super) fn write_join(join: &Join, out: &mut Vec<u8>) -> Result<(), Unsendable> {
     write_content(&join.content, out);
@@ -16,11 +16,21 @@ pub(super) fn write_join(join: &Join, out: &mut Vec<u8>) -> Result<(), Unsendabl
         Some(Order::Deadline) => 2,
     });
     write_bits(&join.have, out)?;
-    if join.flows.len() > JOIN_FLOWS {
+    write_flows(&join.flows, out)?;
+    if join.lost.len() > LOST {
+        return Err(Unsendable::TooMany { field: "lost homes" });
+    }
+    out.push(join.lost.len() as u8);
+    join.lost.iter().for_each(|lost| out.extend_from_slice(&lost.0));
+    Ok(())
+}
+
+fn write_flows(flows: &[JoinFlow], out: &mut Vec<u8>) -> Result<(), Unsendable> {
+    if flows.len() > JOIN_FLOWS {
         return Err(Unsendable::TooMany { field: "flows" });
     }
-    out.extend_from_slice(&(join.flows.len() as u16).to_le_bytes());
-    for flow in &join.flows {
+    out.extend_from_slice(&(flows.len() as u16).to_le_bytes());
+    for flow in flows {
         put_u32(flow.segment, out);
         match flow.source {
             JoinSource::Origin(lease) => {
@@ -31,6 +41,7 @@ pub(super) fn write_join(join: &Join, out: &mut Vec<u8>) -> Result<(), Unsendabl
                 out.push(2);
                 out.extend_from_slice(&peer.0);
             }
+            JoinSource::Nobody => out.push(3),
         }
         put_u32(flow.prefix, out);
     }
@@ -46,13 +57,21 @@ pub(super) fn read_join(cursor: &mut Cursor<'_>) -> Result<Join, FrameError> {
         2 => Some(Order::Deadline),
         _ => return Err(FrameError::Field { field: "order" }),
     };
-    let have = read_bits(cursor)?;
+    let (have, flows) = (read_bits(cursor)?, read_flows(cursor)?);
+    let count = usize::from(cursor.u8()?);
+    if count > LOST {
+        return Err(FrameError::Field { field: "number of lost homes" });
+    }
+    let lost = (0..count).map(|_| cursor.array().map(Peer)).collect::<Result<_, _>>()?;
+    Ok(Join { content, link, wants, have, flows, lost })
+}
+
+fn read_flows(cursor: &mut Cursor<'_>) -> Result<Vec<JoinFlow>, FrameError> {
     let count = usize::from(cursor.u16()?);
     if count > JOIN_FLOWS {
         return Err(FrameError::Field { field: "number of flows" });
     }
-    let flows = (0..count).map(|_| read_flow(cursor)).collect::<Result<_, _>>()?;
-    Ok(Join { content, link, wants, have, flows })
+    (0..count).map(|_| read_flow(cursor)).collect()
 }
 
 fn read_flow(cursor: &mut Cursor<'_>) -> Result<JoinFlow, FrameError> {
@@ -60,22 +79,24 @@ fn read_flow(cursor: &mut Cursor<'_>) -> Result<JoinFlow, FrameError> {
     let source = match cursor.u8()? {
         1 => JoinSource::Origin(LeaseId(cursor.u64()?)),
         2 => JoinSource::Member(Peer(cursor.array()?)),
+        3 => JoinSource::Nobody,
         _ => return Err(FrameError::Field { field: "source" }),
     };
     Ok(JoinFlow { segment, source, prefix: cursor.u32()? })
 }
 
-pub(super) fn write_holdings(holdings: Option<&(Link, Bits)>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
+pub(super) fn write_holdings(holdings: Option<&Holdings>, out: &mut Vec<u8>) -> Result<(), Unsendable> {
     out.push(u8::from(holdings.is_some()));
-    let Some((link, have)) = holdings else { return Ok(()) };
-    write_link(*link, out);
-    write_bits(have, out)
+    let Some(holdings) = holdings else { return Ok(()) };
+    write_link(holdings.link, out);
+    write_bits(&holdings.have, out)?;
+    write_flows(&holdings.flows, out)
 }
 
-pub(super) fn read_holdings(cursor: &mut Cursor<'_>) -> Result<Option<(Link, Bits)>, FrameError> {
+pub(super) fn read_holdings(cursor: &mut Cursor<'_>) -> Result<Option<Holdings>, FrameError> {
     match cursor.u8()? {
         0 => Ok(None),
-        1 => Ok(Some((read_link(cursor)?, read_bits(cursor)?))),
+        1 => Ok(Some(Holdings { link: read_link(cursor)?, have: read_bits(cursor)?, flows: read_flows(cursor)? })),
         _ => Err(FrameError::Field { field: "holdings" }),
     }
 }

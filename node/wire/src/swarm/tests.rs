@@ -1,6 +1,7 @@
 use super::*;
 use crate::frame::{decode_frame, encode_frame};
-use eddy_engine::swarm::{Bits, Item, Join, JoinFlow, JoinSource, Link, Medium, Order};
+use eddy_engine::swarm::constants::LOST;
+use eddy_engine::swarm::{Bits, Holdings, Item, Join, JoinFlow, JoinSource, Link, Medium, Order};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -20,8 +21,11 @@ fn goldens() -> Vec<(&'static str, Say)> {
     let flows = vec![
         JoinFlow { segment: 2, source: JoinSource::Origin(LeaseId(9)), prefix: 3 },
         JoinFlow { segment: 3, source: JoinSource::Member(Peer([0x44; 32])), prefix: 0 },
+        JoinFlow { segment: 0, source: JoinSource::Nobody, prefix: 7 },
     ];
-    let join = Join { content: content(), link: link(), wants: Some(Order::Rarest), have: have.clone(), flows };
+    let holdings = Holdings { link: link(), have: have.clone(), flows: flows.clone() };
+    let lost = vec![Peer([0x88; 32])];
+    let join = Join { content: content(), link: link(), wants: Some(Order::Rarest), have, flows, lost };
     let items =
         vec![Item::From { segment: 3, source: PeerTag(0xaabb) }, Item::Lease { lease: LeaseId(10), segments: 0..2 }];
     let fail = |source| Say::Fail { content: tag, segment: 3, source, reason: FailReason::Stalled, prefix: 5 };
@@ -29,7 +33,7 @@ fn goldens() -> Vec<(&'static str, Say)> {
         ("join", Say::Join(Box::new(join))),
         ("note", Say::Note { home: Peer([0x55; 32]) }),
         ("query", Say::Query { content: content() }),
-        ("have any", Say::HaveAny { content: tag, role: Role::Plain, holdings: Some(Box::new((link(), have))) }),
+        ("have any", Say::HaveAny { content: tag, role: Role::Plain, holdings: Some(Box::new(holdings)) }),
         ("have none", Say::HaveAny { content: tag, role: Role::Acting, holdings: None }),
         ("assign", Say::Assign { content: tag, collect: Duration::from_millis(250), items }),
         ("watch", Say::Watch { content: tag, sharing: Sharing { among: 8, duty: Duty::Other } }),
@@ -100,6 +104,9 @@ fn no_message_is_another_frame_and_no_other_frame_is_a_message() {
 #[test]
 fn what_is_too_much_is_neither_sent_nor_read() {
     let tag = ContentTag(1);
+    let (have, lost) = (Bits::none(5), vec![Peer([1; 32]); LOST + 1]);
+    let join = Join { content: content(), link: link(), wants: None, have, flows: Vec::new(), lost };
+    assert!(encode_frame(&message(Say::Join(Box::new(join)))).is_err());
     let segments = vec![0; DONE_SEGMENTS + 1];
     assert!(encode_frame(&message(Say::Done { content: tag, segments })).is_err());
     let item = Item::From { segment: 0, source: PeerTag(0) };
@@ -143,7 +150,8 @@ fn contents() -> impl Strategy<Value = Content> {
 fn flows() -> impl Strategy<Value = JoinFlow> {
     let source = prop_oneof![
         any::<u64>().prop_map(|lease| JoinSource::Origin(LeaseId(lease))),
-        peers().prop_map(JoinSource::Member)
+        peers().prop_map(JoinSource::Member),
+        Just(JoinSource::Nobody),
     ];
     (0..SEGMENTS, source, any::<u32>()).prop_map(|(segment, source, prefix)| JoinFlow { segment, source, prefix })
 }
@@ -162,9 +170,11 @@ fn says() -> impl Strategy<Value = Say> {
     let tag = || any::<u64>().prop_map(ContentTag);
     let order = prop_oneof![Just(None), Just(Some(Order::Rarest)), Just(Some(Order::Deadline))];
     let reason = prop::sample::select(REASONS.to_vec());
-    let join = (contents(), links(), order, bit_sets(), vec(flows(), 0..20))
-        .prop_map(|(content, link, wants, have, flows)| Join { content, link, wants, have, flows });
-    let holdings = prop::option::of((links(), bit_sets()).prop_map(Box::new));
+    let join = (contents(), links(), order, bit_sets(), vec(flows(), 0..20), vec(peers(), 0..=LOST))
+        .prop_map(|(content, link, wants, have, flows, lost)| Join { content, link, wants, have, flows, lost });
+    let holdings = (links(), bit_sets(), vec(flows(), 0..20))
+        .prop_map(|(link, have, flows)| Box::new(Holdings { link, have, flows }));
+    let holdings = prop::option::of(holdings);
     prop_oneof![
         join.prop_map(|join| Say::Join(Box::new(join))),
         peers().prop_map(|home| Say::Note { home }),

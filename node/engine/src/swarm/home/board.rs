@@ -24,14 +24,27 @@ pub(super) struct Board {
     pub(super) available: Bits,
     /// Answers to the query about holdings that are still to come.
     pub(super) awaited: usize,
-    /// Leases are given from then on, or when all have answered.
-    pub(super) live_from: Duration,
+    /// Sources are given from then on, or when all have answered.
+    opens: Duration,
+    /// Leases are.
+    reads_from: Duration,
+    next_opening: Option<Duration>,
+    /// What members are receiving who have not joined yet.
+    expected: Vec<Expected>,
     pub(super) touched: Duration,
     pub(super) is_retired: bool,
     /// Segments that nobody held or read when it was last counted.
     pub(super) unread: u32,
     /// Who looks at one block for sure.
     pub(super) watcher: Watcher,
+}
+
+/// What somebody is receiving who has not joined yet.
+#[derive(Debug)]
+struct Expected {
+    slot: u32,
+    segments: Bits,
+    until: Duration,
 }
 
 /// Who of those that take a content looks at one block of it for sure.
@@ -145,12 +158,63 @@ impl Board {
             segments: (0..count).map(|_| Segment::default()).collect(),
             available: Bits::none(count),
             awaited: 0,
-            live_from: now,
+            opens: now,
+            reads_from: now,
+            next_opening: None,
+            expected: Vec::new(),
             touched: now,
             is_retired: false,
             unread: count,
             watcher: Watcher::Nobody,
         }
+    }
+
+    /// Whether sources are given.
+    pub(super) fn is_open(&self, now: Duration) -> bool {
+        self.awaited == 0 || now >= self.opens
+    }
+
+    /// Whether leases are.
+    pub(super) fn is_readable(&self, now: Duration) -> bool {
+        self.awaited == 0 || now >= self.reads_from
+    }
+
+    /// When more is given though somebody does not answer.
+    pub(super) fn opening(&self) -> Option<Duration> {
+        self.next_opening.filter(|_| self.awaited > 0)
+    }
+
+    /// Waits for so many answers, with sources and with leases so long.
+    pub(super) fn wait(&mut self, answers: usize, opens: Duration, reads_from: Duration) {
+        (self.awaited, self.opens, self.reads_from) = (answers, opens, reads_from);
+        self.next_opening = Some(opens);
+    }
+
+    /// Its time has come. Whether more is given.
+    pub(super) fn look_at_opening(&mut self, now: Duration) {
+        if now >= self.reads_from {
+            (self.awaited, self.next_opening) = (0, None);
+        } else if now >= self.opens {
+            self.next_opening = Some(self.reads_from);
+        }
+    }
+
+    /// Somebody receives these and has not joined yet.
+    pub(super) fn expect(&mut self, slot: u32, segments: Bits, until: Duration) {
+        self.unexpect(slot);
+        self.expected.push(Expected { slot, segments, until });
+    }
+
+    /// It has joined, or is gone.
+    pub(super) fn unexpect(&mut self, slot: u32) {
+        self.expected.retain(|expected| expected.slot != slot);
+    }
+
+    /// Whether a segment is read by nobody for now: a child of its reader, who is gone, may have a part, or somebody receives it who is
+    /// still to join.
+    pub(super) fn is_held_back(&self, now: Duration, segment: u32) -> bool {
+        let is_it = |expected: &Expected| now < expected.until && expected.segments.has(segment);
+        now < self.segments[segment as usize].hold_until || self.expected.iter().any(is_it)
     }
 
     pub(super) fn stake(&self, slot: u32) -> Option<&Stake> {
@@ -192,7 +256,7 @@ impl Board {
     /// Gives back what it takes.
     pub(super) fn clear(&mut self) {
         (self.segments, self.stakes, self.available) = (Vec::new(), Vec::new(), Bits::none(0));
-        (self.is_retired, self.awaited) = (true, 0);
+        (self.is_retired, self.awaited, self.expected) = (true, 0, Vec::new());
     }
 
     fn refresh(&mut self, segment: u32) {

@@ -6,8 +6,8 @@ use super::seat::Seat;
 use super::{Home, Out};
 use crate::port::Peer;
 use crate::swarm::bits::Bits;
-use crate::swarm::constants::{ACTIVATION, CONTENTS, MEMBERS};
-use crate::swarm::message::{Join, JoinFlow, JoinSource, Say};
+use crate::swarm::constants::{ACTIVATION, CONTENTS, EXPECTED, MEMBERS, TAKE_OVER_MOST};
+use crate::swarm::message::{Holdings, Join, JoinFlow, JoinSource, Say};
 use crate::swarm::name::{Content, ContentTag, PeerTag};
 use std::time::Duration;
 
@@ -65,19 +65,24 @@ impl Home {
         now: Duration,
         from: Peer,
         content: ContentTag,
-        holdings: Option<(crate::swarm::name::Link, Bits)>,
+        holdings: Option<Holdings>,
     ) {
         let Some(b) = self.by_content.get(&content).copied() else { return };
         let board = &mut self.boards[b as usize];
         board.awaited = board.awaited.saturating_sub(1);
         let count = board.segments.len() as u32;
-        if let Some((link, have)) = holdings.filter(|(_, have)| have.len() == count)
+        if let Some(Holdings { link, have, flows }) = holdings.filter(|holdings| holdings.have.len() == count)
             && let Some(n) = self.seat_of(now, from)
             && self.boards[b as usize].stake(n).is_none()
         {
             let seat = &mut self.seats[n as usize];
             (seat.link, seat.is_alive, seat.is_joined) = (link, true, true);
             self.take_stake(now, b, n, Stake::new(now, None, have));
+            let mut coming = Bits::none(count);
+            flows.iter().filter(|flow| flow.segment < count).for_each(|flow| coming.insert(flow.segment));
+            if !coming.is_empty() {
+                self.boards[b as usize].expect(n, coming, now + EXPECTED);
+            }
         }
         if self.boards[b as usize].awaited == 0 {
             self.issue(now, None);
@@ -158,6 +163,7 @@ impl Home {
 
     /// Forgets what a member wants, has and receives.
     pub(super) fn forget_stake(&mut self, b: u32, n: u32) {
+        self.boards[b as usize].unexpect(n);
         let Some(stake) = self.boards[b as usize].stake(n) else { return };
         let under_way: Vec<u32> = stake.under_way.iter().collect();
         let held: Vec<u32> = stake.have.iter().collect();
@@ -204,8 +210,8 @@ impl Home {
         let geometry = content.geometry()?;
         let mut board = Board::new(now, content, geometry);
         if others > 0 {
-            board.awaited = others;
-            board.live_from = now + ACTIVATION;
+            let opens = now + ACTIVATION;
+            board.wait(others, opens, if self.is_taking_over(now) { now + TAKE_OVER_MOST } else { opens });
             self.out.push_back(Out::AskAll(content));
         }
         let free = self.boards.iter().position(|board| board.is_retired);

@@ -61,7 +61,7 @@ impl Home {
 
     /// The lowest segment that somebody wants and nobody has or reads; of several contents that with the fewest leases.
     fn next_unread(&self, now: Duration) -> Option<(u32, u32)> {
-        let boards = self.boards.iter().enumerate().filter(|(_, board)| !board.is_retired && board.awaited == 0);
+        let boards = self.boards.iter().enumerate().filter(|(_, board)| !board.is_retired && board.is_readable(now));
         let reads = |b: u32| self.leases.values().filter(|lease| lease.board == b).count();
         let found = boards.filter_map(|(b, _)| Some((b as u32, self.next_unread_of(now, b as u32)?)));
         found.min_by_key(|(b, _)| (reads(*b), *b))
@@ -75,10 +75,10 @@ impl Home {
         if board.content.reading == Reading::Stream {
             // A second stream, or one that skips a segment, costs a whole copy (trap 13).
             let is_read = self.leases.values().any(|lease| lease.board == b);
-            let first = unread.next().filter(|s| !is_read && now >= board.segments[*s].hold_until)?;
+            let first = unread.next().filter(|s| !is_read && !board.is_held_back(now, *s as u32))?;
             return self.has_reader(now, b, first as u32).then_some(first as u32);
         }
-        let is_free = |s: &usize| now >= board.segments[*s].hold_until && self.has_reader(now, b, *s as u32);
+        let is_free = |s: &usize| !board.is_held_back(now, *s as u32) && self.has_reader(now, b, *s as u32);
         unread.find(is_free).map(|s| s as u32)
     }
 
@@ -171,7 +171,7 @@ impl Home {
         let is_free = |s: u32| {
             let segment = &board.segments[s as usize];
             let is_unread = segment.holders == 0 && segment.lease.is_none() && segment.best.is_none();
-            is_unread && now >= segment.hold_until && board.stake(n).is_some_and(|stake| stake.lacks(s))
+            is_unread && !board.is_held_back(now, s) && board.stake(n).is_some_and(|stake| stake.lacks(s))
         };
         let end = (s + 1..count.min(s + wanted)).find(|next| !is_free(*next)).unwrap_or(count.min(s + wanted));
         s..end
@@ -254,6 +254,8 @@ impl Home {
     pub(super) fn on_return(&mut self, now: Duration, n: u32, id: LeaseId, prefix: u32) {
         let Some(lease) = self.leases.get(&id).filter(|lease| lease.slot == n) else { return };
         let (b, first) = (lease.board, lease.segments.start);
+        // One that reads as much as it may gives all back at once: given again at once, it would go to and fro for ever.
+        self.seats[n as usize].on_read_fault(now, prefix > 0);
         self.drop_lease(now, id, Ending::Kept);
         let segment = &mut self.boards[b as usize].segments[first as usize];
         if prefix > 0 && segment.best.is_none() {

@@ -27,7 +27,7 @@ mod upkeep;
 mod watch;
 
 use super::constants::{
-    ASSIGN_ITEMS, COLLECT, COLLECT_DONE, COLLECT_MIDST, FEW_MEMBERS, LAST_SEGMENTS, TAKE_OVER_GRACE,
+    ASSIGN_ITEMS, COLLECT, COLLECT_DONE, COLLECT_MIDST, FEW_MEMBERS, LAST_SEGMENTS, TAKE_OVER_GRACE, TAKE_OVER_MOST,
 };
 use super::message::{Item, Say};
 use super::name::{Content, ContentTag, LeaseId, PeerTag};
@@ -74,14 +74,16 @@ pub(super) struct Home {
     no_leases_before: Duration,
     /// The same, until it has passed.
     grace_ends: Option<Duration>,
+    /// Until then members that were led by another one may still have to tell what they read.
+    takes_over_until: Duration,
     out: VecDeque<Out>,
 }
 
 impl Home {
     pub(super) fn new(now: Duration, seed: u64, succession: Succession) -> Self {
-        let grace = match succession {
-            Succession::First => Duration::ZERO,
-            Succession::AfterAnother => TAKE_OVER_GRACE,
+        let (grace, most) = match succession {
+            Succession::First => (Duration::ZERO, Duration::ZERO),
+            Succession::AfterAnother => (TAKE_OVER_GRACE, TAKE_OVER_MOST),
         };
         Self {
             rng: SmallRng::seed_from_u64(seed),
@@ -101,6 +103,7 @@ impl Home {
             pass_at: now,
             no_leases_before: now + grace,
             grace_ends: Some(now + grace).filter(|at| *at > now),
+            takes_over_until: now + most,
             out: VecDeque::new(),
         }
     }
@@ -112,6 +115,11 @@ impl Home {
     /// Whether it still has anybody to look after.
     pub(super) fn is_idle(&self) -> bool {
         self.boards.iter().all(|board| board.is_retired)
+    }
+
+    /// Whether members may not have told yet what they read under another home's leases.
+    fn is_taking_over(&self, now: Duration) -> bool {
+        now < self.takes_over_until
     }
 
     /// Members that take part, this one included.
@@ -241,17 +249,13 @@ impl Home {
         if self.is_idle() {
             return None;
         }
-        let openings = self.boards.iter().filter(|board| board.awaited > 0).map(|board| board.live_from);
+        let openings = self.boards.iter().filter_map(Board::opening);
         openings.chain(self.grace_ends).chain(self.flush_at).chain([self.pass_at]).min()
     }
 
     /// Does what is due.
     pub(super) fn on_timeout(&mut self, now: Duration) {
-        for board in &mut self.boards {
-            if board.awaited > 0 && board.live_from <= now {
-                board.awaited = 0;
-            }
-        }
+        self.boards.iter_mut().for_each(|board| board.look_at_opening(now));
         self.grace_ends = self.grace_ends.filter(|at| *at > now);
         if self.pass_at <= now {
             self.pass(now);

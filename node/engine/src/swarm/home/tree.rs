@@ -46,7 +46,7 @@ impl Home {
     pub(super) fn fill(&mut self, now: Duration, b: u32, n: u32) {
         let board = &self.boards[b as usize];
         let seat = &self.seats[n as usize];
-        let Some(stake) = board.stake(n).filter(|_| seat.is_alive && seat.is_joined && board.awaited == 0) else {
+        let Some(stake) = board.stake(n).filter(|_| seat.is_alive && seat.is_joined && board.is_open(now)) else {
             return;
         };
         let Some(order) = stake.wants else { return };

@@ -95,8 +95,10 @@ impl Home {
     /// Branches that lead nowhere: "somebody receives it" must not be believed of orphans (trap 4).
     fn free_rootless(&mut self, now: Duration, b: u32) {
         for s in 0..self.boards[b as usize].segments.len() as u32 {
-            let segment = &self.boards[b as usize].segments[s as usize];
-            if segment.under_way == 0 || segment.holders > 0 || segment.lease.is_some() || now < segment.hold_until {
+            let board = &self.boards[b as usize];
+            let segment = &board.segments[s as usize];
+            let has_root = segment.holders > 0 || segment.lease.is_some();
+            if segment.under_way == 0 || has_root || board.is_held_back(now, s) {
                 continue;
             }
             let orphans: Vec<u32> = segment.linked().map(|(n, _)| n).collect();

@@ -16,7 +16,7 @@ mod watch;
 use super::bits::Bits;
 use super::constants::{ALARMS, ALARMS_EACH, COLLECT_DONE, DONE_SEGMENTS, FLOWS_MOST, JOIN_FLOWS, REFUSAL, UPLOADS};
 use super::effect::{Effect, FlowFault, ReadFault};
-use super::message::{FailReason, Item, Join, JoinFlow, Say};
+use super::message::{FailReason, Holdings, Item, Join, JoinFlow, JoinSource, Say};
 use super::name::{Content, ContentTag, LeaseId, Link, Order, PeerTag};
 use super::node::Glance;
 use crate::port::Peer;
@@ -95,6 +95,19 @@ impl Job {
 
     fn is_wanting(&self) -> bool {
         self.wants.is_some() && !self.have.is_full()
+    }
+
+    /// What is on its way, and what has come of segments that are not: a home that knows of a part has the rest read only.
+    fn flows_to_tell(&self) -> Vec<JoinFlow> {
+        let flows = self.flows.iter().filter_map(|(segment, flow)| {
+            Some(JoinFlow { segment: *segment, source: flow.join_source()?, prefix: flow.prefix })
+        });
+        let parts = self.prefixes.iter().map(|(segment, prefix)| JoinFlow {
+            segment: *segment,
+            source: JoinSource::Nobody,
+            prefix: *prefix,
+        });
+        flows.chain(parts).take(JOIN_FLOWS).collect()
     }
 }
 
@@ -183,20 +196,20 @@ impl Member {
         })
     }
 
-    /// What it holds of a content, if it takes part.
-    pub(super) fn holdings(&self, content: ContentTag) -> Option<(Link, Bits)> {
-        self.jobs.get(&content).filter(|job| !job.have.is_empty()).map(|job| (self.link, job.have.clone()))
+    /// What it holds and receives of a content, if it takes part.
+    pub(super) fn holdings(&self, content: ContentTag) -> Option<Holdings> {
+        let job = self.jobs.get(&content)?;
+        let flows = job.flows_to_tell();
+        let has_some = !job.have.is_empty() || !flows.is_empty();
+        has_some.then(|| Holdings { link: self.link, have: job.have.clone(), flows })
     }
 
     /// Its whole state of one content.
     pub(super) fn join(&self, content: ContentTag) -> Option<Join> {
         let job = self.jobs.get(&content)?;
-        let flows = job.flows.iter().filter_map(|(segment, flow)| {
-            Some(JoinFlow { segment: *segment, source: flow.join_source()?, prefix: flow.prefix })
-        });
-        let flows = flows.take(JOIN_FLOWS).collect();
         let wants = job.wants.filter(|_| !job.have.is_full());
-        Some(Join { content: job.content, link: self.link, wants, have: job.have.clone(), flows })
+        let (have, flows, lost) = (job.have.clone(), job.flows_to_tell(), Vec::new());
+        Some(Join { content: job.content, link: self.link, wants, have, flows, lost })
     }
 
     /// The home says what to take from where; `know` finds the member behind a tag.

@@ -3,11 +3,12 @@
 use super::Swarm;
 use crate::port::Peer;
 use crate::swarm::Effect;
-use crate::swarm::constants::{HOME_WORDS, IDLE_JOIN, SUSPICION};
+use crate::swarm::constants::{HEARSAY, HOME_WORDS, MISLED};
 use crate::swarm::home::{Home, Succession};
-use crate::swarm::message::{Role, Say};
+use crate::swarm::message::{Join, JoinSource, Role, Say};
 use crate::swarm::name::{Content, OriginKey};
 use crate::swarm::rank::Weight;
+use crate::swarm::room::Why;
 use crate::trust::Sharing;
 use rand::RngExt;
 use std::time::Duration;
@@ -20,7 +21,7 @@ impl Swarm {
             Say::Query { content } => self.hear_query(now, from, origin, content),
             Say::HaveAny { content, role, holdings } => {
                 if role == Role::Acting {
-                    self.hear_of_home(now, origin, from);
+                    self.hear_home(now, origin, from);
                 }
                 let holdings = holdings.map(|holdings| *holdings);
                 if let Some(home) = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut()) {
@@ -63,7 +64,6 @@ impl Swarm {
 
     fn hear_newcomer(&mut self, now: Duration, from: Peer, origin: OriginKey, say: Say) {
         let me = self.me;
-        let others = self.all.len() - 1;
         let seed = self.rng.random();
         let room = self.room(now, origin);
         match say {
@@ -76,21 +76,19 @@ impl Swarm {
             }
             Say::Join(join) => {
                 if room.home.is_none() {
-                    // Who receives something has lost the home that it came by: whom this node takes for it is not believed to
-                    // live for a moment, whoever names it.
-                    let lost = [room.follows, room.noted.map(|(home, _)| home)];
-                    for lost in lost.into_iter().flatten().filter(|home| *home != me && !join.flows.is_empty()) {
-                        room.refuse_until(now, lost, now + SUSPICION);
+                    for lost in join.lost.iter().filter(|lost| **lost != me) {
+                        room.refuse_until(now, *lost, now + HEARSAY, Why::Lost);
                     }
-                    if let Some(home) = room.noted_before(now, &me) {
+                    if let Some(home) = room.home_before(now, &me) {
                         return self.tell(from, origin, Say::Redirect { home });
                     }
-                    let is_first = join.flows.is_empty() && room.follows.is_none_or(|home| home == me);
+                    let is_first = !has_had_a_home(&join) && room.follows.is_none_or(|home| home == me);
                     room.act(now, seed, if is_first { Succession::First } else { Succession::AfterAnother });
                     if room.member.is_wanting() && room.follows != Some(me) {
                         self.join(now, origin, me);
                     }
                 }
+                let others = self.answering(now, origin);
                 let words: u64 = self.rooms.values().filter_map(|room| room.home.as_ref()).map(Home::words).sum();
                 let home = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut());
                 let home = home.filter(|home| words < HOME_WORDS || home.knows(&from, join.content.tag()));
@@ -106,11 +104,25 @@ impl Swarm {
     /// differ so find together even if neither home knows the other (trap 11).
     fn correct(&mut self, now: Duration, origin: OriginKey, other: Peer) {
         let Some(room) = self.rooms.get(&origin) else { return };
-        let is_sure = room.heard.is_some_and(|heard| now < heard + IDLE_JOIN) || room.follows == Some(self.me);
+        let is_sure = room.is_heard(now) || room.follows == Some(self.me);
         let better = room.follows.filter(|home| *home != other && is_sure && room.is_before(home, &other));
         if let Some(home) = better {
             self.tell(other, origin, Say::Note { home });
         }
+    }
+
+    /// Members that will answer a question: those that are not lost.
+    fn answering(&self, now: Duration, origin: OriginKey) -> usize {
+        let Some(room) = self.rooms.get(&origin) else { return 0 };
+        self.all.keys().filter(|peer| **peer != self.me && !room.is_refused(now, peer)).count()
+    }
+
+    /// Somebody shows itself that it acts: whatever was said of it, it lives.
+    fn hear_home(&mut self, now: Duration, origin: OriginKey, from: Peer) {
+        if let Some(room) = self.rooms.get_mut(&origin) {
+            room.is_back(&from);
+        }
+        self.hear_of_home(now, origin, from);
     }
 
     /// Somebody else acts too: the better ranked stays.
@@ -136,7 +148,7 @@ impl Swarm {
         let holdings = room.and_then(|room| room.member.holdings(tag)).map(Box::new);
         self.tell(from, origin, Say::HaveAny { content: tag, role, holdings });
         // Only an acting home asks.
-        self.hear_of_home(now, origin, from);
+        self.hear_home(now, origin, from);
         self.correct(now, origin, from);
     }
 
@@ -160,7 +172,7 @@ impl Swarm {
         }
         if room.follows != Some(from) {
             // What it assigned is void: it hears all anew, and assigns again.
-            if matches!(say, Say::Assign { .. }) && room.is_late(&from) {
+            if matches!(say, Say::Assign { .. }) && room.is_back(&from) {
                 self.hear_late(now, origin, from);
             }
             return;
@@ -194,12 +206,17 @@ impl Swarm {
             _ => {
                 // It is not home, or names nobody who is: an answer to a JOIN of that kind is none.
                 match say {
-                    Say::Redirect { .. } => room.refuse_until(now, from, now + SUSPICION),
-                    _ if room.asked.is_some() => room.refuse(now, from),
+                    Say::Redirect { .. } => room.refuse_until(now, from, now + MISLED, Why::Misleads),
+                    _ if room.asked.is_some() => room.refuse(now, from, Why::Useless),
                     _ => {}
                 }
                 self.seek(now, origin);
             }
         }
     }
+}
+
+/// Whether a joining member had a home before: it has lost one, or still receives something.
+fn has_had_a_home(join: &Join) -> bool {
+    !join.lost.is_empty() || join.flows.iter().any(|flow| flow.source != JoinSource::Nobody)
 }
