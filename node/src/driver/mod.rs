@@ -186,6 +186,8 @@ pub async fn start(parts: DriverParts, shutdown: CancellationToken) -> Result<Ru
         shutdown,
     };
     driver.take_over().await?;
+    // Very many jobs take their time to be put in order: who asks finds that done, and has not to wait for it.
+    driver.engine.start(driver.now());
     let task = tokio::spawn(driver.run());
     Ok(Running { handle: DriverHandle::new(commands), inputs, swarm, task })
 }
@@ -209,7 +211,6 @@ struct Driver {
 
 impl Driver {
     async fn run(mut self) {
-        self.engine.start(self.now());
         self.settle().await;
         while self.step().await {
             self.settle().await;
