@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Scheme, hash_of, write_sample};
@@ -31,15 +32,21 @@ fn f71_a_certificate_is_shown_to_the_origin_that_the_job_names_and_to_no_other()
     std::fs::write(place("roots.pem"), root(&stranger) + &root(&named)).unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["client.test".to_owned()]).unwrap();
     std::fs::write(place("client.pem"), made.cert.pem()).unwrap();
-    std::fs::write(place("client.key"), made.signing_key.serialize_pem()).unwrap();
+    for (name, mode) in [("client.key", 0o600), ("exposed.key", 0o640)] {
+        std::fs::write(place(name), made.signing_key.serialize_pem()).unwrap();
+        std::fs::set_permissions(place(name), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
     let settings = format!(
         "[peers]\nmdns = false\n[origin]\nextra-roots = {:?}\n[origin.certificates]\n\
-         work = {{ certificate = {:?}, key = {:?} }}\nlost = {{ certificate = {:?}, key = {:?} }}\n",
+         work = {{ certificate = {:?}, key = {:?} }}\nlost = {{ certificate = {:?}, key = {:?} }}\n\
+         exposed = {{ certificate = {:?}, key = {:?} }}\n",
         place("roots.pem"),
         place("client.pem"),
         place("client.key"),
         place("none.pem"),
         place("none.key"),
+        place("client.pem"),
+        place("exposed.key"),
     );
     std::fs::write(place("eddy.toml"), settings).unwrap();
     let _daemon = eddy.daemon().unwrap();
@@ -54,7 +61,8 @@ fn f71_a_certificate_is_shown_to_the_origin_that_the_job_names_and_to_no_other()
         eddy.wait_delivered(&place(name), PATIENCE).unwrap();
         assert_eq!(hash_of(&place(name)).unwrap(), hash_of(&from.files().join("file")).unwrap(), "{name}");
     }
-    for (certificate, code) in [("", "http-forbidden"), ("lost", "client-certificate")] {
+    let refused = [("", "http-forbidden"), ("lost", "client-certificate"), ("exposed", "client-certificate")];
+    for (certificate, code) in refused {
         let job = create(&named.url("file"), "refused", certificate);
         let failed = eddy.wait_job(&job.id, PATIENCE, |job| job.state == JobState::Error).unwrap();
         assert_eq!(failed.error.unwrap().code, code);

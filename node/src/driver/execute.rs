@@ -443,6 +443,7 @@ impl Executor {
                     answer.map(|(facts, body)| (Contacted { waited: Some(asked.elapsed()), ..facts }, body))
                 }
             };
+                | ConfigError::CertificateKey(_)
             let (facts, body) = match answer {
                 Ok(parts) => parts,
                 Err(failure) => {

@@ -6,10 +6,12 @@
 use super::config::{ClientCertificate, ConfigError, OriginConfig, Proxies};
 use super::reach::{CheckedResolver, Reach};
 use super::request::Audience;
+use crate::secret_file;
 use eddy_content::http::{MAX_HEAD_BYTES, MAX_HEAD_FIELDS};
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use zeroize::Zeroizing;
@@ -144,9 +146,14 @@ fn read_identity(files: &ClientCertificate) -> Result<Identity, ConfigError> {
     let read = |path: &PathBuf| {
         std::fs::read(path).map_err(|source| ConfigError::ReadCertificate { path: path.clone(), source })
     };
-    let mut pem = Zeroizing::new(read(&files.key)?);
+    let missing = || ConfigError::ReadCertificate { path: files.key.clone(), source: ErrorKind::NotFound.into() };
+    let key = secret_file::read_up_to(&files.key, MAX_KEY)?.ok_or_else(missing)?;
+    let certificate = read(&files.certificate)?;
+    // Room for all of it at once: a growing buffer would leave copies of the key behind.
+    let mut pem = Zeroizing::new(Vec::with_capacity(key.len() + 1 + certificate.len()));
+    pem.extend_from_slice(&key);
     pem.push(b'\n');
-    pem.extend(read(&files.certificate)?);
+    pem.extend(certificate);
     Identity::from_pem(&pem).map_err(|_| ConfigError::ParseCertificate { path: files.certificate.clone() })
 }
 
@@ -158,6 +165,9 @@ fn chain_text(error: &dyn std::error::Error) -> String {
     }
     deepest.to_string()
 }
+
+/// Bytes of the longest file of a key.
+const MAX_KEY: u64 = 64 * 1024;
 
 /// HTTP/2 windows: what one stream, and all streams of a connection, may have on the way. 8 MiB carries 640 Mbit/s over
 /// 100 ms; the connection's window is also the most memory that one hostile connection can pin.

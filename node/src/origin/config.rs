@@ -1,5 +1,6 @@
 //! What an administrator, or a test, sets about the way to origins.
 
+use crate::secret_file::SecretFileError;
 use eddy_content::http::{BodyLimit, MAX_REDIRECTS, MAX_SECONDS_TO_HEAD};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,7 +42,7 @@ pub struct ClientCertificate {
     /// PEM: the certificate, then those between it and an authority.
     #[schema(value_type = String)]
     pub certificate: PathBuf,
-    /// PEM: its private key.
+    /// PEM: its private key, which nobody but the node's user may read (mode 0600).
     #[schema(value_type = String)]
     pub key: PathBuf,
 }
@@ -99,6 +100,9 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
+    /// The key of a certificate may be read by others, or is no file.
+    #[error(transparent)]
+    CertificateKey(#[from] SecretFileError),
     /// The files do not hold a certificate and its key.
     #[error("{path} and its key are no certificate in PEM")]
     ParseCertificate {
