@@ -3,7 +3,6 @@
 //! The file is read and written with the rights of whoever types; a node reads it when it starts.
 
 use crate::failure::Failure;
-use crate::link::Link;
 use crate::setting::Setting;
 use crate::text::table::{Column, facts, table};
 use crate::text::{near, safe};
@@ -11,9 +10,10 @@ use clap::{Args, Subcommand};
 use eddy_node::config::edit::{Draft, Edit, EditError};
 use eddy_node::config::keys::{Key, Set, key_of, keys, set};
 use eddy_node::config::{ConfigError, Settings, file_of, load};
+use eddy_node::control::Client;
 use eddy_wire::catalogue::ErrorCode;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// `eddy config`.
 #[derive(Debug, Args)]
@@ -176,19 +176,33 @@ async fn change(args: &SetArgs, setting: &Setting) -> Result<(), Failure> {
     if args.dry_run {
         return crate::setting::write(draft.text());
     }
+    // Where the daemon of this home listens is what the file said when it was started.
+    let elsewhere = whole(setting).ok().and_then(|settings| settings.service.socket().map(Path::to_owned));
     let written = draft.write().map_err(|error| refused(&error))?;
     let changed = Changed { file: path.display().to_string(), written };
     setting.answer(&changed, || match written {
         true => format!("written to {}\n", safe::line(&changed.file)),
         false => format!("{} says so already\n", safe::line(&changed.file)),
     })?;
-    if written && Link::to_running(setting)?.status().await.is_ok() {
+    if written && is_running(setting, elsewhere.as_deref()).await {
         setting.note(&format!("the daemon reads it when it starts: {}", setting.restart_command()));
         if edits.iter().all(|edit| edit.key.starts_with("cache.") && edit.key != "cache.freshness") {
             setting.note("limits of the cache that are to hold at once are set with: eddy cache set");
         }
     }
     Ok(())
+}
+
+/// Whether a daemon answers where commands look for one, or where the configuration has it listen.
+async fn is_running(setting: &Setting, elsewhere: Option<&Path>) -> bool {
+    for socket in [Some(setting.socket.as_path()), elsewhere].into_iter().flatten() {
+        if let Ok(client) = Client::new(socket)
+            && client.status().await.is_ok()
+        {
+            return true;
+        }
+    }
+    false
 }
 
 /// What `KEY=VALUE` changes.

@@ -3,6 +3,7 @@
 use crate::daemon::StopSignal;
 use crate::failure::Failure;
 use crate::follow::{self, Patience};
+use crate::job::set::{self, Secrecy};
 use crate::link::{Link, Purpose};
 use crate::setting::{Setting, utf8};
 use clap::{Args, ValueEnum};
@@ -48,6 +49,9 @@ pub struct GetArgs {
     /// Neither take bytes from peers nor give them any
     #[arg(long)]
     pub no_peers: bool,
+    /// Show the origin a header field, which is never shown again and makes the file private
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    pub headers: Vec<String>,
     /// Ask the origin even about a file whose lifetime, as the origin gave it, is not over
     #[arg(long)]
     pub refresh: bool,
@@ -130,6 +134,11 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
         let destination = utf8(&path)?;
         files.push(FileSpec { url: url.clone(), destination, digest: args.digest.clone(), overwrite: args.overwrite });
     }
+    let field = |text: &String| {
+        let wrong = || Failure::new(ErrorCode::BadHeader, "write -H \"NAME: VALUE\"");
+        set::header(text, Secrecy::Kept).ok_or_else(wrong)
+    };
+    let headers = args.headers.iter().map(field).collect::<Result<_, _>>()?;
     let spec = JobSpec {
         files,
         name: None,
@@ -140,7 +149,7 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
         asking: args.refresh.then_some(Asking::Always),
         // An interrupted or killed command left its job behind; the same command goes on with it.
         adopt: true,
-        terms: Terms { while_logged_on: args.while_logged_on.then_some(true), ..Terms::default() },
+        terms: Terms { while_logged_on: args.while_logged_on.then_some(true), headers, ..Terms::default() },
         followed: !args.background,
     };
     spec.check()?;

@@ -21,6 +21,21 @@ pub(crate) fn change(pairs: &[String]) -> Result<JobChange, Failure> {
     Ok(change)
 }
 
+/// Whether the value of a header field is shown again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secrecy {
+    /// To whoever sees the job.
+    Shown,
+    /// To nobody.
+    Kept,
+}
+
+/// The header field that `NAME: VALUE` is.
+pub(crate) fn header(text: &str, secrecy: Secrecy) -> Option<HeaderField> {
+    let (name, value) = text.split_once(':')?;
+    Some(HeaderField { name: name.trim().to_owned(), value: value.trim().to_owned(), secret: secrecy == Secrecy::Kept })
+}
+
 fn one(change: &mut JobChange, key: &str, value: &str) -> Result<(), Failure> {
     let bad = |what: &str| Failure::new(ErrorCode::BadUsage, format!("{key}: {what}"));
     let terms = change.terms.get_or_insert_with(Terms::default);
@@ -60,9 +75,9 @@ fn one(change: &mut JobChange, key: &str, value: &str) -> Result<(), Failure> {
         "give-up-after" => terms.give_up_after_seconds = seconds(Forget::GiveUpAfter)?,
         "max-transfer-time" => terms.max_transfer_seconds = seconds(Forget::MaxTransfer)?,
         "header" | "secret-header" => {
-            let (name, text) = value.split_once(':').ok_or_else(|| bad("write NAME: VALUE"))?;
-            let (name, value) = (name.trim().to_owned(), text.trim().to_owned());
-            terms.headers.push(HeaderField { name, value, secret: key == "secret-header" });
+            let field = header(value, if key == "header" { Secrecy::Shown } else { Secrecy::Kept })
+                .ok_or_else(|| bad("write NAME: VALUE"))?;
+            terms.headers.push(field);
         }
         "proxy" => terms.proxy = Some(value.to_owned()),
         "hook" => terms.hook = Some(value.to_owned()),

@@ -73,7 +73,11 @@ impl Driver {
             .filter(|job| !job.state().is_final() && job.owner() == owner && job.resembles(&spec.files))
             .map(Job::id)
             .collect();
-        let is_same = |id: &JobId| self.engine.job(*id).is_some_and(|job| job.spec().files == spec.files && asks(job));
+        // Nor does a question without its header fields, or with others, say the same.
+        let shows = |job: &Job| job.spec().terms.headers == spec.terms.headers;
+        let is_same = |id: &JobId| {
+            self.engine.job(*id).is_some_and(|job| job.spec().files == spec.files && asks(job) && shows(job))
+        };
         let same = alike.iter().copied().find(is_same);
         alike.into_iter().for_each(|id| self.engine.put_away(id));
         same

@@ -38,7 +38,7 @@ pub struct JobSpec {
     /// When the origin is asked about a version that is held whole; as the node's configuration says if it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub asking: Option<Asking>,
-    /// Go on with a job that has not ended and has exactly these files, if there is one, instead of making a second.
+    /// Go on with a job that has not ended and has exactly these files and header fields, if there is one, instead of making a second.
     #[serde(default)]
     pub adopt: bool,
     /// What else it says.
