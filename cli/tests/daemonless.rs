@@ -38,6 +38,7 @@ const COMMANDS: &[(&str, Alone)] = &[
     ("job finish 01234567", Notes),
     ("job ls", Works),
     ("job show 01234567", Works),
+    ("job headers 01234567", Works),
     ("events --follow", Refuses),
     ("why 01234567", Works),
     ("cache ls", Works),

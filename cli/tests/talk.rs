@@ -108,7 +108,13 @@ async fn what_comes_from_outside_moves_no_terminal() {
     let stage = Stage::new(half);
     stage.run(&["get", "--background", "https://h/a"]).await;
     stage.change(|job| job.name = "a\u{1b}[2J\u{9b}\u{202e}b".into());
-    for args in [["status"].as_slice(), &["job", "ls"], &["job", "show", "job0"], &["job", "show", "job0", "--json"]] {
+    for args in [
+        ["status"].as_slice(),
+        &["job", "ls"],
+        &["job", "show", "job0"],
+        &["job", "show", "job0", "--json"],
+        &["job", "headers", "job0"],
+    ] {
         let shown = text(&stage.run(args).await.stdout);
         assert!(!shown.chars().any(|c| c != '\n' && (c.is_control() || c == '\u{202e}')), "{args:?}: {shown:?}");
     }
@@ -120,6 +126,7 @@ async fn tables_are_as_reviewed() {
     stage.run(&["get", "--background", "https://h/a"]).await;
     for args in [
         ["job", "ls"].as_slice(),
+        &["job", "headers", "job0"],
         &["cache", "info"],
         &["cache", "ls"],
         &["cache", "ls", "--sort", "size", "--limit", "2", "--bytes"],
@@ -243,6 +250,7 @@ async fn refusals_of_the_node_end_the_command() {
     let stage = Stage::new(half);
     for (args, exit) in [
         (["job", "show", "none"], 11),
+        (["job", "headers", "none"], 11),
         (["job", "pause", "none"], 11),
         (["cache", "rm", "aabb"], 12),
         (["cache", "rm", "cccc"], 11),

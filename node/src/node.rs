@@ -3,6 +3,7 @@
 use crate::condition;
 use crate::config::{ConfigError, Network, NodeConfig, RunsAs};
 use crate::control::{self, AuditLog, BindError, ControlListener, Door, Guard, Users};
+use crate::driver::heads::Heads;
 use crate::driver::log::EventLog;
 use crate::driver::seal::JobSeal;
 use crate::driver::{self, DriverHandle, DriverParts, Durability};
@@ -157,6 +158,7 @@ impl Node {
             hold_to(&store, limits).await;
         }
         let seal = seal(&config.home, &shelter)?;
+        let heads = Heads::of(&config.home, seal.clone());
         let home = config.home.clone();
         let events = blocking(move || EventLog::open(&home)).await;
         let origin = Origin::new(settings.origin())?;
@@ -198,6 +200,7 @@ impl Node {
             ways: settings.origin(),
             seal,
             events: events.clone(),
+            heads: heads.clone(),
             engine: settings.jobs()?,
             peers: neighbourhood.as_ref().map(|n| n.peers().clone()),
             settling: if neighbourhood.as_ref().is_some_and(Neighbourhood::may_find_peers) {
@@ -240,6 +243,7 @@ impl Node {
         let face = NodeFace {
             driver: driver.clone(),
             events,
+            heads,
             store: store.clone(),
             identity: identity.clone(),
             home: config.home.clone(),

@@ -7,10 +7,10 @@ use eddy_node::control::face::{ExportPiece, VerifyNews};
 use eddy_node::control::{Asker, Bytes, Client, ControlListener, Face, Guard, serve};
 use eddy_wire::api::{
     BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd, ExportOrder,
-    ExportView, FileSpec, Finish, GatewayView, ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec,
-    JobState, JobView, LimitView, LimitsChange, LimitsOutcome, LimitsView, MadeJob, Mode, MoreFiles, PackedView, Page,
-    PageQuery, PeerDetail, PeerUse, PeersView, PinChange, PlanView, Priority, Problem, RemovalOrder, Removed,
-    ReportView, StatusView, Terms, TermsView, VerifiedView, VerifyProgress,
+    ExportView, FileSpec, Finish, GatewayView, HeadView, HeaderView, ImportQuery, ImportView, JobAction, JobBatch,
+    JobChange, JobSpec, JobState, JobView, LimitView, LimitsChange, LimitsOutcome, LimitsView, MadeJob, Mode,
+    MoreFiles, PackedView, Page, PageQuery, PeerDetail, PeerUse, PeersView, PinChange, PlanView, Priority, Problem,
+    RemovalOrder, Removed, ReportView, StatusView, Terms, TermsView, VerifiedView, VerifyProgress,
 };
 use eddy_wire::catalogue::ErrorCode;
 use serde_json::Value;
@@ -131,6 +131,26 @@ impl Face for Plain {
 
     async fn job(&self, _asker: Asker, id: &str) -> Result<JobView, Problem> {
         self.with_job(id, |job| job.borrow().clone())
+    }
+
+    async fn heads(&self, _asker: Asker, id: &str, query: PageQuery) -> Result<(u32, Page<HeadView>), Problem> {
+        let field = |name: &str, value: Option<&str>| HeaderView { name: name.into(), value: value.map(str::to_owned) };
+        let head = |file: u32, url: &str| HeadView {
+            file,
+            url: url.to_owned(),
+            destination: "/srv/a".to_owned(),
+            received_unix_ms: 1_700_000_000_000,
+            status: 200,
+            fields: vec![field("content-type", Some("text/\u{1b}[2Jplain")), field("set-cookie", None)],
+            is_cut: false,
+        };
+        let after = query.after.map_or(-1, |after| after.parse().unwrap());
+        self.with_job(id, |job| {
+            let job = job.borrow();
+            let files = (0..).zip(&job.files).filter(|(file, _)| i64::from(*file) > after);
+            let items = files.map(|(at, file)| head(at, &file.url)).collect();
+            (0, Page { items, next: None })
+        })
     }
 
     async fn jobs(&self, _asker: Asker, query: PageQuery) -> Result<Page<JobView>, Problem> {

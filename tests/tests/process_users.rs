@@ -322,6 +322,35 @@ fn who_takes_a_job_takes_it_without_the_secrets_and_its_last_owner_sees_it_no_mo
 }
 
 #[test]
+fn what_an_origin_answered_is_told_whole_to_the_jobs_owner_alone() {
+    if !ready() {
+        return;
+    }
+    let directives = format!("add_header Set-Cookie {SECRET};");
+    let origin = Nginx::here(&NginxSpec { directives, ..NginxSpec::default() }).unwrap();
+    write_sample(&origin.files().join("file"), 5, MIB).unwrap();
+    let machine = Machine::start();
+    let file = serde_json::json!({"url": origin.url("file"), "destination": machine.folder(ANNA).join("file")});
+    let spec = serde_json::json!({"files": [file], "finish": "manual"}).to_string();
+    let made = machine.call(ANNA, "POST", "/v1/jobs", Some(&spec));
+    let id = serde_json::from_str::<JobView>(&made.body).unwrap().id;
+    machine.wait(ANNA, &id, JobState::Transferred);
+    let told = |user| machine.call(user, "GET", &format!("/v1/jobs/{id}/headers"), None);
+    assert!(told(ANNA).body.contains(SECRET), "{:?}", told(ANNA));
+    assert_eq!(told(BERT).status, 404);
+    let administrators = told(ROOT);
+    assert!(administrators.body.contains("set-cookie") && !administrators.body.contains(SECRET), "{administrators:?}");
+    assert!(administrators.body.contains("content-length"), "{administrators:?}");
+    let lines = machine.audited();
+    let last = lines.last().unwrap();
+    assert_eq!((last.uid, last.owner, last.verb.as_str()), (Some(ROOT), Some(ANNA), "GET /v1/jobs/{id}/headers"));
+    assert_eq!(machine.call(ROOT, "POST", &format!("/v1/jobs/{id}/take"), None).status, 200);
+    let of_new_owner: serde_json::Value = serde_json::from_str(&told(ROOT).body).unwrap();
+    assert_eq!(of_new_owner["items"], serde_json::json!([]), "what was answered to another is no more");
+    assert_eq!(told(ANNA).status, 404);
+}
+
+#[test]
 fn what_was_whole_when_a_job_was_taken_is_made_anew_by_its_new_owner_also_after_a_restart() {
     if !ready() || !Nginx::ready() {
         return;

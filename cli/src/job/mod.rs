@@ -3,9 +3,11 @@
 //! | module | verbs |
 //! |---|---|
 //! | here | `ls`, `show`, `watch`, `pause`, `resume`, `cancel`, `finish`, `take` |
+//! | `headers` | `headers` |
 //! | `more` | `create`, `add`, `auth`, `relocate`, `purge` |
 //! | [`set`] | `set` |
 
+mod headers;
 mod more;
 pub(crate) mod set;
 
@@ -32,6 +34,8 @@ pub enum JobCommand {
         /// Its id
         id: String,
     },
+    /// Show what the origins answered last: the status and the header fields, which may hold secrets
+    Headers(headers::HeadersArgs),
     /// Make a job, which waits for `resume` and at its end for `finish`
     Create(Box<more::CreateArgs>),
     /// Give a job more files
@@ -87,6 +91,7 @@ pub(crate) async fn run(command: JobCommand, setting: &Setting) -> Result<(), Fa
             let job = Link::ask(setting, async |client| client.job(&id).await).await?;
             setting.answer(&job, || show(&job, setting))
         }
+        JobCommand::Headers(args) => headers::run(args, setting).await,
         JobCommand::Create(args) => more::create(*args, setting).await,
         JobCommand::Add(args) => more::add(args, setting).await,
         JobCommand::Set { id, pairs } => more::change(&id, &set::change(&pairs)?, setting).await,

@@ -79,6 +79,11 @@ impl Shown {
         Self { owner: job.owner, hosts: hosts(job.files.iter().map(|file| &file.url), MAX_HOSTS) }
     }
 
+    /// Of an answer that shows something else of a job.
+    pub(super) fn of_owner(owner: u32) -> Self {
+        Self { owner, hosts: Vec::new() }
+    }
+
     /// The same of jobs that are to be made together.
     pub(super) fn of_batch(asker: Asker, batch: &JobBatch) -> Self {
         let urls = batch.jobs.iter().flat_map(|job| &job.files).map(|file| &file.url);

@@ -11,8 +11,8 @@ use super::access::Asker;
 use bytes::Bytes;
 use eddy_wire::api::{
     BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, GatewayView,
-    ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles,
-    Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView,
+    HeadView, ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome,
+    MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView,
     StatusView, VerifiedView, VerifyProgress,
 };
 use std::future::Future;
@@ -81,6 +81,15 @@ pub trait Face: Send + Sync + 'static {
 
     /// One job, by its id as a text: what is no id is no job, and so is what the asker does not see.
     fn job(&self, asker: Asker, id: &str) -> impl Future<Output = Result<JobView, Problem>> + Send;
+
+    /// What origins answered last about the files of a job, in their order, and whose job it is: of one that has ended, too, for a
+    /// while. The cursor is a file's place in the job; a page may be short and yet have one.
+    fn heads(
+        &self,
+        asker: Asker,
+        id: &str,
+        query: PageQuery,
+    ) -> impl Future<Output = Result<(u32, Page<HeadView>), Problem>> + Send;
 
     /// The jobs in the order in which they were made; `query.size()` is within the bounds.
     fn jobs(&self, asker: Asker, query: PageQuery) -> impl Future<Output = Result<Page<JobView>, Problem>> + Send;

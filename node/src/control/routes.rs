@@ -16,9 +16,9 @@ use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use eddy_wire::api::{
     BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, GatewayView,
-    ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobState, JobView, LimitsChange, LimitsOutcome,
-    MAX_BODY, MAX_WAIT, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder,
-    Removed, ReportView, StatusView, VerifiedView, WaitQuery,
+    HeadView, ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobState, JobView, LimitsChange,
+    LimitsOutcome, MAX_BODY, MAX_WAIT, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem,
+    RemovalOrder, Removed, ReportView, StatusView, VerifiedView, WaitQuery,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::sync::Arc;
@@ -60,6 +60,7 @@ pub(super) fn router<F: Face>(face: Arc<F>, guard: Guard, stop: CancellationToke
         .route("/v1/jobs/batch", post(create_jobs::<F>))
         .route("/v1/jobs/{id}", get(job::<F>).patch(change_job::<F>))
         .route("/v1/jobs/{id}/files", post(add_files::<F>))
+        .route("/v1/jobs/{id}/headers", get(heads::<F>))
         .route("/v1/jobs/{id}/watch", get(watch_job::<F>))
         .route("/v1/jobs/{id}/wait", get(wait_job::<F>))
         .route("/v1/events", get(list_events::<F>))
@@ -235,6 +236,22 @@ async fn act<F: Face>(room: Room<F>, asker: Asker, id: String, action: JobAction
 /// A job's view, and for the audit log, whose job it is.
 fn shown(job: JobView) -> (Extension<Shown>, Json<JobView>) {
     (Extension(Shown::of(&job)), Json(job))
+}
+
+/// What origins answered last about the files of a job, in their order: also of one of the last 256 jobs that have ended, by its whole
+/// id. The cursor is a file's place in the job; a page may be short and yet have one. To anybody but the job's owner only the
+/// values of fields are shown that hold no secret.
+#[utoipa::path(get, path = "/v1/jobs/{id}/headers", tag = "jobs", operation_id = "job_headers", params(("id" = String, Path, description = "The job's id."), PageQuery), responses(
+    (status = 200, body = Page<HeadView>), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn heads<F: Face>(
+    State(room): State<Room<F>>,
+    Extension(asker): As,
+    Id(id): Id,
+    Asked(query): Asked<PageQuery>,
+) -> Result<(Extension<Shown>, Json<Page<HeadView>>), Refusal> {
+    let (owner, page) = room.face.heads(asker, &id, query).await?;
+    Ok((Extension(Shown::of_owner(owner)), Json(page)))
 }
 
 /// Follows a job with server-sent events named `job`, whose data is a JobView: a change of state at once, progress at

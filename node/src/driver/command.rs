@@ -124,6 +124,7 @@ pub(super) enum Command {
     Create { spec: Box<JobSpec>, start: Start, answer: oneshot::Sender<Result<JobView, Refusal>> },
     CreateAll { wishes: Vec<(JobSpec, Start)>, answer: oneshot::Sender<Vec<Result<JobId, Refusal>>> },
     Act { whose: Whose, job: JobId, act: Act, answer: oneshot::Sender<Result<JobView, Refusal>> },
+    Owner { whose: Whose, job: JobId, answer: oneshot::Sender<Result<Owner, Refusal>> },
     View { whose: Whose, job: JobId, answer: oneshot::Sender<Result<JobView, Refusal>> },
     Amend { whose: Whose, job: JobId, change: Change, answer: oneshot::Sender<Result<JobView, Refusal>> },
     Find { whose: Whose, prefix: IdPrefix, answer: oneshot::Sender<Vec<JobId>> },
@@ -163,6 +164,11 @@ impl DriverHandle {
     /// One job.
     pub async fn view(&self, whose: Whose, job: JobId) -> Result<JobView, Refusal> {
         self.ask(|answer| Command::View { whose, job, answer }).await?
+    }
+
+    /// Whose a job is.
+    pub async fn owner(&self, whose: Whose, job: JobId) -> Result<Owner, Refusal> {
+        self.ask(|answer| Command::Owner { whose, job, answer }).await?
     }
 
     /// Changes a job.

@@ -4,13 +4,14 @@ use super::DriverParts;
 use super::account::{Owed, settle_account};
 use super::command::Holding;
 use super::contact::{asked, facts, first_answer, show_until};
+use super::heads::{Heads, Keeping};
 use super::held;
 use super::publish::Publishing;
 use super::seal::JobSeal;
 use super::ways::{Dress, Place, Ways};
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::network::{Losses, Outage};
-use crate::origin::{ConfigError, Origin, OriginBody, OriginRequest, Span};
+use crate::origin::{ConfigError, LastHead, Origin, OriginBody, OriginRequest, Span};
 use crate::peer::Peers;
 use crate::sessions;
 use crate::swarm::{self, News, SwarmHandle};
@@ -29,7 +30,9 @@ use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::engine::Swarms;
 use eddy_engine::port::{Contacted, FetchOutcome, StagedFile};
 use eddy_engine::trust::{Demand, Digest, Line};
-use eddy_engine::{Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Goal, Held, Input, JobId, Terms};
+use eddy_engine::{
+    Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Goal, Held, Input, JobId, JobState, Terms,
+};
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -70,7 +73,7 @@ pub(super) struct Holder {
 
 /// A fetch into an open entity.
 enum Work {
-    Origin(Origin, OriginFetch),
+    Origin(Origin, OriginFetch, Option<Keeping>),
     Audit(Origin, Peers, AuditOrder),
     Peer(Peers, PeerFetch),
 }
@@ -85,6 +88,7 @@ pub(super) struct Executor {
     pub(super) store: Store,
     pub(super) room: CacheRoom,
     pub(super) seal: JobSeal,
+    pub(super) heads: Heads,
     ways: Ways,
     losses: Losses,
     peers: Option<Peers>,
@@ -118,7 +122,7 @@ impl Executor {
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
-        let DriverParts { store, directory, origin, ways: config, losses, seal, peers, swarms, .. } = parts;
+        let DriverParts { store, directory, origin, ways: config, losses, seal, heads, peers, swarms, .. } = parts;
         let swarm = peers.clone().filter(|_| swarms == Swarms::On);
         let swarm = swarm.map(|peers| swarm::start(peers, inputs.clone(), &tasks, shutdown.clone()));
         let ways = Ways::new(origin, config);
@@ -129,6 +133,7 @@ impl Executor {
             store,
             room,
             seal,
+            heads,
             ways,
             losses,
             peers,
@@ -197,14 +202,16 @@ impl Executor {
                 self.forget_destinations(job);
                 if engine.job(job).is_none_or(|job| job.goal() != Goal::Hold) {
                     self.erase(job).await;
+                    self.end_heads(engine, job);
                 }
             }
             Effect::Prepare { file } => self.prepare(engine, file),
             Effect::Probe { file, class } => self.probe(engine, file, class),
             Effect::Contact { fetch, file, url, credentials: _, method } => {
                 let mut request = OriginRequest::new(url, asked(method));
-                self.dress(engine, file, &request.url).put_on(&mut request);
-                self.contact(engine, fetch, file, request);
+                let keeping = self.keeping(engine, file);
+                self.dress(engine, file, &request.url).leaving(keeping.as_ref()).put_on(&mut request);
+                self.contact(engine, fetch, file, request, keeping);
             }
             Effect::Open { file, entity, requested_url, shareable, last_modified, digests, freshness } => {
                 let privacy = if shareable { Privacy::Shareable } else { Privacy::Private };
@@ -230,10 +237,11 @@ impl Executor {
             }
             Effect::FetchOrigin { fetch, file, credentials: _, blocks, ranges } => {
                 let at = self.open.get(&file).map(|open| open.entity.entity().url.clone());
+                let keeping = self.keeping(engine, file);
                 let dress = at.as_ref().map(|at| self.dress(engine, file, at)).unwrap_or_default();
-                let order = OriginFetch { blocks, ranges, dress };
+                let order = OriginFetch { blocks, ranges, dress: dress.leaving(keeping.as_ref()) };
                 match self.way(engine, file, at.as_ref()) {
-                    Ok(origin) => self.fetch(fetch, file, Work::Origin(origin, order)),
+                    Ok(origin) => self.fetch(fetch, file, Work::Origin(origin, order, keeping)),
                     Err(failure) => self.answer(move || Input::Ended { fetch, outcome: FetchOutcome::Failed(failure) }),
                 }
             }
@@ -393,6 +401,35 @@ impl Executor {
         job.and_then(|job| Some(Dress::of(job, spec(engine, file)?, at))).unwrap_or_default()
     }
 
+    /// Where the answer about a file is kept. What is only held is nobody's.
+    fn keeping(&self, engine: &Engine, file: FileRef) -> Option<Keeping> {
+        let job = engine.job(file.job).filter(|job| job.goal() != Goal::Hold)?;
+        let spec = spec(engine, file)?;
+        let (url, destination) = (spec.url.redacted(), spec.destination.clone());
+        Some(Keeping {
+            heads: self.heads.clone(),
+            file,
+            owner: job.owner(),
+            url,
+            destination,
+            last: LastHead::default(),
+        })
+    }
+
+    /// What was answered to a job that has ended is kept for a while; nothing is left of one that was cancelled.
+    fn end_heads(&self, engine: &Engine, job: JobId) {
+        let is_cancelled = engine.job(job).is_none_or(|job| job.state() == JobState::Cancelled);
+        let heads = self.heads.clone();
+        let end = move || if is_cancelled { heads.forget(job) } else { heads.end(job) };
+        drop(self.tasks.spawn_blocking(end));
+    }
+
+    /// Nothing is left of what was answered to a job.
+    pub(super) async fn forget_heads(&self, job: JobId) {
+        let heads = self.heads.clone();
+        let _ = tokio::task::spawn_blocking(move || heads.forget(job)).await;
+    }
+
     /// The way to origins that the file's job wants.
     fn way(&mut self, engine: &Engine, file: FileRef, at: Option<&ResourceUrl>) -> Result<Origin, Failure> {
         if let Some(bound) = self.bound.get(&file.job) {
@@ -406,6 +443,7 @@ impl Executor {
             let row = match error {
                 ConfigError::UnknownCertificate(_)
                 | ConfigError::ReadCertificate { .. }
+                | ConfigError::CertificateKey(_)
                 | ConfigError::ParseCertificate { .. } => ErrorCode::ClientCertificate,
                 _ => ErrorCode::BadProxy,
             };
@@ -413,7 +451,14 @@ impl Executor {
         })
     }
 
-    fn contact(&mut self, engine: &Engine, fetch: FetchId, file: FileRef, request: OriginRequest) {
+    fn contact(
+        &mut self,
+        engine: &Engine,
+        fetch: FetchId,
+        file: FileRef,
+        request: OriginRequest,
+        keeping: Option<Keeping>,
+    ) {
         let origin = match self.way(engine, file, Some(&request.url)) {
             Ok(origin) => origin,
             Err(failure) => return self.answer(move || Input::Contacted { fetch, result: Err(failure) }),
@@ -440,10 +485,14 @@ impl Executor {
                         },
                         () = losses.next() => Err(failure::network_lost()),
                     };
-                    answer.map(|(facts, body)| (Contacted { waited: Some(asked.elapsed()), ..facts }, body))
+                    let answer =
+                        answer.map(|(facts, body)| (Contacted { waited: Some(asked.elapsed()), ..facts }, body));
+                    if let Some(keeping) = keeping {
+                        keeping.keep().await;
+                    }
+                    answer
                 }
             };
-                | ConfigError::CertificateKey(_)
             let (facts, body) = match answer {
                 Ok(parts) => parts,
                 Err(failure) => {
@@ -551,11 +600,14 @@ impl Executor {
             let _done = cancel.clone().drop_guard();
             let mut progress = Progress::new(fetch, inputs.clone());
             let outcome = match work {
-                Work::Origin(origin, order) => {
+                Work::Origin(origin, order, keeping) => {
                     let fetching = transfer::origin::fetch(&origin, &open, order, &mut progress, &cancel);
                     let fetched = losses.during(&cancel, fetching).await;
                     let outcome = lost(fetched, &losses).await;
                     settle(judges, &open).await;
+                    if let Some(keeping) = keeping {
+                        keeping.keep().await;
+                    }
                     outcome
                 }
                 Work::Audit(origin, peers, order) => {

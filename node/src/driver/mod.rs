@@ -11,6 +11,7 @@
 //! | `make` | jobs are made, and listed |
 //! | [`execute`] | carries effects out |
 //! | `contact` | the first answer of an origin |
+//! | [`heads`] | what origins answered last, on the disk |
 //! | `held` | what is held of a resource before its origin is asked |
 //! | [`durable`] | writes jobs down, again later when the disk refuses |
 //! | [`account`] | what the ledger knows of a file that is whole |
@@ -27,6 +28,7 @@ pub mod command;
 mod contact;
 mod durable;
 mod execute;
+pub mod heads;
 pub(crate) mod held;
 pub mod log;
 mod make;
@@ -51,6 +53,7 @@ use eddy_engine::schedule::Places;
 use eddy_engine::{Effect, Engine, EngineConfig, Failure, Goal, Input, JobId, JobRecord, JobState, Notice, Now, Owner};
 use eddy_wire::api::{EventKind, JobView};
 use execute::{Executor, Holder};
+use heads::Heads;
 use log::EventLog;
 use seal::JobSeal;
 use std::collections::{HashMap, HashSet};
@@ -106,6 +109,8 @@ pub struct DriverParts {
     pub seal: JobSeal,
     /// Where it is told what happens to jobs.
     pub events: EventLog,
+    /// Where it is kept what origins answer.
+    pub heads: Heads,
     /// How many jobs run side by side, and how long forgotten ones are kept.
     pub engine: EngineLimits,
     /// The peers, in a group.
@@ -288,6 +293,8 @@ impl Driver {
                 if amended.is_ok() {
                     let is_taken = owner != self.engine.job(job).map(Job::owner);
                     if is_taken {
+                        // What was answered to the last owner may be a secret of theirs (F-84).
+                        self.executor.forget_heads(job).await;
                         // What is done for it from now on is done as its new owner.
                         self.executor.forget_destinations(job);
                         // Who followed it followed their own.
@@ -313,6 +320,9 @@ impl Driver {
                 });
                 self.settle().await;
                 let _ = answer.send(done.and_then(|()| self.view(Whose::Anybodys, job)));
+            }
+            Command::Owner { whose, job, answer } => {
+                let _ = answer.send(self.job(whose, job).map(Job::owner));
             }
             Command::View { whose, job, answer } => {
                 let _ = answer.send(self.view(whose, job));

@@ -78,6 +78,27 @@ impl JobSeal {
         Ok([&mark[..], &nonce, &bytes].concat())
     }
 
+    /// Seals what is kept beside a job's row, for what the mark says and nothing else.
+    pub(super) fn seal_beside(&self, mark: &[u8; 8], id: JobId, mut bytes: Vec<u8>) -> Result<Vec<u8>, RowError> {
+        let mut nonce = [0; NONCE_LEN];
+        rand::fill(&mut nonce);
+        let about = Aad::from([&mark[..], &id.0].concat());
+        let sealed = self.0.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), about, &mut bytes);
+        sealed.map_err(|_| RowError::Seal)?;
+        Ok([&nonce[..], &bytes].concat())
+    }
+
+    /// Opens what [`Self::seal_beside`] sealed.
+    pub(super) fn open_beside(&self, mark: &[u8; 8], id: JobId, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, RowError> {
+        let (nonce, sealed) = sealed.split_at_checked(NONCE_LEN).ok_or(RowError::Seal)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| RowError::Seal)?;
+        let mut bytes = Zeroizing::new(sealed.to_vec());
+        let about = Aad::from([&mark[..], &id.0].concat());
+        let length = self.0.open_in_place(nonce, about, &mut bytes).map_err(|_| RowError::Seal)?.len();
+        bytes.truncate(length);
+        Ok(bytes)
+    }
+
     /// The record of a row.
     pub fn open(&self, id: JobId, row: &[u8]) -> Result<JobRecord, RowError> {
         if row.starts_with(&id.0) {

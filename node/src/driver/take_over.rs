@@ -3,6 +3,7 @@
 use super::seal::JobSeal;
 use super::{Driver, view};
 use eddy_cache::{Store, StoreError};
+use eddy_engine::job::live::Job;
 use eddy_engine::{JobId, JobRecord, JobState};
 use eddy_wire::api;
 use tokio::task::JoinHandle;
@@ -41,6 +42,9 @@ impl Driver {
         }
         self.note(&untold);
         self.tell(untold).await;
+        let (heads, living) = (self.executor.heads.clone(), self.engine.jobs().map(Job::id).collect());
+        // What is not looked at is not removed; nothing else follows.
+        let _ = tokio::task::spawn_blocking(move || heads.take_over(&living)).await;
         Ok(())
     }
 }

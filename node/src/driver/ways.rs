@@ -3,7 +3,10 @@
 //! What is personal goes to the origin that the file's own URL names. A body that is fetched from where a redirect ended is asked for
 //! without it.
 
-use crate::origin::{ConfigError, Origin, OriginConfig, OriginRequest, PersonalHeaders, Proxies, Redirecting};
+use super::heads::Keeping;
+use crate::origin::{
+    ConfigError, LastHead, Origin, OriginConfig, OriginRequest, PersonalHeaders, Proxies, Redirecting,
+};
 use crate::transfer::origin::userinfo;
 use data_encoding::BASE64;
 use eddy_content::ResourceUrl;
@@ -82,6 +85,7 @@ pub(crate) struct Dress {
     personal: PersonalHeaders,
     credentials: Option<eddy_content::url::Userinfo>,
     redirects: Redirecting,
+    last_head: Option<LastHead>,
 }
 
 impl Dress {
@@ -104,7 +108,12 @@ impl Dress {
         let fields = fields.chain(proof.as_deref().map(|proof| ("authorization", proof)));
         // What cannot be sent was refused when the job was made.
         let personal = PersonalHeaders::parse(fields).unwrap_or_default();
-        Self { personal, credentials: userinfo(file.credentials.clone()), redirects }
+        Self { personal, credentials: userinfo(file.credentials.clone()), redirects, last_head: None }
+    }
+
+    /// The same for a question whose answer is kept.
+    pub(super) fn leaving(self, keeping: Option<&Keeping>) -> Self {
+        Self { last_head: keeping.map(|keeping| keeping.last.clone()), ..self }
     }
 
     /// Puts it on.
@@ -112,6 +121,7 @@ impl Dress {
         request.personal = self.personal;
         request.credentials = self.credentials;
         request.redirects = self.redirects;
+        request.last_head = self.last_head;
     }
 }
 

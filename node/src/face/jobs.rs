@@ -112,7 +112,7 @@ impl NodeFace {
     }
 
     /// A job by its id or a beginning of it that names one of those that there are for the asker.
-    async fn job_id(&self, asker: Asker, text: &str) -> Result<JobId, Problem> {
+    pub(super) async fn job_id(&self, asker: Asker, text: &str) -> Result<JobId, Problem> {
         if let Ok(id) = text.parse() {
             return Ok(id);
         }

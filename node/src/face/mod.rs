@@ -3,6 +3,7 @@
 //! | module | answers about |
 //! |---|---|
 //! | `status` | the node itself |
+//! | `heads` | what origins answered |
 //! | `jobs`, `wish`, `change` | jobs; what a caller wishes, and wishes otherwise, parsed |
 //! | `cache` | what the store holds |
 //! | `peers` | who is there |
@@ -10,6 +11,7 @@
 
 mod cache;
 mod change;
+mod heads;
 mod jobs;
 mod peers;
 mod report;
@@ -21,6 +23,7 @@ use crate::control::face::{ExportPiece, VerifyNews};
 use crate::control::{Asker, Face, Reach};
 use crate::driver::DriverHandle;
 use crate::driver::command::{Refusal, Whose};
+use crate::driver::heads::Heads;
 use crate::driver::log::EventLog;
 use crate::gateway::Tallies;
 use crate::group::Group;
@@ -32,9 +35,10 @@ use eddy_cache::{Pin, Store, StoreError};
 use eddy_engine::engine::CommandError;
 use eddy_engine::{Failure, Owner};
 use eddy_wire::api::{
-    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportOrder, GatewayView, ImportQuery,
-    ImportView, JobAction, JobBatch, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles, Page,
-    PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
+    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportOrder, GatewayView, HeadView,
+    ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles,
+    Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView,
+    StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::path::PathBuf;
@@ -55,6 +59,8 @@ pub struct NodeFace {
     pub driver: DriverHandle,
     /// What happened to jobs.
     pub events: EventLog,
+    /// What origins answered.
+    pub heads: Heads,
     /// The store.
     pub store: Store,
     /// Who this node is.
@@ -110,6 +116,10 @@ impl Face for NodeFace {
 
     async fn job(&self, asker: Asker, id: &str) -> Result<JobView, Problem> {
         self.view_job(asker, id).await
+    }
+
+    async fn heads(&self, asker: Asker, id: &str, query: PageQuery) -> Result<(u32, Page<HeadView>), Problem> {
+        self.list_heads(asker, id, query).await
     }
 
     async fn jobs(&self, asker: Asker, query: PageQuery) -> Result<Page<JobView>, Problem> {

@@ -10,6 +10,7 @@
 //! | `request` | the question, and the header fields it becomes |
 //! | `open` | one question asked, judged, and the verdict carried out |
 //! | `relay` | a gateway's client's question, its answer as it is |
+//! | `head` | what its last answer said, for whoever wants to keep that |
 //! | `hop` | its redirects, under the rules of each |
 //! | `degrade` | the simpler question, where a server cannot take the first |
 //! | `body` | the bytes, as many as were promised, never more |
@@ -28,6 +29,7 @@ mod config;
 mod degrade;
 mod error;
 mod fallback;
+mod head;
 mod hop;
 mod open;
 mod reach;
@@ -38,6 +40,7 @@ pub use body::{OriginBody, Span};
 pub use config::{ClientCertificate, ConfigError, OriginConfig, PrivateAddresses, Proxies};
 pub use degrade::Degraded;
 pub use error::{Cause, Fault, OriginError, Phase, Retry, TlsFault};
+pub use head::{Head, LastHead};
 pub use open::{Opened, Origin};
 pub use relay::{Redirects, RelayRequest, Relayed};
 pub use request::{OriginRequest, PersonalHeaders, Redirecting};

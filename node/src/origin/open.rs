@@ -128,6 +128,9 @@ impl Origin {
         let mut path = Path::start(&self.shared.clients, request);
         loop {
             let hop = self.send(request, &path).await.map_err(|cause| path.error(cause))?;
+            if let Some(last) = &request.last_head {
+                last.put(&hop.head);
+            }
             match judge(&request.expectation(&path.url), &hop.head, unix_now()) {
                 // The hop is dropped inside: its place in the budget is given back before another is asked for.
                 Verdict::Redirect { .. } if request.redirects == Redirecting::Refuse => {

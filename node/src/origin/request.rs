@@ -4,6 +4,7 @@
 //! referer, nothing that another client sent.
 
 use super::error::Cause;
+use super::head::LastHead;
 use eddy_content::http::{Asked, Expectation, Known, Precondition, RequestPrivacy};
 use eddy_content::url::Userinfo;
 use eddy_content::{ResourceUrl, Validator};
@@ -26,6 +27,8 @@ pub struct OriginRequest {
     pub credentials: Option<Userinfo>,
     /// What becomes of redirects.
     pub redirects: Redirecting,
+    /// Where the head of the last answer is left, if somebody wants it.
+    pub last_head: Option<LastHead>,
 }
 
 /// What becomes of redirects.
@@ -84,6 +87,7 @@ impl OriginRequest {
             personal: PersonalHeaders::default(),
             credentials: None,
             redirects: Redirecting::Follow,
+            last_head: None,
         }
     }
 

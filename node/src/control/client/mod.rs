@@ -7,7 +7,7 @@ pub use events::{EventNews, Verification, VerificationNews, Watch};
 pub use package::ExportFailure;
 
 use eddy_wire::api::{
-    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, GatewayView, JobAction, JobBatch,
+    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, GatewayView, HeadView, JobAction, JobBatch,
     JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MAX_WAIT, MoreFiles, Page, PageQuery, PeerDetail,
     PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
 };
@@ -96,6 +96,11 @@ impl Client {
     /// One job.
     pub async fn job(&self, id: &str) -> Result<JobView, Problem> {
         self.ask(Method::GET, &["jobs", id]).await
+    }
+
+    /// A page of what origins answered last about the files of a job.
+    pub async fn heads(&self, id: &str, query: &PageQuery) -> Result<Page<HeadView>, Problem> {
+        self.page(&["jobs", id, "headers"], query).await
     }
 
     /// A page of the jobs.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`amount`] | sizes, shares and ages as people write them |
 //! | [`job`] | what a job is made of, how it stands |
+//! | [`head`] | what an origin answered last |
 //! | [`terms`] | what else a job says, how it is changed, what it waits for |
 //! | [`check`] | what is refused before anybody tries it |
 //! | [`cache`] | what the store holds, and what may be done about it |
@@ -29,6 +30,7 @@ pub mod doctor;
 pub mod events;
 pub mod evidence;
 pub mod gateway;
+pub mod head;
 pub mod job;
 pub mod page;
 pub mod peers;
@@ -48,6 +50,7 @@ pub use doctor::{DoctorReport, Finding, Severity};
 pub use events::{EventKind, EventView, MAX_WAIT, WaitQuery};
 pub use evidence::{BadEvidence, ClaimView, EVIDENCE_FORMAT, EvidenceView, MAX_EVIDENCE};
 pub use gateway::{GatewayView, MountView};
+pub use head::HeadView;
 pub use job::{
     Asking, BatchView, DigestCheck, FileSpec, FileState, FileView, Finish, JobAction, JobBatch, JobSpec, JobState,
     JobView, MAX_BATCH, MadeJob, PeerUse, Priority, Sources,
