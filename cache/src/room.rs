@@ -4,7 +4,7 @@
 
 use crate::disk::Volume;
 use crate::row::Place;
-use eddy_content::EntityId;
+use eddy_content::{Entity, EntityId, ResourceUrl};
 use std::time::Duration;
 
 /// The largest share of the disk, or number of bytes, that the store may use.
@@ -30,10 +30,16 @@ pub enum Reserve {
 const LEAST_RESERVE: u64 = 2 << 30;
 /// The unit in which file systems hand out room, and the index.
 const PAGE: u64 = 4096;
-/// Bytes of an entity's row in the index beside its own: key, number, hash, seal, and redb's accounts.
-const ROW_OVERHEAD: u64 = 160;
-/// Bytes of the rows that speak of an entity: record, names, lookup key, held blocks, line, order.
-const ROWS_ABOUT: u64 = 1536;
+/// Bytes at the beginning of a page of rows.
+const PAGE_HEAD: u64 = 4;
+/// Bytes of the row with an entity's bytes, beside them: key, number, hash, seal, and where key and value end.
+const ROW_OVERHEAD: u64 = 97;
+/// Bytes of an entity's record beside its two URLs: key, name, seal, numbers, a short entity tag.
+const RECORD_OVERHEAD: u64 = 136;
+/// Bytes of the other rows that speak of an entity, with their share of pages: name, lookup key, held blocks, line, order.
+const ROWS_ABOUT: u64 = 615;
+/// One page in so many is free between two changes: a change writes pages anew, and gives the old ones back with the next.
+const FREE: u64 = 25;
 
 impl Quota {
     pub(crate) fn bytes(self, volume: &Volume) -> u64 {
@@ -96,18 +102,31 @@ pub struct Usage {
     pub pinned: u64,
 }
 
-/// Bytes that an entity of `length` bytes takes on disk. In files: data, block hashes, header, a page of statements. In the
-/// index: its row in pages of a power of two, as redb gives them, or its share of one; and the rows about it.
-pub(crate) fn footprint(length: u64, place: Place) -> u64 {
+/// Bytes that an entity takes on disk. In files: data, block hashes, header, a page of statements. In the index: its bytes, its
+/// record, and the other rows about it; measured, and held against real files by a test.
+pub(crate) fn footprint(entity: &Entity, requested: &ResourceUrl, place: Place) -> u64 {
+    let length = entity.length;
     match place {
         Place::Files => {
             let hashes = length.div_ceil(eddy_content::BLOCK_SIZE) * crate::outboard::HASH_LENGTH;
             length.next_multiple_of(PAGE) + hashes.next_multiple_of(PAGE) + 2 * PAGE
         }
         Place::Index => {
-            let row = length + ROW_OVERHEAD;
-            ROWS_ABOUT + if row <= PAGE / 2 { row } else { row.next_power_of_two().max(PAGE) }
+            let urls = (entity.url.as_str().len() + requested.as_str().len()) as u64;
+            let rows = ROWS_ABOUT + share_of_pages(RECORD_OVERHEAD + urls) + share_of_pages(ROW_OVERHEAD + length);
+            rows + rows / FREE
         }
+    }
+}
+
+/// Bytes of pages that a row of the index takes, among others like it that come in any order. A long one has pages of its own, a
+/// power of two of them; a full page is split in halves, so pages are filled to ln 2, but those of few rows more.
+fn share_of_pages(row: u64) -> u64 {
+    match (PAGE - PAGE_HEAD) / row {
+        0 => (row + PAGE_HEAD).next_power_of_two(),
+        1 => PAGE,
+        2 => PAGE * 2 / 3,
+        rows => PAGE * 1000 / (693 * rows + 307),
     }
 }
 
@@ -165,9 +184,15 @@ mod tests {
         assert!(Quota::Percent(255).bytes(&VOLUME) <= VOLUME.total);
     }
 
+    fn footprint_of(url: &str, length: u64, place: Place) -> u64 {
+        let url = ResourceUrl::parse(url).expect("a URL");
+        let validator = eddy_content::Validator::StrongEtag("\"v\"".to_owned());
+        footprint(&Entity { url: url.clone(), validator, length }, &url, place)
+    }
+
     #[test]
     fn a_footprint_covers_data_and_outboard() {
-        let in_files = |length| footprint(length, Place::Files);
+        let in_files = |length| footprint_of("https://origin.example/f", length, Place::Files);
         assert_eq!(in_files(0), 2 * PAGE);
         assert_eq!(in_files(1), 4 * PAGE);
         assert!(in_files(100 << 30) > (100 << 30) + 50 * (1 << 20));
@@ -175,11 +200,17 @@ mod tests {
     }
 
     #[test]
-    fn a_footprint_in_the_index_covers_the_row_and_what_is_said_of_it() {
-        let in_index = |length| footprint(length, Place::Index) - ROWS_ABOUT;
-        assert_eq!(in_index(100), 260);
-        assert_eq!(in_index(3000), PAGE);
-        assert_eq!(in_index(10_000), 4 * PAGE);
-        assert_eq!(in_index(eddy_content::BLOCK_SIZE), 32 * PAGE);
+    fn a_footprint_in_the_index_is_the_share_of_its_pages() {
+        let none = footprint_of("https://origin.example/f", 0, Place::Index);
+        let in_index = |length| footprint_of("https://origin.example/f", length, Place::Index) - none;
+        let ascends = (1..BLOCK).step_by(7).is_sorted_by_key(in_index);
+        assert!(ascends && in_index(400) > 400 && in_index(2500) > 2500);
+        // Pages of a power of two, and what is said of the entity beside them.
+        let whole = footprint_of("https://origin.example/f", BLOCK, Place::Index);
+        assert!((32 * PAGE..34 * PAGE).contains(&whole), "{whole}");
+        let long = format!("https://origin.example/{}", "u".repeat(1500));
+        assert!(footprint_of(&long, 400, Place::Index) > in_index(400) + none + 3000, "a long URL counts, twice");
     }
+
+    const BLOCK: u64 = eddy_content::BLOCK_SIZE;
 }

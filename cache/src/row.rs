@@ -156,7 +156,7 @@ impl EntityRecord {
     /// Bytes that it takes on disk.
     #[must_use]
     pub fn footprint(&self) -> u64 {
-        room::footprint(self.entity.length, self.place)
+        room::footprint(&self.entity, &self.requested_url, self.place)
     }
 
     /// The row as it stands in the table `table` under `key`.

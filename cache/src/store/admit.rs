@@ -31,7 +31,7 @@ impl Core {
             return Ok(shared);
         }
         let place = if new.entity.length <= MOST_IN_INDEX { Place::Index } else { Place::Files };
-        self.make_room(room::footprint(new.entity.length, place))?;
+        self.make_room(room::footprint(&new.entity, &new.requested_url, place))?;
         let shared = match place {
             Place::Index => {
                 let record = EntityRecord::admit(new, place, self.next_generation()?, self.now());
@@ -128,7 +128,7 @@ impl Core {
                     continue;
                 }
                 if entities.insert(id) {
-                    bytes += room::footprint(new.entity.length, Place::Index);
+                    bytes += room::footprint(&new.entity, &new.requested_url, Place::Index);
                     changes.extend(self.whole(&new, content)?);
                 }
             }

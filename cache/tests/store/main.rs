@@ -5,6 +5,7 @@ mod behind;
 mod crash;
 mod damage;
 mod extents;
+mod footprint;
 mod full_disk;
 mod mirror;
 mod model;
