@@ -262,6 +262,36 @@ fn a_command_gets_its_file_past_a_cache_that_cannot_be_used() {
 }
 
 #[test]
+fn a_daemon_starts_on_a_read_only_cache_and_takes_it_up_when_it_is_writable() {
+    if !ready() {
+        return;
+    }
+    let (mounts, scene) = (Mounts::new().unwrap(), Scene::new(3 * MIB, ""));
+    let node = unlimited(Eddy::among(&mounts).unwrap());
+    let cache = place(&node, "cache");
+    mounts.tmpfs(&cache, 16 * MIB).unwrap();
+    // What lies there from before is of use again, too.
+    let mut before = node.daemon().unwrap();
+    node.get(&scene.url(), &place(&node, "first")).unwrap();
+    assert!(before.stop(PATIENCE).unwrap().success());
+    mounts.remount(&cache, "ro").unwrap();
+    let daemon = node.daemon().unwrap();
+    let (file, later) = (place(&node, "image"), place(&node, "later"));
+    assert_eq!(node.get(&scene.url(), &file).unwrap().state, JobState::Acknowledged);
+    assert_eq!(hash_of(&file).unwrap(), scene.hash);
+    let refused = node.ended(&["get", &scene.url(), "-o", later.to_str().unwrap(), "--background"]).unwrap();
+    assert_eq!(refused.code(), Some("disk-read-only"), "{refused:?}");
+    assert!(node.status().unwrap().activity.contains("without its store"));
+    mounts.remount(&cache, "rw").unwrap();
+    daemon.wait_line("the node runs with its cache", PATIENCE).unwrap();
+    let sent = body_bytes(&scene.origin.access().unwrap());
+    let job = node.get_in_background(&scene.url(), &later).unwrap();
+    node.wait_job(&job, PATIENCE, |job| job.state == JobState::Acknowledged).unwrap();
+    assert_eq!(hash_of(&later).unwrap(), scene.hash);
+    assert_eq!(body_bytes(&scene.origin.access().unwrap()), sent, "it is in the cache");
+}
+
+#[test]
 fn without_descriptors_a_job_waits_and_goes_on_with_more() {
     if !ready() {
         return;
