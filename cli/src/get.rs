@@ -8,7 +8,7 @@ use crate::link::{Link, Purpose};
 use crate::setting::{Setting, utf8};
 use clap::{Args, ValueEnum};
 use eddy_node::control::Client;
-use eddy_wire::api::check::{file_name, parse_url};
+use eddy_wire::api::check::{file_name, parse_ranges, parse_url};
 use eddy_wire::api::{Asking, FileSpec, Finish, JobAction, JobSpec, JobState, PeerUse, Priority, SwarmView, Terms};
 use eddy_wire::catalogue::ErrorCode;
 use std::io::ErrorKind;
@@ -34,6 +34,9 @@ pub struct GetArgs {
     /// The digest that the file must have: sha256:HEX, also blake3, sha512, sha1, md5
     #[arg(long, value_name = "ALGORITHM:HEX")]
     pub digest: Option<String>,
+    /// Fetch these ranges only, one behind the other into the file: 0-1023,4096- (first and last byte, counted from 0)
+    #[arg(long, value_name = "RANGES")]
+    pub range: Option<String>,
     /// Replace a file that already stands at the destination
     #[arg(long)]
     pub overwrite: bool,
@@ -122,6 +125,10 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
     if args.digest.is_some() && args.urls.len() > 1 {
         return Err(Failure::new(ErrorCode::BadUsage, "--digest is for one URL"));
     }
+    if args.range.is_some() && args.urls.len() > 1 {
+        return Err(Failure::new(ErrorCode::BadUsage, "--range is for one URL"));
+    }
+    let ranges = args.range.as_deref().map_or(Ok(Vec::new()), parse_ranges)?;
     let mut files = Vec::new();
     for url in &args.urls {
         parse_url(url)?;
@@ -132,7 +139,13 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
             return Err(Failure::new(ErrorCode::DestinationExists, path.display().to_string()));
         }
         let destination = utf8(&path)?;
-        files.push(FileSpec { url: url.clone(), destination, digest: args.digest.clone(), overwrite: args.overwrite });
+        files.push(FileSpec {
+            url: url.clone(),
+            destination,
+            digest: args.digest.clone(),
+            overwrite: args.overwrite,
+            ranges: ranges.clone(),
+        });
     }
     let field = |text: &String| {
         let wrong = || Failure::new(ErrorCode::BadHeader, "write -H \"NAME: VALUE\"");

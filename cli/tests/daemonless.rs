@@ -39,6 +39,7 @@ const COMMANDS: &[(&str, Alone)] = &[
     ("job ls", Works),
     ("job show 01234567", Works),
     ("job headers 01234567", Works),
+    ("job files 01234567", Works),
     ("events --follow", Refuses),
     ("why 01234567", Works),
     ("cache ls", Works),

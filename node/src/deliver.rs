@@ -19,12 +19,14 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 mod folder;
+mod portion;
 #[cfg(test)]
 mod race;
 #[cfg(test)]
@@ -289,14 +291,17 @@ impl Destination {
     pub fn stage(&self, entity: &EntityHandle, part: Option<Part>, order: &StageOrder<'_>) -> Result<Root, StageError> {
         match self.stage_once(entity, part, order) {
             Err(StageError::Failed(failure))
-                if failure.class == FailureClass::Destination
-                    && failure.code == code(ErrorCode::DiskFull)
-                    && self.gives_way(order.room, entity.geometry().length()) =>
+                if Self::is_out_of_room(&failure) && self.gives_way(order.room, entity.geometry().length()) =>
             {
                 self.stage_once(entity, None, order)
             }
             other => other,
         }
+    }
+
+    /// Whether the disk has no room for the file.
+    fn is_out_of_room(failure: &Failure) -> bool {
+        failure.class == FailureClass::Destination && failure.code == code(ErrorCode::DiskFull)
     }
 
     fn stage_once(
@@ -334,7 +339,14 @@ impl Destination {
             let place = geometry.bytes_of(blocks.clone());
             let bytes = match reader.read(blocks.clone()) {
                 Ok(bytes) => bytes,
-                Err(error) => return Err(damage(entity, blocks.start, &error, room)),
+                Err(error) => {
+                    return Err(damage(
+                        entity,
+                        &BlockSet::from_run(blocks.start..geometry.block_count()),
+                        &error,
+                        room,
+                    ));
+                }
             };
             check.update(bytes);
             for run in missing.runs() {
@@ -492,9 +504,9 @@ impl Destination {
     }
 }
 
-/// What a read that failed has come upon. Rot seldom comes alone: the rest of the file is looked through, so that all of it is
+/// What a read that failed has come upon. Rot seldom comes alone: these blocks of the file are looked through, so that all of it is
 /// fetched again at once. A block that the medium does not give any more is as good as rotten, and to be written anew.
-fn damage(entity: &EntityHandle, from: u32, error: &ReadError, room: &CacheRoom) -> StageError {
+fn damage(entity: &EntityHandle, among: &BlockSet, error: &ReadError, room: &CacheRoom) -> StageError {
     let kind = condition::of_read(error);
     if let Some(kind) = kind.filter(|kind| *kind != FaultKind::Medium) {
         return StageError::Failed(condition::of_cache(kind, &room.directory, error));
@@ -505,9 +517,7 @@ fn damage(entity: &EntityHandle, from: u32, error: &ReadError, room: &CacheRoom)
         damaged.insert(*block..*block + 1);
     }
     let mut reader = entity.reader();
-    let count = entity.geometry().block_count();
-    for start in (from..count).step_by(RUN as usize) {
-        let run = start..count.min(start + RUN);
+    for run in among.runs().flat_map(pieces) {
         if reader.read(run.clone()).is_ok() {
             continue;
         }
@@ -531,6 +541,12 @@ fn damage(entity: &EntityHandle, from: u32, error: &ReadError, room: &CacheRoom)
     }
     tracing::error!(url = %entity.entity().url, blocks = damaged.len(), "cached blocks are damaged: fetched again");
     StageError::Damaged(damaged)
+}
+
+/// What is read in one go of a run of blocks.
+fn pieces(run: Range<u32>) -> impl Iterator<Item = Range<u32>> {
+    let end = run.end;
+    run.step_by(RUN as usize).map(move |start| start..end.min(start.saturating_add(RUN)))
 }
 
 /// A failure with a row of the catalogue that needs somebody's hand.

@@ -340,7 +340,13 @@ fn start() -> Running {
 
 fn spec() -> JobSpec {
     JobSpec {
-        files: vec![FileSpec { url: "https://h/a".into(), destination: "/a".into(), digest: None, overwrite: false }],
+        files: vec![FileSpec {
+            url: "https://h/a".into(),
+            destination: "/a".into(),
+            digest: None,
+            overwrite: false,
+            ranges: Vec::new(),
+        }],
         name: Some("ä 1".into()),
         priority: Priority::High,
         peers: PeerUse::default(),

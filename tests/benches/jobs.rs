@@ -124,6 +124,7 @@ fn spec(origin: &HostileOrigin, home: &Path, job: usize) -> api::JobSpec {
         destination: folder(home, job).join(format!("package-{file}.deb")).display().to_string(),
         digest: None,
         overwrite: false,
+        ranges: Vec::new(),
     };
     api::JobSpec {
         files: (0..FILES).map(file).collect(),
@@ -182,6 +183,7 @@ fn engine_spec(job: usize) -> JobSpec {
         digests: Vec::new(),
         overwrite: false,
         credentials: None,
+        portion: eddy_engine::Portion::Whole,
     };
     JobSpec {
         name: format!("job {job}"),

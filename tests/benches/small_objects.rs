@@ -85,6 +85,7 @@ fn by_eddy(node: &Eddy<'_>, origin: &Nginx, count: usize) -> Duration {
         destination: folder.join(number.to_string()).to_str().unwrap().to_owned(),
         digest: None,
         overwrite: false,
+        ranges: Vec::new(),
     };
     let specs: Vec<JobSpec> = (0..AT_A_TIME)
         .map(|job| {

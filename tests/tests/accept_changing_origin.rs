@@ -226,6 +226,7 @@ fn spec(url: &str, destination: &Path) -> JobSpec {
         destination: destination.to_str().unwrap().to_owned(),
         digest: None,
         overwrite: false,
+        ranges: Vec::new(),
     };
     JobSpec {
         files: vec![file],

@@ -70,6 +70,7 @@ impl Life {
             destination: destination.display().to_string(),
             digest: None,
             overwrite: false,
+            ranges: Vec::new(),
         };
         (spec, FileFact { destination, seed })
     }
@@ -381,6 +382,7 @@ async fn a_batch_is_made_job_by_job_survives_a_kill_and_is_found_when_it_is_repe
             destination: node.home().join(name).display().to_string(),
             digest: None,
             overwrite: false,
+            ranges: Vec::new(),
         }],
         name: Some(name.to_owned()),
         priority: Priority::Low,

@@ -38,7 +38,7 @@ struct Fault {
 fn spec(url: &str, to: &Path) -> JobSpec {
     let destination = to.display().to_string();
     JobSpec {
-        files: vec![FileSpec { url: url.to_owned(), destination, digest: None, overwrite: false }],
+        files: vec![FileSpec { url: url.to_owned(), destination, digest: None, overwrite: false, ranges: Vec::new() }],
         name: None,
         priority: Priority::Foreground,
         peers: PeerUse::default(),

@@ -2,7 +2,7 @@
 //!
 //! | module | verbs |
 //! |---|---|
-//! | here | `ls`, `show`, `watch`, `pause`, `resume`, `cancel`, `finish`, `take` |
+//! | here | `ls`, `show`, `files`, `watch`, `pause`, `resume`, `cancel`, `finish`, `take` |
 //! | `headers` | `headers` |
 //! | `more` | `create`, `add`, `auth`, `relocate`, `purge` |
 //! | [`set`] | `set` |
@@ -20,9 +20,13 @@ use crate::text::units;
 use clap::Subcommand;
 use eddy_node::control::Client;
 use eddy_wire::api::{
-    DigestCheck, FileView, HeaderView, JobAction, JobView, MAX_PAGE, PageQuery, Priority, Problem, Redirects, Sources,
+    DigestCheck, FileState, FileView, HeaderView, JobAction, JobView, MAX_PAGE, PageQuery, Priority, Problem,
+    Redirects, Sources,
 };
 use std::time::Duration;
+
+/// Ranges of a file that are shown.
+const MOST_SHOWN: usize = 8;
 
 /// `eddy job ...`.
 #[derive(Debug, Subcommand)]
@@ -36,6 +40,11 @@ pub enum JobCommand {
     },
     /// Show what the origins answered last: the status and the header fields, which may hold secrets
     Headers(headers::HeadersArgs),
+    /// List the files of a job
+    Files {
+        /// Its id
+        id: String,
+    },
     /// Make a job, which waits for `resume` and at its end for `finish`
     Create(Box<more::CreateArgs>),
     /// Give a job more files
@@ -92,6 +101,10 @@ pub(crate) async fn run(command: JobCommand, setting: &Setting) -> Result<(), Fa
             setting.answer(&job, || show(&job, setting))
         }
         JobCommand::Headers(args) => headers::run(args, setting).await,
+        JobCommand::Files { id } => {
+            let job = Link::ask(setting, async |client| client.job(&id).await).await?;
+            setting.answer(&job.files, || files(&job, setting))
+        }
         JobCommand::Create(args) => more::create(*args, setting).await,
         JobCommand::Add(args) => more::add(args, setting).await,
         JobCommand::Set { id, pairs } => more::change(&id, &set::change(&pairs)?, setting).await,
@@ -195,6 +208,50 @@ fn list(jobs: &[JobView], setting: &Setting) -> String {
     table(&columns, jobs.iter().map(line))
 }
 
+/// The files of a job by the numbers under which commands know them.
+fn files(job: &JobView, setting: &Setting) -> String {
+    if job.files.is_empty() {
+        return String::from("no files\n");
+    }
+    let columns = [
+        Column::Number("FILE"),
+        Column::Text("STATE"),
+        Column::Number("DONE"),
+        Column::Number("LENGTH"),
+        Column::Text("RANGES"),
+        Column::Text("PATH"),
+        Column::Text("URL"),
+    ];
+    let state = |file: &FileView| match file.state {
+        FileState::Waiting => "waiting",
+        FileState::Transferring => "transferring",
+        FileState::Transferred => "whole",
+        FileState::Delivered => "delivered",
+        FileState::Failed => "failed",
+    };
+    let line = |(file, number): (&FileView, usize)| {
+        vec![
+            number.to_string(),
+            state(file).to_owned(),
+            setting.sizes.size(file.done),
+            setting.sizes.size_if_known(file.length),
+            if file.ranges.is_empty() { String::from("all") } else { ranges(file) },
+            file.destination.clone(),
+            file.url.clone(),
+        ]
+    };
+    table(&columns, job.files.iter().zip(0..).map(line))
+}
+
+/// What is wanted of a file, if not all; of very many ranges the first.
+fn ranges(file: &FileView) -> String {
+    let shown: Vec<String> = file.ranges.iter().take(MOST_SHOWN).map(ToString::to_string).collect();
+    match file.ranges.len().checked_sub(MOST_SHOWN) {
+        Some(more @ 1..) => format!("{} and {more} more", shown.join(",")),
+        _ => shown.join(","),
+    }
+}
+
 fn show(job: &JobView, setting: &Setting) -> String {
     let priority = match job.priority {
         Priority::Foreground => "foreground",
@@ -243,7 +300,7 @@ fn terms(job: &JobView) -> String {
     ])
 }
 
-fn file_facts(file: &FileView, setting: &Setting) -> [(&'static str, String); 10] {
+fn file_facts(file: &FileView, setting: &Setting) -> [(&'static str, String); 11] {
     let size = |bytes| setting.sizes.size(bytes);
     let digest = match file.digest {
         DigestCheck::None => "",
@@ -254,6 +311,7 @@ fn file_facts(file: &FileView, setting: &Setting) -> [(&'static str, String); 10
     [
         ("file", file.destination.clone()),
         ("from", file.url.clone()),
+        ("ranges", ranges(file)),
         ("done", format!("{} of {}", size(file.done), setting.sizes.size_if_known(file.length))),
         ("sources", sources(file.sources, setting)),
         ("wasted", if file.wasted == 0 { String::new() } else { size(file.wasted) }),

@@ -6,6 +6,7 @@ use crate::get::{PriorityArg, place};
 use crate::link::Link;
 use crate::setting::Setting;
 use clap::Args;
+use eddy_wire::api::check::parse_ranges;
 use eddy_wire::api::{
     Authorization, FileSpec, Finish, Forget, JobAction, JobChange, JobSpec, MoreFiles, PeerUse, Relocation, Terms,
 };
@@ -60,6 +61,9 @@ pub struct Files {
     /// A list: one URL and one path in each line, separated by a space, a tab or a comma; `-` for standard input
     #[arg(long, value_name = "LIST")]
     pub from: Option<PathBuf>,
+    /// Fetch these ranges of the file only, one behind the other: 0-1023,4096- (first and last byte, counted from 0)
+    #[arg(long, value_name = "RANGES")]
+    pub range: Option<String>,
     /// Replace files that already stand at their destinations
     #[arg(long)]
     pub overwrite: bool,
@@ -186,9 +190,13 @@ fn files(args: &Files) -> Result<Vec<FileSpec>, Failure> {
     if let Some(list) = &args.from {
         pairs.extend(listed(&read(list)?)?);
     }
+    if args.range.is_some() && pairs.len() != 1 {
+        return Err(Failure::new(ErrorCode::BadUsage, "--range is for one file"));
+    }
+    let ranges = args.range.as_deref().map_or(Ok(Vec::new()), parse_ranges)?;
     let file = |(url, path): (String, String)| {
         let destination = place(std::path::Path::new(&path))?;
-        Ok(FileSpec { url, destination, digest: None, overwrite: args.overwrite })
+        Ok(FileSpec { url, destination, digest: None, overwrite: args.overwrite, ranges: ranges.clone() })
     };
     pairs.into_iter().map(file).collect()
 }

@@ -41,6 +41,7 @@ fn view(id: usize, spec: &JobSpec) -> JobView {
         destination: file.destination.clone(),
         state: FileState::Waiting,
         length: None,
+        ranges: file.ranges.clone(),
         done: 0,
         sources: Sources::default(),
         wasted: 0,

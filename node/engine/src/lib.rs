@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`job::state`] | which state follows from which event: the one transition table |
 //! | [`job::spec`] | what a job asks for |
+//! | [`job::portion`] | how much of a file that is |
 //! | [`job::record`] | what of a job must survive a crash |
 //! | [`job::parcel`] | in how few bytes a job is kept |
 //! | [`file`] | what one file needs next: contact, peers, blocks, staging |
@@ -47,6 +48,7 @@ pub mod trust;
 pub mod upload;
 
 pub use engine::{Engine, EngineConfig};
+pub use job::portion::{ByteRange, Portion, Ranges};
 pub use job::record::JobRecord;
 pub use job::spec::{Asking, FileSpec, Finish, Goal, JobId, JobSpec, Patience, PeerUse, Priority};
 pub use job::state::{JobEvent, JobState};

@@ -1,5 +1,6 @@
 //! The engine's ports: what goes in, what comes out.
 
+use crate::job::portion::Stretches;
 use crate::job::record::JobRecord;
 use crate::job::spec::{Credentials, JobId};
 use crate::planner::Source;
@@ -129,10 +130,13 @@ impl Failure {
 pub enum ContactMethod {
     /// HEAD: the body may come from the cache or from peers.
     Describe,
-    /// A ranged GET from byte 0 to this byte, inclusive: the first useful bytes in the first round trip.
-    FirstRange {
-        /// Last byte asked for.
-        last: u64,
+    /// A ranged GET: the first useful bytes in the first round trip; of a file of which ranges are wanted and that cannot be
+    /// resumed, all of them and what lies between.
+    Range {
+        /// First byte asked for.
+        first: u64,
+        /// Last byte asked for; none for all up to the end.
+        last: Option<u64>,
     },
     /// A plain GET: the origin gave no version under which ranges could be joined.
     Whole,
@@ -276,6 +280,8 @@ pub enum Effect {
         fetch: FetchId,
         /// The file.
         file: FileRef,
+        /// What of it is wanted, if not all; the body ends no earlier.
+        stretches: Option<Stretches>,
         /// Digests that the bytes must have.
         digests: Vec<ExpectedDigest>,
     },
@@ -284,10 +290,12 @@ pub enum Effect {
         /// Which.
         fetch: FetchId,
     },
-    /// Copy the whole, verified entity to the temporary file beside the destination, checking every digest.
+    /// Copy the verified entity to the temporary file beside the destination, checking every digest.
     Stage {
         /// The file.
         file: FileRef,
+        /// What of it is wanted, if not all: copied one behind the other.
+        stretches: Option<Stretches>,
         /// Digests that the bytes must have.
         digests: Vec<ExpectedDigest>,
     },

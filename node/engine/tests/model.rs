@@ -1,6 +1,6 @@
 //! The engine held against a model that is far simpler: random commands, faults, crashes and the passing of time.
 //!
-//! The model knows what each job is called, how urgent it is, to whom it belongs, how many files it has, and what its owner did last. What
+//! The model knows what each job is called, how urgent it is, to whom it belongs, how much of which files it wants, and what its owner did last. What
 //! it says after each step must be what the engine shows, and what is written down; at the end, when all faults are over, every job that was
 //! not thrown away is delivered. The same seed gives the same effects, byte for byte.
 
@@ -9,7 +9,9 @@
 mod rig;
 
 use eddy_engine::engine::{Amendment, CommandError};
-use eddy_engine::{Failure, Finish, Input, JobId, JobSpec, JobState, Owner, Priority, Terms};
+use eddy_engine::{
+    ByteRange, Failure, FileSpec, Finish, Input, JobId, JobSpec, JobState, Owner, Portion, Priority, Ranges, Terms,
+};
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -44,7 +46,8 @@ struct Known {
     description: String,
     priority: Priority,
     owner: Owner,
-    files: usize,
+    /// How much of each file is wanted.
+    files: Vec<Portion>,
     finish: Finish,
     wish: Wish,
 }
@@ -99,7 +102,9 @@ impl World {
         }
         let count = self.rng.random_range(0..=3);
         let names: Vec<&str> = (0..count).map(|_| *NAMES.choose(&mut self.rng).unwrap()).collect();
-        let base = if self.rng.random_range(0..2) == 0 { job(&names) } else { background(&names) };
+        let mut base = if self.rng.random_range(0..2) == 0 { job(&names) } else { background(&names) };
+        base.files.iter_mut().for_each(|file| self.choose_portion(file));
+        let portions = base.files.iter().map(|file| file.portion.clone()).collect();
         let priority = *PRIORITIES.choose(&mut self.rng).unwrap();
         let finish = if self.rng.random_range(0..3) == 0 { Finish::Manual } else { Finish::Auto };
         let owner = Owner(self.rng.random_range(0..3));
@@ -119,7 +124,24 @@ impl World {
             id
         };
         let (name, description) = ("test".to_owned(), String::new());
-        self.jobs.insert(id, Known { name, description, priority, owner, files: count, finish, wish });
+        self.jobs.insert(id, Known { name, description, priority, owner, files: portions, finish, wish });
+    }
+
+    /// Of some files not all is wanted, but only what there is.
+    fn choose_portion(&mut self, file: &mut FileSpec) {
+        let length = self.rig.origins[file.url.as_str()].length;
+        if length == 0 || self.rng.random_range(0..3) > 0 {
+            return;
+        }
+        let middle = self.rng.random_range(0..length);
+        let mut ranges = vec![ByteRange { offset: middle, length: None }];
+        if middle > 0 && self.rng.random_range(0..2) == 0 {
+            let offset = self.rng.random_range(0..middle);
+            ranges.push(ByteRange { offset, length: Some(self.rng.random_range(1..=middle - offset)) });
+        }
+        // Without a length nothing has a place behind the end.
+        ranges.reverse();
+        file.portion = Portion::Ranges(Ranges::new(ranges).unwrap());
     }
 
     fn command(&mut self) {
@@ -135,7 +157,7 @@ impl World {
         });
         match (&result, which) {
             (Ok(()), _) => assert!(is_there, "seed {}: a job that has ended took a command", self.seed),
-            (Err(CommandError::NoFiles), 0..5) => assert_eq!(known.files, 0, "seed {}", self.seed),
+            (Err(CommandError::NoFiles), 0..5) => assert_eq!(known.files, [], "seed {}", self.seed),
             (Err(CommandError::NoSuchJob | CommandError::WrongState(_)), _) => {
                 assert!(!is_there, "seed {}: refused: {result:?} {}", self.seed, self.rig.picture());
             }
@@ -176,8 +198,10 @@ impl World {
                 amendment.owner = Some(next.owner);
             }
             _ => {
-                next.files += 1;
-                amendment.files = job(&[NAMES.choose(&mut self.rng).unwrap()]).files;
+                let mut file = job(&[NAMES.choose(&mut self.rng).unwrap()]).files.remove(0);
+                self.choose_portion(&mut file);
+                next.files.push(file.portion.clone());
+                amendment.files = vec![file];
             }
         }
         let result = self.rig.act(|engine, now| engine.amend(now, id, amendment));
@@ -218,7 +242,7 @@ impl World {
             assert_eq!(shown.is_some(), row.is_some(), "seed {}: {id} {known:?} {}", self.seed, picture());
             let may_be_gone = match known.wish {
                 Wish::Gone | Wish::End => true,
-                Wish::Run | Wish::Rest => known.finish == Finish::Auto && known.files > 0,
+                Wish::Run | Wish::Rest => known.finish == Finish::Auto && !known.files.is_empty(),
             };
             let Some((job, row)) = shown.zip(row) else {
                 assert!(may_be_gone, "seed {}: {id} is lost: {known:?} {}", self.seed, picture());
@@ -226,14 +250,31 @@ impl World {
             };
             assert_ne!(known.wish, Wish::Gone, "seed {}: {id} was cancelled", self.seed);
             let spec = job.spec();
+            let portions = |files: &[FileSpec]| files.iter().map(|file| file.portion.clone()).collect::<Vec<_>>();
+            for file in job.files().iter().filter(|file| file.is_staged()) {
+                let ranges = file.spec().portion.ranges().and_then(Ranges::length);
+                let length = self.rig.origins[file.spec().url.as_str()].length;
+                assert!(ranges.is_none_or(|sum| file.length() == Some(sum)), "seed {}: {}", self.seed, picture());
+                assert!(file.done() <= length, "seed {}: {}", self.seed, picture());
+            }
             let (name, description) = (known.name.as_str(), known.description.as_str());
-            let seen =
-                (spec.name.as_str(), spec.terms.description.as_str(), spec.priority, job.owner(), job.files().len());
-            let wanted = (name, description, known.priority, known.owner, known.files);
+            let seen = (
+                spec.name.as_str(),
+                spec.terms.description.as_str(),
+                spec.priority,
+                job.owner(),
+                portions(&spec.files),
+            );
+            let wanted = (name, description, known.priority, known.owner, known.files.clone());
             assert_eq!(seen, wanted, "seed {}: {id} as it is shown", self.seed);
             let kept = row.spec();
-            let durable =
-                (kept.name.as_str(), kept.terms.description.as_str(), kept.priority, row.life.owner, row.files().len());
+            let durable = (
+                kept.name.as_str(),
+                kept.terms.description.as_str(),
+                kept.priority,
+                row.life.owner,
+                portions(&kept.files),
+            );
             assert_eq!(durable, wanted, "seed {}: {id} as it is written down", self.seed);
             if known.wish == Wish::Rest && known.finish == Finish::Manual {
                 assert_eq!(job.state(), JobState::Suspended, "seed {}: {id} {}", self.seed, picture());
@@ -272,7 +313,7 @@ impl World {
             let wanted = match state {
                 None => true,
                 Some(JobState::Transferred) => known.finish == Finish::Manual,
-                Some(JobState::Suspended) => known.files == 0,
+                Some(JobState::Suspended) => known.files.is_empty(),
                 Some(_) => false,
             };
             assert!(wanted, "seed {}: {id} ends as {state:?}: {known:?} {}", self.seed, self.rig.picture());

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Deliveries that may wait for the ledger.
 const MOST_OWED: usize = 1024;
 
-/// The account of a file that is whole. What it used beyond the file's length was of an older version, or rotted.
+/// The account of a file that is whole. What it used beyond the bytes that are delivered was of an older
+/// version, or rotted, or is what blocks have beside the ranges that are wanted of them.
 pub(super) fn settle_account(store: &Store, account: Account, length: u64) -> Balance {
     let balance = store.balance(account).unwrap_or_default();
     if balance.origin.used + balance.peers.used <= length {

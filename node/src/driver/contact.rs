@@ -9,7 +9,7 @@ use eddy_engine::Failure;
 use eddy_engine::port::{ContactMethod, Contacted};
 use tokio::sync::oneshot;
 
-/// Asks; a file without a first byte cannot satisfy a range (RFC 9110 section 14.1.2), so it is asked for as a whole then.
+/// Asks; a file without the first byte that is asked for cannot satisfy a range (RFC 9110 section 14.1.2), so it is asked for as a whole then.
 pub(super) async fn first_answer(origin: &Origin, mut request: OriginRequest) -> Result<Opened, OriginError> {
     let opened = origin.open(&request).await?;
     if matches!(opened, Opened::Unsatisfiable { .. }) {
@@ -88,7 +88,7 @@ pub(crate) fn contacted(
 pub(super) fn asked(method: ContactMethod) -> Asked {
     match method {
         ContactMethod::Describe => Asked::Head,
-        ContactMethod::FirstRange { last } => Asked::Range { first: 0, last: Some(last) },
+        ContactMethod::Range { first, last } => Asked::Range { first, last },
         ContactMethod::Whole => Asked::Whole,
     }
 }

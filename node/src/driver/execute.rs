@@ -28,10 +28,12 @@ use eddy_cache::{Account, EntityHandle, LedgerEntry, NewEntity, Privacy, RemoveO
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::engine::Swarms;
+use eddy_engine::job::portion::Stretches;
 use eddy_engine::port::{Contacted, FetchOutcome, StagedFile};
 use eddy_engine::trust::{Demand, Digest, Line};
 use eddy_engine::{
-    Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Goal, Held, Input, JobId, JobState, Terms,
+    Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Goal, Held, Input, JobId, JobState, Portion,
+    Terms,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::{BTreeMap, HashMap};
@@ -52,7 +54,7 @@ const DISTRUST_PAUSE: Duration = Duration::from_millis(50);
 /// What is to become of a parked body.
 enum Parked {
     Pump { open: OpenEntity, blocks: Range<u32> },
-    Stream { destination: Destination, digests: Vec<ExpectedDigest>, room: CacheRoom },
+    Stream { destination: Destination, stretches: Option<Stretches>, digests: Vec<ExpectedDigest>, room: CacheRoom },
 }
 
 /// The origin's answer to a first question that somebody else has asked.
@@ -217,9 +219,16 @@ impl Executor {
                 let privacy = if shareable { Privacy::Shareable } else { Privacy::Private };
                 let freshness = freshness.map(|freshness| *freshness);
                 let new = NewEntity { entity, requested_url, privacy, last_modified, digests, freshness };
-                let destination = self.destination(engine, file);
+                let is_whole = spec(engine, file).is_none_or(|spec| spec.portion == Portion::Whole);
+                // Ranges are copied when all are there: blocks do not stand where they are written.
+                let destination = self.destination(engine, file).filter(|_| is_whole);
                 let of_job = spec(engine, file).map(|spec| spec.digests.as_slice()).unwrap_or_default();
-                let gate = self.gate(&new.entity.url, if of_job.is_empty() { &new.digests } else { of_job });
+                let gate = match (is_whole, of_job.is_empty()) {
+                    (true, true) => self.gate(&new.entity.url, &new.digests),
+                    (true, false) => self.gate(&new.entity.url, of_job),
+                    // No digest speaks for all of the blocks.
+                    (false, _) => self.gate(&new.entity.url, &[]),
+                };
                 self.open_entity(file, new, (destination, gate));
             }
             Effect::Ask { file, peers } => self.ask(file, peers),
@@ -229,10 +238,11 @@ impl Executor {
                     let _ = parked.send(Parked::Pump { open: open.clone(), blocks });
                 }
             }
-            Effect::Stream { fetch, file, digests } => {
+            Effect::Stream { fetch, file, stretches, digests } => {
                 if let (Some(parked), Some(destination)) = (self.parked.remove(&fetch), self.destination(engine, file))
                 {
-                    let _ = parked.send(Parked::Stream { destination, digests, room: self.room.clone() });
+                    let room = self.room.clone();
+                    let _ = parked.send(Parked::Stream { destination, stretches, digests, room });
                 }
             }
             Effect::FetchOrigin { fetch, file, credentials: _, blocks, ranges } => {
@@ -278,7 +288,7 @@ impl Executor {
                     cancel.cancel();
                 }
             }
-            Effect::Stage { file, digests } => self.stage(engine, file, digests),
+            Effect::Stage { file, stretches, digests } => self.stage(engine, file, stretches, digests),
             Effect::Publish { file } => self.publish(engine, file),
             Effect::Discard { file } => {
                 if let Some(destination) = self.destination(engine, file) {
@@ -517,8 +527,9 @@ impl Executor {
                     settle(judges, &open).await;
                     let _ = inputs.send(Input::Ended { fetch, outcome }).await;
                 }
-                Parked::Stream { destination, digests, room } => {
-                    let order = StreamOrder { destination, digests, last_modified, room };
+                Parked::Stream { destination, stretches, digests, room } => {
+                    let start = span.start;
+                    let order = StreamOrder { destination, start, stretches, digests, last_modified, room };
                     let stream = transfer::stream::stream(body, order, &mut progress, &cancel);
                     let streamed = losses.during(&cancel, stream).await;
                     let input = match streamed {
@@ -622,23 +633,27 @@ impl Executor {
         });
     }
 
-    fn stage(&mut self, engine: &Engine, file: FileRef, digests: Vec<ExpectedDigest>) {
+    fn stage(&mut self, engine: &Engine, file: FileRef, stretches: Option<Stretches>, digests: Vec<ExpectedDigest>) {
         let (Some(open), Some(destination)) = (self.open.get(&file).cloned(), self.destination(engine, file)) else {
             // The engine awaits an answer to everything that it asks for.
             self.answer(move || Input::Staged { file, result: Err(not_open()) });
             return;
         };
-        let (store, gate) = (self.store.clone(), self.gate(&open.entity.entity().url, &digests));
+        // What is delivered may be the digest's; what else is in its blocks is not.
+        let of_whole = if stretches.is_none() { digests.as_slice() } else { &[] };
+        let (store, gate) = (self.store.clone(), self.gate(&open.entity.entity().url, of_whole));
         let judges = self.peers.clone();
         self.answer(move || {
             if let Some(blocks) = gate.and_then(|gate| gate.close(&open.entity)) {
                 return Input::Damaged { file, blocks };
             }
             let order = StageOrder { digests: &digests, last_modified: open.last_modified, room: &open.room };
-            let staged = destination.stage(&open.entity, open.take_part(), &order);
+            let (staged, length) = match &stretches {
+                None => (destination.stage(&open.entity, open.take_part(), &order), open.entity.geometry().length()),
+                Some(stretches) => (destination.stage_ranges(&open.entity, stretches, &order), stretches.length()),
+            };
             match staged {
                 Ok(root) => {
-                    let length = open.entity.geometry().length();
                     let balance = settle_account(&store, open.account(), length);
                     let wasted = balance.origin.wasted.total() + balance.peers.wasted.total();
                     let (origin, peers) = (balance.origin.used, balance.peers.used);

@@ -127,7 +127,7 @@ mod tests {
     use eddy_engine::job::record::FileRecord;
     use eddy_engine::job::spec::Credentials;
     use eddy_engine::job::terms::{Authorization, Life, Terms, Ties};
-    use eddy_engine::{Asking, FileSpec, Finish, JobSpec, JobState, Patience, PeerUse, Priority};
+    use eddy_engine::{Asking, FileSpec, Finish, JobSpec, JobState, Patience, PeerUse, Portion, Priority};
 
     fn record(id: u8) -> JobRecord {
         let known = Credentials { user: "u".into(), password: "topsecret".into() };
@@ -137,6 +137,7 @@ mod tests {
             digests: Vec::new(),
             overwrite: false,
             credentials: None,
+            portion: Portion::Whole,
         };
         let spec = JobSpec {
             name: "n".into(),

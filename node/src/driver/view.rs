@@ -5,7 +5,7 @@ use eddy_engine::file::{File, HeldUse};
 use eddy_engine::job::live::Job;
 use eddy_engine::job::terms::{Authorization, HeaderField, Presence, ProxyUse, Redirects, Secrecy};
 use eddy_engine::port::Failure;
-use eddy_engine::{Finish, JobState, Now, Priority};
+use eddy_engine::{ByteRange, Finish, JobState, Now, Priority, Ranges};
 use eddy_wire::api;
 use eddy_wire::catalogue::ErrorCode;
 use std::time::Duration;
@@ -109,6 +109,7 @@ fn file(file: &File) -> api::FileView {
             () => api::FileState::Waiting,
         },
         length: file.length(),
+        ranges: ranges(file),
         done: file.done(),
         sources: api::Sources { origin: bytes.origin, peers: bytes.peers, cache: bytes.cache },
         wasted: file.wasted(),
@@ -128,6 +129,12 @@ fn file(file: &File) -> api::FileView {
         origin_reason: file.origin_reason().map(str::to_owned),
         held_reason: file.held_use().map(held_reason),
     }
+}
+
+/// What is wanted of the file at the origin, if not all.
+fn ranges(file: &File) -> Vec<api::ByteRange> {
+    let ranges = file.spec().portion.ranges().map(Ranges::as_slice).unwrap_or_default();
+    ranges.iter().map(|&ByteRange { offset, length }| api::ByteRange { offset, length }).collect()
 }
 
 /// Why the origin was asked about what is held, or was not.

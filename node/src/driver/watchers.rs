@@ -101,7 +101,7 @@ mod tests {
     use eddy_content::ResourceUrl;
     use eddy_engine::job::spec::FileSpec;
     use eddy_engine::job::terms::{Owner, Terms};
-    use eddy_engine::{Asking, Engine, EngineConfig, Finish, JobSpec, Now, Patience, PeerUse, Priority};
+    use eddy_engine::{Asking, Engine, EngineConfig, Finish, JobSpec, Now, Patience, PeerUse, Portion, Priority};
 
     const ID: JobId = JobId([7; 16]);
 
@@ -117,6 +117,7 @@ mod tests {
             credentials: None,
             digests: Vec::new(),
             overwrite: false,
+            portion: Portion::Whole,
         };
         let spec = JobSpec {
             name: "n".into(),

@@ -129,12 +129,20 @@ impl Dress {
 mod tests {
     use super::*;
     use eddy_content::http::Asked;
+    use eddy_engine::Portion;
     use eddy_engine::job::spec::Credentials;
     use eddy_engine::job::terms::{HeaderField, Secrecy, Token};
 
     fn job(terms: Terms) -> JobSpec {
         let url = ResourceUrl::parse("https://a.example/f").expect("parses");
-        let file = FileSpec { url, destination: "/f".into(), digests: Vec::new(), overwrite: false, credentials: None };
+        let file = FileSpec {
+            url,
+            destination: "/f".into(),
+            digests: Vec::new(),
+            overwrite: false,
+            credentials: None,
+            portion: Portion::Whole,
+        };
         JobSpec {
             name: String::new(),
             priority: eddy_engine::Priority::Normal,

@@ -6,7 +6,7 @@ use eddy_content::digest;
 use eddy_content::url::{TypedUrl, UrlError};
 use eddy_engine::job::spec::Credentials;
 use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Priority, Terms};
-use eddy_wire::api::{self, Problem};
+use eddy_wire::api::{self, Problem, check};
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::HashSet;
 use std::path::Path;
@@ -80,5 +80,6 @@ pub(super) fn parse_file(file: &api::FileSpec) -> Result<FileSpec, Problem> {
         digests,
         overwrite: file.overwrite,
         credentials: typed.userinfo.map(|info| Credentials { user: info.user, password: info.password }),
+        portion: check::portion(&file.ranges)?,
     })
 }

@@ -11,15 +11,21 @@ use bytes::Bytes;
 use eddy_content::Root;
 use eddy_content::digest::{DigestCheck, ExpectedDigest};
 use eddy_engine::Failure;
+use eddy_engine::job::portion::Stretches;
 use eddy_engine::port::{FetchOutcome, StagedFile};
 use eddy_wire::catalogue::ErrorCode;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Pieces between the reactor and the disk.
 const QUEUE: usize = 16;
+
+/// Bytes that are read at a time of what was written.
+const PIECE: usize = 256 << 10;
 
 /// Bytes that the cache is asked for when the disk fills up under a stream, whose end is not known.
 const WAY: u64 = 64 << 20;
@@ -29,6 +35,10 @@ const WAY: u64 = 64 << 20;
 pub struct StreamOrder {
     /// Where the file is to stand.
     pub destination: Destination,
+    /// The place of the body's first byte.
+    pub start: u64,
+    /// What of it is wanted, if not all.
+    pub stretches: Option<Stretches>,
     /// Digests that the bytes must have.
     pub digests: Vec<ExpectedDigest>,
     /// The file's time.
@@ -37,7 +47,7 @@ pub struct StreamOrder {
     pub room: CacheRoom,
 }
 
-/// Streams a whole body to the staged file.
+/// Streams a body to the staged file: all of it, or what is wanted.
 pub async fn stream(
     mut body: OriginBody,
     order: StreamOrder,
@@ -46,6 +56,8 @@ pub async fn stream(
 ) -> Result<StagedFile, FetchOutcome> {
     let (pieces, queue) = mpsc::channel(QUEUE);
     let cleanup = order.destination.clone();
+    let (mut at, stretches) = (order.start, order.stretches.clone());
+    let is_enough = |at: u64| stretches.as_ref().is_some_and(|stretches| at >= stretches.end());
     let (end, ended) = tokio::sync::oneshot::channel();
     let thread = tokio::task::spawn_blocking(move || write(&order, queue, ended));
     let outcome = loop {
@@ -56,8 +68,10 @@ pub async fn stream(
         };
         match next {
             Ok(Some(bytes)) => {
-                progress.count(bytes.len() as u64).await;
-                if pieces.send(bytes).await.is_err() {
+                let piece = at..at + bytes.len() as u64;
+                at = piece.end;
+                progress.count(useful(stretches.as_ref(), &piece)).await;
+                if pieces.send(bytes).await.is_err() || is_enough(at) {
                     break Ok(());
                 }
             }
@@ -86,31 +100,77 @@ fn write(
     ended: tokio::sync::oneshot::Receiver<()>,
 ) -> Result<StagedFile, Failure> {
     let destination = &order.destination;
-    let mut file = destination.create_part()?;
+    let file = destination.create_part()?;
     let mut check = DigestCheck::beside_root(&order.digests);
     let mut plain = blake3::Hasher::new();
-    let mut length = 0;
+    let (mut at, mut length) = (order.start, 0);
     while let Some(bytes) = queue.blocking_recv() {
-        check.update(&bytes);
-        plain.update(&bytes);
-        length += bytes.len() as u64;
-        write_all(&mut file, &bytes, order).map_err(|e| destination.disk_failure("write", &e))?;
+        let piece = at..at + bytes.len() as u64;
+        at = piece.end;
+        length += useful(order.stretches.as_ref(), &piece);
+        let written = match &order.stretches {
+            None => {
+                check.update(&bytes);
+                plain.update(&bytes);
+                write_all(&file, &bytes, piece.start, order)
+            }
+            Some(stretches) => stretches.placed(piece.clone()).try_for_each(|(part, place)| {
+                let part = (part.start - piece.start) as usize..(part.end - piece.start) as usize;
+                write_all(&file, &bytes[part], place, order)
+            }),
+        };
+        written.map_err(|e| destination.disk_failure("write", &e))?;
     }
     if ended.blocking_recv().is_err() {
         return Err(Failure::transient("connection-lost", "the body ended early"));
     }
+    if let Some(stretches) = &order.stretches {
+        if !stretches.iter().all(|stretch| at > stretch.start && (at >= stretch.end || stretch.end == u64::MAX)) {
+            let detail = format!("the file has {at} bytes, and a range lies outside of it");
+            return Err(refusal(ErrorCode::RangeOutside, detail));
+        }
+        // They came in the order of the file and not in that of the job.
+        read_again(&file, |bytes| {
+            check.update(bytes);
+            plain.update(bytes);
+        })
+        .map_err(|e| destination.disk_failure("read", &e))?;
+    }
     let root = Root(*plain.finalize().as_bytes());
     check.verify_with_root(root).map_err(|e| refusal(ErrorCode::DigestMismatch, e.to_string()))?;
     destination.seal(&file, order.last_modified)?;
-    Ok(StagedFile { length, root, origin: length, peers: 0, wasted: 0, audited: 0, witnesses: None })
+    let wasted = (at - order.start).saturating_sub(length);
+    Ok(StagedFile { length, root, origin: length, peers: 0, wasted, audited: 0, witnesses: None })
 }
 
-/// Writes all bytes; on a full disk the cache gives way as long as it can.
-fn write_all(file: &mut File, mut bytes: &[u8], order: &StreamOrder) -> io::Result<()> {
+/// How many bytes of a piece are wanted.
+fn useful(stretches: Option<&Stretches>, piece: &Range<u64>) -> u64 {
+    match stretches {
+        None => piece.end - piece.start,
+        Some(stretches) => stretches.placed(piece.clone()).map(|(bytes, _)| bytes.end - bytes.start).sum(),
+    }
+}
+
+/// Shows all of a file from its beginning.
+fn read_again(mut file: &File, mut show: impl FnMut(&[u8])) -> io::Result<()> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut piece = vec![0; PIECE];
+    loop {
+        match file.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(count) => show(&piece[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Writes all bytes at their place; on a full disk the cache gives way as long as it can.
+fn write_all(file: &File, mut bytes: &[u8], mut at: u64, order: &StreamOrder) -> io::Result<()> {
     while !bytes.is_empty() {
-        match file.write(bytes) {
+        match file.write_at(bytes, at) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(count) => bytes = &bytes[count..],
+            Ok(count) => (bytes, at) = (&bytes[count..], at + count as u64),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) if error.kind() == ErrorKind::StorageFull && order.make_way() => {}
             Err(error) => return Err(error),

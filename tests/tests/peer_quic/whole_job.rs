@@ -122,8 +122,13 @@ pub(crate) async fn start_with(home: &Path, mut settings: Settings) -> Node {
 }
 
 pub(crate) async fn fetch(client: &Client, url: &str, destination: &Path) -> JobView {
-    let file =
-        FileSpec { url: url.to_owned(), destination: destination.display().to_string(), digest: None, overwrite: true };
+    let file = FileSpec {
+        url: url.to_owned(),
+        destination: destination.display().to_string(),
+        digest: None,
+        overwrite: true,
+        ranges: Vec::new(),
+    };
     let spec = JobSpec {
         files: vec![file],
         name: None,

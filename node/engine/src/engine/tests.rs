@@ -1,14 +1,21 @@
 //! What an input costs.
 
 use super::*;
+use crate::job::portion::Portion;
 use crate::job::spec::{Asking, FileSpec, Patience, PeerUse, Priority};
 use crate::port::{FileRef, Input};
 use eddy_content::ResourceUrl;
 
 fn spec() -> JobSpec {
     let url = ResourceUrl::parse("https://example.org/file").unwrap();
-    let file =
-        FileSpec { url, destination: "/file".to_owned(), digests: Vec::new(), overwrite: false, credentials: None };
+    let file = FileSpec {
+        url,
+        destination: "/file".to_owned(),
+        digests: Vec::new(),
+        overwrite: false,
+        credentials: None,
+        portion: Portion::Whole,
+    };
     JobSpec {
         name: String::new(),
         priority: Priority::Normal,

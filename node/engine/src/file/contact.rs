@@ -1,7 +1,7 @@
 //! The first questions: what is held here, what the origin has, and under which version it is opened.
 
-use super::moving::bytes_of;
 use super::{CacheUse, FIRST_RANGE, File, HeldUse, PartUse, Phase, SourceBytes, Surroundings};
+use crate::job::portion::Ranges;
 use crate::job::spec::Asking;
 use crate::job::terms::Redirects;
 use crate::planner::Planner;
@@ -17,6 +17,8 @@ const CACHE_FAILS: &str = "the disk of the cache stands in the way";
 const NOT_HOLDABLE: &str = "the origin names no version that can be held";
 /// The same.
 const OTHER_VERSION: &str = "the file at the origin has changed while it was read";
+/// Why ranges have no place in a file of unknown length.
+const OPEN_RANGE: &str = "the server names no length, so a range up to the end of the file has to be the last";
 
 impl File {
     pub(super) fn contact(&mut self, held: Held, s: &mut Surroundings<'_>) {
@@ -34,16 +36,40 @@ impl File {
         }
         let may_have_peers = self.peer_use.fetch && (!s.peers.is_empty() || s.now < s.settling_until);
         let method = if self.wants_whole {
-            ContactMethod::Whole
+            self.all_at_once()
         } else if (is_held || may_have_peers) && !self.is_head_refused {
             ContactMethod::Describe
         } else {
-            ContactMethod::FirstRange { last: FIRST_RANGE - 1 }
+            let (first, last) =
+                self.spec.portion.ranges().map_or((0, FIRST_RANGE - 1), |ranges| ranges.beginning(FIRST_RANGE));
+            ContactMethod::Range { first, last: Some(last) }
         };
         let fetch = s.out.name_fetch(self.at);
         let (url, credentials) = (self.spec.url.clone(), self.spec.credentials.clone());
         s.out.push(Effect::Contact { fetch, file: self.at, url, credentials, method });
         self.phase = Phase::Contacting { fetch, method };
+    }
+
+    /// The question whose answer has all that is wanted in one body.
+    fn all_at_once(&self) -> ContactMethod {
+        let Some(ranges) = self.spec.portion.ranges() else { return ContactMethod::Whole };
+        match ranges.hull() {
+            // Without a length nothing says that a part is all there is.
+            (_, None) if self.length.is_none() => ContactMethod::Whole,
+            (first, last) => ContactMethod::Range { first, last },
+        }
+    }
+
+    /// Whether the body of an answer has all that is wanted.
+    fn carries_all(&self, facts: &Contacted) -> bool {
+        let Some((start, end)) = facts.body else { return false };
+        let (first, last) = self.spec.portion.ranges().map_or((0, None), Ranges::hull);
+        start <= first
+            && match (end, last) {
+                (None, _) => true,
+                (Some(end), Some(last)) => end > last,
+                (Some(_), None) => end == facts.length,
+            }
     }
 
     /// The version that is held whole, if it may be delivered without asking the origin (promise 3; RFC 9111 section 4).
@@ -72,7 +98,9 @@ impl File {
             if self.is_only_held() {
                 return self.refuse_to_hold(fetch, &facts, NOT_HOLDABLE, s);
             }
-            self.learn(&facts);
+            if let Err(failure) = self.learn(&facts) {
+                return self.refuse(fetch, &facts, failure, s);
+            }
             self.stream(fetch, &facts, s);
             return true;
         };
@@ -80,7 +108,9 @@ impl File {
             self.phase = Phase::Contacted { fetch, facts };
             return false;
         }
-        self.learn(&facts);
+        if let Err(failure) = self.learn(&facts) {
+            return self.refuse(fetch, &facts, failure, s);
+        }
         self.is_shareable = facts.shareable && self.spec.credentials.is_none() && !self.is_personal;
         let entity = Entity { url: facts.url.clone(), validator, length };
         if self.is_only_held() && *self.pinned_version.get_or_insert(entity.id()) != entity.id() {
@@ -102,7 +132,13 @@ impl File {
             freshness: facts.freshness,
         });
         self.owes_opened = true;
-        self.planner = Geometry::new(length).map(|geometry| Planner::new(geometry, BlockSet::new(), facts.ranges));
+        self.planner = Geometry::new(length).map(|geometry| {
+            let planner = Planner::new(geometry, BlockSet::new(), facts.ranges);
+            match &self.stretches {
+                Some(stretches) => planner.wanting(stretches.blocks(geometry)),
+                None => planner,
+            }
+        });
         self.waited = facts.waited;
         self.phase = Phase::Opening { parked: facts.body.map(|_| fetch) };
         true
@@ -110,35 +146,51 @@ impl File {
 
     /// A file that is only held ends where another would go past the store or on to another version; false.
     fn refuse_to_hold(&mut self, fetch: FetchId, facts: &Contacted, why: &str, s: &mut Surroundings<'_>) -> bool {
+        self.refuse(fetch, facts, Failure::fatal("origin-changing", why), s)
+    }
+
+    /// The file ends with an answer that is of no use; false.
+    fn refuse(&mut self, fetch: FetchId, facts: &Contacted, failure: Failure, s: &mut Surroundings<'_>) -> bool {
         if facts.body.is_some() {
             s.out.drop_fetch(fetch);
         }
-        self.fail(Failure::fatal("origin-changing", why));
+        self.fail(failure);
         false
     }
 
-    fn learn(&mut self, facts: &Contacted) {
+    /// Takes over what the origin says; an error when the file does not have what is wanted of it.
+    fn learn(&mut self, facts: &Contacted) -> Result<(), Failure> {
         if self.redirects == Redirects::Report && facts.url != self.spec.url {
             self.spec.url = facts.url.clone();
         }
-        self.length = facts.length;
-        self.has_origin_digest = !facts.digests.is_empty();
-        self.digests = strongest_first(&self.spec.digests, &facts.digests);
+        let Some(ranges) = self.spec.portion.ranges() else {
+            self.length = facts.length;
+            self.has_origin_digest = !facts.digests.is_empty();
+            self.digests = strongest_first(&self.spec.digests, &facts.digests);
+            return Ok(());
+        };
+        let stretches = match facts.length {
+            Some(length) => ranges.within(length).map_err(|outside| outside.to_string()),
+            None => ranges.within_unknown().ok_or_else(|| OPEN_RANGE.to_owned()),
+        };
+        let stretches = stretches.map_err(|detail| Failure::fatal("range-outside", detail))?;
+        self.length = facts.length.map_or(ranges.length(), |_| Some(stretches.length()));
+        // What the origin promises is about the whole.
+        self.has_origin_digest = false;
+        self.digests = strongest_first(&self.spec.digests, &[]);
+        self.stretches = Some(stretches);
+        Ok(())
     }
 
     /// Content without a version to hold on to: one stream from byte 0, restarted on failure, never shared.
     fn stream(&mut self, fetch: FetchId, facts: &Contacted, s: &mut Surroundings<'_>) {
-        let is_whole_body = match facts.body {
-            Some((0, None)) => true,
-            Some((0, end)) => end == facts.length,
-            _ => false,
-        };
         self.streamed = 0;
         self.furthest_before_stream = self.furthest;
-        if is_whole_body {
+        if self.carries_all(facts) {
             let no_version = "the origin names no version that can be shared or resumed";
             self.origin_reason = Some(self.uncacheable.unwrap_or(no_version));
-            s.out.push(Effect::Stream { fetch, file: self.at, digests: self.digests.clone() });
+            let (stretches, digests) = (self.stretches.clone(), self.digests.clone());
+            s.out.push(Effect::Stream { fetch, file: self.at, stretches, digests });
             self.part_use = Some(PartUse::Stream(fetch));
             self.phase = Phase::Streaming { fetch };
             return;
@@ -227,23 +279,26 @@ impl File {
                 return;
             }
         };
-        let Some(planner) = &mut self.planner else { return };
+        let Some(planner) = &self.planner else { return };
         let geometry = planner.geometry();
         let mut held = held;
         // Another job's fetch may have brought some between the look into the store and now.
         held.union_with(planner.held());
-        self.bytes = SourceBytes { cache: bytes_of(geometry, &held), ..SourceBytes::default() };
-        *planner = Planner::new(geometry, held, planner.ranges());
+        let (wanted, ranges) = (planner.wanted().clone(), planner.ranges());
+        self.bytes = SourceBytes { cache: self.bytes_in(geometry, &held), ..SourceBytes::default() };
         self.phase = Phase::Moving;
+        let planner = self.planner.insert(Planner::new(geometry, held, ranges).wanting(wanted));
         let Some((fetch, start, end)) = self.parked else { return };
         // Of the parked body, take the first run that is missing; what other runs need is planned as usual.
         let carried = geometry.blocks_inside(start..end.unwrap_or(geometry.length()));
-        let mut wanted = BlockSet::from_run(carried).difference(planner.held());
-        if let Some(entity) = self.entity_id {
-            wanted.difference_with(&s.out.claimed_elsewhere(entity, self.at));
-        }
+        let mut wanted = BlockSet::from_run(carried).intersection(planner.wanted()).difference(planner.held());
+        let elsewhere = self.entity_id.map(|entity| s.out.claimed_elsewhere(entity, self.at)).unwrap_or_default();
+        wanted.difference_with(&elsewhere);
         match wanted.first_run() {
-            Some(blocks) => {
+            Some(run) => {
+                // Where there are no ranges each body is read from its beginning: the next would bring the same again.
+                let is_all_there_is = self.stretches.is_some() && !planner.serves_ranges() && elsewhere.is_empty();
+                let blocks = if is_all_there_is { run.start..planner.wanted_end() } else { run };
                 planner.begin_answered(s.now, fetch, blocks.clone(), self.waited);
                 if let Some(entity) = self.entity_id {
                     s.out.claim(fetch, entity, blocks.clone());

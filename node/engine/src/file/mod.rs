@@ -17,6 +17,7 @@ mod staging;
 mod swarming;
 mod trusting;
 
+use crate::job::portion::Stretches;
 use crate::job::record::FileRecord;
 use crate::job::spec::{Asking, FileSpec, Goal, PeerUse};
 use crate::job::terms::Redirects;
@@ -27,7 +28,7 @@ use crate::swarm::Patience;
 use crate::trust::Policy;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::Decision;
-use eddy_content::{Entity, EntityId, Root};
+use eddy_content::{BlockSet, Entity, EntityId, Geometry, Root};
 use rand::rngs::SmallRng;
 use std::time::Duration;
 use swarming::Swarming;
@@ -184,7 +185,10 @@ pub struct File {
     /// How long the origin took to answer the first question.
     waited: Option<Duration>,
     digests: Vec<ExpectedDigest>,
+    /// Bytes that are delivered in the end.
     length: Option<u64>,
+    /// Where they lie in the file at the origin, unless all of it is wanted.
+    stretches: Option<Stretches>,
     root: Option<Root>,
     bytes: SourceBytes,
     streamed: u64,
@@ -253,6 +257,7 @@ impl File {
             parked: None,
             waited: None,
             length,
+            stretches: None,
             root,
             bytes,
             streamed: 0,
@@ -299,6 +304,7 @@ impl File {
         if self.spec.url != spec.url && !self.is_staged() {
             // Another URL is another file, until its origin says that it is the same (F-58).
             self.length = None;
+            self.stretches = None;
             self.bytes = SourceBytes::default();
         }
         self.digests.clone_from(&spec.digests);
@@ -318,13 +324,13 @@ impl File {
         }
     }
 
-    /// The complete length, once the origin has named it.
+    /// The bytes that are to be delivered: the complete length, or that of all ranges, once the origin has named it.
     #[must_use]
     pub fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// BLAKE3 of the whole, once it is staged.
+    /// BLAKE3 of what is delivered, once it is staged.
     #[must_use]
     pub fn root(&self) -> Option<Root> {
         self.root
@@ -479,6 +485,19 @@ impl File {
             }
             _ => None,
         }
+    }
+
+    /// How many bytes of these blocks are wanted.
+    fn bytes_in(&self, geometry: Geometry, blocks: &BlockSet) -> u64 {
+        match &self.stretches {
+            Some(stretches) => stretches.bytes_in(geometry, blocks),
+            None => blocks.runs().map(|run| geometry.bytes_of(run)).map(|bytes| bytes.end - bytes.start).sum(),
+        }
+    }
+
+    /// How many wanted bytes are durable; none when no version is open.
+    fn held_bytes(&self) -> Option<u64> {
+        self.planner.as_ref().map(|planner| self.bytes_in(planner.geometry(), planner.held()))
     }
 
     fn is_only_held(&self) -> bool {

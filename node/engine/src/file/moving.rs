@@ -5,7 +5,7 @@ use crate::outbox::Outbox;
 use crate::planner::{Order, Planner, Source};
 use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, Held, Peer, PeerFault, Proof, Reach};
 use crate::retry;
-use eddy_content::{BlockSet, EntityId, Geometry};
+use eddy_content::{BlockSet, EntityId};
 use rand::rngs::SmallRng;
 use std::time::Duration;
 
@@ -141,6 +141,10 @@ impl File {
         }
         let Some(planner) = &mut self.planner else { return };
         planner.on_bytes(now, fetch, bytes);
+        if self.stretches.is_some() {
+            // Not every byte of a block is wanted: they count when the block is held.
+            return;
+        }
         match planner.source_of(fetch) {
             Some(Source::Origin) => self.bytes.origin += bytes,
             Some(Source::Peer(_)) => self.bytes.peers += bytes,
@@ -158,12 +162,15 @@ impl File {
         if planner.is_origin_fetching(&gain) {
             self.origin_failures = 0;
         }
+        let (geometry, own, peers) = (planner.geometry(), planner.own(&gain), planner.from_peers(&gain));
         // What another job's fetch, or nobody's any more, has brought.
-        let geometry = planner.geometry();
-        let foreign = gain.difference(&planner.own(&gain));
-        self.bytes.cache += bytes_of(geometry, &foreign);
+        self.bytes.cache += self.bytes_in(geometry, &gain.difference(&own));
+        if self.stretches.is_some() {
+            self.bytes.origin += self.bytes_in(geometry, &own.difference(&peers));
+            self.bytes.peers += self.bytes_in(geometry, &peers);
+        }
         // Of several versions only the one that comes furthest counts as a step forward.
-        let held = planner.held_bytes();
+        let held = self.held_bytes().unwrap_or_default();
         if held > self.furthest {
             self.furthest = held;
             self.progress += 1;
@@ -256,9 +263,4 @@ impl File {
             self.fail(failure);
         }
     }
-}
-
-/// Bytes of these blocks.
-pub(super) fn bytes_of(geometry: Geometry, blocks: &BlockSet) -> u64 {
-    blocks.runs().map(|run| geometry.bytes_of(run)).map(|bytes| bytes.end - bytes.start).sum()
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 impl File {
     pub(super) fn begin_staging(&mut self, out: &mut Outbox) {
-        out.push(Effect::Stage { file: self.at, digests: self.digests.clone() });
+        let (stretches, digests) = (self.stretches.clone(), self.digests.clone());
+        out.push(Effect::Stage { file: self.at, stretches, digests });
         self.part_use = Some(PartUse::Stage);
         self.phase = Phase::Staging;
     }
@@ -101,7 +102,8 @@ impl File {
         self.audited = staged.audited;
         self.witnesses = staged.witnesses;
         // The ledger's account replaces what was counted under way.
-        let (origin, peers) = (staged.origin.min(staged.length), staged.peers.min(staged.length));
+        let origin = staged.origin.min(staged.length);
+        let peers = staged.peers.min(staged.length - origin);
         self.streamed = 0;
         self.bytes = SourceBytes { origin, peers, cache: staged.length.saturating_sub(origin + peers) };
         self.phase = Phase::Staged;
@@ -167,7 +169,7 @@ impl File {
     /// Stops whatever is under way; what is durable stays.
     pub fn pause(&mut self, out: &mut Outbox) {
         // What is durable is the beginning of the next turn; blocks of a body without a version are not.
-        let held = self.planner.as_ref().map_or(self.bytes.cache, Planner::held_bytes);
+        let held = self.held_bytes().unwrap_or(self.bytes.cache);
         self.abort_all(out);
         self.failure = None;
         self.origin_fault = None;

@@ -71,10 +71,11 @@ impl File {
         }
     }
 
-    /// The policy must be content with one statement, since a swarm has one source for each block; and all of it must be readable at
-    /// any place.
+    /// The policy must be content with one statement, since a swarm has one source for each block; and all of it must be wanted, and
+    /// readable at any place.
     fn may_swarm(&self) -> bool {
         self.may_use_peers()
+            && self.stretches.is_none()
             && self.needed() == 1
             && self.planner.as_ref().is_some_and(|planner| planner.serves_ranges())
     }

@@ -33,7 +33,9 @@ impl Default for Trusting {
 impl File {
     /// A version is about to be opened: what do its blocks need?
     pub(super) fn judge_trust(&mut self, is_https: Line, geometry: Option<Geometry>, s: &mut Surroundings<'_>) {
-        let digest = if self.digests.is_empty() { Digest::Unknown } else { Digest::Known };
+        // A digest of ranges says nothing about the rest of the blocks, which others may get.
+        let is_vouched_for = !self.digests.is_empty() && self.stretches.is_none();
+        let digest = if is_vouched_for { Digest::Known } else { Digest::Unknown };
         let is_audited = s.trust.is_audited(is_https, digest);
         let audit = geometry.filter(|_| is_audited).map(|geometry| Audit::new(geometry, s.trust.audit, s.rng));
         self.trusting = Trusting { demand: s.trust.demand(is_https, digest), audit, ..Trusting::default() };

@@ -95,6 +95,7 @@ pub(crate) fn file_terms(spec: &JobSpec) -> FileTerms {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::portion::Portion;
     use crate::job::spec::{Asking, Finish, Patience, PeerUse, Priority};
     use crate::job::terms::Terms;
     use eddy_content::ResourceUrl;
@@ -107,6 +108,7 @@ mod tests {
             digests: Vec::new(),
             overwrite: at == 1,
             credentials: None,
+            portion: Portion::Whole,
         };
         let spec = JobSpec {
             name: "n".to_owned(),

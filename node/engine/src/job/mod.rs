@@ -4,6 +4,7 @@ pub(crate) mod body;
 pub(crate) mod condition;
 pub mod live;
 pub mod parcel;
+pub mod portion;
 pub mod record;
 pub mod spec;
 pub mod state;

@@ -4,7 +4,8 @@
 //! before it begins with. A job of ten files is some twenty kilobytes at hand, a kilobyte and a half with every name written out, and
 //! half of one as a parcel.
 
-use super::record::FileRecord;
+use super::portion::Portion;
+use super::record::{FileRecord, or_default};
 use super::spec::{Asking, Credentials, FileSpec, Finish, Goal, JobSpec, Patience, PeerUse, Priority};
 use super::terms::{Presence, ProxyUse, Terms, Ties};
 use crate::queue::HostKey;
@@ -31,8 +32,11 @@ impl Parcel {
     /// The same with files that are not, or no longer, those of the wish.
     pub(super) fn of_files<'a>(spec: &JobSpec, files: impl Iterator<Item = (&'a FileSpec, FileRecord)>) -> Self {
         let (mut url, mut destination) = ("", "");
-        let mut packed = Vec::with_capacity(spec.files.len());
+        let (mut packed, mut portions) = (Vec::with_capacity(spec.files.len()), Vec::new());
         for (file, record) in files {
+            if file.portion != Portion::Whole {
+                portions.push((packed.len() as u32, Cow::Borrowed(&file.portion)));
+            }
             packed.push(PackedFile {
                 url: Rest::of(file.url.as_str(), url),
                 destination: Rest::of(&file.destination, destination),
@@ -53,6 +57,7 @@ impl Parcel {
             terms: Cow::Borrowed(&spec.terms),
             files: packed,
             ties: Cow::Borrowed(&spec.terms.ties),
+            portions,
         };
         let bytes = postcard::to_stdvec(&whole).unwrap_or_else(|_| unreachable!("plain data of known lengths"));
         Self(bytes.into_boxed_slice())
@@ -60,8 +65,10 @@ impl Parcel {
 
     /// The parcel with these bytes, if they are one.
     fn read(bytes: &[u8]) -> Option<Self> {
-        Packed::of(bytes)?.each(|_, url, _| ResourceUrl::parse(url).ok().map(drop))?;
-        Some(Self(bytes.into()))
+        let packed = Packed::of(bytes)?;
+        packed.each(|_, url, _| ResourceUrl::parse(url).ok().map(drop))?;
+        let is_of_file = |(at, _): &(u32, Cow<'_, Portion>)| (*at as usize) < packed.files.len();
+        packed.portions.iter().all(is_of_file).then(|| Self(bytes.into()))
     }
 
     /// The wish, and the records of its files in its order.
@@ -80,11 +87,15 @@ impl Parcel {
                 digests: file.digests.to_vec(),
                 overwrite: file.overwrite,
                 credentials: file.credentials.as_deref().cloned(),
+                portion: Portion::Whole,
             });
             records.push(file.record);
             Some(())
         })?;
-        let Packed { name, priority, finish, patience, peers, asking, terms, ties, files: _ } = packed;
+        let Packed { name, priority, finish, patience, peers, asking, terms, ties, portions, files: _ } = packed;
+        for (at, portion) in portions {
+            files.get_mut(at as usize)?.portion = portion.into_owned();
+        }
         let (name, terms) = (name.to_owned(), Terms { ties: ties.into_owned(), ..terms.into_owned() });
         Some((JobSpec { name, priority, files, finish, patience, peers, asking, terms }, records))
     }
@@ -196,8 +207,11 @@ struct Packed<'a> {
     terms: Cow<'a, Terms>,
     #[serde(borrow)]
     files: Vec<PackedFile<'a>>,
-    /// What a job is tied to grows at its end.
+    /// Grows no more: what else is to be said stands behind the portions.
     ties: Cow<'a, Ties>,
+    /// Of files that are not wanted whole, by their place, how much is; older parcels end before.
+    #[serde(deserialize_with = "or_default")]
+    portions: Vec<(u32, Cow<'a, Portion>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -256,6 +270,7 @@ impl<'a> Rest<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::portion::{ByteRange, Ranges};
     use crate::job::terms::{HeaderField, Secrecy};
     use proptest::prelude::*;
 
@@ -275,13 +290,18 @@ mod tests {
     }
 
     pub(in crate::job) fn files() -> impl Strategy<Value = Vec<FileSpec>> {
+        let range = (any::<u32>(), proptest::option::of(1..u64::from(u32::MAX)));
+        let ranges = range.prop_map(|(offset, length)| ByteRange { offset: u64::from(offset), length });
+        let ranges = ranges.prop_map(|range| Ranges::new(vec![range]).expect("one range"));
         let file = ("[a-c/]{0,6}", "[/aä€🦀b/]{0,6}", any::<bool>(), proptest::option::of("[a-z]{1,4}"));
-        let file = file.prop_map(|(path, destination, overwrite, user)| FileSpec {
+        let file = (file, proptest::option::of(ranges));
+        let file = file.prop_map(|((path, destination, overwrite, user), ranges)| FileSpec {
             url: ResourceUrl::parse(&format!("https://a.example/{path}")).expect("a URL"),
             destination,
             digests: Vec::new(),
             overwrite,
             credentials: user.map(|user| Credentials { user, password: "p".to_owned() }),
+            portion: ranges.map_or(Portion::Whole, Portion::Ranges),
         });
         proptest::collection::vec(file, 0..12)
     }
@@ -305,11 +325,16 @@ mod tests {
 
         #[test]
         fn bytes_that_are_no_parcel_are_refused_and_never_met_again(files in files(), at in any::<prop::sample::Index>(), bit in 0u8..8, cut in any::<prop::sample::Index>()) {
-            let mut bytes = Parcel::of(&spec(files, "n"), &[]).0;
+            let whole = files.iter().cloned().map(|file| FileSpec { portion: Portion::Whole, ..file }).collect();
+            let bytes = Parcel::of(&spec(whole, "n"), &[]).0;
             // Without its last bytes it says less of what it is tied to, as one from before that could be said.
-            prop_assert!(Parcel::read(&bytes[..cut.index(bytes.len() - 2)]).is_none());
-            let shorter = Parcel::read(&bytes[..bytes.len() - 2]).map(|parcel| parcel.unpacked().0.terms.ties);
+            prop_assert!(Parcel::read(&bytes[..cut.index(bytes.len() - 3)]).is_none());
+            let shorter = Parcel::read(&bytes[..bytes.len() - 3]).map(|parcel| parcel.unpacked().0.terms.ties);
             prop_assert_eq!(shorter, Some(Ties { hook: Some("h".to_owned()), ..Ties::default() }));
+            // From before there were ranges.
+            let older = Parcel::read(&bytes[..bytes.len() - 1]).map(|parcel| parcel.unpacked());
+            prop_assert_eq!(older, Parcel::read(&bytes).map(|parcel| parcel.unpacked()));
+            let mut bytes = Parcel::of(&spec(files, "n"), &[]).0;
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             if let Some(parcel) = Parcel::read(&bytes) {

@@ -1,5 +1,6 @@
 //! What a job asks for.
 
+use super::portion::Portion;
 use super::terms::Terms;
 use eddy_content::ResourceUrl;
 use eddy_content::digest::ExpectedDigest;
@@ -106,12 +107,15 @@ pub struct FileSpec {
     pub url: ResourceUrl,
     /// Absolute path of the file to make. Empty for what is to be held in the store and made nowhere: see [`FileSpec::goal`].
     pub destination: String,
-    /// Digests that the bytes must have.
+    /// Digests that the bytes must have which are delivered.
     pub digests: Vec<ExpectedDigest>,
     /// Whether a file that stands at the destination may be replaced.
     pub overwrite: bool,
     /// Basic credentials from the URL: `user:password`. Make the content private (T-33).
     pub credentials: Option<Credentials>,
+    /// How much of it is wanted; in a record it stands at the end ([`crate::JobRecord`]).
+    #[serde(skip)]
+    pub portion: Portion,
 }
 
 /// What a file's transfer is for.

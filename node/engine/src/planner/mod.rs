@@ -45,6 +45,8 @@ const ORIGIN_RUN_MAX: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Planner {
     geometry: Geometry,
+    /// What is to be there in the end.
+    wanted: BlockSet,
     held: BlockSet,
     flights: BTreeMap<FetchId, Flight>,
     neighbours: BTreeMap<Peer, Neighbour>,
@@ -87,6 +89,7 @@ impl Planner {
     pub fn new(geometry: Geometry, held: BlockSet, ranges: RangeSupport) -> Self {
         Self {
             geometry,
+            wanted: BlockSet::from_run(geometry.all_blocks()),
             held,
             flights: BTreeMap::new(),
             neighbours: BTreeMap::new(),
@@ -99,16 +102,28 @@ impl Planner {
         }
     }
 
+    /// The same when no more than these blocks is wanted.
+    #[must_use]
+    pub fn wanting(self, wanted: BlockSet) -> Self {
+        Self { wanted, ..self }
+    }
+
+    /// The blocks that are to be there in the end.
+    #[must_use]
+    pub fn wanted(&self) -> &BlockSet {
+        &self.wanted
+    }
+
+    /// The block behind the last that is wanted.
+    #[must_use]
+    pub fn wanted_end(&self) -> u32 {
+        self.wanted.runs().last().map_or(0, |run| run.end)
+    }
+
     /// The blocks that are durable.
     #[must_use]
     pub fn held(&self) -> &BlockSet {
         &self.held
-    }
-
-    /// Bytes in the blocks that are durable.
-    #[must_use]
-    pub fn held_bytes(&self) -> u64 {
-        self.held.runs().map(|run| self.geometry.bytes_of(run)).map(|bytes| bytes.end - bytes.start).sum()
     }
 
     /// The geometry of the entity.
@@ -135,10 +150,10 @@ impl Planner {
         !self.reserve.blocks(now).intersection(&BlockSet::from_run(blocks.clone())).is_empty()
     }
 
-    /// Whether every block is durable.
+    /// Whether every wanted block is durable.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.held.contains_run(self.geometry.all_blocks())
+        has_all(&self.held, &self.wanted)
     }
 
     /// Whether a fetch is still under way.
@@ -308,12 +323,13 @@ impl Planner {
         flight.has_brought || self.held.contains_run(flight.blocks)
     }
 
-    /// Ends what would bring only blocks that are held; what has arrived whole ends by itself.
+    /// Ends what would bring only blocks that are held or not wanted; what has arrived whole ends by itself.
     pub fn abort_superfluous(&mut self) -> Vec<FetchId> {
         let mut superfluous = Vec::new();
         for (fetch, flight) in self.flights.iter_mut().filter(|(_, flight)| !flight.is_aborting) {
             let bytes = self.geometry.bytes_of(flight.blocks.clone());
-            if flight.bytes < bytes.end - bytes.start && self.held.contains_run(flight.blocks.clone()) {
+            let brings = BlockSet::from_run(flight.blocks.clone()).intersection(&self.wanted);
+            if flight.bytes < bytes.end - bytes.start && has_all(&self.held, &brings) {
                 flight.is_aborting = true;
                 superfluous.push(*fetch);
             }
@@ -410,7 +426,7 @@ impl Planner {
         let mut asked = Vec::new();
         for peer in peers {
             let neighbour = self.neighbours.entry(*peer).or_default();
-            let holds_all = neighbour.holds.contains_run(self.geometry.all_blocks());
+            let holds_all = has_all(&neighbour.holds, &self.wanted);
             let is_due = neighbour.next_ask().is_none_or(|at| now >= at && !holds_all);
             if is_due && neighbour.is_usable(now) {
                 neighbour.asked = Some(now);
@@ -425,7 +441,7 @@ impl Planner {
     /// later: then a second copy of a block that still comes is counted as waste by the store, a delay would be felt by the
     /// user. What has arrived of it is on its way to the disk, and free when the flight has ended without it.
     fn free_blocks(&self, now: Duration) -> BlockSet {
-        let mut free = BlockSet::from_run(self.geometry.all_blocks());
+        let mut free = self.wanted.clone();
         free.difference_with(&self.held);
         for flight in self.flights.values() {
             free.remove(flight.keeps(now));
@@ -477,7 +493,7 @@ impl Planner {
         if self.ranges == RangeSupport::No {
             // One stream from the first byte; a second would cost a second copy, for whomever it is.
             if let (0, true, Some(run)) = (under_way, elsewhere.is_empty(), free.first_run()) {
-                orders.push(Order::Fetch { source: Source::Origin, blocks: run.start..self.geometry.block_count() });
+                orders.push(Order::Fetch { source: Source::Origin, blocks: run.start..self.wanted_end() });
             }
             return;
         }
@@ -516,6 +532,11 @@ impl Planner {
     fn flights_of(&self, source: Source) -> usize {
         self.flights.values().filter(|flight| flight.source == source).count()
     }
+}
+
+/// Whether all of these blocks are there.
+fn has_all(there: &BlockSet, blocks: &BlockSet) -> bool {
+    blocks.runs().all(|run| there.contains_run(run))
 }
 
 /// At most `longest` blocks: the lowest run when there is one peer; a random place when there are several, so that they are

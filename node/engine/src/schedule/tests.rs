@@ -4,7 +4,7 @@ use super::*;
 use crate::engine::EngineConfig;
 use crate::job::terms::{Owner, Terms};
 use crate::port::{Effect, Failure, FileRef, Input, Now};
-use crate::{Asking, Engine, FileSpec, Finish, JobSpec, JobState, Patience, PeerUse};
+use crate::{Asking, Engine, FileSpec, Finish, JobSpec, JobState, Patience, PeerUse, Portion};
 use eddy_content::ResourceUrl;
 
 /// An engine whose jobs hold the places that they get until they are told otherwise.
@@ -70,8 +70,14 @@ impl Turns {
 
 fn spec(priority: Priority, host: &str) -> JobSpec {
     let url = ResourceUrl::parse(&format!("https://{host}/file")).unwrap();
-    let file =
-        FileSpec { url, destination: "/file".to_owned(), digests: Vec::new(), overwrite: false, credentials: None };
+    let file = FileSpec {
+        url,
+        destination: "/file".to_owned(),
+        digests: Vec::new(),
+        overwrite: false,
+        credentials: None,
+        portion: Portion::Whole,
+    };
     JobSpec {
         name: String::new(),
         priority,

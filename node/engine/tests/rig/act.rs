@@ -5,6 +5,7 @@ use super::world::{Manner, Stored, take};
 use super::{Event, Origins, Rig};
 use eddy_content::http::RangeSupport;
 use eddy_content::{BlockSet, Entity, Geometry, Root};
+use eddy_engine::job::portion::Stretches;
 use eddy_engine::job::record::FileRecord;
 use eddy_engine::port::{Contacted, FetchId, Held, StagedFile};
 use eddy_engine::{Effect, Failure, FailureClass, FileRef, Input};
@@ -106,10 +107,10 @@ impl Rig {
                 self.later(latency, Event::Audit(fetch));
             }
             Effect::Abort { fetch } => self.abort(fetch),
-            Effect::Stage { file, .. } => {
+            Effect::Stage { file, stretches, .. } => {
                 assert!(self.part_users.insert(file), "two write beside one destination: {}", self.picture());
                 let stored = &self.store.entities[&self.open[&file]];
-                let is_whole = stored.held.contains_run(stored.geometry.all_blocks());
+                let is_whole = has_all(stored, stretches.as_ref());
                 assert!(is_whole || self.store.has_damage, "staged before it is whole: {}", self.picture());
                 self.disk.parts.remove(&file);
                 self.later(Duration::from_millis(20), Event::Stage(file));
@@ -193,24 +194,37 @@ impl Rig {
             let failure = Failure::transient("block-corrupt", "the store lost a block");
             return self.input(Input::Staged { file, result: Err(failure) });
         };
+        let stretches = self.stretches_of(file);
         let stored = self.store.entities.get_mut(&id).expect("staged from the store");
-        if !stored.held.contains_run(stored.geometry.all_blocks()) {
+        if !has_all(stored, stretches.as_ref()) {
             let failure = Failure::transient("block-corrupt", "the store lost a block");
             return self.input(Input::Staged { file, result: Err(failure) });
         }
         if self.store.damaged_stagings > 0 && stored.geometry.block_count() > 0 {
             self.store.damaged_stagings -= 1;
             self.store.has_damage = true;
-            stored.held.remove(0..1);
-            return self.input(Input::Damaged { file, blocks: BlockSet::from_run(0..1) });
+            let first = stretches.map_or(0..1, |s| s.blocks(stored.geometry).first_run().expect("there is one"));
+            let first = first.start..first.start + 1;
+            stored.held.remove(first.clone());
+            return self.input(Input::Damaged { file, blocks: BlockSet::from_run(first) });
         }
         self.disk.poisoned_parts += usize::from(!stored.poisoned.is_empty());
-        let length = stored.geometry.length();
+        let length = stretches.map_or(stored.geometry.length(), |stretches| stretches.length());
         let (origin, peers) = if stored.has_peer_bytes { (0, length) } else { (length, 0) };
         let version = self.version_of(id);
         self.disk.parts.insert(file, version);
         let staged = StagedFile { length, root: Root([7; 32]), origin, peers, wasted: 0, audited: 0, witnesses: None };
         self.input(Input::Staged { file, result: Ok(staged) });
+    }
+
+    /// What the last staging or stream of the file was to take, if not all.
+    pub(super) fn stretches_of(&self, file: FileRef) -> Option<Stretches> {
+        self.log.iter().rev().find_map(|(_, effect)| match effect {
+            Effect::Stage { file: of, stretches, .. } | Effect::Stream { file: of, stretches, .. } if *of == file => {
+                Some(stretches.clone())
+            }
+            _ => None,
+        })?
     }
 
     /// The entity that the last staging of the file was told of.
@@ -276,6 +290,14 @@ impl Rig {
     /// The version that stands at a destination.
     pub fn delivered(&self, id: eddy_engine::JobId, file: u32) -> Option<u32> {
         self.disk.visible.get(&FileRef { job: id, file }).copied()
+    }
+}
+
+/// Whether all of an entity is held, or of what is wanted of it.
+fn has_all(stored: &Stored, stretches: Option<&Stretches>) -> bool {
+    match stretches {
+        Some(stretches) => stretches.blocks(stored.geometry).difference(&stored.held).is_empty(),
+        None => stored.held.contains_run(stored.geometry.all_blocks()),
     }
 }
 

@@ -33,8 +33,9 @@ impl Rig {
         let length = origin.names_length.then_some(origin.length);
         let body = match method {
             ContactMethod::Describe => None,
-            ContactMethod::FirstRange { last } if origin.ranges == RangeSupport::Yes => {
-                Some((0, Some((last + 1).min(origin.length))))
+            ContactMethod::Range { first, last } if origin.ranges == RangeSupport::Yes && first < origin.length => {
+                let end = last.map_or(origin.length, |last| (last + 1).min(origin.length));
+                Some((first, Some(end)))
             }
             _ => Some((0, length)),
         };
@@ -234,10 +235,12 @@ impl Rig {
             self.part_users.remove(&live.file);
             self.live.remove(&fetch);
             self.disk.parts.insert(live.file, live.version);
+            let wanted = self.stretches_of(live.file);
+            let length = wanted.map_or(live.end, |stretches| stretches.length());
             let staged = StagedFile {
-                length: live.end,
+                length,
                 root: Root([7; 32]),
-                origin: live.end,
+                origin: length,
                 peers: 0,
                 wasted: 0,
                 audited: 0,

@@ -15,8 +15,8 @@ use eddy_engine::engine::{EngineConfig, TurnWait};
 use eddy_engine::port::{ContactMethod, FetchId, Proof};
 use eddy_engine::trust::{AuditShare, Policy};
 use eddy_engine::{
-    Asking, Effect, Engine, Failure, FileRef, FileSpec, Finish, Input, JobId, JobRecord, JobSpec, JobState, Notice,
-    Now, Owner, Patience, Peer, PeerUse, Priority, Terms,
+    Asking, ByteRange, Effect, Engine, Failure, FileRef, FileSpec, Finish, Input, JobId, JobRecord, JobSpec, JobState,
+    Notice, Now, Owner, Patience, Peer, PeerUse, Portion, Priority, Ranges, Terms,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -358,6 +358,7 @@ pub fn job(names: &[&str]) -> JobSpec {
         digests: Vec::new(),
         overwrite: false,
         credentials: None,
+        portion: Portion::Whole,
     };
     JobSpec {
         name: "test".to_owned(),
@@ -369,6 +370,14 @@ pub fn job(names: &[&str]) -> JobSpec {
         asking: Asking::Always,
         terms: Terms::default(),
     }
+}
+
+/// The same job, of which these ranges of the first file are wanted: offset and length.
+pub fn ranged(names: &[&str], ranges: &[(u64, Option<u64>)]) -> JobSpec {
+    let ranges = ranges.iter().map(|&(offset, length)| ByteRange { offset, length }).collect();
+    let mut spec = job(names);
+    spec.files[0].portion = Portion::Ranges(Ranges::new(ranges).unwrap());
+    spec
 }
 
 pub fn background(names: &[&str]) -> JobSpec {

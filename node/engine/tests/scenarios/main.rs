@@ -5,6 +5,7 @@ mod conditions;
 mod endings;
 mod fetching;
 mod held;
+mod ranges;
 mod retries;
 #[path = "../rig/mod.rs"]
 mod rig;

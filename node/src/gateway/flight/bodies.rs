@@ -19,7 +19,7 @@ use eddy_content::http::serve::{Marks, digest_of, may_keep, storable};
 use eddy_content::http::{Asked, BodyEnd, Coding, Known, Precondition, Representation, ResponseHead, Verdict};
 use eddy_content::{EntityId, Geometry, ResourceUrl};
 use eddy_engine::port::Contacted;
-use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Priority, Terms};
+use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Portion, Priority, Terms};
 use http::header::{ACCEPT_LANGUAGE, CONTENT_RANGE, DATE};
 use std::sync::Arc;
 use std::time::Duration;
@@ -319,6 +319,7 @@ fn job(url: &ResourceUrl) -> JobSpec {
         digests: digest_of(url).into_iter().collect(),
         overwrite: false,
         credentials: None,
+        portion: Portion::Whole,
     };
     JobSpec {
         name: "gateway".to_owned(),

@@ -2,11 +2,13 @@
 
 use super::job::{MAX_BATCH, MAX_FILES, MAX_NAME};
 use super::terms::{MAX_DESCRIPTION, MAX_HEADERS, MAX_HOOK, MAX_PROXY, MAX_SECONDS, MAX_SECRET, MAX_USER};
-use super::{Authorization, FileSpec, JobBatch, JobChange, JobSpec, MoreFiles, Problem, Terms};
+use super::{Authorization, ByteRange, FileSpec, JobBatch, JobChange, JobSpec, MoreFiles, Problem, Terms};
 use crate::catalogue::ErrorCode;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use eddy_content::digest::{DigestAlgorithm, ExpectedDigest};
 use eddy_content::url::{ResourceUrl, TypedUrl, UrlError};
+use eddy_engine::Portion;
+use eddy_engine::job::portion::{MAX_RANGES, RangesError};
 use std::collections::HashSet;
 use std::path::{Component, Path};
 
@@ -32,6 +34,7 @@ impl JobBatch {
             let detail = format!("a batch has 1 to {MAX_BATCH} jobs, not {}", self.jobs.len());
             return Err(Problem::new(ErrorCode::BadRequest, detail));
         }
+        self.jobs.iter().flat_map(|job| &job.files).try_for_each(FileSpec::check_bounds)?;
         self.jobs.iter().try_for_each(|job| job.terms.check_bounds())
     }
 }
@@ -137,10 +140,20 @@ fn check_files(files: &[FileSpec]) -> Result<(), Problem> {
 }
 
 impl FileSpec {
+    /// Refuses what the API's document rules out by a number.
+    fn check_bounds(&self) -> Result<(), Problem> {
+        let is_empty = |range: &ByteRange| range.length == Some(0);
+        if self.ranges.len() > MAX_RANGES || self.ranges.iter().any(is_empty) {
+            return portion(&self.ranges).map(drop);
+        }
+        Ok(())
+    }
+
     /// Refuses a file that cannot be tried.
     pub fn check(&self) -> Result<(), Problem> {
         parse_url(&self.url)?;
         check_destination(&self.destination)?;
+        portion(&self.ranges)?;
         self.digest.as_deref().map_or(Ok(()), |digest| parse_digest(digest).map(|_| ()))
     }
 }
@@ -155,6 +168,40 @@ pub fn parse_url(text: &str) -> Result<TypedUrl, Problem> {
         };
         Problem::new(code, error.to_string())
     })
+}
+
+/// How much of a file these ranges are: all of it if there are none.
+pub fn portion(ranges: &[ByteRange]) -> Result<Portion, Problem> {
+    if ranges.is_empty() {
+        return Ok(Portion::Whole);
+    }
+    let list = ranges.iter().map(|&ByteRange { offset, length }| eddy_engine::ByteRange { offset, length }).collect();
+    eddy_engine::Ranges::new(list).map(Portion::Ranges).map_err(|error| {
+        let code = match error {
+            RangesError::None | RangesError::Length { .. } => ErrorCode::BadRange,
+            RangesError::TooMany(_) => ErrorCode::TooManyRanges,
+            RangesError::Overlap(..) => ErrorCode::RangesOverlap,
+        };
+        Problem::new(code, error.to_string())
+    })
+}
+
+/// Reads ranges as somebody types them: `0-1023,4096-`, first and last byte, as HTTP writes them.
+pub fn parse_ranges(text: &str) -> Result<Vec<ByteRange>, Problem> {
+    let bad = |part: &str| Problem::new(ErrorCode::BadRange, format!("`{part}` is no range"));
+    let range = |part: &str| -> Result<ByteRange, Problem> {
+        let (first, last) = part.trim().split_once('-').ok_or_else(|| bad(part))?;
+        let number = |digits: &str| digits.parse::<u64>().map_err(|_| bad(part));
+        let offset = number(first)?;
+        if last.is_empty() {
+            return Ok(ByteRange { offset, length: None });
+        }
+        let length = number(last)?.checked_sub(offset).and_then(|more| more.checked_add(1)).ok_or_else(|| bad(part))?;
+        Ok(ByteRange { offset, length: Some(length) })
+    };
+    let ranges = text.split(',').map(range).collect::<Result<Vec<_>, _>>()?;
+    portion(&ranges)?;
+    Ok(ranges)
 }
 
 /// The file name that a URL suggests, safe as one component of a path (T-27); `None` if it suggests none.
@@ -215,6 +262,7 @@ mod tests {
             destination: destination.into(),
             digest: digest.map(str::to_owned),
             overwrite: false,
+            ranges: Vec::new(),
         }
     }
 
@@ -243,6 +291,31 @@ mod tests {
         for (url, destination, digest, code) in cases {
             assert_eq!(refusal(&file(url, destination, digest)), code, "{url} {destination} {digest:?}");
         }
+    }
+
+    #[test]
+    fn ranges_are_read_as_http_writes_them_and_each_fault_has_its_code() {
+        let read = parse_ranges("4096-,0-1023, 2000-2000").expect("ranges");
+        let read: Vec<_> = read.iter().map(|range| (range.offset, range.length)).collect();
+        assert_eq!(read, [(4096, None), (0, Some(1024)), (2000, Some(1))]);
+        let many = (0..501).map(|at| format!("{0}-{0}", 2 * at)).collect::<Vec<_>>().join(",");
+        let cases = [
+            ("", ErrorCode::BadRange),
+            ("5", ErrorCode::BadRange),
+            ("-500", ErrorCode::BadRange),
+            ("9-8", ErrorCode::BadRange),
+            ("0-18446744073709551615", ErrorCode::BadRange),
+            ("0-9,x-", ErrorCode::BadRange),
+            ("0-9,9-12", ErrorCode::RangesOverlap),
+            ("5-,100-200", ErrorCode::RangesOverlap),
+            (many.as_str(), ErrorCode::TooManyRanges),
+        ];
+        for (text, code) in cases {
+            assert_eq!(parse_ranges(text).err().and_then(|problem| problem.error_code()), Some(code), "{text}");
+        }
+        let nothing =
+            FileSpec { ranges: vec![ByteRange { offset: 0, length: Some(0) }], ..file("https://h/a", "/d/a", None) };
+        assert_eq!(refusal(&nothing), Some(ErrorCode::BadRange));
     }
 
     #[test]

@@ -87,12 +87,37 @@ pub struct FileSpec {
     pub url: String,
     /// The absolute path of the file to make.
     pub destination: String,
-    /// The digest that the whole file must have, as `algorithm:hex`; algorithms: blake3, sha512, sha256, sha1, md5.
+    /// The digest that the file which is made must have, as `algorithm:hex`; algorithms: blake3, sha512, sha256, sha1, md5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// Whether a file that already stands at the destination may be replaced.
     #[serde(default)]
     pub overwrite: bool,
+    /// What is wanted of it, if not all: at most 500 ranges that do not overlap. The file that is made has them one behind the
+    /// other, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 500)]
+    pub ranges: Vec<ByteRange>,
+}
+
+/// Some bytes of a file, one behind the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ByteRange {
+    /// The first one, counted from 0.
+    pub offset: u64,
+    /// How many; up to the end of the file if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1)]
+    pub length: Option<u64>,
+}
+
+impl fmt::Display for ByteRange {
+    /// As HTTP writes it: first and last byte.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { offset, length } = *self;
+        eddy_engine::ByteRange { offset, length }.fmt(f)
+    }
 }
 
 impl fmt::Debug for FileSpec {
@@ -103,6 +128,7 @@ impl fmt::Debug for FileSpec {
             .field("destination", &self.destination)
             .field("digest", &self.digest)
             .field("overwrite", &self.overwrite)
+            .field("ranges", &self.ranges)
             .finish()
     }
 }
@@ -337,15 +363,18 @@ pub struct FileView {
     pub destination: String,
     /// How it stands.
     pub state: FileState,
-    /// Its length, as soon as the origin has named it.
+    /// Its length, as soon as the origin has named it; of ranges, that of all of them.
     pub length: Option<u64>,
+    /// What is wanted of the file at the origin, if not all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<ByteRange>,
     /// Bytes that are here and checked.
     pub done: u64,
     /// Where those came from.
     pub sources: Sources,
     /// Bytes that arrived for nothing.
     pub wasted: u64,
-    /// The BLAKE3 of the whole file in hex, as soon as every byte is here.
+    /// The BLAKE3 of the file that is made, in hex, as soon as every byte is here.
     pub blake3: Option<String>,
     /// Whether the digest that the job names holds.
     pub digest: DigestCheck,
@@ -450,7 +479,13 @@ mod tests {
 
     #[test]
     fn debug_hides_what_a_signed_url_carries() {
-        let file = |url: &str| FileSpec { url: url.into(), destination: "/a".into(), digest: None, overwrite: false };
+        let file = |url: &str| FileSpec {
+            url: url.into(),
+            destination: "/a".into(),
+            digest: None,
+            overwrite: false,
+            ranges: Vec::new(),
+        };
         for url in ["https://u:geheim@h/a?sig=geheim", "ftp://geheim@h/", "geheim"] {
             assert!(!format!("{:?}", file(url)).contains("geheim"), "{url}");
         }

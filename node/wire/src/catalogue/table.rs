@@ -60,6 +60,18 @@ catalogue! {
     TooManyFiles: "too-many-files", User, Usage, Useless, 400, Some("0x80200051");
         "the job has too many files";
         "Make several jobs of at most 10,000 files.";
+    BadRange: "bad-range", User, Usage, Useless, 400, None;
+        "the range cannot be read";
+        "Write ranges as 0-1023,4096-: first and last byte, counted from 0; without a last byte up to the end of the file.";
+    RangesOverlap: "ranges-overlap", User, Usage, Useless, 400, Some("0x8020002c");
+        "two ranges of the file have bytes in common";
+        "Name every byte once at most.";
+    TooManyRanges: "too-many-ranges", User, Usage, Useless, 400, Some("0x80200052");
+        "the file has too many ranges";
+        "Name at most 500 ranges of a file; join those that lie side by side.";
+    RangeOutside: "range-outside", User, NotFound, Useless, 416, Some("0x8020002b");
+        "the file does not have the range that is wanted of it";
+        "Ask for what the file has: the detail names its length.";
     TooLong: "too-long", User, Usage, Useless, 400, Some("0x80200021");
         "a text is longer than its limit";
         "Shorten it; the detail names the limit.";
