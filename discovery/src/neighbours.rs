@@ -117,12 +117,24 @@ impl Neighbours {
     /// # Errors
     /// Why the announcement is of no use; counted.
     pub fn handle_heard(&mut self, now: Duration, key: NodeKey, address: SocketAddr) -> Result<(), Refusal> {
+        let not_before = if key < self.own_key { now.saturating_add(HEAD_START) } else { now };
+        self.hear(now, key, address, not_before)
+    }
+
+    /// A member says that `key` is at `address`.
+    ///
+    /// # Errors
+    /// As of an announcement.
+    pub fn handle_told(&mut self, now: Duration, key: NodeKey, address: SocketAddr) -> Result<(), Refusal> {
+        self.hear(now, key, address, now)
+    }
+
+    fn hear(&mut self, now: Duration, key: NodeKey, address: SocketAddr, not_before: Duration) -> Result<(), Refusal> {
         let judged = if key == self.own_key {
             Err(Refusal::Ourselves)
         } else {
             dial::judge_announced(address, &self.networks, self.own_port)
         };
-        let not_before = if key < self.own_key { now.saturating_add(HEAD_START) } else { now };
         let outcome = judged.and_then(|()| match self.table.hear(now, address, Some(key), not_before) {
             Hearing::New | Hearing::Refreshed => Ok(()),
             Hearing::Displaced(_) => {

@@ -149,6 +149,14 @@ impl Discovery {
         self.shared.changed.notify_one();
     }
 
+    /// A member says that `key` is at `address`: judged like an announcement, and dialled without a head start for the other one, which
+    /// may not know of us.
+    pub fn on_told(&self, key: NodeKey, address: SocketAddr) {
+        // Why it is of no use is counted, and of no interest to who told it.
+        let _ = self.shared.with(|neighbours, now| neighbours.handle_told(now, key, address));
+        self.shared.changed.notify_one();
+    }
+
     /// The dial to `address` failed, for whatever reason.
     pub fn on_failed(&self, address: SocketAddr) {
         self.shared.with(|neighbours, now| neighbours.handle_failed(now, address));

@@ -241,6 +241,10 @@ async fn report(
                 tracing::info!(peer = %node, %address, "peer connected");
                 Input::PeerUp(Peer(node.0))
             }
+            PeerEvent::Told { node, address } => {
+                discovery.on_told(node.0, address);
+                continue;
+            }
             PeerEvent::Down { node, reason } => {
                 discovery.on_lost(node.0);
                 tracing::info!(peer = %node, %reason, "peer gone");

@@ -228,6 +228,35 @@ fn machines_that_are_killed_take_nobody_along() {
 }
 
 #[test]
+fn machines_of_which_some_do_not_know_each_other_find_one_home() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    const PORT: u16 = 4747;
+    // Two of ten pairs: a fifth of each view, if it is one's own.
+    let strangers = |a: usize, b: usize| matches!((a.min(b), a.max(b)), (0, 1) | (2, 3));
+    let median = median_of_runs(|seed| {
+        let fleet = Fleet::of(5, 16);
+        let lab = fleet.lab();
+        let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
+        let hash = write_sample(&origin.files().join("big.img"), seed, fleet.length).unwrap();
+        let settings = |lab: &Lab, n: usize| {
+            let known = (0..fleet.machines).filter(|other| *other != n && !strangers(n, *other));
+            let known: Vec<String> = known.map(|other| format!("\"{}:{PORT}\"", lab.host(other).address())).collect();
+            format!("{SETTINGS}mdns = false\nlisten = \"0.0.0.0:{PORT}\"\nknown = [{}]\n", known.join(", "))
+        };
+        let office = Office::found(&lab, fleet.machines, settings);
+        for (n, node) in office.nodes.iter().enumerate() {
+            let known = (0..fleet.machines).filter(|other| *other != n && !strangers(n, *other)).count();
+            node.wait_peers(known, PATIENCE).unwrap();
+        }
+        let took = office.fetch_together(0..fleet.machines, &origin.url("big.img"), hash);
+        tell("views lack some", &fleet, sent(&origin, &office, &fleet), took)
+    });
+    assert!(median <= 1.03, "{median} copies");
+}
+
+#[test]
 fn an_origin_that_cuts_its_answers_is_asked_for_a_block_more_for_each_cut() {
     if !lab::ready() {
         return;

@@ -256,3 +256,12 @@ fn a_second_address_of_a_connected_neighbour_is_asked_once_and_then_left_alone()
     assert_eq!(events(&mut office, ms(1), ms(3_600_000)), []);
     assert_eq!(office.counts().connected, 1);
 }
+
+#[test]
+fn what_a_member_tells_is_judged_like_an_announcement_and_dialled_without_a_head_start() {
+    let mut office = office();
+    office.handle_told(ms(0), [3; 32], address("10.0.0.3:4040")).unwrap();
+    assert_eq!(events(&mut office, ms(0), ms(1_000)), [(ms(0), dial(3, "10.0.0.3:4040"))]);
+    assert_eq!(office.handle_told(ms(1), [4; 32], address("192.0.2.1:4040")), Err(Refusal::OffLink));
+    assert_eq!(office.handle_told(ms(1), [4; 32], address("127.0.0.1:4040")), Err(Refusal::NotAHost));
+}

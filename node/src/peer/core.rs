@@ -32,6 +32,13 @@ pub enum PeerEvent {
         /// Where.
         address: SocketAddr,
     },
+    /// A member says where another one is; it is not connected here.
+    Told {
+        /// Who.
+        node: NodeId,
+        /// Where it is said to be.
+        address: SocketAddr,
+    },
     /// Its last connection is gone.
     Down {
         /// Who.

@@ -256,6 +256,23 @@ impl Peers {
         Talk::open(&self.core, node).await
     }
 
+    /// Where a connected member is.
+    #[must_use]
+    pub fn address_of(&self, node: NodeId) -> Option<SocketAddr> {
+        self.core.used(node).map(|connection| address_of(&connection))
+    }
+
+    /// A member says where another one is: discovery judges that like what anybody announces, and dials at its own rate. Lost if the
+    /// driver is busy, since nothing waits for the word of a member.
+    pub fn hint(&self, node: NodeId, address: SocketAddr) {
+        if node != self.core.me
+            && self.core.used(node).is_none()
+            && let Ok(events) = self.core.events.try_lock()
+        {
+            let _ = events.try_send(PeerEvent::Told { node, address });
+        }
+    }
+
     /// Packets that have come by the connection that is used for a member; nothing when there is none.
     #[must_use]
     pub fn packets_from(&self, node: NodeId) -> Option<u64> {

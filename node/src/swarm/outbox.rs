@@ -5,7 +5,7 @@
 use crate::peer::{Peers, Talk};
 use bytes::Bytes;
 use eddy_engine::Peer;
-use eddy_engine::swarm::Message;
+use eddy_engine::swarm::{Message, Say};
 use eddy_wire::NodeId;
 use eddy_wire::frame::encode_frame;
 use std::collections::HashMap;
@@ -29,8 +29,18 @@ impl Outbox {
         Self { peers, tasks, stop, ways: HashMap::new() }
     }
 
-    /// Sends a message, or loses it.
+    /// Sends a message, or loses it. Before one that names somebody goes where that one is: its hearer may not know.
     pub(super) fn send(&mut self, to: Peer, message: &Message) {
+        if let Say::Note { home: peer } | Say::Redirect { home: peer } | Say::Introduce { peer } = message.say
+            && peer != to
+            && let Some(address) = self.peers.address_of(NodeId(peer.0))
+        {
+            self.put(to, &Message { origin: message.origin, say: Say::At { peer, address } });
+        }
+        self.put(to, message);
+    }
+
+    fn put(&mut self, to: Peer, message: &Message) {
         let bytes = match encode_frame(message) {
             Ok(bytes) => Bytes::from(bytes),
             Err(error) => return tracing::error!(%error, "a message of a swarm cannot be sent"),

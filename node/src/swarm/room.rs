@@ -254,6 +254,9 @@ impl Room {
         match said {
             FromMember::Message { node, message, here } => {
                 tracing::trace!(%node, ?message, "heard in a swarm");
+                if let Say::At { peer, address } = message.say {
+                    return self.peers.hint(NodeId(peer.0), address);
+                }
                 if let Some(here) = here.filter(|here| here.origin == message.origin)
                     && self.contents.at(here.content.tag()).is_none()
                     && let Some(geometry) = here.content.geometry()

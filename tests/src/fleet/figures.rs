@@ -105,6 +105,7 @@ fn kind(say: &Say) -> &'static str {
         Say::Watch { .. } => "watch",
         Say::Alarm { .. } => "alarm",
         Say::Alive => "alive",
+        Say::At { .. } => "at",
         Say::WhoIs { .. } => "who-is",
         Say::Introduce { .. } => "introduce",
         Say::Waiting { .. } => "waiting",

@@ -4,6 +4,7 @@ use super::bits::Bits;
 use super::name::{Content, ContentTag, LeaseId, Link, Order, OriginKey, PeerTag};
 use crate::port::Peer;
 use crate::trust::Sharing;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -71,10 +72,18 @@ pub enum Say {
         /// The source that it does not know.
         peer: PeerTag,
     },
-    /// Home to member: this is. The shell adds the address.
+    /// Home to member: this is.
     Introduce {
         /// The source.
         peer: Peer,
+    },
+    /// To a member, before it hears of somebody: that one is there. The shell says it and hears it; a hint and no more, since who answers
+    /// there must prove itself.
+    At {
+        /// Who.
+        peer: Peer,
+        /// Where.
+        address: SocketAddr,
     },
     /// Source to child: I have no more than this myself (trap 6).
     Waiting {

@@ -21,6 +21,7 @@ use eddy_engine::Peer;
 use eddy_engine::swarm::constants::{DONE_SEGMENTS, SEGMENTS};
 use eddy_engine::swarm::{Content, ContentTag, FailReason, LeaseId, Message, OriginKey, PeerTag, Reading, Role, Say};
 use eddy_engine::trust::{Duty, Sharing};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// The kind bytes; 32 to 63 are the swarm's.
@@ -45,6 +46,7 @@ mod kind {
     pub(super) const WATCH: u8 = 49;
     pub(super) const ALARM: u8 = 50;
     pub(super) const ALIVE: u8 = 51;
+    pub(super) const AT: u8 = 52;
 }
 
 impl Layout for Message {
@@ -75,6 +77,10 @@ impl Layout for Message {
             }
             Say::WhoIs { peer } => put_u64(peer.0, out),
             Say::Introduce { peer } => out.extend_from_slice(&peer.0),
+            Say::At { peer, address } => {
+                out.extend_from_slice(&peer.0);
+                write_address(*address, out);
+            }
             Say::Waiting { content, segment, prefix } => {
                 put_u64(content.0, out);
                 put_u32(*segment, out);
@@ -112,7 +118,7 @@ impl Layout for Message {
 
     fn read(cursor: &mut Cursor<'_>) -> Result<Self, FrameError> {
         let kind = cursor.u8()?;
-        if !(kind::JOIN..=kind::ALIVE).contains(&kind) {
+        if !(kind::JOIN..=kind::AT).contains(&kind) {
             return Err(FrameError::Kind { found: kind });
         }
         let origin = OriginKey(cursor.u64()?);
@@ -142,6 +148,7 @@ fn read_say(kind: u8, cursor: &mut Cursor<'_>) -> Result<Say, FrameError> {
         kind::ALARM => Say::Alarm { content: read_tag(cursor)?, block: cursor.u32()? },
         kind::WHO_IS => Say::WhoIs { peer: PeerTag(cursor.u64()?) },
         kind::INTRODUCE => Say::Introduce { peer: Peer(cursor.array()?) },
+        kind::AT => Say::At { peer: Peer(cursor.array()?), address: read_address(cursor)? },
         kind::WAITING => {
             Say::Waiting { content: read_tag(cursor)?, segment: read_segment(cursor)?, prefix: cursor.u32()? }
         }
@@ -178,6 +185,7 @@ fn kind_of(say: &Say) -> u8 {
         Say::Alarm { .. } => kind::ALARM,
         Say::WhoIs { .. } => kind::WHO_IS,
         Say::Introduce { .. } => kind::INTRODUCE,
+        Say::At { .. } => kind::AT,
         Say::Waiting { .. } => kind::WAITING,
         Say::Tail { .. } => kind::TAIL,
         Say::Progress { .. } => kind::PROGRESS,
@@ -211,6 +219,33 @@ fn read_content(cursor: &mut Cursor<'_>) -> Result<Content, FrameError> {
     };
     let content = Content { key, length, reading };
     content.geometry().map(|_| content).ok_or(FrameError::Field { field: "length" })
+}
+
+/// An address in its one form: what is written in IPv6 of an IPv4 address is that one.
+fn write_address(address: SocketAddr, out: &mut Vec<u8>) {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => {
+            out.push(4);
+            out.extend_from_slice(&ip.octets());
+        }
+        IpAddr::V6(ip) => {
+            out.push(6);
+            out.extend_from_slice(&ip.octets());
+        }
+    }
+    out.extend_from_slice(&address.port().to_le_bytes());
+}
+
+fn read_address(cursor: &mut Cursor<'_>) -> Result<SocketAddr, FrameError> {
+    let ip = match cursor.u8()? {
+        4 => IpAddr::from(cursor.array::<4>()?),
+        6 => IpAddr::from(cursor.array::<16>()?),
+        _ => return Err(FrameError::Field { field: "family of an address" }),
+    };
+    if ip != ip.to_canonical() {
+        return Err(FrameError::Field { field: "address" });
+    }
+    Ok(SocketAddr::new(ip, cursor.u16()?))
 }
 
 fn read_tag(cursor: &mut Cursor<'_>) -> Result<ContentTag, FrameError> {

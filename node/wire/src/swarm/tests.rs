@@ -40,6 +40,11 @@ fn goldens() -> Vec<(&'static str, Say)> {
         ("alarm", Say::Alarm { content: tag, block: 77 }),
         ("who is", Say::WhoIs { peer: PeerTag(0xaabb) }),
         ("introduce", Say::Introduce { peer: Peer([0x66; 32]) }),
+        ("at", Say::At { peer: Peer([0x66; 32]), address: SocketAddr::from(([10, 0, 0, 7], 4711)) }),
+        (
+            "at, in IPv6",
+            Say::At { peer: Peer([0x66; 32]), address: SocketAddr::from(([0xfd00, 0, 0, 0, 0, 0, 0, 7], 4711)) },
+        ),
         ("waiting", Say::Waiting { content: tag, segment: 3, prefix: 4 }),
         ("tail", Say::Tail { lease: LeaseId(10), first_byte: Duration::from_millis(40) }),
         ("progress", Say::Progress { lease: LeaseId(10), bytes: 1 << 20 }),
@@ -196,6 +201,8 @@ fn says() -> impl Strategy<Value = Say> {
             Say::Watch { content, sharing: Sharing { among, duty } }
         }),
         (tag(), any::<u32>()).prop_map(|(content, block)| Say::Alarm { content, block }),
+        (peers(), any::<[u8; 4]>(), any::<u16>())
+            .prop_map(|(peer, ip, port)| Say::At { peer, address: SocketAddr::from((ip, port)) }),
         (any::<u64>(), any::<u64>())
             .prop_map(|(lease, nanos)| Say::Tail { lease: LeaseId(lease), first_byte: Duration::from_nanos(nanos) }),
     ]
@@ -210,7 +217,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_panic_and_what_is_read_has_one_form(kind in 30..53_u8, rest in vec(any::<u8>(), 0..200)) {
+    fn no_bytes_panic_and_what_is_read_has_one_form(kind in 30..54_u8, rest in vec(any::<u8>(), 0..200)) {
         let payload = [&[kind], rest.as_slice()].concat();
         if let Ok(message) = crate::frame::decode_payload::<Message>(&payload) {
             let bytes = encode_frame(&message).expect("was a frame");
@@ -219,7 +226,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_is_refused_or_says_something_else(which in 0..22_usize, place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn a_changed_byte_is_refused_or_says_something_else(which in 0..24_usize, place in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let (_, say) = goldens().swap_remove(which);
         let message = message(say);
         let mut bytes = encode_frame(&message).expect("fits");

@@ -28,7 +28,7 @@ impl Swarm {
                     home.on_holdings(now, from, content, holdings);
                 }
             }
-            Say::Alive => {}
+            Say::Alive | Say::At { .. } => {}
             Say::Alarm { content, block } => {
                 let room = self.rooms.get_mut(&origin);
                 if room.is_some_and(|room| room.member.on_alarm(content, block, Some(from))) {
