@@ -2,7 +2,7 @@
 
 use crate::port::{Effect, FetchId, FileRef};
 use eddy_content::{BlockSet, EntityId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 /// A fetch that some file wants to hear of.
@@ -20,7 +20,8 @@ pub struct Outbox {
     effects: VecDeque<Effect>,
     fetches: BTreeMap<FetchId, Fetch>,
     claims: BTreeMap<EntityId, BTreeMap<FetchId, (FileRef, Range<u32>)>>,
-    has_freed: bool,
+    /// Versions of which claims were given up, with the file that did.
+    freed: BTreeSet<(EntityId, FileRef)>,
     last: u64,
 }
 
@@ -64,13 +65,15 @@ impl Outbox {
 
     /// The blocks of a fetch are no longer to be counted on.
     pub fn unclaim(&mut self, fetch: FetchId) {
-        let Some(entity) = self.fetches.get_mut(&fetch).and_then(|known| known.entity.take()) else { return };
+        let Some((entity, file)) = self.fetches.get_mut(&fetch).and_then(|f| Some((f.entity.take()?, f.file))) else {
+            return;
+        };
         if let Some(claims) = self.claims.get_mut(&entity) {
             claims.remove(&fetch);
             if claims.is_empty() {
                 self.claims.remove(&entity);
             }
-            self.has_freed = true;
+            self.freed.insert((entity, file));
         }
     }
 
@@ -86,9 +89,10 @@ impl Outbox {
         claimed
     }
 
-    /// Whether claims were given up since the last time this was asked: others may have waited for them.
-    pub fn take_freed(&mut self) -> bool {
-        std::mem::take(&mut self.has_freed)
+    /// The claims that were given up since the last time this was asked, by version and file: other files that want the version may
+    /// have waited for them.
+    pub fn take_freed(&mut self) -> BTreeSet<(EntityId, FileRef)> {
+        std::mem::take(&mut self.freed)
     }
 
     /// Whose a fetch is, while somebody wants to hear of it.

@@ -226,7 +226,8 @@ impl Driver {
     /// Waits for one thing and hands it in; false when the node stops.
     async fn step(&mut self) -> bool {
         let now = self.now();
-        let timer = self.engine.poll_timeout(now).map(|at| at.saturating_sub(now.mono));
+        let due = self.engine.poll_timeout(now);
+        let timer = due.map(|at| at.saturating_sub(now.mono));
         let save = self.executor.has_unsaved().then_some(SAVE_AGAIN);
         let tell = self.watchers.timeout().map(|at| at.saturating_sub(now.mono));
         tokio::select! {
@@ -238,6 +239,11 @@ impl Driver {
             }
             Some(input) = self.inputs.recv() => {
                 self.on_inputs(input).await;
+                // An input concerns one file: time passes for the others too, however many come.
+                let now = self.now();
+                if due.is_some_and(|at| at <= now.mono) {
+                    self.engine.handle_timeout(now);
+                }
                 // Inputs may come without a pause: who asks for something waits for some of them, not for all.
                 if let Ok(command) = self.commands.try_recv() {
                     self.settle().await;

@@ -33,8 +33,8 @@ impl Engine {
             Input::Sessions(sessions) => self.on_sessions(sessions),
             other => {
                 self.tell_companions(now, &other);
-                if let Some(id) = self.handle_for_file(now, other) {
-                    self.advance(now, id);
+                if let Some(at) = self.handle_for_file(now, other) {
+                    self.advance_one(now, at);
                 }
             }
         }
@@ -112,8 +112,8 @@ impl Engine {
         }
     }
 
-    /// Hands an input to its file; the job whose turn may go on with it.
-    fn handle_for_file(&mut self, now: Now, input: Input) -> Option<JobId> {
+    /// Hands an input to its file, which may go on with it.
+    fn handle_for_file(&mut self, now: Now, input: Input) -> Option<FileRef> {
         let at = self.file_of(&input)?;
         let ended = match &input {
             Input::Ended { fetch, .. } => Some(*fetch),
@@ -126,7 +126,7 @@ impl Engine {
         touched
     }
 
-    fn hand_in(&mut self, now: Now, at: FileRef, input: Input) -> Option<JobId> {
+    fn hand_in(&mut self, now: Now, at: FileRef, input: Input) -> Option<FileRef> {
         let job = self.roster.get_mut(at.job)?;
         let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
         let (settling_until, cache_use, swarm) =
@@ -174,7 +174,7 @@ impl Engine {
         if is_notable && !job.state().is_final() {
             self.notices.push_back(Notice::JobChanged(at.job));
         }
-        Some(at.job)
+        Some(at)
     }
 
     fn file_of(&self, input: &Input) -> Option<FileRef> {

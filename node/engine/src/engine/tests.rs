@@ -3,8 +3,9 @@
 use super::*;
 use crate::job::portion::Portion;
 use crate::job::spec::{Asking, FileSpec, Patience, PeerUse, Priority};
-use crate::port::{FileRef, Input};
-use eddy_content::ResourceUrl;
+use crate::port::{Contacted, FetchOutcome, FileRef, Input};
+use eddy_content::http::RangeSupport;
+use eddy_content::{ResourceUrl, Validator};
 
 fn spec() -> JobSpec {
     let url = ResourceUrl::parse("https://example.org/file").unwrap();
@@ -76,4 +77,97 @@ fn a_job_that_is_made_to_run_is_written_down_once_as_what_it_will_be() {
     assert_eq!(rows(&mut engine), [Some(JobState::Queued), Some(JobState::Suspended)]);
     engine.resume(now, id).unwrap();
     assert_eq!(rows(&mut engine).first(), Some(&Some(JobState::Queued)));
+}
+
+fn files(count: usize) -> JobSpec {
+    let one = spec();
+    let file = |number| FileSpec {
+        url: ResourceUrl::parse(&format!("https://example.org/{number}")).unwrap(),
+        destination: format!("/{number}"),
+        ..one.files[0].clone()
+    };
+    JobSpec { files: (0..count).map(file).collect(), ..spec() }
+}
+
+#[test]
+fn an_input_of_one_file_costs_the_other_files_of_its_job_no_look() {
+    let now = Now { mono: Duration::from_secs(1), wall: 0 };
+    let mut engine = Engine::new(EngineConfig::ordinary(1));
+    let id = JobId([1; 16]);
+    engine.create(now, id, Owner::default(), files(20));
+    engine.resume(now, id).unwrap();
+    engine.roster.get_mut(id).unwrap().looks = 0;
+    for file in [3, 5] {
+        let file = FileRef { job: id, file };
+        engine.handle(now, Input::Prepared { file, result: Ok(crate::port::Held::Nothing) });
+    }
+    assert_eq!(engine.job(id).unwrap().looks, 2);
+    let contacted = std::iter::from_fn(|| engine.poll_effect());
+    let contacted =
+        contacted.filter_map(|effect| if let Effect::Contact { file, .. } = effect { Some(file.file) } else { None });
+    assert_eq!(contacted.collect::<Vec<_>>(), [3, 5]);
+}
+
+#[test]
+fn the_end_of_a_fetch_costs_jobs_that_want_something_else_no_look() {
+    let now = Now { mono: Duration::from_secs(1), wall: 0 };
+    let mut engine = Engine::new(EngineConfig::ordinary(1));
+    let ids = [1, 2, 3].map(|number| JobId([number; 16]));
+    // The first two want the same file.
+    for (id, spec) in ids.into_iter().zip([spec(), spec(), files(1)]) {
+        engine.create(now, id, Owner::default(), spec);
+        engine.resume(now, id).unwrap();
+        engine.handle(
+            now,
+            Input::Prepared { file: FileRef { job: id, file: 0 }, result: Ok(crate::port::Held::Nothing) },
+        );
+    }
+    let mut fetches = Vec::new();
+    while let Some(effect) = engine.poll_effect() {
+        match effect {
+            Effect::Contact { fetch, url, .. } => {
+                let facts = Contacted {
+                    url,
+                    validator: Some(Validator::StrongEtag("\"1\"".to_owned())),
+                    length: Some(1000),
+                    ranges: RangeSupport::Yes,
+                    storable: true,
+                    shareable: true,
+                    last_modified: None,
+                    digests: Vec::new(),
+                    waited: None,
+                    body: None,
+                    freshness: None,
+                };
+                engine.handle(now, Input::Contacted { fetch, result: Ok(Box::new(facts)) });
+            }
+            Effect::Open { file, .. } => {
+                engine.handle(now, Input::Opened { file, result: Ok(eddy_content::BlockSet::new()) });
+            }
+            Effect::FetchOrigin { fetch, .. } => fetches.push(fetch),
+            _ => {}
+        }
+    }
+    assert_eq!(fetches.len(), 2, "what two want is fetched once");
+    engine.looks = 0;
+    engine.handle(now, Input::Ended { fetch: fetches[0], outcome: FetchOutcome::Done });
+    assert_eq!(engine.looks, 2, "its own job, and the one that waited for the same");
+}
+
+#[test]
+fn who_gets_the_place_of_a_file_begins_with_the_input_that_frees_it() {
+    let now = Now { mono: Duration::from_secs(1), wall: 0 };
+    let mut engine = Engine::new(EngineConfig::ordinary(1));
+    let id = JobId([1; 16]);
+    let mut spec = spec();
+    spec.files = vec![spec.files[0].clone(); 10];
+    engine.create(now, id, Owner::default(), spec);
+    engine.resume(now, id).unwrap();
+    while engine.poll_effect().is_some() {}
+    let file = FileRef { job: id, file: 2 };
+    let refused = Err(crate::port::Failure::transient("internal", "not now"));
+    engine.handle(now, Input::Prepared { file, result: refused });
+    let begun = std::iter::from_fn(|| engine.poll_effect());
+    let begun = begun.filter_map(|effect| if let Effect::Prepare { file } = effect { Some(file.file) } else { None });
+    assert_eq!(begun.collect::<Vec<_>>(), [8]);
 }

@@ -1,13 +1,18 @@
 //! Turns: who runs, what ends a turn, and what becomes of a job then.
 
 use super::{ENDED_KEPT, Engine, Turns};
-use crate::file::{CacheUse, Surroundings};
-use crate::job::live::Job;
+use crate::file::{CacheUse, File, Surroundings};
+use crate::job::live::{Job, Movers};
 use crate::job::spec::{Finish, JobId};
 use crate::job::state::{JobEvent, JobState};
-use crate::port::{Effect, Failure, FailureClass, Notice, Now, Peer};
+use crate::port::{Effect, Failure, FailureClass, FileRef, Notice, Now, Peer};
 use crate::queue::HostKey;
 use crate::{retry, schedule};
+use eddy_content::EntityId;
+use std::collections::BTreeSet;
+
+/// Before every other file.
+const FIRST: FileRef = FileRef { job: JobId([0; 16]), file: 0 };
 
 impl Engine {
     /// Brings everything on as far as it goes without the outside.
@@ -27,6 +32,20 @@ impl Engine {
         }
     }
 
+    /// Brings on the jobs of which a file wants a version that another file has given claims up of; whoever gave them up has been
+    /// brought on already.
+    fn advance_waiting(&mut self, now: Now, freed: &BTreeSet<(EntityId, FileRef)>) {
+        let wants = |file: &File| {
+            let Some(entity) = file.entity_id() else { return false };
+            let of_version = freed.range((entity, FIRST)..).take_while(|(freed, _)| *freed == entity);
+            of_version.into_iter().any(|(_, by)| *by != file.at())
+        };
+        let waiting: Vec<JobId> = self.roster.running().filter(|job| job.movers().any(wants)).map(Job::id).collect();
+        for id in waiting {
+            self.advance(now, id);
+        }
+    }
+
     /// Wakes who has slept enough and gives free places away, until nothing is left to give.
     pub(super) fn schedule(&mut self, now: Now) {
         if self.turns == Turns::Withheld {
@@ -40,8 +59,10 @@ impl Engine {
         }
         loop {
             // Whoever waited for what another job was fetching looks again; every round ends some fetch or job.
-            while self.out.take_freed() {
-                self.advance_all(now);
+            while let freed = self.out.take_freed()
+                && !freed.is_empty()
+            {
+                self.advance_waiting(now, &freed);
             }
             let Some(turn) = schedule::next(&self.roster, &self.places) else {
                 if self.end_slices(now) {
@@ -69,6 +90,15 @@ impl Engine {
 
     /// Brings a job that has the turn on.
     pub(super) fn advance(&mut self, now: Now, id: JobId) {
+        self.advance_files(now, id, Movers::All);
+    }
+
+    /// The same after something that concerns one of its files alone.
+    pub(super) fn advance_one(&mut self, now: Now, at: FileRef) {
+        self.advance_files(now, at.job, Movers::One(at.file));
+    }
+
+    fn advance_files(&mut self, now: Now, id: JobId, movers: Movers) {
         let Some(job) = self.roster.get_mut(id) else { return };
         if !job.state().is_active() || job.is_completing || self.turns == Turns::Withheld {
             return;
@@ -83,7 +113,7 @@ impl Engine {
         let (out, rng) = (&mut self.out, &mut self.rng);
         let trust = &self.trust;
         let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, swarm, trust, out, rng };
-        job.advance_files(&mut s);
+        job.advance_files(movers, &mut s);
         if let Some((file, failure)) = job.stopper() {
             let failure = failure.clone();
             self.stop(now, id, file, failure);

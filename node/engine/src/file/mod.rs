@@ -287,6 +287,11 @@ impl File {
         }
     }
 
+    /// Which file of which job it is.
+    pub(crate) fn at(&self) -> FileRef {
+        self.at
+    }
+
     /// What it was asked for.
     #[must_use]
     pub fn spec(&self) -> &FileSpec {

@@ -20,6 +20,15 @@ use std::time::Duration;
 /// Files of one job that move side by side.
 const FILES_AT_ONCE: usize = 8;
 
+/// Which of the files that move are brought on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Movers {
+    /// All of them.
+    All,
+    /// One, and those that get its place.
+    One(u32),
+}
+
 /// What one file's shell found out about a version that others may want too.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum News<'a> {
@@ -100,6 +109,9 @@ pub struct Job {
     failed: Vec<u32>,
     /// The first file that has not had its chance in this turn.
     next_file: usize,
+    /// Files that were looked at.
+    #[cfg(test)]
+    pub(crate) looks: usize,
 }
 
 impl Job {
@@ -149,6 +161,8 @@ impl Job {
             moving: Vec::new(),
             failed: Vec::new(),
             next_file: 0,
+            #[cfg(test)]
+            looks: 0,
         }
     }
 
@@ -468,19 +482,29 @@ impl Job {
         self.life.faults = self.life.faults.saturating_add(1);
     }
 
-    /// Brings the files on that move side by side; those that are staged or failed make room for the next.
-    pub(crate) fn advance_files(&mut self, s: &mut Surroundings<'_>) {
+    /// Brings files on that move side by side; those that are staged or failed make room for the next.
+    pub(crate) fn advance_files(&mut self, movers: Movers, s: &mut Surroundings<'_>) {
+        let mut begun = self.next_file;
         self.choose_movers();
         loop {
             let chosen = self.next_file;
             let files = &mut self.body.at_hand_mut().files;
             for at in &self.moving {
-                files[*at as usize].advance(s);
+                let file = &mut files[*at as usize];
+                match movers {
+                    Movers::One(one) if *at != one && (*at as usize) < begun => continue,
+                    _ => file.advance(s),
+                }
+                #[cfg(test)]
+                {
+                    self.looks += 1;
+                }
             }
             self.choose_movers();
             if self.next_file == chosen {
                 return;
             }
+            begun = chosen;
         }
     }
 
