@@ -1,7 +1,9 @@
-//! Who follows which job, and when the next view is made for them: a change of state at once, progress at most ten times a second.
+//! Who follows which job, and when the next view is made for them: a change of state at once, progress at most ten times a second, and of
+//! many files less often.
 //!
 //! A view names every file of its job. One for each input would cost a job of many files more than the files themselves, so
-//! one that tells of progress only is owed until it is due, and shows what has become of the job by then.
+//! one that tells of progress only is owed until it is due, and shows what has become of the job by then. Made, sent and read, it
+//! takes some microseconds for each file: of a hundred files or more it comes as seldom as keeps that below a hundredth of a core.
 
 use eddy_engine::job::live::Job;
 use eddy_engine::{Failure, JobId, JobState};
@@ -12,6 +14,10 @@ use tokio::sync::watch;
 
 /// Shortest time between two views that tell of progress only.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// The same for each file of a job of many.
+const INTERVAL_PER_FILE: Duration = Duration::from_millis(1);
+/// However many files there are.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Those who follow jobs.
 #[derive(Debug, Default)]
@@ -23,6 +29,8 @@ struct Watched {
     views: watch::Sender<JobView>,
     /// When the last view was told, on the engine's clock.
     told: Duration,
+    /// How long after that progress is told.
+    interval: Duration,
     /// What is told of at once when it changes, as it was told.
     state: JobState,
     failure: Option<Failure>,
@@ -36,7 +44,7 @@ impl Watched {
     }
 
     fn due(&self) -> Duration {
-        self.told + PROGRESS_INTERVAL
+        self.told + self.interval
     }
 }
 
@@ -46,6 +54,7 @@ impl Watchers {
         let watched = self.0.entry(job.id()).or_insert_with(|| Watched {
             views: watch::channel(view.clone()).0,
             told: now,
+            interval: interval(job),
             state: job.state(),
             failure: job.failure().cloned(),
             is_owed: false,
@@ -70,6 +79,7 @@ impl Watchers {
         let Some(watched) = self.0.get_mut(&job.id()) else { return };
         (watched.told, watched.is_owed) = (now, false);
         (watched.state, watched.failure) = (job.state(), job.failure().cloned());
+        watched.interval = interval(job);
         watched.views.send_replace(view);
     }
 
@@ -94,6 +104,11 @@ impl Watchers {
     }
 }
 
+fn interval(job: &Job) -> Duration {
+    let files = u32::try_from(job.files().len()).unwrap_or(u32::MAX);
+    INTERVAL_PER_FILE.saturating_mul(files).clamp(PROGRESS_INTERVAL, LONGEST_INTERVAL)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,7 +124,7 @@ mod tests {
         Now { mono: Duration::from_millis(millis), wall: 0 }
     }
 
-    fn engine() -> Engine {
+    fn engine(files: usize) -> Engine {
         let mut engine = Engine::new(EngineConfig::ordinary(1));
         let file = FileSpec {
             url: ResourceUrl::parse("https://origin.example/a").expect("a URL"),
@@ -122,7 +137,7 @@ mod tests {
         let spec = JobSpec {
             name: "n".into(),
             priority: Priority::Normal,
-            files: vec![file],
+            files: vec![file; files],
             finish: Finish::Auto,
             patience: Patience::Background,
             peers: PeerUse::FULL,
@@ -145,7 +160,7 @@ mod tests {
 
     #[test]
     fn progress_is_owed_until_it_is_due_and_a_change_of_state_is_told_at_once() {
-        let (mut engine, mut watchers) = (engine(), Watchers::default());
+        let (mut engine, mut watchers) = (engine(1), Watchers::default());
         assert!(!changed(&mut watchers, &engine, at(0)), "nobody follows it");
         let job = engine.job(ID).expect("there");
         let views = watchers.follow(Duration::ZERO, job, view::job(job, view::Clock { now: at(0) }));
@@ -160,5 +175,16 @@ mod tests {
         drop(views);
         watchers.sweep();
         assert!(!changed(&mut watchers, &engine, at(1000)), "nobody follows it any more");
+    }
+
+    #[test]
+    fn progress_of_many_files_is_owed_for_longer_and_never_for_more_than_a_second() {
+        for (files, millis) in [(1, 100), (100, 100), (625, 625), (5000, 1000)] {
+            let (engine, mut watchers) = (engine(files), Watchers::default());
+            let job = engine.job(ID).expect("there");
+            let _views = watchers.follow(Duration::ZERO, job, view::job(job, view::Clock { now: at(0) }));
+            assert!(!changed(&mut watchers, &engine, at(1)));
+            assert_eq!(watchers.timeout(), Some(Duration::from_millis(millis)), "{files} files");
+        }
     }
 }
