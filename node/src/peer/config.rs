@@ -38,7 +38,7 @@ impl Default for PeersConfig {
 pub struct Limits {
     /// Connected peers; one more is closed at once.
     pub peers: usize,
-    /// Reads of one peer that are served at a time; one more hears `Busy`.
+    /// Reads of one peer that are served at a time; one more waits a moment, then it hears `Busy`.
     pub reads_per_peer: usize,
     /// Reads that are served at a time in all: each holds at most four chunks of [`CHUNK_BLOCKS`] blocks, 64 together 80 MiB.
     /// When all are taken, the slowest reader gives way to one more, or it hears `Busy`.
@@ -77,6 +77,9 @@ pub struct Patience {
     /// For each next byte of a read. Reads of one peer may stand in one line, so this is only what ends one that nobody watches: the
     /// engine, which knows what else comes from the peer, gives it up much earlier.
     pub stall: Duration,
+    /// How long a read waits for others of the same peer before it hears `Busy`: many small objects are asked for side by side, and each
+    /// takes a moment. Far below what a reader takes for a stall; how many wait is bounded by the connection's streams.
+    pub turn: Duration,
     /// For a reader to take the next 64 KiB from us (T-05); on average it has to take 16 KiB/s.
     pub reader: Duration,
 }
@@ -87,6 +90,7 @@ impl Default for Patience {
             handshake: Duration::from_secs(5),
             answer: Duration::from_secs(5),
             stall: Duration::from_secs(30),
+            turn: Duration::from_millis(200),
             reader: Duration::from_secs(10),
         }
     }

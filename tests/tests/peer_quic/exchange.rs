@@ -155,6 +155,23 @@ async fn one_read_too_many_hears_busy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn short_reads_that_come_at_once_wait_for_each_other() {
+    let group = group();
+    let limits = Limits { reads_per_peer: 1, ..Limits::default() };
+    let patience = Patience { turn: 2 * SOON, ..Patience::default() };
+    let mut one = Member::start_with(&group, limits, patience).await;
+    let mut two = Member::start(&group).await;
+    let (entity, content) = (entity("file", 16 * BLOCK), content(16 * BLOCK, 6));
+    one.fetched_from_origin(&entity, &content, 0..16);
+    two.meet(&mut one).await;
+    let reads = (0..16).map(|block| two.fetch(one.node(), &entity, block..block + 1));
+    for (_, outcome) in futures::future::join_all(reads).await {
+        outcome.expect("none of them is turned away");
+    }
+    two.assert_true(&entity, &content);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_that_dial_each_other_at_once_are_up_once() {
     let group = group();
     for _ in 0..20 {

@@ -66,7 +66,7 @@ pub(crate) fn content(length: usize, seed: u32) -> Vec<u8> {
 /// Short deadlines, so that silence is noticed within a test.
 pub(crate) fn impatient() -> Patience {
     let short = Duration::from_millis(400);
-    Patience { handshake: SOON, answer: SOON, stall: short, reader: short }
+    Patience { handshake: SOON, answer: SOON, stall: short, turn: short, reader: short }
 }
 
 impl Member {

@@ -12,7 +12,7 @@ const FOLLOWS: usize = 24;
 /// The shares of one connection.
 #[derive(Debug)]
 pub(crate) struct Guest {
-    /// Reads; one more hears `Busy`.
+    /// Reads; one more waits a moment, then it hears `Busy`.
     pub(super) reads: Semaphore,
     /// Segments that it follows; one more hears `Busy`.
     pub(super) follows: Semaphore,

@@ -175,7 +175,8 @@ impl Server {
                 self.say(send, &vouched).await?;
             }
             Question::Content(Request::Read { key, blocks }) => {
-                let mine = guest.reads.try_acquire().ok();
+                // Many short reads come at once and are over at once; a long one is worth another peer.
+                let mine = timeout(self.patience.turn, guest.reads.acquire()).await.ok().and_then(Result::ok);
                 let Some((place, _mine)) = mine.and_then(|mine| Some((self.places.enter(node)?, mine))) else {
                     self.say(send, &ReadReply::Refused(ReadRefusal::Busy)).await?;
                     return self.finish(send).await;
