@@ -2,7 +2,7 @@
 
 use super::{CHANGES_ALLOWED, File, Phase, SourceBytes, Surroundings};
 use crate::outbox::Outbox;
-use crate::planner::{Order, Planner, Source};
+use crate::planner::{Order, Planner, Source, Words};
 use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, Held, Peer, PeerFault, Proof, Reach};
 use crate::retry;
 use eddy_content::{BlockSet, EntityId};
@@ -48,7 +48,9 @@ impl File {
             }
             return false;
         }
+        let words = if self.needed() > 1 { Words::Several } else { Words::One };
         let Some(planner) = &mut self.planner else { return false };
+        planner.need(words);
         let peers: &[Peer] = if may_use_peers { s.peers } else { &[] };
         planner.hold_origin_until(if self.origin_fault.is_some() { Duration::MAX } else { self.origin_wait });
         let elsewhere = self.entity_id.map(|entity| s.out.claimed_elsewhere(entity, self.at)).unwrap_or_default();

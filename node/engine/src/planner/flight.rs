@@ -1,7 +1,7 @@
 //! A fetch under way, and when its source has stalled.
 
 use super::neighbour::Line;
-use super::{FLIGHTS_PER_PEER, PEER_RUN};
+use super::{ANSWER_WAIT, FLIGHTS_PER_PEER, PEER_RUN};
 use crate::port::Peer;
 use eddy_content::{BLOCK_SIZE, Geometry};
 use std::ops::Range;
@@ -43,6 +43,8 @@ pub(super) struct Flight {
     line_at_begin: u64,
     line_at_last: u64,
     pub(super) has_brought: bool,
+    /// Whether its peer was not asked what it holds: silence is no answer then.
+    pub(super) is_question: bool,
     pub(super) is_aborting: bool,
     /// When it was told to end.
     aborted: Duration,
@@ -63,6 +65,7 @@ impl Flight {
             line_at_begin,
             line_at_last,
             has_brought,
+            is_question: false,
             is_aborting,
             aborted,
         }
@@ -137,6 +140,9 @@ impl Flight {
     /// The moment at which its peer has stalled, if not a byte more comes until then. A peer may serve what is asked of it one
     /// request after another: a flight that gets nothing waits while the peer brings what was asked before.
     pub(super) fn stalls_at(&self, line: Line) -> Duration {
+        if self.is_question && self.first_byte.is_none() {
+            return self.begun + ANSWER_WAIT;
+        }
         let own = self.last_byte + PEER_STALL;
         let silent = match line.bytes - self.line_at_last < MOST_AHEAD {
             true => own.max(line.last_byte + PEER_STALL),

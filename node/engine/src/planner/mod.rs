@@ -52,6 +52,8 @@ pub struct Planner {
     neighbours: BTreeMap<Peer, Neighbour>,
     ranges: RangeSupport,
     origin_line: OriginLine,
+    /// Whose word is needed.
+    words: Words,
     /// Blocks for which the word of the peers is not enough.
     reserve: Reserve,
     origin_not_before: Duration,
@@ -59,6 +61,15 @@ pub struct Planner {
     first_asked: Option<Duration>,
     /// When it was last thought about.
     seen: Duration,
+}
+
+/// How many members' word is needed for what a peer gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Words {
+    /// That of one.
+    One,
+    /// That of several, which are asked before anything is read.
+    Several,
 }
 
 /// One thing that the plan wants done.
@@ -95,6 +106,7 @@ impl Planner {
             neighbours: BTreeMap::new(),
             ranges,
             origin_line: OriginLine::default(),
+            words: Words::One,
             reserve: Reserve::default(),
             origin_not_before: Duration::ZERO,
             first_asked: None,
@@ -207,7 +219,13 @@ impl Planner {
     /// Enters a fetch that was begun.
     pub fn begin(&mut self, now: Duration, fetch: FetchId, source: Source, blocks: Range<u32>) {
         let line = self.line_of(source);
-        self.flights.insert(fetch, Flight::new(now, source, blocks, line));
+        let mut flight = Flight::new(now, source, blocks, line);
+        if let Source::Peer(peer) = source
+            && self.neighbours.get(&peer).is_some_and(Neighbour::owes_answer)
+        {
+            flight.is_question = true;
+        }
+        self.flights.insert(fetch, flight);
     }
 
     /// Enters the body that came with the origin's first answer, `waited` after the question.
@@ -310,10 +328,14 @@ impl Planner {
     pub fn on_ended(&mut self, fetch: FetchId) -> bool {
         let Some(flight) = self.flights.remove(&fetch) else { return false };
         if let Source::Peer(peer) = flight.source
-            && flight.has_arrived(self.geometry)
             && let Some(neighbour) = self.neighbours.get_mut(&peer)
         {
-            neighbour.on_served(flight.begun());
+            if flight.is_question {
+                neighbour.on_read_unasked();
+            }
+            if flight.has_arrived(self.geometry) {
+                neighbour.on_served(flight.begun());
+            }
         }
         if flight.source == Source::Origin
             && let Some(brought_in) = flight.brought_in()
@@ -339,9 +361,21 @@ impl Planner {
 
     /// A peer failed this file.
     pub fn on_peer_fault(&mut self, now: Duration, peer: Peer, fault: PeerFault) {
-        if let Some(neighbour) = self.neighbours.get_mut(&peer) {
-            neighbour.on_fault(now, fault);
+        let Some(neighbour) = self.neighbours.get_mut(&peer) else { return };
+        match fault {
+            // It was read from without being asked, and this is its answer.
+            PeerFault::NotHere if neighbour.holds.is_empty() => neighbour.on_holds(BlockSet::new()),
+            PeerFault::Busy if neighbour.holds.is_empty() => {
+                neighbour.on_holds(BlockSet::from_run(self.geometry.all_blocks()));
+                neighbour.on_fault(now, fault);
+            }
+            fault => neighbour.on_fault(now, fault),
         }
+    }
+
+    /// How many members' word is needed for what a peer gives.
+    pub fn need(&mut self, words: Words) {
+        self.words = words;
     }
 
     /// A peer said what it holds. One that was not asked, or left, has no say.
@@ -377,11 +411,16 @@ impl Planner {
         if self.is_complete() {
             return orders;
         }
-        if let Some(order) = self.ask(now, peers) {
-            orders.push(order);
-        }
         let mut free = self.free_blocks(now);
         free.difference_with(elsewhere);
+        let mut asked = self.due_questions(now, peers);
+        if let Some(peer) = self.read_at_once(now, &free, &mut asked, rng) {
+            orders.push(Order::Fetch { source: Source::Peer(peer), blocks: self.geometry.all_blocks() });
+            free = BlockSet::new();
+        }
+        if !asked.is_empty() {
+            orders.push(Order::Ask { peers: asked });
+        }
         self.plan_peers(now, &mut free, &mut orders, rng);
         self.plan_origin(now, free, elsewhere, &mut orders);
         orders
@@ -421,8 +460,8 @@ impl Planner {
         stalled.into_iter().map(|(fetch, _)| Order::Abort { fetch }).collect()
     }
 
-    /// Asks those of the peers whose turn it is what they hold.
-    pub(crate) fn ask(&mut self, now: Duration, peers: &[Peer]) -> Option<Order> {
+    /// Those of the peers whose turn it is to be asked what they hold, and are.
+    fn due_questions(&mut self, now: Duration, peers: &[Peer]) -> Vec<Peer> {
         let mut asked = Vec::new();
         for peer in peers {
             let neighbour = self.neighbours.entry(*peer).or_default();
@@ -434,7 +473,24 @@ impl Planner {
                 asked.push(*peer);
             }
         }
-        (!asked.is_empty()).then_some(Order::Ask { peers: asked })
+        asked
+    }
+
+    /// One of the peers that are asked about a single block, to be read from without asking: that it does not hold the block is as short an
+    /// answer to the one as to the other. Not where somebody is known to hold it, or where one member's word is not enough.
+    fn read_at_once(&self, now: Duration, free: &BlockSet, asked: &mut Vec<Peer>, rng: &mut SmallRng) -> Option<Peer> {
+        let is_single = self.geometry.block_count() == 1 && !free.is_empty();
+        let is_held_by = |neighbour: &Neighbour| !neighbour.holds.is_empty() && neighbour.may_soon_serve(now);
+        if !is_single
+            || asked.is_empty()
+            || self.words != Words::One
+            || !self.reserve.blocks(now).is_empty()
+            || self.neighbours.values().any(is_held_by)
+        {
+            return None;
+        }
+        let chosen = if asked.len() == 1 { 0 } else { rng.random_range(0..asked.len()) };
+        Some(asked.remove(chosen))
     }
 
     /// Blocks that nobody is fetching. What has not arrived of a flight that is being ended is free with its end, or a moment
@@ -524,7 +580,7 @@ impl Planner {
     }
 
     /// Whether answers of the first peers are still waited for.
-    pub(crate) fn awaits_answers(&self, now: Duration) -> bool {
+    fn awaits_answers(&self, now: Duration) -> bool {
         let is_time = self.first_asked.is_some_and(|asked| now < asked + ANSWER_WAIT);
         is_time && self.neighbours.values().any(Neighbour::owes_answer)
     }

@@ -138,6 +138,11 @@ impl Neighbour {
         self.busy_answers = 0;
     }
 
+    /// It was read from without being asked: what became of that is its answer.
+    pub(super) fn on_read_unasked(&mut self) {
+        self.is_answered = true;
+    }
+
     /// It said what it holds.
     pub(super) fn on_holds(&mut self, blocks: BlockSet) {
         self.is_answered = true;

@@ -333,3 +333,67 @@ fn damaged_blocks_are_fetched_again() {
     rig.planner.on_damaged(&BlockSet::from_run(3..4));
     assert_eq!(rig.plan(&[]).1.len(), 1);
 }
+
+#[test]
+fn a_single_block_is_read_from_one_peer_while_the_others_are_asked() {
+    let mut rig = Rig::new(10 << 10);
+    let (orders, begun) = rig.plan(&[A, B]);
+    let [(_, Source::Peer(chosen), blocks)] = begun.as_slice() else { panic!("one is read: {begun:?}") };
+    let other = if *chosen == A { B } else { A };
+    assert_eq!(*blocks, 0..1);
+    assert!(orders.contains(&Order::Ask { peers: vec![other] }) && orders.len() == 2, "{orders:?}");
+    assert_eq!(rig.plan(&[A, B]), (vec![], vec![]), "its answer is awaited");
+}
+
+#[test]
+fn whoever_was_read_from_in_vain_has_answered() {
+    let mut rig = Rig::new(10 << 10);
+    let (_, begun) = rig.plan(&[A]);
+    rig.planner.on_ended(begun[0].0);
+    rig.planner.on_peer_fault(rig.now, A, PeerFault::NotHere);
+    let (orders, begun) = rig.plan(&[A]);
+    assert!(matches!(begun.as_slice(), [(_, Source::Origin, _)]), "at once: {orders:?}");
+}
+
+#[test]
+fn a_busy_peer_that_was_read_from_unasked_is_waited_for_as_if_it_held_the_block() {
+    let mut rig = Rig::new(10 << 10);
+    let (_, begun) = rig.plan(&[A]);
+    rig.planner.on_ended(begun[0].0);
+    rig.planner.on_peer_fault(rig.now, A, PeerFault::Busy);
+    assert_eq!(rig.plan(&[A]).1, vec![]);
+    rig.now = Duration::from_millis(500);
+    let (_, begun) = rig.plan(&[A]);
+    assert!(matches!(begun.as_slice(), [(_, Source::Peer(A), _)]));
+    // What it says to that counts as for any other.
+    rig.planner.on_ended(begun[0].0);
+    rig.planner.on_peer_fault(rig.now, A, PeerFault::NotHere);
+    rig.now += BUSY_PATIENCE;
+    assert!(matches!(rig.plan(&[A]).1.as_slice(), [(_, Source::Origin | Source::Peer(A), _)]));
+}
+
+#[test]
+fn a_peer_that_was_read_from_unasked_and_is_silent_holds_the_block_for_half_a_second() {
+    let mut rig = Rig::new(10 << 10);
+    let (_, begun) = rig.plan(&[A]);
+    assert_eq!(rig.planner.timeout(), Some(ANSWER_WAIT));
+    rig.now = ANSWER_WAIT;
+    assert_eq!(rig.plan(&[A]).0, vec![Order::Abort { fetch: begun[0].0 }]);
+    rig.now += ABORT_GRACE;
+    assert!(matches!(rig.plan(&[A]).1.as_slice(), [(_, Source::Origin, _)]));
+}
+
+#[test]
+fn nobody_is_read_from_unasked_where_several_words_are_needed_or_somebody_holds_the_block() {
+    let mut rig = Rig::new(10 << 10);
+    rig.planner.need(Words::Several);
+    assert_eq!(rig.plan(&[A]).0, vec![Order::Ask { peers: vec![A] }]);
+    let mut rig = Rig::new(10 << 10);
+    rig.planner.need(Words::Several);
+    rig.plan(&[A]);
+    rig.planner.need(Words::One);
+    rig.planner.on_holds(A, rig.all());
+    let (orders, begun) = rig.plan(&[A, B]);
+    assert!(matches!(begun.as_slice(), [(_, Source::Peer(A), _)]), "{orders:?}");
+    assert!(orders.contains(&Order::Ask { peers: vec![B] }));
+}
