@@ -42,10 +42,15 @@ struct Outcome {
 
 impl Scene {
     async fn new(words: &[Word]) -> Self {
+        Self::with(words, None).await
+    }
+
+    /// The same with an origin that sends so many bytes a second on each connection.
+    async fn with(words: &[Word], rate: Option<u64>) -> Self {
         let origin = HostileOrigin::start().await.expect("an origin");
         let version = Version::new(7, LENGTH);
         let content = Arc::new(version.whole());
-        origin.publish("/file", Resource::new(version, Behaviour::default()));
+        origin.publish("/file", Resource::new(version, Behaviour { rate, ..Behaviour::default() }));
         let url = origin.url("/file");
         let head = reqwest::get(&url).await.expect("answers");
         let validator = Validator::StrongEtag(head.headers()["etag"].to_str().expect("text").to_owned());
@@ -177,4 +182,26 @@ async fn an_anchor_is_enough_and_a_digest_policy_and_a_plain_http_policy_want_no
         std::fs::remove_dir_all(scene.home.path().join("cache")).expect("the cache goes");
     }
     let _ = &scene.origin;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_third_of_the_members_malicious_a_job_is_byte_exact_and_says_how_long_it_took() {
+    let (mut scene, rate) = (Scene::with(&[Word::True, Word::False, Word::True], Some(1 << 20)).await, 1 << 20);
+    let members = std::mem::take(&mut scene.members);
+    let timed = async |scene: &Scene, policy: GroupSettings| {
+        let _ = std::fs::remove_dir_all(scene.home.path().join("cache"));
+        let began = std::time::Instant::now();
+        scene.run(policy).await;
+        began.elapsed().as_secs_f64()
+    };
+    let alone = timed(&scene, GroupSettings::default()).await;
+    scene.members = members;
+    for (name, policy) in [("one witness", GroupSettings::default()), ("two witnesses", witnesses(2))] {
+        let among = timed(&scene, policy).await;
+        println!(
+            "an origin of {rate} bytes a second: alone {alone:.2} s, among three members of whom one lies, under {name}: \
+             {among:.2} s ({:.2} times)",
+            among / alone
+        );
+    }
 }
