@@ -1,6 +1,6 @@
 //! Writes runs of a large file while the next one is received and hashed: disk and processor work at the same time.
 //!
-//! Two threads for each writer, begun with its first full run and ended with it: a disk that is given the next run before it has said
+//! Three threads for each writer, begun with its first full run and ended with it: a disk that is given the next run before it has said
 //! that the last one is done need not wait between them. A run that is handed over is hashed and right; what
 //! a thread cannot write is given back, accounted for and told with a later run or at the end. Blocks count as pending
 //! only once their bytes are written, in whatever order, so a commit in between takes exactly what is there.
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// Threads that write, and so runs that are on their way to the disk at once.
-const THREADS: usize = 2;
+const THREADS: usize = 3;
 /// Runs that are handed over and not written yet, at most: those on their way, and one that follows at once.
 const IN_FLIGHT: usize = THREADS + 1;
 
