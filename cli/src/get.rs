@@ -55,6 +55,9 @@ pub struct GetArgs {
     /// Show the origin a header field, which is never shown again and makes the file private
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub headers: Vec<String>,
+    /// Ask with this method of HTTP instead of GET: once, past cache and peers
+    #[arg(long, value_name = "METHOD", conflicts_with = "priority")]
+    pub method: Option<String>,
     /// Ask the origin even about a file whose lifetime, as the origin gave it, is not over
     #[arg(long)]
     pub refresh: bool,
@@ -162,7 +165,12 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
         asking: args.refresh.then_some(Asking::Always),
         // An interrupted or killed command left its job behind; the same command goes on with it.
         adopt: true,
-        terms: Terms { while_logged_on: args.while_logged_on.then_some(true), headers, ..Terms::default() },
+        terms: Terms {
+            while_logged_on: args.while_logged_on.then_some(true),
+            headers,
+            method: args.method.clone(),
+            ..Terms::default()
+        },
         followed: !args.background,
     };
     spec.check()?;

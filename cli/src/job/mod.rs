@@ -51,7 +51,7 @@ pub enum JobCommand {
     Add(more::AddArgs),
     /// Change what a job says: name, description, priority, peers, retry-delay, give-up-after, max-transfer-time,
     /// header, secret-header, proxy, redirects, hook, while-logged-on,
-    /// client-certificate, url.N
+    /// client-certificate, method, url.N
     Set {
         /// Its id
         id: String,
@@ -291,6 +291,7 @@ fn terms(job: &JobView) -> String {
     let said = |text: &str| if text == "system" { String::new() } else { text.to_owned() };
     facts(&[
         ("description", terms.description.clone()),
+        ("method", terms.method.clone().unwrap_or_default()),
         ("headers", terms.headers.iter().map(header).collect::<Vec<_>>().join(", ")),
         ("authorization", terms.authorization.clone().unwrap_or_default()),
         ("proxy", said(&terms.proxy)),

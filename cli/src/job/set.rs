@@ -7,7 +7,7 @@ use eddy_wire::catalogue::ErrorCode;
 
 /// What may be set, as it is told to whoever asks for something else.
 pub(crate) const KEYS: &str = "name, description, priority, peers, retry-delay, give-up-after, max-transfer-time, header, \
-    secret-header, proxy, redirects, hook, while-logged-on, client-certificate, url.N";
+    secret-header, proxy, redirects, hook, while-logged-on, client-certificate, method, url.N";
 
 /// The change that these words ask for.
 pub(crate) fn change(pairs: &[String]) -> Result<JobChange, Failure> {
@@ -81,6 +81,7 @@ fn one(change: &mut JobChange, key: &str, value: &str) -> Result<(), Failure> {
         }
         "proxy" => terms.proxy = Some(value.to_owned()),
         "hook" => terms.hook = Some(value.to_owned()),
+        "method" => terms.method = Some(value.to_owned()),
         "client-certificate" => terms.client_certificate = Some(value.to_owned()),
         "while-logged-on" => {
             terms.while_logged_on = Some(match value {

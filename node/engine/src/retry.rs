@@ -3,6 +3,7 @@
 //! Better numbers than BITS's 10 minutes: first wait short, doubling, jittered, capped; an origin's `Retry-After` wins.
 
 use crate::job::spec::Patience;
+use crate::port::Failure;
 use rand::RngExt;
 use rand::rngs::SmallRng;
 use std::time::Duration;
@@ -40,6 +41,18 @@ pub const BACKGROUND_NO_PROGRESS: Duration = Duration::from_secs(1_209_600);
 
 /// The code of a job that has used up its time of transfer (F-24).
 pub const TIME_OVER: &str = "transfer-time-over";
+
+/// The code of a job whose question broke off that is asked once only (F-68).
+pub const ASKED_ONCE: &str = "asked-once";
+
+/// Why such a job has stopped when something else stopped it than an answer.
+#[must_use]
+pub fn broken_off() -> Failure {
+    Failure::fatal(
+        ASKED_ONCE,
+        "it was stopped while its question was under way; whether that had an effect only its origin knows",
+    )
+}
 
 /// First pause of a host that does not answer, for the jobs that nobody watches.
 const HOST_FIRST: Duration = Duration::from_secs(5);

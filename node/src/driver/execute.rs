@@ -210,6 +210,10 @@ impl Executor {
             Effect::Prepare { file } => self.prepare(engine, file),
             Effect::Probe { file, class } => self.probe(engine, file, class),
             Effect::Contact { fetch, file, url, credentials: _, method } => {
+                if let Some(failure) = self.unsaved(file.job).filter(|_| is_asked_once(engine, file.job)).cloned() {
+                    // After a crash it would be asked again.
+                    return self.answer(move || Input::Contacted { fetch, result: Err(failure) });
+                }
                 let mut request = OriginRequest::new(url, asked(method));
                 let keeping = self.keeping(engine, file);
                 self.dress(engine, file, &request.url).leaving(keeping.as_ref()).put_on(&mut request);
@@ -758,6 +762,11 @@ async fn lost((outcome, outage): (FetchOutcome, Outage), losses: &Losses) -> Fet
 /// Why something that needs the file's entity cannot be done.
 fn not_open() -> Failure {
     Failure::transient("internal", "the file's entity is not open")
+}
+
+/// Whether what the job asks may be asked once only (F-68).
+fn is_asked_once(engine: &Engine, job: JobId) -> bool {
+    engine.job(job).is_some_and(|job| job.spec().terms.method.is_some())
 }
 
 pub(super) fn spec(engine: &Engine, file: FileRef) -> Option<&FileSpec> {

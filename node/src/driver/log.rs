@@ -116,7 +116,7 @@ impl EventLog {
 
 /// An event of a job as it stands; its number comes when it is appended.
 pub(super) fn event(kind: EventKind, job: &Job, at_unix_ms: u64) -> EventView {
-    let error = job.failure().map(view::problem);
+    let error = view::problem_of(job);
     EventView {
         id: String::new(),
         at_unix_ms,

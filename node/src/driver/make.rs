@@ -74,7 +74,10 @@ impl Driver {
             .map(Job::id)
             .collect();
         // Nor does a question without its header fields, or with others, say the same.
-        let shows = |job: &Job| job.spec().terms.headers == spec.terms.headers;
+        let shows = |job: &Job| {
+            let (known, wanted) = (&job.spec().terms, &spec.terms);
+            known.headers == wanted.headers && known.method.is_none()
+        };
         let is_same = |id: &JobId| {
             self.engine.job(*id).is_some_and(|job| job.spec().files == spec.files && asks(job) && shows(job))
         };

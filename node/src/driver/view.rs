@@ -5,6 +5,7 @@ use eddy_engine::file::{File, HeldUse};
 use eddy_engine::job::live::Job;
 use eddy_engine::job::terms::{Authorization, HeaderField, Presence, ProxyUse, Redirects, Secrecy};
 use eddy_engine::port::Failure;
+use eddy_engine::retry::ASKED_ONCE;
 use eddy_engine::{ByteRange, Finish, JobState, Now, Priority, Ranges};
 use eddy_wire::api;
 use eddy_wire::catalogue::ErrorCode;
@@ -54,7 +55,7 @@ pub(super) fn job(job: &Job, clock: Clock) -> api::JobView {
             .filter(|_| is_moving)
             .and_then(|left| job.meter().eta(now, left))
             .map(|eta| eta.as_secs()),
-        error: job.failure().map(problem),
+        error: problem_of(job),
         next_attempt_unix_ms: job.retry_at().map(|at| clock.unix_ms(at)),
     }
 }
@@ -69,6 +70,7 @@ fn terms(job: &Job) -> api::TermsView {
         hook: terms.ties.hook.clone(),
         client_certificate: terms.ties.certificate.clone(),
         while_logged_on: terms.ties.presence == Presence::WhileLoggedOn,
+        method: terms.method.clone(),
         description: terms.description.clone(),
         retry_delay_seconds: terms.retry_delay.map(|delay| delay.as_secs()),
         give_up_after_seconds: job.gives_up_after().as_secs(),
@@ -158,6 +160,17 @@ fn rung(file: &File, has_digest: bool, witnesses: Option<u8>) -> Option<api::Run
         (false, false) => None,
     };
     Some(api::Rung::of(api::Grounds { https: file.spec().url.is_https(), witnesses, digest }))
+}
+
+/// Why a job does not go on, if it does not, and what to do about it.
+pub(super) fn problem_of(job: &Job) -> Option<api::Problem> {
+    let mut problem = problem(job.failure()?);
+    if job.is_asked_once() && problem.code != ASKED_ONCE {
+        // F-68: nothing goes on by itself.
+        problem.remedy =
+            "Look whether the question had an effect; `eddy job resume ID` asks again, from the start.".to_owned();
+    }
+    Some(problem)
 }
 
 pub(super) fn problem(failure: &Failure) -> api::Problem {

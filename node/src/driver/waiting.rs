@@ -82,7 +82,7 @@ fn of_turn(turn: Option<TurnWait>, id: String, clock: Clock) -> Waiting {
 
 /// What stopped it.
 fn of_fault(job: &Job, since_unix_ms: Option<u64>, clock: Clock) -> Waiting {
-    let problem: Option<Problem> = job.failure().map(view::problem);
+    let problem: Option<Problem> = view::problem_of(job);
     let until_unix_ms = job.retry_at().map(|at| clock.unix_ms(at));
     let Some(problem) = problem else {
         let (reason, sentence) = ("internal".to_owned(), "it stopped without a reason".to_owned());

@@ -85,6 +85,7 @@ pub(crate) struct Dress {
     personal: PersonalHeaders,
     credentials: Option<eddy_content::url::Userinfo>,
     redirects: Redirecting,
+    verb: Option<http::Method>,
     last_head: Option<LastHead>,
 }
 
@@ -108,7 +109,9 @@ impl Dress {
         let fields = fields.chain(proof.as_deref().map(|proof| ("authorization", proof)));
         // What cannot be sent was refused when the job was made.
         let personal = PersonalHeaders::parse(fields).unwrap_or_default();
-        Self { personal, credentials: userinfo(file.credentials.clone()), redirects, last_head: None }
+        // The same.
+        let verb = job.terms.method.as_ref().and_then(|method| method.parse().ok());
+        Self { personal, credentials: userinfo(file.credentials.clone()), redirects, verb, last_head: None }
     }
 
     /// The same for a question whose answer is kept.
@@ -121,6 +124,7 @@ impl Dress {
         request.personal = self.personal;
         request.credentials = self.credentials;
         request.redirects = self.redirects;
+        request.verb = self.verb;
         request.last_head = self.last_head;
     }
 }

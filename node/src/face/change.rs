@@ -3,9 +3,10 @@
 use super::wish;
 use eddy_engine::engine::Amendment;
 use eddy_engine::job::live::Job;
+use eddy_engine::job::portion::Portion;
 use eddy_engine::job::spec::Credentials;
 use eddy_engine::job::terms::{self, HeaderField, Presence, ProxyUse, Secrecy, Token};
-use eddy_engine::{PeerUse, Terms};
+use eddy_engine::{PeerUse, Priority, Terms};
 use eddy_wire::api::check::parse_url;
 use eddy_wire::api::{self, Forget, JobChange, MoreFiles, Problem};
 use eddy_wire::catalogue::ErrorCode;
@@ -39,14 +40,32 @@ pub(super) fn amend(job: &Job, change: JobChange) -> Result<Amendment, Problem> 
     for change in urls {
         addresses.push((change.file, parse_url(&change.url)?.resource));
     }
-    Ok(Amendment {
-        name,
-        priority: priority.map(wish::priority),
-        peers: peers.map(|peers| PeerUse { fetch: peers.fetch, share: peers.share }),
-        terms: Some(next),
-        urls: addresses,
-        ..Amendment::default()
-    })
+    let peers = peers.map(|peers| PeerUse { fetch: peers.fetch, share: peers.share });
+    let (priority, peers) = with_method(job, next.method.as_deref(), (priority.map(wish::priority), peers))?;
+    Ok(Amendment { name, priority, peers, terms: Some(next), urls: addresses, ..Amendment::default() })
+}
+
+/// What a method asks of priority and peers (F-68): it is settled before the first turn, and settles those.
+fn with_method(
+    job: &Job,
+    method: Option<&str>,
+    (priority, peers): (Option<Priority>, Option<PeerUse>),
+) -> Result<(Option<Priority>, Option<PeerUse>), Problem> {
+    let refused = |why: &str| Err(Problem::new(ErrorCode::BadMethod, why));
+    if method != job.spec().terms.method.as_deref() && !job.is_untried() {
+        return refused("a job that has run keeps its method");
+    }
+    match (method, priority, peers) {
+        (None, ..) => Ok((priority, peers)),
+        _ if job.spec().files.iter().any(|file| file.portion != Portion::Whole) => refused(wish::RANGES_WITH_METHOD),
+        (_, Some(Priority::High | Priority::Normal | Priority::Low), _) => {
+            refused("with another method than GET a job runs in the foreground")
+        }
+        (.., Some(PeerUse { fetch, share })) if fetch || share => {
+            refused("with another method than GET a job has nothing for peers")
+        }
+        _ => Ok((Some(Priority::Foreground), Some(PeerUse::NONE))),
+    }
 }
 
 /// More files for a job.
@@ -55,6 +74,9 @@ pub(super) fn add(job: &Job, more: &MoreFiles) -> Result<Amendment, Problem> {
     for file in &more.files {
         if job.spec().files.iter().any(|known| known.destination == file.destination) {
             return Err(Problem::new(ErrorCode::DestinationTwice, file.destination.clone()));
+        }
+        if job.spec().terms.method.is_some() && !file.ranges.is_empty() {
+            return Err(Problem::new(ErrorCode::BadMethod, wish::RANGES_WITH_METHOD));
         }
         files.push(wish::parse_file(file)?);
     }
@@ -97,7 +119,11 @@ pub(super) fn merge(old: Terms, new: api::Terms) -> Result<Terms, Problem> {
         Some(true) => Presence::WhileLoggedOn,
         Some(false) => Presence::NotNeeded,
     };
+    // GET is what is done anyway.
+    let method =
+        new.method.map_or(old.method, |method| Some(method).filter(|method| !matches!(method.as_str(), "" | "GET")));
     Ok(Terms {
+        method,
         ties: terms::Ties { hook, presence, certificate },
         description: new.description.unwrap_or(old.description),
         retry_delay: seconds(new.retry_delay_seconds, old.retry_delay),

@@ -135,7 +135,8 @@ fn wish_of(
 ) -> Result<(JobSpec, Start), Problem> {
     let start = Start {
         is_running: spec.start,
-        is_adopting: spec.adopt,
+        // What may have an effect is asked anew.
+        is_adopting: spec.adopt && spec.terms.method.is_none(),
         is_followed: spec.followed,
         id: key.map(|key| id_of_key(asker.uid, key)),
         owner: Owner(asker.uid),

@@ -11,6 +11,9 @@ use eddy_wire::catalogue::ErrorCode;
 use std::collections::HashSet;
 use std::path::Path;
 
+/// Another method than GET brings what it brings.
+pub(super) const RANGES_WITH_METHOD: &str = "ranges are asked for with GET alone";
+
 /// A caller's wish, parsed: what is left is valid.
 pub(super) fn parse_job(spec: api::JobSpec, policy: FreshnessPolicy) -> Result<JobSpec, Problem> {
     if spec.files.is_empty() && spec.start {
@@ -26,8 +29,13 @@ pub(super) fn parse_job(spec: api::JobSpec, policy: FreshnessPolicy) -> Result<J
     }
     let first = spec.files.first().map(|file| file.destination.as_str()).unwrap_or_default();
     let first_name = || first.rsplit('/').next().unwrap_or_default().to_owned();
-    let priority = priority(spec.priority);
     let terms = change::merge(Terms::default(), spec.terms)?;
+    let (is_asked_once, peers) = (terms.method.is_some(), PeerUse { fetch: spec.peers.fetch, share: spec.peers.share });
+    if is_asked_once && spec.files.iter().any(|file| !file.ranges.is_empty()) {
+        return Err(Problem::new(ErrorCode::BadMethod, RANGES_WITH_METHOD));
+    }
+    // F-68: it cannot give way and go on later, and what it brings is nobody else's.
+    let priority = if is_asked_once { Priority::Foreground } else { priority(spec.priority) };
     Ok(JobSpec {
         name: spec.name.clone().unwrap_or_else(first_name),
         priority,
@@ -37,7 +45,7 @@ pub(super) fn parse_job(spec: api::JobSpec, policy: FreshnessPolicy) -> Result<J
         },
         // Who asks for the foreground watches.
         patience: if priority == Priority::Foreground { Patience::Watching } else { Patience::Background },
-        peers: PeerUse { fetch: spec.peers.fetch, share: spec.peers.share },
+        peers: if is_asked_once { PeerUse::NONE } else { peers },
         asking: match (spec.asking, policy) {
             (Some(api::Asking::Always), _) | (None, FreshnessPolicy::Ask) => Asking::Always,
             (Some(api::Asking::WithinLifetime), _) | (None, FreshnessPolicy::Lifetime) => Asking::WithinLifetime,

@@ -100,7 +100,8 @@ impl Origin {
         let mut degraded = None;
         for _ in 0..MAX_STEPS {
             let (verdict, hop, final_url) = self.ask(&question).await?;
-            match simplify(&question, is_head_wanted, &verdict) {
+            // Whoever asks with another method than GET asks once.
+            match simplify(&question, is_head_wanted, &verdict).filter(|_| question.verb.is_none()) {
                 Some((simpler, why)) => {
                     tracing::debug!(url = %final_url, ?why, "asking a simpler question");
                     degraded = Some(why);
@@ -133,7 +134,7 @@ impl Origin {
             }
             match judge(&request.expectation(&path.url), &hop.head, unix_now()) {
                 // The hop is dropped inside: its place in the budget is given back before another is asked for.
-                Verdict::Redirect { .. } if request.redirects == Redirecting::Refuse => {
+                Verdict::Redirect { .. } if request.redirects == Redirecting::Refuse || request.verb.is_some() => {
                     return Err(path.error(Cause::TooManyRedirects { limit: 0 }));
                 }
                 Verdict::Redirect { location } => path.follow(&location, hop).map_err(|cause| path.error(cause))?,

@@ -27,6 +27,8 @@ pub struct OriginRequest {
     pub credentials: Option<Userinfo>,
     /// What becomes of redirects.
     pub redirects: Redirecting,
+    /// Another method than GET, for a question for the whole (F-68): asked once, and not led elsewhere.
+    pub verb: Option<http::Method>,
     /// Where the head of the last answer is left, if somebody wants it.
     pub last_head: Option<LastHead>,
 }
@@ -87,6 +89,7 @@ impl OriginRequest {
             personal: PersonalHeaders::default(),
             credentials: None,
             redirects: Redirecting::Follow,
+            verb: None,
             last_head: None,
         }
     }
@@ -101,7 +104,7 @@ impl OriginRequest {
 
     /// What the judge is told about this question, asked at `url`.
     pub(super) fn expectation(&self, url: &ResourceUrl) -> Expectation {
-        let is_personal = !self.personal.is_empty() || self.credentials.is_some();
+        let is_personal = !self.personal.is_empty() || self.credentials.is_some() || self.verb.is_some();
         Expectation {
             url: url.clone(),
             asked: self.asked.clone(),
@@ -117,8 +120,12 @@ impl OriginRequest {
     }
 
     pub(super) fn method(&self) -> http::Method {
-        // Range goes with GET alone.
-        if self.asked == Asked::Head { http::Method::HEAD } else { http::Method::GET }
+        match (&self.asked, &self.verb) {
+            (Asked::Head, _) => http::Method::HEAD,
+            (Asked::Whole, Some(verb)) => verb.clone(),
+            // Range goes with GET alone.
+            _ => http::Method::GET,
+        }
     }
 
     /// The fields of one hop; `audience` says whether that hop may see what is personal.
@@ -240,6 +247,14 @@ mod tests {
         assert_eq!(headers[header::ACCEPT_ENCODING], "identity");
         assert!(!headers.contains_key(header::RANGE));
         assert_eq!(head.method(), http::Method::HEAD);
+    }
+
+    #[test]
+    fn f68_another_method_goes_with_the_whole_alone_and_makes_the_answer_private() {
+        let ask = |asked| OriginRequest { verb: Some(http::Method::POST), ..OriginRequest::new(url(), asked) };
+        assert_eq!(ask(Asked::Whole).method(), http::Method::POST);
+        assert_eq!(ask(Asked::Range { first: 0, last: None }).method(), http::Method::GET);
+        assert_eq!(ask(Asked::Whole).expectation(&url()).privacy, RequestPrivacy::Personal);
     }
 
     #[test]

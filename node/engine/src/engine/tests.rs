@@ -3,7 +3,8 @@
 use super::*;
 use crate::job::portion::Portion;
 use crate::job::spec::{Asking, FileSpec, Patience, PeerUse, Priority};
-use crate::port::{Contacted, FetchOutcome, FileRef, Input};
+use crate::port::{ContactMethod, Contacted, Failure, FetchOutcome, FileRef, Held, Input};
+use crate::retry;
 use eddy_content::http::RangeSupport;
 use eddy_content::{ResourceUrl, Validator};
 
@@ -170,4 +171,42 @@ fn who_gets_the_place_of_a_file_begins_with_the_input_that_frees_it() {
     let begun = std::iter::from_fn(|| engine.poll_effect());
     let begun = begun.filter_map(|effect| if let Effect::Prepare { file } = effect { Some(file.file) } else { None });
     assert_eq!(begun.collect::<Vec<_>>(), [8]);
+}
+
+#[test]
+fn f68_what_is_asked_with_another_method_is_asked_once_whatever_becomes_of_it() {
+    let at = |seconds| Now { mono: Duration::from_secs(seconds), wall: 7 };
+    let effects = |engine: &mut Engine| std::iter::from_fn(|| engine.poll_effect()).collect::<Vec<_>>();
+    let (mut engine, id) = (Engine::new(EngineConfig::ordinary(1)), JobId([1; 16]));
+    let terms = crate::Terms { method: Some("POST".to_owned()), ..crate::Terms::default() };
+    let wish = JobSpec { priority: Priority::Foreground, peers: PeerUse::NONE, terms, ..spec() };
+    engine.create_to_run(at(1), id, Owner::default(), wish);
+    effects(&mut engine);
+    engine.resume(at(1), id).unwrap();
+    let told = effects(&mut engine);
+    let [Effect::Persist(row), Effect::Prepare { file }] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(row.state, JobState::Error, "written down before it asks");
+    assert_eq!(row.failure.as_ref().map(|failure| failure.code.as_str()), Some(retry::ASKED_ONCE));
+    engine.handle(at(2), Input::Prepared { file: *file, result: Ok(Held::Nothing) });
+    let told = effects(&mut engine);
+    let [Effect::Contact { fetch, method: ContactMethod::Whole, .. }] = told.as_slice() else { panic!("{told:?}") };
+    engine
+        .handle(at(3), Input::Contacted { fetch: *fetch, result: Err(Failure::transient("connection-lost", "lost")) });
+    assert_eq!(engine.job(id).map(Job::state), Some(JobState::Error));
+    engine.handle(at(4), Input::NetworkUp);
+    engine.handle_timeout(at(10_000));
+    let asks = |effect: &Effect| matches!(effect, Effect::Prepare { .. } | Effect::Contact { .. });
+    assert!(!effects(&mut engine).iter().any(asks));
+    // A crash after it has asked.
+    let mut again = Engine::new(EngineConfig::ordinary(1));
+    again.restore(at(1), JobRecord::clone(row));
+    again.start(at(1));
+    again.handle_timeout(at(10_000));
+    assert!(!effects(&mut again).iter().any(asks));
+    assert_eq!(
+        again.job(id).map(|job| (job.state(), job.spec().terms.method.as_deref())),
+        Some((JobState::Error, Some("POST")))
+    );
+    again.resume(at(10_001), id).unwrap();
+    assert!(effects(&mut again).iter().any(asks), "its owner may ask again");
 }

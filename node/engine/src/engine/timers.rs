@@ -58,7 +58,8 @@ impl Engine {
         let mut has_given = false;
         for id in over {
             let Some(job) = self.roster.get(id) else { continue };
-            if schedule::has_successor(&self.roster, &self.places, job) {
+            // Whoever could not go on keeps the place.
+            if !job.is_asked_once() && schedule::has_successor(&self.roster, &self.places, job) {
                 self.preempt(id);
                 self.roster.send_to_the_end(id);
                 has_given = true;

@@ -77,11 +77,18 @@ impl Engine {
                 job.begin_turn(now.mono, turn.rank);
             }
             self.transit(turn.begin, JobEvent::Turn);
+            if self.roster.get(turn.begin).is_some_and(|job| job.spec().terms.method.is_some()) {
+                // Before the question goes: one that a crash overtakes is not asked again.
+                self.persist(turn.begin);
+            }
             self.advance(now, turn.begin);
         }
     }
 
     pub(super) fn preempt(&mut self, id: JobId) {
+        if self.roster.get(id).is_some_and(Job::is_asked_once) {
+            return self.stop(self.clock, id, 0, retry::broken_off());
+        }
         if let Some(job) = self.roster.get_mut(id) {
             job.pause_files(&mut self.out);
         }
@@ -145,7 +152,7 @@ impl Engine {
         job.cache_use = CacheUse::Allowed;
         job.count_fault();
         job.pause_files(&mut self.out);
-        if failure.class.is_condition() {
+        if failure.class.is_condition() && !job.is_asked_once() {
             self.hinder(now, id, file, failure, JobEvent::Falter);
             return;
         }

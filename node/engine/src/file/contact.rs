@@ -13,6 +13,8 @@ use eddy_content::{BlockSet, Entity, Geometry};
 
 /// Why a file goes past a cache that has room for it.
 const CACHE_FAILS: &str = "the disk of the cache stands in the way";
+/// The same.
+const OTHER_METHOD: &str = "the job asks with another method than GET";
 /// Why a file is not held.
 const NOT_HOLDABLE: &str = "the origin names no version that can be held";
 /// The same.
@@ -24,6 +26,9 @@ impl File {
     pub(super) fn contact(&mut self, held: Held, s: &mut Surroundings<'_>) {
         if s.cache_use == CacheUse::PassedBy {
             self.pass_cache_by(CACHE_FAILS);
+        }
+        if self.is_asked_once {
+            self.pass_cache_by(OTHER_METHOD);
         }
         let is_held = held != Held::Nothing;
         if let Some(facts) = self.unasked(held) {

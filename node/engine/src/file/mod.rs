@@ -83,6 +83,8 @@ pub struct FileTerms {
     pub is_personal: bool,
     /// What becomes of redirects.
     pub redirects: Redirects,
+    /// Whether the origin is asked with another method than GET: once, and past the cache (F-68).
+    pub is_asked_once: bool,
 }
 
 /// Who writes the file beside the destination.
@@ -167,6 +169,7 @@ pub struct File {
     /// Whether the job shows the origin something of its own.
     is_personal: bool,
     redirects: Redirects,
+    is_asked_once: bool,
     held_use: Option<HeldUse>,
     phase: Phase,
     /// The version last opened, for those who ask.
@@ -228,7 +231,7 @@ impl File {
     /// A file as its record has it.
     #[must_use]
     pub fn new(at: FileRef, spec: FileSpec, terms: FileTerms, record: FileRecord) -> Self {
-        let FileTerms { peers: peer_use, asking, is_personal, redirects } = terms;
+        let FileTerms { peers: peer_use, asking, is_personal, redirects, is_asked_once } = terms;
         let held = |cache| SourceBytes { cache, ..SourceBytes::default() };
         let (phase, length, root, bytes) = match record {
             FileRecord::Wanted { length, held: bytes } => (Phase::Idle, length, None, held(bytes)),
@@ -246,6 +249,7 @@ impl File {
             asking,
             is_personal,
             redirects,
+            is_asked_once,
             held_use: None,
             phase,
             entity: None,
@@ -300,7 +304,8 @@ impl File {
 
     /// Changes what it was asked for; whoever does has paused it.
     pub(crate) fn amend(&mut self, spec: FileSpec, terms: FileTerms) {
-        let FileTerms { peers, asking, is_personal, redirects } = terms;
+        let FileTerms { peers, asking, is_personal, redirects, is_asked_once } = terms;
+        self.is_asked_once = is_asked_once;
         let has_same = (self.peer_use, self.asking, self.is_personal) == (peers, asking, is_personal);
         if self.spec == spec && has_same && self.redirects == redirects {
             return;

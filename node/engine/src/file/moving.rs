@@ -248,12 +248,14 @@ impl File {
     pub(super) fn on_origin_failure(&mut self, now: Duration, failure: Failure, otherwise: Phase, rng: &mut SmallRng) {
         self.origin_failures += 1;
         let is_fatal = failure.class == FailureClass::Fatal || failure.class.is_condition();
-        let is_given_up = match failure.class {
-            FailureClass::Fatal | FailureClass::Disk | FailureClass::Destination => true,
-            FailureClass::Unreachable => !self.is_first_contact_done && self.origin_failures >= 2,
-            // An origin that names a pause is obeyed by the job's own timer.
-            FailureClass::Transient => failure.retry_after.is_some(),
-        } || self.origin_failures > retry::ORIGIN_FAILURES_PER_TURN;
+        let is_given_up = self.is_asked_once
+            || match failure.class {
+                FailureClass::Fatal | FailureClass::Disk | FailureClass::Destination => true,
+                FailureClass::Unreachable => !self.is_first_contact_done && self.origin_failures >= 2,
+                // An origin that names a pause is obeyed by the job's own timer.
+                FailureClass::Transient => failure.retry_after.is_some(),
+            }
+            || self.origin_failures > retry::ORIGIN_FAILURES_PER_TURN;
         if !is_given_up {
             self.origin_wait = now + retry::origin_delay(self.origin_failures, rng);
             self.phase = otherwise;

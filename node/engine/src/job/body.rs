@@ -89,6 +89,7 @@ pub(crate) fn file_terms(spec: &JobSpec) -> FileTerms {
         asking: spec.asking,
         is_personal: spec.terms.is_personal(),
         redirects: spec.terms.redirects,
+        is_asked_once: spec.terms.method.is_some(),
     }
 }
 

@@ -169,11 +169,14 @@ impl Job {
     /// The durable form.
     #[must_use]
     pub fn record(&self) -> JobRecord {
+        // After a crash nobody knows whether the question was asked.
+        let is_asking = self.is_asked_once() && self.state.is_active();
+        let state = if self.is_to_run { JobState::Queued } else { self.state.at_rest() };
         JobRecord {
             id: self.id,
-            state: if self.is_to_run { JobState::Queued } else { self.state.at_rest() },
+            state: if is_asking { JobState::Error } else { state },
             created: self.created,
-            failure: self.failure.as_deref().cloned(),
+            failure: if is_asking { Some(retry::broken_off()) } else { self.failure.as_deref().cloned() },
             is_completing: self.is_completing || self.is_delivery_owed,
             life: self.life,
             parcel: self.body.parcel(),
@@ -324,6 +327,20 @@ impl Job {
     #[must_use]
     pub fn gives_up_after(&self) -> Duration {
         self.spec().terms.give_up_after.unwrap_or_else(|| retry::no_progress_timeout(self.spec().patience))
+    }
+
+    /// Whether it has never had a turn.
+    #[must_use]
+    pub fn is_untried(&self) -> bool {
+        let Life { spent, faults, transferred, .. } = self.life;
+        self.state == JobState::Suspended && spent.is_zero() && faults == 0 && transferred.is_none()
+    }
+
+    /// Whether its questions are asked once only (F-68).
+    #[must_use]
+    pub fn is_asked_once(&self) -> bool {
+        // What is not at hand does nothing.
+        self.body.is_at_hand() && self.spec().terms.method.is_some()
     }
 
     /// The first pause after a fault that may pass, if it has a wish.
@@ -580,6 +597,7 @@ impl Job {
     /// Whether a fault of this class is not worth waiting out.
     pub(crate) fn is_hopeless(&self, class: FailureClass) -> bool {
         match class {
+            _ if self.is_asked_once() => true,
             FailureClass::Fatal => true,
             // Whoever watches wants to know at once that nothing will come.
             FailureClass::Unreachable => self.spec().patience == Patience::Watching && self.progress == 0,

@@ -32,6 +32,10 @@ pub struct Terms {
     /// What is done around it; in a record it stands at the end ([`crate::JobRecord`]).
     #[serde(skip)]
     pub ties: Ties,
+    /// What it asks origins with, if not GET (F-68): such a question is asked once, its answer goes past cache and peers, and every
+    /// fault needs somebody's hand. In a record it stands at the end.
+    #[serde(skip)]
+    pub method: Option<String>,
 }
 
 /// What a job is tied to besides its transfers.
@@ -62,7 +66,8 @@ impl Terms {
     /// Whether an answer to the job may be meant for it alone.
     #[must_use]
     pub fn is_personal(&self) -> bool {
-        !self.headers.is_empty() || self.authorization.is_some() || self.ties.certificate.is_some()
+        let is_shown = !self.headers.is_empty() || self.authorization.is_some() || self.ties.certificate.is_some();
+        is_shown || self.method.is_some()
     }
 
     /// The same without what only the owner may use (F-84).

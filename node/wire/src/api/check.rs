@@ -1,7 +1,7 @@
 //! What can be said of a job before anybody has tried it: both the command line and the node refuse the same.
 
 use super::job::{MAX_BATCH, MAX_FILES, MAX_NAME};
-use super::terms::{MAX_DESCRIPTION, MAX_HEADERS, MAX_HOOK, MAX_PROXY, MAX_SECONDS, MAX_SECRET, MAX_USER};
+use super::terms::{MAX_DESCRIPTION, MAX_HEADERS, MAX_HOOK, MAX_METHOD, MAX_PROXY, MAX_SECONDS, MAX_SECRET, MAX_USER};
 use super::{Authorization, ByteRange, FileSpec, JobBatch, JobChange, JobSpec, MoreFiles, Problem, Terms};
 use crate::catalogue::ErrorCode;
 use data_encoding::HEXLOWER_PERMISSIVE;
@@ -74,6 +74,9 @@ impl Terms {
                 return Err(Problem::new(ErrorCode::TooLong, detail));
             }
         }
+        if self.method.as_ref().is_some_and(|method| method.chars().count() > MAX_METHOD) {
+            return Err(Problem::new(ErrorCode::TooLong, format!("a method has at most {MAX_METHOD} characters")));
+        }
         Ok(())
     }
 
@@ -87,6 +90,7 @@ impl Terms {
         bound(self.description.as_deref(), MAX_DESCRIPTION, "a description has")?;
         bound(self.proxy.as_deref(), MAX_PROXY, "a proxy has")?;
         self.check_bounds()?;
+        self.method.as_deref().map_or(Ok(()), check_method)?;
         let headers: usize = self.headers.iter().map(|field| field.name.len() + field.value.len() + 4).sum();
         if headers > MAX_HEADERS {
             return Err(Problem::new(
@@ -115,6 +119,20 @@ impl Terms {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// Refuses what is no method (RFC 9110 section 5.6.2), and what brings no file or is not for a user to send.
+fn check_method(text: &str) -> Result<(), Problem> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let refused = |why: String| Err(Problem::new(ErrorCode::BadMethod, why));
+    match text {
+        _ if !text.bytes().all(is_token) => refused("a method is a word of letters, in capitals as a rule".to_owned()),
+        // Methods are case-sensitive; a server that is not must not be reached by another spelling.
+        _ if ["HEAD", "TRACE", "CONNECT"].iter().any(|word| text.eq_ignore_ascii_case(word)) => {
+            refused(format!("{text} brings no file"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -316,6 +334,23 @@ mod tests {
         let nothing =
             FileSpec { ranges: vec![ByteRange { offset: 0, length: Some(0) }], ..file("https://h/a", "/d/a", None) };
         assert_eq!(refusal(&nothing), Some(ErrorCode::BadRange));
+    }
+
+    #[test]
+    fn f68_a_method_is_a_word_that_brings_a_file() {
+        for (method, is_legal) in [
+            ("POST", true),
+            ("", true),
+            ("M-SEARCH", true),
+            ("TRACE", false),
+            ("connect", false),
+            ("HEAD", false),
+            ("A B", false),
+        ] {
+            let terms = Terms { method: Some(method.to_owned()), ..Terms::default() };
+            let code = terms.check().err().and_then(|problem| problem.error_code());
+            assert_eq!(code, (!is_legal).then_some(ErrorCode::BadMethod), "{method:?}");
+        }
     }
 
     #[test]

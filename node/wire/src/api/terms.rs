@@ -20,6 +20,8 @@ pub const MAX_SECONDS: u64 = 2_147_483_647;
 /// Most characters of a proxy's URL.
 pub const MAX_PROXY: usize = 4_000;
 
+/// Most characters of a method.
+pub const MAX_METHOD: usize = 64;
 /// Most characters of the name of a hook or of a certificate.
 pub const MAX_HOOK: usize = 64;
 
@@ -66,6 +68,12 @@ pub struct Terms {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 64)]
     pub client_certificate: Option<String>,
+    /// The method of HTTP with which origins are asked; an empty one for GET. Any other is asked once, without a body: every fault needs
+    /// somebody's hand, redirects end it, the answer goes past cache and peers, and the job runs in the foreground. It is settled before
+    /// the job first runs. HEAD, TRACE and CONNECT bring no file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 64)]
+    pub method: Option<String>,
 }
 
 /// A header field for origins.
@@ -155,6 +163,9 @@ pub struct TermsView {
     /// The name of the certificate that origins see.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<String>,
+    /// The method with which origins are asked, if it is not GET.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
 }
 
 /// A header field as it is shown.

@@ -144,7 +144,7 @@ pub const TABLE: [BitsCode; 117] = [
     row(0x8020_006e, "BLOCKED_BY_BACKGROUND_ACCESS_POLICY", "a throttle of the system", Answer::Never("eddy has no hidden conditions; `eddy why` names what a job waits for")),
     row(0x8020_006f, "BLOCKED_BY_GAME_MODE", "a game runs", Answer::Never("eddy has no hidden conditions; `eddy why` names what a job waits for")),
     row(0x8020_0070, "BLOCKED_BY_SYSTEM_POLICY", "a throttle of the system", Answer::Never("eddy has no hidden conditions; `eddy why` names what a job waits for")),
-    row(0x8020_0071, "NOT_SUPPORTED_WITH_CUSTOM_HTTP_METHOD", "not with another method than GET", Answer::Never("jobs of this version use GET")),
+    row(0x8020_0071, "NOT_SUPPORTED_WITH_CUSTOM_HTTP_METHOD", "not with another method than GET", Answer::Code(E::BadMethod)),
     row(0x8020_0072, "UNSUPPORTED_JOB_CONFIGURATION", "properties that do not go together", Answer::Code(E::BadRequest)),
     row(0x8020_0073, "REMOTE_FILE_CHANGED", "the file at the server changed", Answer::Code(E::OriginChanging)),
     row(0x8020_0074, "SERVER_CERT_VALIDATION_INTERFACE_REQUIRED", "whoever checks the certificate is gone", Answer::Never("eddy checks certificates itself")),

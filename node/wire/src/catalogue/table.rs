@@ -143,6 +143,12 @@ catalogue! {
     BadHeader: "bad-header", User, Usage, Useless, 400, None;
         "the header field cannot be sent";
         "Write NAME: VALUE in visible characters; fields that the transfer itself needs, such as Range, cannot be set.";
+    BadMethod: "bad-method", User, Usage, Useless, 400, Some("0x80200071");
+        "the job cannot ask with this method, or not so";
+        "Name a method that brings a file, such as POST, before the job first runs; it then runs in the foreground and without peers.";
+    AskedOnce: "asked-once", User, State, Useless, 409, None;
+        "the job was stopped while it asked with a method that may have an effect";
+        "Look whether it had; `eddy job resume ID` asks again, from the start.";
     BadCredentials: "bad-credentials", User, Usage, Useless, 400, Some("0x80200040");
         "the credentials cannot be used";
         "Give a user name of at most 300 characters and a password, or a token; the detail says what is wrong.";
