@@ -148,6 +148,7 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
             digest: args.digest.clone(),
             overwrite: args.overwrite,
             ranges: ranges.clone(),
+            on_demand: false,
         });
     }
     let field = |text: &String| {

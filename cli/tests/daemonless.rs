@@ -40,6 +40,8 @@ const COMMANDS: &[(&str, Alone)] = &[
     ("job show 01234567", Works),
     ("job headers 01234567", Works),
     ("job files 01234567", Works),
+    ("job filled 01234567", Works),
+    ("job range 01234567 0 0-9", Refuses),
     ("events --follow", Refuses),
     ("why 01234567", Works),
     ("cache ls", Works),

@@ -7,10 +7,11 @@ use eddy_node::control::face::{ExportPiece, VerifyNews};
 use eddy_node::control::{Asker, Bytes, Client, ControlListener, Face, Guard, serve};
 use eddy_wire::api::{
     BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd, ExportOrder,
-    ExportView, FileSpec, Finish, GatewayView, HeadView, HeaderView, ImportQuery, ImportView, JobAction, JobBatch,
-    JobChange, JobSpec, JobState, JobView, LimitView, LimitsChange, LimitsOutcome, LimitsView, MadeJob, Mode,
-    MoreFiles, PackedView, Page, PageQuery, PeerDetail, PeerUse, PeersView, PinChange, PlanView, Priority, Problem,
-    RemovalOrder, Removed, ReportView, StatusView, Terms, TermsView, VerifiedView, VerifyProgress,
+    ExportView, FileQuery, FileSpec, FilledView, Finish, GatewayView, HeadView, HeaderView, ImportQuery, ImportView,
+    JobAction, JobBatch, JobChange, JobSpec, JobState, JobView, LimitView, LimitsChange, LimitsOutcome, LimitsView,
+    MadeJob, Mode, MoreFiles, PackedView, Page, PageQuery, PeerDetail, PeerUse, PeersView, PinChange, PlanView,
+    Priority, Problem, RangeOrder, RemovalOrder, Removed, ReportView, StatusView, Terms, TermsView, VerifiedView,
+    VerifyProgress,
 };
 use eddy_wire::catalogue::ErrorCode;
 use serde_json::Value;
@@ -127,6 +128,14 @@ impl Face for Plain {
 
     async fn add_files(&self, asker: Asker, id: &str, _more: MoreFiles) -> Result<JobView, Problem> {
         self.job(asker, id).await
+    }
+
+    async fn order_ranges(&self, asker: Asker, id: &str, _order: RangeOrder) -> Result<JobView, Problem> {
+        self.job(asker, id).await
+    }
+
+    async fn filled(&self, _asker: Asker, _id: &str, query: FileQuery) -> Result<FilledView, Problem> {
+        Ok(FilledView { file: query.file, length: None, filled: Vec::new() })
     }
 
     async fn job(&self, _asker: Asker, id: &str) -> Result<JobView, Problem> {
@@ -346,6 +355,7 @@ fn spec() -> JobSpec {
             digest: None,
             overwrite: false,
             ranges: Vec::new(),
+            on_demand: false,
         }],
         name: Some("ä 1".into()),
         priority: Priority::High,

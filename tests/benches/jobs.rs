@@ -125,6 +125,7 @@ fn spec(origin: &HostileOrigin, home: &Path, job: usize) -> api::JobSpec {
         digest: None,
         overwrite: false,
         ranges: Vec::new(),
+        on_demand: false,
     };
     api::JobSpec {
         files: (0..FILES).map(file).collect(),

@@ -86,6 +86,7 @@ fn by_eddy(node: &Eddy<'_>, origin: &Nginx, count: usize) -> Duration {
         digest: None,
         overwrite: false,
         ranges: Vec::new(),
+        on_demand: false,
     };
     let specs: Vec<JobSpec> = (0..AT_A_TIME)
         .map(|job| {

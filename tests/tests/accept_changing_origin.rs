@@ -227,6 +227,7 @@ fn spec(url: &str, destination: &Path) -> JobSpec {
         digest: None,
         overwrite: false,
         ranges: Vec::new(),
+        on_demand: false,
     };
     JobSpec {
         files: vec![file],

@@ -71,6 +71,7 @@ impl Life {
             digest: None,
             overwrite: false,
             ranges: Vec::new(),
+            on_demand: false,
         };
         (spec, FileFact { destination, seed })
     }
@@ -383,6 +384,7 @@ async fn a_batch_is_made_job_by_job_survives_a_kill_and_is_found_when_it_is_repe
             digest: None,
             overwrite: false,
             ranges: Vec::new(),
+            on_demand: false,
         }],
         name: Some(name.to_owned()),
         priority: Priority::Low,

@@ -50,6 +50,8 @@ fn f68_another_method_is_sent_once_and_its_answer_is_the_file() {
     let other = place("y");
     let more = ["job", "add", &job.id, "--range", "0-1", "--file", &url, other.to_str().unwrap()];
     assert_eq!(node.ended(&more).unwrap().code(), Some("bad-method"));
+    let more = ["job", "add", &job.id, "--on-demand", "--file", &url, other.to_str().unwrap()];
+    assert_eq!(node.ended(&more).unwrap().code(), Some("bad-method"));
     let plain: JobView = node.ask(&["job", "set", &job.id, "method="]).unwrap();
     assert_eq!(plain.terms.method, None);
 }

@@ -1,4 +1,4 @@
-//! Ranges of a file (F-56), by real processes: what is wanted is delivered byte-exact and in its order, and of the origin no more is asked
+//! Ranges of a file (F-56), also on demand (F-57), by real processes: what is wanted is delivered byte-exact and in its order, and of the origin no more is asked
 //! than the blocks that it touches.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
@@ -9,7 +9,7 @@ use std::time::Duration;
 use eddy_tests::hostile::{Behaviour, Framing, HostileOrigin, Mark, RangeAnswer, Resource, Version};
 use eddy_tests::lab::{self, Lab, LabSpec};
 use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, body_bytes, write_sample};
-use eddy_wire::api::{FileView, Identity, JobState, JobView};
+use eddy_wire::api::{ByteRange, EventKind, EventView, FileView, FilledView, Identity, JobState, JobView};
 use tokio::task::block_in_place;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -195,4 +195,46 @@ async fn f56_a_peer_gives_the_blocks_that_ranges_touch() {
         let totals = node.report().unwrap().totals;
         assert_eq!(totals.identity(), Identity::Closes, "{totals:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f57_ranges_are_asked_for_while_the_job_is_there_until_the_file_is_whole() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let version = Version::new(60, LENGTH);
+    let whole = version.whole();
+    origin.publish("/file", Resource::new(version, Behaviour::default()));
+    let (eddy, url) = (alone(), origin.url("/file"));
+    let daemon = block_in_place(|| eddy.daemon()).unwrap();
+    let path = eddy.home().join("whole");
+    let words = ["job", "create", "x", "--auto", "--on-demand", "--file", &url, path.to_str().unwrap()];
+    let id = block_in_place(|| eddy.ask::<JobView>(&words)).unwrap().id;
+    let rests = |job: &JobView| job.state == JobState::Suspended && job.files[0].length.is_some();
+    let sent = || origin.counters().path("/file").body_bytes;
+    let filled = || block_in_place(|| eddy.ask::<FilledView>(&["job", "filled", &id, "0"])).unwrap().filled;
+    let range = |offset, length| ByteRange { offset, length: Some(length) };
+
+    // They overlap, and lie in two blocks.
+    block_in_place(|| eddy.ask::<JobView>(&["job", "range", &id, "0", "70000-70010,70005-131071,9437184-"])).unwrap();
+    block_in_place(|| eddy.wait_job(&id, PATIENCE, rests)).unwrap();
+    assert_eq!(filled(), [range(BLOCK, BLOCK), range(144 * BLOCK, 5)]);
+    assert_eq!(sent(), BLOCK + 5);
+    assert!(!path.exists());
+    let told = block_in_place(|| eddy.ended(&["events", "--json"])).unwrap().out;
+    let told: Vec<EventView> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(told.iter().any(|event| event.kind == EventKind::RangesTransferred), "{told:?}");
+
+    // The next node knows what was asked for, and what is here.
+    drop(daemon);
+    let _daemon = block_in_place(|| eddy.daemon()).unwrap();
+    assert_eq!(filled(), [range(BLOCK, BLOCK), range(144 * BLOCK, 5)]);
+    block_in_place(|| eddy.ask::<JobView>(&["job", "range", &id, "0", "0-", "--position", "5242880"])).unwrap();
+    block_in_place(|| eddy.wait_delivered(&path, PATIENCE)).unwrap();
+    assert!(std::fs::read(&path).unwrap() == whole);
+    assert_eq!(sent(), LENGTH, "no byte twice");
+
+    let plain = eddy.home().join("plain");
+    let words = ["job", "create", "y", "--file", &url, plain.to_str().unwrap()];
+    let other = block_in_place(|| eddy.ask::<JobView>(&words)).unwrap().id;
+    let refused = block_in_place(|| eddy.ended(&["job", "range", &other, "0", "0-9"])).unwrap();
+    assert_eq!(refused.code(), Some("not-on-demand"), "{refused:?}");
 }

@@ -162,6 +162,7 @@ fn body(path: &str, folder: &Path) -> Option<String> {
         "/v1/jobs" => Some(spec(folder, "berts")),
         "/v1/jobs/batch" => Some(format!("{{\"jobs\": [{}]}}", spec(folder, "berts"))),
         "/v1/jobs/{id}" => Some(serde_json::json!({"name": "taken over"}).to_string()),
+        "/v1/jobs/{id}/ranges" => Some(serde_json::json!({"file": 0}).to_string()),
         "/v1/jobs/{id}/files" => Some(serde_json::json!({"files": [file]}).to_string()),
         "/v1/cache/limits" | "/v1/cache/plan" | "/v1/cache/remove" | "/v1/cache/export" => Some(removal.to_string()),
         _ => None,

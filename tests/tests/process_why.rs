@@ -38,7 +38,14 @@ struct Fault {
 fn spec(url: &str, to: &Path) -> JobSpec {
     let destination = to.display().to_string();
     JobSpec {
-        files: vec![FileSpec { url: url.to_owned(), destination, digest: None, overwrite: false, ranges: Vec::new() }],
+        files: vec![FileSpec {
+            url: url.to_owned(),
+            destination,
+            digest: None,
+            overwrite: false,
+            ranges: Vec::new(),
+            on_demand: false,
+        }],
         name: None,
         priority: Priority::Foreground,
         peers: PeerUse::default(),

@@ -2,9 +2,9 @@
 //!
 //! | module | verbs |
 //! |---|---|
-//! | here | `ls`, `show`, `files`, `watch`, `pause`, `resume`, `cancel`, `finish`, `take` |
+//! | here | `ls`, `show`, `files`, `filled`, `watch`, `pause`, `resume`, `cancel`, `finish`, `take` |
 //! | `headers` | `headers` |
-//! | `more` | `create`, `add`, `auth`, `relocate`, `purge` |
+//! | `more` | `create`, `add`, `range`, `auth`, `relocate`, `purge` |
 //! | [`set`] | `set` |
 
 mod headers;
@@ -20,8 +20,8 @@ use crate::text::units;
 use clap::Subcommand;
 use eddy_node::control::Client;
 use eddy_wire::api::{
-    DigestCheck, FileState, FileView, HeaderView, JobAction, JobView, MAX_PAGE, PageQuery, Priority, Problem,
-    Redirects, Sources,
+    DigestCheck, FileQuery, FileState, FileView, HeaderView, JobAction, JobView, MAX_PAGE, PageQuery, Priority,
+    Problem, Redirects, Sources,
 };
 use std::time::Duration;
 
@@ -49,6 +49,16 @@ pub enum JobCommand {
     Create(Box<more::CreateArgs>),
     /// Give a job more files
     Add(more::AddArgs),
+    /// Ask for ranges of a file that is fetched on demand
+    Range(more::RangeArgs),
+    /// Show what of a job's file is here
+    Filled {
+        /// Its id
+        id: String,
+        /// The file, by its number in `eddy job files`
+        #[arg(default_value_t = 0)]
+        file: u32,
+    },
     /// Change what a job says: name, description, priority, peers, retry-delay, give-up-after, max-transfer-time,
     /// header, secret-header, proxy, redirects, hook, while-logged-on,
     /// client-certificate, method, url.N
@@ -107,6 +117,11 @@ pub(crate) async fn run(command: JobCommand, setting: &Setting) -> Result<(), Fa
         }
         JobCommand::Create(args) => more::create(*args, setting).await,
         JobCommand::Add(args) => more::add(args, setting).await,
+        JobCommand::Range(args) => more::range(args, setting).await,
+        JobCommand::Filled { id, file } => {
+            let filled = Link::ask(setting, async |client| client.filled(&id, &FileQuery { file }).await).await?;
+            setting.answer(&filled, || filled.filled.iter().map(|range| format!("{range}\n")).collect())
+        }
         JobCommand::Set { id, pairs } => more::change(&id, &set::change(&pairs)?, setting).await,
         JobCommand::Auth(args) => more::auth(args, setting).await,
         JobCommand::Relocate(args) => more::relocate(args, setting).await,
@@ -235,7 +250,11 @@ fn files(job: &JobView, setting: &Setting) -> String {
             state(file).to_owned(),
             setting.sizes.size(file.done),
             setting.sizes.size_if_known(file.length),
-            if file.ranges.is_empty() { String::from("all") } else { ranges(file) },
+            match (file.ranges.is_empty(), file.on_demand) {
+                (_, true) => String::from("on demand"),
+                (true, false) => String::from("all"),
+                (false, false) => ranges(file),
+            },
             file.destination.clone(),
             file.url.clone(),
         ]

@@ -6,9 +6,10 @@ use crate::get::{PriorityArg, place};
 use crate::link::Link;
 use crate::setting::Setting;
 use clap::Args;
-use eddy_wire::api::check::parse_ranges;
+use eddy_wire::api::check::{parse_ranges, read_ranges};
 use eddy_wire::api::{
-    Authorization, FileSpec, Finish, Forget, JobAction, JobChange, JobSpec, MoreFiles, PeerUse, Relocation, Terms,
+    Authorization, FileSpec, Finish, Forget, JobAction, JobChange, JobSpec, MoreFiles, PeerUse, RangeOrder, Relocation,
+    Terms,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::io::Read;
@@ -64,9 +65,30 @@ pub struct Files {
     /// Fetch these ranges of the file only, one behind the other: 0-1023,4096- (first and last byte, counted from 0)
     #[arg(long, value_name = "RANGES")]
     pub range: Option<String>,
+    /// Fetch nothing of the files but what `eddy job range` asks for, until they are whole
+    #[arg(long, conflicts_with = "range")]
+    pub on_demand: bool,
     /// Replace files that already stand at their destinations
     #[arg(long)]
     pub overwrite: bool,
+}
+
+/// `eddy job range`.
+#[derive(Debug, Args)]
+pub struct RangeArgs {
+    /// The job's id
+    pub id: String,
+    /// The file, by its number in `eddy job files`
+    pub file: u32,
+    /// What is wanted: 0-1023,4096- (first and last byte, counted from 0); it may overlap with what was asked for before
+    #[arg(value_name = "RANGES", required_unless_present = "position")]
+    pub ranges: Option<String>,
+    /// The byte that is wanted first, then what lies behind it
+    #[arg(long, value_name = "BYTE")]
+    pub position: Option<u64>,
+    /// Leave the job at rest if it is
+    #[arg(long)]
+    pub no_start: bool,
 }
 
 /// `eddy job auth`.
@@ -139,6 +161,14 @@ pub(super) async fn add(args: AddArgs, setting: &Setting) -> Result<(), Failure>
     setting.answer(&job, || brief(&job))
 }
 
+pub(super) async fn range(args: RangeArgs, setting: &Setting) -> Result<(), Failure> {
+    let ranges = args.ranges.as_deref().map_or(Ok(Vec::new()), read_ranges)?;
+    let order = RangeOrder { file: args.file, ranges, position: args.position, start: !args.no_start };
+    order.check()?;
+    let job = Link::to_running(setting)?.order_ranges(&args.id, &order).await?;
+    setting.answer(&job, || brief(&job))
+}
+
 pub(super) async fn change(id: &str, change: &JobChange, setting: &Setting) -> Result<(), Failure> {
     change.check()?;
     let job = Link::to_running(setting)?.change_job(id, change).await?;
@@ -196,7 +226,14 @@ fn files(args: &Files) -> Result<Vec<FileSpec>, Failure> {
     let ranges = args.range.as_deref().map_or(Ok(Vec::new()), parse_ranges)?;
     let file = |(url, path): (String, String)| {
         let destination = place(std::path::Path::new(&path))?;
-        Ok(FileSpec { url, destination, digest: None, overwrite: args.overwrite, ranges: ranges.clone() })
+        Ok(FileSpec {
+            url,
+            destination,
+            digest: None,
+            overwrite: args.overwrite,
+            ranges: ranges.clone(),
+            on_demand: args.on_demand,
+        })
     };
     pairs.into_iter().map(file).collect()
 }

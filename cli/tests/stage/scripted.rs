@@ -4,11 +4,11 @@ use eddy_node::control::face::{ExportPiece, VerifyNews};
 use eddy_node::control::{Asker, Bytes, Face, Reach};
 use eddy_wire::api::{
     Account, BatchView, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd,
-    ExportOrder, ExportView, FileState, FileView, Finding, GatewayView, HeadView, HeaderView, ImportQuery, ImportView,
-    JobAction, JobBatch, JobChange, JobSpec, JobState, JobView, Kept, KeptReason, LimitView, LimitsChange,
-    LimitsOutcome, LimitsView, MadeJob, Mode, MoreFiles, MountView, PackedView, Page, PageQuery, PeerDetail, PeersView,
-    PinChange, PinnedToo, Place, PlanView, Planned, Problem, Received, RemovalOrder, Removed, ReportRow, ReportView,
-    Severity, Sources, StatusView, TermsView, VerifiedView, VerifyProgress, Wasted,
+    ExportOrder, ExportView, FileQuery, FileState, FileView, FilledView, Finding, GatewayView, HeadView, HeaderView,
+    ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobState, JobView, Kept, KeptReason, LimitView,
+    LimitsChange, LimitsOutcome, LimitsView, MadeJob, Mode, MoreFiles, MountView, PackedView, Page, PageQuery,
+    PeerDetail, PeersView, PinChange, PinnedToo, Place, PlanView, Planned, Problem, RangeOrder, Received, RemovalOrder,
+    Removed, ReportRow, ReportView, Severity, Sources, StatusView, TermsView, VerifiedView, VerifyProgress, Wasted,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::sync::Mutex;
@@ -42,6 +42,7 @@ fn view(id: usize, spec: &JobSpec) -> JobView {
         state: FileState::Waiting,
         length: None,
         ranges: file.ranges.clone(),
+        on_demand: file.on_demand,
         done: 0,
         sources: Sources::default(),
         wasted: 0,
@@ -190,6 +191,14 @@ impl Face for Scripted {
 
     async fn add_files(&self, asker: Asker, id: &str, _more: MoreFiles) -> Result<JobView, Problem> {
         self.job(asker, id).await
+    }
+
+    async fn order_ranges(&self, asker: Asker, id: &str, _order: RangeOrder) -> Result<JobView, Problem> {
+        self.job(asker, id).await
+    }
+
+    async fn filled(&self, _asker: Asker, _id: &str, query: FileQuery) -> Result<FilledView, Problem> {
+        Ok(FilledView { file: query.file, length: None, filled: Vec::new() })
     }
 
     async fn job(&self, _asker: Asker, id: &str) -> Result<JobView, Problem> {

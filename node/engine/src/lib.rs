@@ -48,7 +48,7 @@ pub mod trust;
 pub mod upload;
 
 pub use engine::{Engine, EngineConfig};
-pub use job::portion::{ByteRange, Portion, Ranges};
+pub use job::portion::{ByteRange, Demand, Portion, Ranges};
 pub use job::record::JobRecord;
 pub use job::spec::{Asking, FileSpec, Finish, Goal, JobId, JobSpec, Patience, PeerUse, Priority};
 pub use job::state::{JobEvent, JobState};

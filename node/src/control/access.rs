@@ -64,6 +64,8 @@ pub const TABLE: &[Rule] = &[
     rule("POST", "/v1/jobs/{id}/files", [Yes, No, Yes], Kept),
     // What origins answer holds cookies (`heads` in `face`).
     rule("GET", "/v1/jobs/{id}/headers", [Yes, No, Yes], Kept),
+    rule("POST", "/v1/jobs/{id}/ranges", [Yes, No, Yes], Kept),
+    rule("GET", "/v1/jobs/{id}/ranges", [Yes, No, Yes], Unneeded),
     rule("GET", "/v1/jobs/{id}/watch", [Yes, No, Yes], Unneeded),
     rule("GET", "/v1/jobs/{id}/wait", [Yes, No, Yes], Unneeded),
     rule("POST", "/v1/jobs/{id}/resume", [Yes, No, Yes], Kept),

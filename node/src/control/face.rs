@@ -10,10 +10,10 @@
 use super::access::Asker;
 use bytes::Bytes;
 use eddy_wire::api::{
-    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, GatewayView,
-    HeadView, ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome,
-    MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView,
-    StatusView, VerifiedView, VerifyProgress,
+    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, FileQuery,
+    FilledView, GatewayView, HeadView, ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobView,
+    LimitsChange, LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem,
+    RangeOrder, RemovalOrder, Removed, ReportView, StatusView, VerifiedView, VerifyProgress,
 };
 use std::future::Future;
 use tokio::sync::{mpsc, watch};
@@ -78,6 +78,22 @@ pub trait Face: Send + Sync + 'static {
         id: &str,
         more: MoreFiles,
     ) -> impl Future<Output = Result<JobView, Problem>> + Send;
+
+    /// Asks for ranges of a file on demand; `order.check()` has passed.
+    fn order_ranges(
+        &self,
+        asker: Asker,
+        id: &str,
+        order: RangeOrder,
+    ) -> impl Future<Output = Result<JobView, Problem>> + Send;
+
+    /// What of a job's file is here.
+    fn filled(
+        &self,
+        asker: Asker,
+        id: &str,
+        query: FileQuery,
+    ) -> impl Future<Output = Result<FilledView, Problem>> + Send;
 
     /// One job, by its id as a text: what is no id is no job, and so is what the asker does not see.
     fn job(&self, asker: Asker, id: &str) -> impl Future<Output = Result<JobView, Problem>> + Send;

@@ -15,10 +15,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router};
 use eddy_wire::api::{
-    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, GatewayView,
-    HeadView, ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobState, JobView, LimitsChange,
-    LimitsOutcome, MAX_BODY, MAX_WAIT, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem,
-    RemovalOrder, Removed, ReportView, StatusView, VerifiedView, WaitQuery,
+    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportEnd, ExportOrder, FileQuery,
+    FilledView, GatewayView, HeadView, ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobState,
+    JobView, LimitsChange, LimitsOutcome, MAX_BODY, MAX_WAIT, MoreFiles, Page, PageQuery, PeerDetail, PeersView,
+    PinChange, PlanView, Problem, RangeOrder, RemovalOrder, Removed, ReportView, StatusView, VerifiedView, WaitQuery,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::sync::Arc;
@@ -61,6 +61,7 @@ pub(super) fn router<F: Face>(face: Arc<F>, guard: Guard, stop: CancellationToke
         .route("/v1/jobs/{id}", get(job::<F>).patch(change_job::<F>))
         .route("/v1/jobs/{id}/files", post(add_files::<F>))
         .route("/v1/jobs/{id}/headers", get(heads::<F>))
+        .route("/v1/jobs/{id}/ranges", get(filled::<F>).post(order_ranges::<F>))
         .route("/v1/jobs/{id}/watch", get(watch_job::<F>))
         .route("/v1/jobs/{id}/wait", get(wait_job::<F>))
         .route("/v1/events", get(list_events::<F>))
@@ -227,6 +228,34 @@ async fn add_files<F: Face>(
 ) -> OneJob {
     more.check()?;
     Ok(shown(room.face.add_files(asker, &id, more).await?))
+}
+
+/// Asks for more of a file that is fetched on demand, moves the place at which is begun, and lets the job run. When all that was asked
+/// for is here, the job rests, and the event `ranges_transferred` tells of it; when all of its files are whole, it goes on as others do.
+#[utoipa::path(post, path = "/v1/jobs/{id}/ranges", tag = "jobs", operation_id = "order_ranges", params(("id" = String, Path, description = "The job's id.")), request_body = RangeOrder, responses(
+    (status = 200, body = JobView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn order_ranges<F: Face>(
+    State(room): State<Room<F>>,
+    Extension(asker): As,
+    Id(id): Id,
+    Body(order): Body<RangeOrder>,
+) -> OneJob {
+    order.check()?;
+    Ok(shown(room.face.order_ranges(asker, &id, order).await?))
+}
+
+/// What of a job's file is here and checked.
+#[utoipa::path(get, path = "/v1/jobs/{id}/ranges", tag = "jobs", operation_id = "filled", params(("id" = String, Path, description = "The job's id."), FileQuery), responses(
+    (status = 200, body = FilledView), (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn filled<F: Face>(
+    State(room): State<Room<F>>,
+    Extension(asker): As,
+    Id(id): Id,
+    Asked(query): Asked<FileQuery>,
+) -> Answer<FilledView> {
+    Ok(Json(room.face.filled(asker, &id, query).await?))
 }
 
 async fn act<F: Face>(room: Room<F>, asker: Asker, id: String, action: JobAction) -> OneJob {

@@ -7,7 +7,7 @@ use crate::transfer::recent::Recent;
 use eddy_cache::EntityHandle;
 use eddy_engine::engine::{Amendment, CommandError};
 use eddy_engine::job::live::Job;
-use eddy_engine::{Failure, JobId, JobSpec, Owner};
+use eddy_engine::{Failure, FileSpec, JobId, JobSpec, Owner};
 use eddy_wire::api::{JobView, Problem};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -120,6 +120,18 @@ pub enum Refusal {
     Stopping,
 }
 
+/// What a file of a job asks for, and what is known of it.
+pub struct Wish {
+    /// What was asked for.
+    pub spec: FileSpec,
+    /// Its length, once the origin has named it.
+    pub length: Option<u64>,
+    /// Whether all of it is there.
+    pub is_staged: bool,
+    /// Whether answers to it may be meant for its owner alone.
+    pub is_personal: bool,
+}
+
 pub(super) enum Command {
     Create { spec: Box<JobSpec>, start: Start, answer: oneshot::Sender<Result<JobView, Refusal>> },
     CreateAll { wishes: Vec<(JobSpec, Start)>, answer: oneshot::Sender<Vec<Result<JobId, Refusal>>> },
@@ -127,6 +139,7 @@ pub(super) enum Command {
     Owner { whose: Whose, job: JobId, answer: oneshot::Sender<Result<Owner, Refusal>> },
     View { whose: Whose, job: JobId, answer: oneshot::Sender<Result<JobView, Refusal>> },
     Amend { whose: Whose, job: JobId, change: Change, answer: oneshot::Sender<Result<JobView, Refusal>> },
+    Wish { whose: Whose, job: JobId, file: u32, answer: oneshot::Sender<Result<Wish, Refusal>> },
     Find { whose: Whose, prefix: IdPrefix, answer: oneshot::Sender<Vec<JobId>> },
     List { whose: Whose, after: Option<(i64, JobId)>, most: usize, answer: oneshot::Sender<Vec<JobView>> },
     Watch { whose: Whose, job: JobId, answer: oneshot::Sender<Result<watch::Receiver<JobView>, Refusal>> },
@@ -174,6 +187,11 @@ impl DriverHandle {
     /// Changes a job.
     pub async fn amend(&self, whose: Whose, job: JobId, change: Change) -> Result<JobView, Refusal> {
         self.ask(|answer| Command::Amend { whose, job, change, answer }).await?
+    }
+
+    /// What a file of a job asks for.
+    pub async fn wish(&self, whose: Whose, job: JobId, file: u32) -> Result<Wish, Refusal> {
+        self.ask(|answer| Command::Wish { whose, job, file, answer }).await?
     }
 
     /// At most two jobs whose ids begin like this.

@@ -310,6 +310,20 @@ impl Driver {
                 }
                 let _ = answer.send(amended.and_then(|()| self.view(Whose::Anybodys, job)));
             }
+            Command::Wish { whose, job, file, answer } => {
+                let wish = self.job(whose, job).and_then(|job| {
+                    let file = job.files().get(file as usize).ok_or(Refusal::Command(CommandError::NoSuchFile))?;
+                    let is_personal = job.spec().terms.is_personal() || file.spec().credentials.is_some();
+                    Ok(command::Wish {
+                        spec: file.spec().clone(),
+                        length: file.length(),
+                        is_staged: file.is_staged(),
+                        is_personal,
+                    })
+                });
+                self.engine.put_away(job);
+                let _ = answer.send(wish);
+            }
             Command::Find { whose, prefix, answer } => {
                 let found = self.engine.jobs_from(prefix.first).take_while(|job| prefix.is_of(job.id()));
                 let _ = answer.send(found.filter(|job| whose.has(job.owner())).map(Job::id).take(2).collect());
@@ -470,6 +484,7 @@ impl Driver {
         }
         Some(match state {
             JobState::Suspended if told.is_none() => EventKind::Created,
+            JobState::Suspended if job.has_ranges() => EventKind::RangesTransferred,
             JobState::Suspended => EventKind::Paused,
             JobState::Queued if told.is_some_and(JobState::is_active) => EventKind::Preempted,
             JobState::Queued => EventKind::Queued,

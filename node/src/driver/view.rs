@@ -112,6 +112,7 @@ fn file(file: &File) -> api::FileView {
         },
         length: file.length(),
         ranges: ranges(file),
+        on_demand: file.spec().portion.demand().is_some(),
         done: file.done(),
         sources: api::Sources { origin: bytes.origin, peers: bytes.peers, cache: bytes.cache },
         wasted: file.wasted(),

@@ -75,7 +75,7 @@ pub(super) fn add(job: &Job, more: &MoreFiles) -> Result<Amendment, Problem> {
         if job.spec().files.iter().any(|known| known.destination == file.destination) {
             return Err(Problem::new(ErrorCode::DestinationTwice, file.destination.clone()));
         }
-        if job.spec().terms.method.is_some() && !file.ranges.is_empty() {
+        if job.spec().terms.method.is_some() && (file.on_demand || !file.ranges.is_empty()) {
             return Err(Problem::new(ErrorCode::BadMethod, wish::RANGES_WITH_METHOD));
         }
         files.push(wish::parse_file(file)?);

@@ -3,14 +3,20 @@
 use super::{NodeFace, SHORTEST_ID, change, of_refusal, whose, wish};
 use crate::config::{Network, Settings};
 use crate::control::Asker;
-use crate::driver::command::{Act, IdPrefix, Refusal, Start};
+use crate::driver::command::{Act, IdPrefix, Refusal, Start, Wish};
+use eddy_cache::Privacy;
+use eddy_content::BlockSet;
+use eddy_engine::engine::Amendment;
 use eddy_engine::job::live::Job;
-use eddy_engine::{JobId, JobSpec, Owner};
+use eddy_engine::job::portion::MAX_DEMANDED;
+use eddy_engine::{JobId, JobSpec, Owner, Portion};
 use eddy_wire::api::{
-    self, BatchView, JobAction, JobBatch, JobChange, JobView, MadeJob, MoreFiles, Page, PageQuery, Problem,
+    self, BatchView, FileQuery, FilledView, JobAction, JobBatch, JobChange, JobView, MadeJob, MoreFiles, Page,
+    PageQuery, Problem, RangeOrder,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use tokio::sync::watch;
 
 /// Bytes of the largest job that is taken: it is one row of the store (C-09).
@@ -105,6 +111,61 @@ impl NodeFace {
             Ok(amendment)
         });
         self.driver.amend(whose(asker), self.job_id(asker, id).await?, add).await.map_err(of_refusal)
+    }
+
+    /// Asks for ranges of a file on demand (F-57).
+    pub(super) async fn demand(&self, asker: Asker, id: &str, order: RangeOrder) -> Result<JobView, Problem> {
+        let id = self.job_id(asker, id).await?;
+        let start = order.start;
+        let demand = Box::new(move |job: &Job| {
+            let file = job.files().get(order.file as usize).ok_or(ErrorCode::FileNotInJob)?;
+            let before = file.spec().portion.demand().cloned().ok_or(ErrorCode::NotOnDemand)?;
+            let demand = order.onto(before)?;
+            let mut larger = job.spec().clone();
+            if let Some(wanted) = larger.files.get_mut(order.file as usize) {
+                wanted.portion = Portion::OnDemand(demand.clone());
+            }
+            check_size(&larger)?;
+            Ok(Amendment { demands: vec![(order.file, demand)], ..Amendment::default() })
+        });
+        let job = self.driver.amend(whose(asker), id, demand).await.map_err(of_refusal)?;
+        if start && job.state == api::JobState::Suspended {
+            return self.driver.act(whose(asker), id, Act::Resume).await.map_err(of_refusal);
+        }
+        Ok(job)
+    }
+
+    /// What of a file is here, of the version that the store heard of last: no more than the job has asked for, and nothing that may be
+    /// meant for somebody else (T-34).
+    pub(super) async fn look_at_filled(&self, asker: Asker, id: &str, query: FileQuery) -> Result<FilledView, Problem> {
+        let id = self.job_id(asker, id).await?;
+        let wish = self.driver.wish(whose(asker), id, query.file).await.map_err(of_refusal)?;
+        let Wish { spec, length, is_staged, is_personal } = wish;
+        let view = move |length, filled| FilledView { file: query.file, length, filled };
+        if is_staged {
+            return Ok(view(length, vec![api::ByteRange { offset: 0, length }]));
+        }
+        self.with_store(move |store| {
+            let latest = store.latest(&spec.url)?;
+            let latest = latest.filter(|record| record.privacy == Privacy::Shareable || is_personal);
+            let Some(entity) = latest.map(|record| store.find(&record.id())).transpose()?.flatten() else {
+                return Ok(view(length, Vec::new()));
+            };
+            let geometry = entity.geometry();
+            let wanted = match &spec.portion {
+                Portion::Whole => BlockSet::from_run(geometry.all_blocks()),
+                Portion::Ranges(ranges) => {
+                    ranges.within(geometry.length()).map(|stretches| stretches.blocks(geometry)).unwrap_or_default()
+                }
+                Portion::OnDemand(demand) => demand.blocks(geometry),
+            };
+            let range =
+                |bytes: Range<u64>| api::ByteRange { offset: bytes.start, length: Some(bytes.end - bytes.start) };
+            let held = entity.held().intersection(&wanted);
+            let filled = held.runs().take(MAX_DEMANDED).map(|run| range(geometry.bytes_of(run))).collect();
+            Ok(view(Some(geometry.length()), filled))
+        })
+        .await
     }
 
     pub(super) async fn follow(&self, asker: Asker, id: &str) -> Result<watch::Receiver<JobView>, Problem> {

@@ -35,10 +35,10 @@ use eddy_cache::{Pin, Store, StoreError};
 use eddy_engine::engine::CommandError;
 use eddy_engine::{Failure, Owner};
 use eddy_wire::api::{
-    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportOrder, GatewayView, HeadView,
-    ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MoreFiles,
-    Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView,
-    StatusView,
+    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, ExportOrder, FileQuery, FilledView,
+    GatewayView, HeadView, ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobView, LimitsChange,
+    LimitsOutcome, MoreFiles, Page, PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RangeOrder,
+    RemovalOrder, Removed, ReportView, StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::path::PathBuf;
@@ -112,6 +112,14 @@ impl Face for NodeFace {
 
     async fn add_files(&self, asker: Asker, id: &str, more: MoreFiles) -> Result<JobView, Problem> {
         self.add(asker, id, more).await
+    }
+
+    async fn order_ranges(&self, asker: Asker, id: &str, order: RangeOrder) -> Result<JobView, Problem> {
+        self.demand(asker, id, order).await
+    }
+
+    async fn filled(&self, asker: Asker, id: &str, query: FileQuery) -> Result<FilledView, Problem> {
+        self.look_at_filled(asker, id, query).await
     }
 
     async fn job(&self, asker: Asker, id: &str) -> Result<JobView, Problem> {
@@ -252,6 +260,7 @@ fn of_refusal(refusal: Refusal) -> Problem {
         Refusal::Stopping => Problem::from(ErrorCode::ShuttingDown),
         Refusal::Command(CommandError::NoSuchJob) => Problem::from(ErrorCode::JobNotFound),
         Refusal::Command(CommandError::NoSuchFile) => Problem::from(ErrorCode::FileNotInJob),
+        Refusal::Command(CommandError::NotOnDemand) => Problem::from(ErrorCode::NotOnDemand),
         Refusal::Command(CommandError::NoFiles) => Problem::from(ErrorCode::EmptyJob),
         Refusal::Command(CommandError::WrongState(illegal)) => Problem::new(ErrorCode::WrongState, illegal.to_string()),
     }

@@ -5,7 +5,7 @@ use crate::config::FreshnessPolicy;
 use eddy_content::digest;
 use eddy_content::url::{TypedUrl, UrlError};
 use eddy_engine::job::spec::Credentials;
-use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Priority, Terms};
+use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Portion, Priority, Terms};
 use eddy_wire::api::{self, Problem, check};
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::HashSet;
@@ -31,7 +31,7 @@ pub(super) fn parse_job(spec: api::JobSpec, policy: FreshnessPolicy) -> Result<J
     let first_name = || first.rsplit('/').next().unwrap_or_default().to_owned();
     let terms = change::merge(Terms::default(), spec.terms)?;
     let (is_asked_once, peers) = (terms.method.is_some(), PeerUse { fetch: spec.peers.fetch, share: spec.peers.share });
-    if is_asked_once && spec.files.iter().any(|file| !file.ranges.is_empty()) {
+    if is_asked_once && files.iter().any(|file| file.portion != Portion::Whole) {
         return Err(Problem::new(ErrorCode::BadMethod, RANGES_WITH_METHOD));
     }
     // F-68: it cannot give way and go on later, and what it brings is nobody else's.
@@ -88,6 +88,6 @@ pub(super) fn parse_file(file: &api::FileSpec) -> Result<FileSpec, Problem> {
         digests,
         overwrite: file.overwrite,
         credentials: typed.userinfo.map(|info| Credentials { user: info.user, password: info.password }),
-        portion: check::portion(&file.ranges)?,
+        portion: check::portion(file)?,
     })
 }

@@ -128,6 +128,7 @@ pub(crate) async fn fetch(client: &Client, url: &str, destination: &Path) -> Job
         digest: None,
         overwrite: true,
         ranges: Vec::new(),
+        on_demand: false,
     };
     let spec = JobSpec {
         files: vec![file],

@@ -1,6 +1,8 @@
 //! Amendments: what its owner changes about a job that is there already.
 
 use super::{CommandError, Engine};
+use crate::file::File;
+use crate::job::portion::{Demand, Portion};
 use crate::job::spec::{FileSpec, JobId, JobSpec, PeerUse, Priority};
 use crate::job::state::{IllegalTransition, JobEvent, JobState};
 use crate::job::terms::{Owner, Terms};
@@ -22,6 +24,8 @@ pub struct Amendment {
     pub urls: Vec<(u32, ResourceUrl)>,
     /// More files.
     pub files: Vec<FileSpec>,
+    /// What is asked for of files on demand, by their place.
+    pub demands: Vec<(u32, Demand)>,
     /// To whom it belongs from now on.
     pub owner: Option<Owner>,
 }
@@ -38,7 +42,7 @@ impl Engine {
             let event = JobEvent::FilesAdded;
             return Err(CommandError::WrongState(IllegalTransition { state, event }));
         }
-        let Amendment { name, priority, peers, terms, urls, files, owner } = amendment;
+        let Amendment { name, priority, peers, terms, urls, files, demands, owner } = amendment;
         let old = job.record().spec();
         let mut spec = JobSpec {
             name: name.unwrap_or_else(|| old.name.clone()),
@@ -52,9 +56,19 @@ impl Engine {
             let file = spec.files.get_mut(at as usize).filter(|_| is_changeable).ok_or(CommandError::NoSuchFile)?;
             file.url = url;
         }
+        let mut is_awaited = false;
+        for (at, demand) in demands {
+            let file = spec.files.get_mut(at as usize).ok_or(CommandError::NoSuchFile)?;
+            if file.portion.demand().is_none() {
+                return Err(CommandError::NotOnDemand);
+            }
+            file.portion = Portion::OnDemand(demand);
+            // It is done with this turn.
+            is_awaited |= job.files().get(at as usize).is_some_and(File::is_satisfied);
+        }
         let is_longer = !files.is_empty();
         spec.files.extend(files);
-        let begins_anew = state.is_active() && is_felt(&old, &spec);
+        let begins_anew = state.is_active() && (is_awaited || is_felt(&old, &spec));
         if begins_anew {
             self.preempt(id);
         }
@@ -78,7 +92,11 @@ impl Engine {
 fn is_felt(old: &JobSpec, new: &JobSpec) -> bool {
     let shown = |terms: &Terms| (terms.headers.clone(), terms.authorization.clone(), terms.ties.certificate.clone());
     let network = |terms: &Terms| (shown(terms), terms.proxy.clone(), terms.redirects);
-    let is_other = |(old, new): (&FileSpec, &FileSpec)| old != new;
+    // What is asked for on demand is taken up in mid-turn.
+    let is_demanded = |old: &FileSpec, new: &FileSpec| {
+        new.portion.demand().is_some() && FileSpec { portion: new.portion.clone(), ..old.clone() } == *new
+    };
+    let is_other = |(old, new): (&FileSpec, &FileSpec)| old != new && !is_demanded(old, new);
     old.peers != new.peers
         || network(&old.terms) != network(&new.terms)
         || old.files.iter().zip(&new.files).any(is_other)

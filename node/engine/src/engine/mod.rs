@@ -89,6 +89,9 @@ pub enum CommandError {
     /// A file that was named is not there, or cannot be changed any more.
     #[error("there is no such file in the job, or it stands at its destination")]
     NoSuchFile,
+    /// The file is not fetched on demand.
+    #[error("the file is not fetched on demand")]
+    NotOnDemand,
     /// The command does not fit the job's state.
     #[error(transparent)]
     WrongState(#[from] IllegalTransition),

@@ -126,14 +126,16 @@ impl Engine {
             self.stop(now, id, file, failure);
             return;
         }
-        let is_whole = job.is_whole();
+        let (is_whole, is_satisfied) = (job.is_whole(), job.is_whole() && job.is_satisfied());
         let is_contacted = is_whole || job.movers().any(|file| file.is_contacted());
         if is_contacted && job.state() == JobState::Connecting {
             let host = job.host();
             self.transit(id, JobEvent::Connected);
             self.roster.queue_mut().open(host);
         }
-        if is_whole {
+        if is_satisfied {
+            self.rest(id);
+        } else if is_whole {
             if let Some(job) = self.roster.get_mut(id) {
                 job.life_mut().transferred = Some(now.wall);
             }
@@ -144,6 +146,15 @@ impl Engine {
                 let _ = self.complete(now, id);
             }
         }
+    }
+
+    /// What was asked for on demand is there: the job waits for its owner, who asks for more or ends it (F-57).
+    fn rest(&mut self, id: JobId) {
+        let Some(job) = self.roster.get_mut(id) else { return };
+        job.has_ranges = true;
+        job.pause_files(&mut self.out);
+        self.transit(id, JobEvent::RangesDone);
+        self.persist(id);
     }
 
     pub(super) fn stop(&mut self, now: Now, id: JobId, file: u32, failure: Failure) {

@@ -42,7 +42,7 @@ impl File {
         let may_have_peers = self.peer_use.fetch && (!s.peers.is_empty() || s.now < s.settling_until);
         let method = if self.wants_whole {
             self.all_at_once()
-        } else if (is_held || may_have_peers) && !self.is_head_refused {
+        } else if (is_held || may_have_peers || self.spec.portion.demand().is_some()) && !self.is_head_refused {
             ContactMethod::Describe
         } else {
             let (first, last) =
@@ -139,9 +139,10 @@ impl File {
         self.owes_opened = true;
         self.planner = Geometry::new(length).map(|geometry| {
             let planner = Planner::new(geometry, BlockSet::new(), facts.ranges);
-            match &self.stretches {
-                Some(stretches) => planner.wanting(stretches.blocks(geometry)),
-                None => planner,
+            match (&self.stretches, self.spec.portion.demand()) {
+                (Some(stretches), _) => planner.wanting(stretches.blocks(geometry), 0),
+                (None, Some(demand)) => planner.wanting(demand.blocks(geometry), demand.position()),
+                (None, None) => planner,
             }
         });
         self.waited = facts.waited;
@@ -289,10 +290,10 @@ impl File {
         let mut held = held;
         // Another job's fetch may have brought some between the look into the store and now.
         held.union_with(planner.held());
-        let (wanted, ranges) = (planner.wanted().clone(), planner.ranges());
+        let (wanted, position, ranges) = (planner.wanted().clone(), planner.position(), planner.ranges());
         self.bytes = SourceBytes { cache: self.bytes_in(geometry, &held), ..SourceBytes::default() };
         self.phase = Phase::Moving;
-        let planner = self.planner.insert(Planner::new(geometry, held, ranges).wanting(wanted));
+        let planner = self.planner.insert(Planner::new(geometry, held, ranges).wanting(wanted, position));
         let Some((fetch, start, end)) = self.parked else { return };
         // Of the parked body, take the first run that is missing; what other runs need is planned as usual.
         let carried = geometry.blocks_inside(start..end.unwrap_or(geometry.length()));

@@ -121,6 +121,8 @@ enum Phase {
     Streaming {
         fetch: FetchId,
     },
+    /// What was asked for on demand is held, and the file is not whole.
+    Satisfied,
     Staging,
     Staged,
     Publishing,
@@ -318,6 +320,10 @@ impl File {
             self.bytes = SourceBytes::default();
         }
         self.digests.clone_from(&spec.digests);
+        if let (Some(demand), Some(planner)) = (spec.portion.demand(), &mut self.planner) {
+            // Without an end of what is under way.
+            planner.want(demand.blocks(planner.geometry()), demand.position());
+        }
         self.spec = spec;
     }
 
@@ -371,6 +377,12 @@ impl File {
     #[must_use]
     pub fn is_staged(&self) -> bool {
         matches!(self.phase, Phase::Staged | Phase::Publishing | Phase::Published)
+    }
+
+    /// Whether all that was asked for on demand is held, though the file is not whole.
+    #[must_use]
+    pub fn is_satisfied(&self) -> bool {
+        matches!(self.phase, Phase::Satisfied)
     }
 
     /// Whether it is visible at its destination.
@@ -446,6 +458,7 @@ impl File {
             Phase::Preparing | Phase::Prepared { .. } => "preparing",
             Phase::Contacting { .. } | Phase::Contacted { .. } => "asking the origin",
             Phase::Opening { .. } | Phase::Moving | Phase::Streaming { .. } => "transferring",
+            Phase::Satisfied => "waiting for more to be asked for",
             Phase::Staging => "copying",
             Phase::Staged | Phase::Publishing => "whole",
             Phase::Published => "delivered",

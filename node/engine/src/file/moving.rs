@@ -28,8 +28,12 @@ impl File {
             if planner.has_flights() || self.part_use.is_some() || self.awaits_audits(s) {
                 return false;
             }
+            let is_whole = self.planner.as_ref().is_some_and(Planner::is_whole);
             if self.is_only_held() {
                 self.end_held(s.out);
+            } else if self.spec.portion.demand().is_some() && !is_whole {
+                self.abort_all(s.out);
+                self.phase = Phase::Satisfied;
             } else {
                 self.begin_staging(s.out);
             }

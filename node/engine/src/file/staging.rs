@@ -169,7 +169,8 @@ impl File {
     /// Stops whatever is under way; what is durable stays.
     pub fn pause(&mut self, out: &mut Outbox) {
         // What is durable is the beginning of the next turn; blocks of a body without a version are not.
-        let held = self.held_bytes().unwrap_or(self.bytes.cache);
+        let known = if self.is_satisfied() { self.bytes.total() } else { self.bytes.cache };
+        let held = self.held_bytes().unwrap_or(known);
         self.abort_all(out);
         self.failure = None;
         self.origin_fault = None;

@@ -76,6 +76,7 @@ impl File {
     fn may_swarm(&self) -> bool {
         self.may_use_peers()
             && self.stretches.is_none()
+            && self.spec.portion.demand().is_none()
             && self.needed() == 1
             && self.planner.as_ref().is_some_and(|planner| planner.serves_ranges())
     }

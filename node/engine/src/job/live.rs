@@ -112,6 +112,8 @@ pub struct Job {
     /// Files that were looked at.
     #[cfg(test)]
     pub(crate) looks: usize,
+    /// Whether its last turn ended because what was asked for on demand is there.
+    pub(crate) has_ranges: bool,
 }
 
 impl Job {
@@ -163,6 +165,7 @@ impl Job {
             next_file: 0,
             #[cfg(test)]
             looks: 0,
+            has_ranges: false,
         }
     }
 
@@ -488,6 +491,7 @@ impl Job {
     pub(crate) fn begin_turn(&mut self, now: Duration, rank: Priority) {
         self.progress_at_turn = self.progress;
         self.is_fresh = false;
+        self.has_ranges = false;
         self.no_progress_since.get_or_insert(now);
         (self.rank, self.began, self.slice_ends) = (rank, now, now + schedule::SLICE);
     }
@@ -529,7 +533,7 @@ impl Job {
         let Self { body, moving, failed, next_file, .. } = self;
         let files = &body.at_hand().files;
         moving.retain(|index| match &files[*index as usize] {
-            file if file.is_staged() => false,
+            file if file.is_staged() || file.is_satisfied() => false,
             file if file.failure().is_some() => {
                 failed.push(*index);
                 false
@@ -605,7 +609,18 @@ impl Job {
         }
     }
 
-    /// Whether every file stands beside its destination.
+    /// Whether some file has all that was asked for on demand and is not whole.
+    pub(crate) fn is_satisfied(&self) -> bool {
+        self.files().iter().any(File::is_satisfied)
+    }
+
+    /// Whether it rests because what was asked for on demand is there; not known after a restart.
+    #[must_use]
+    pub fn has_ranges(&self) -> bool {
+        self.has_ranges && self.state == JobState::Suspended
+    }
+
+    /// Whether every file stands beside its destination, or has what was asked for.
     pub(crate) fn is_whole(&self) -> bool {
         self.moving.is_empty() && self.failed.is_empty() && self.next_file == self.count
     }

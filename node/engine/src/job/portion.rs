@@ -10,6 +10,9 @@ use std::ops::Range;
 /// Most ranges of one file (F-16).
 pub const MAX_RANGES: usize = 500;
 
+/// Most runs of blocks that are asked for of one file on demand: what a record has to hold.
+pub const MAX_DEMANDED: usize = 10_000;
+
 /// How much of a file is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Portion {
@@ -18,6 +21,8 @@ pub enum Portion {
     Whole,
     /// These ranges and nothing else.
     Ranges(Ranges),
+    /// All of it in the end, and until then what is asked for while the job is there (F-57).
+    OnDemand(Demand),
 }
 
 impl Portion {
@@ -25,8 +30,17 @@ impl Portion {
     #[must_use]
     pub fn ranges(&self) -> Option<&Ranges> {
         match self {
-            Self::Whole => None,
+            Self::Whole | Self::OnDemand(_) => None,
             Self::Ranges(ranges) => Some(ranges),
+        }
+    }
+
+    /// What was asked for, if it is fetched on demand.
+    #[must_use]
+    pub fn demand(&self) -> Option<&Demand> {
+        match self {
+            Self::Whole | Self::Ranges(_) => None,
+            Self::OnDemand(demand) => Some(demand),
         }
     }
 }
@@ -71,6 +85,9 @@ pub enum RangesError {
     /// There are too many.
     #[error("a file has at most {MAX_RANGES} ranges, not {0}")]
     TooMany(usize),
+    /// What is asked for on demand lies in too many places.
+    #[error("what is wanted of a file lies in at most {MAX_DEMANDED} places, not {0}")]
+    Scattered(usize),
     /// One is empty, or reaches further than a file can.
     #[error("the range of {length} bytes at {offset} is empty or too long")]
     Length {
@@ -183,6 +200,52 @@ impl From<Ranges> for Vec<ByteRange> {
     }
 }
 
+/// What was asked for so far of a file that is fetched on demand: whole blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Demand {
+    /// Those behind the end of the file say nothing.
+    wanted: BlockSet,
+    /// The block that comes first: those before it come last.
+    position: u32,
+}
+
+impl Demand {
+    /// Asks for these ranges as well; what was asked for already is not asked for twice.
+    pub fn add(&mut self, ranges: &[ByteRange]) -> Result<(), RangesError> {
+        let mut wanted = self.wanted.clone();
+        for range in ranges {
+            let (offset, first) = (range.offset, range.offset / BLOCK_SIZE);
+            let length = range.length.unwrap_or(u64::MAX);
+            let first = u32::try_from(first).ok().filter(|_| length > 0);
+            let first = first.ok_or(RangesError::Length { offset, length })?;
+            let end = range.end().div_ceil(BLOCK_SIZE).min(u64::from(u32::MAX)) as u32;
+            wanted.insert(first..end);
+        }
+        if wanted.run_count() > MAX_DEMANDED {
+            return Err(RangesError::Scattered(wanted.run_count()));
+        }
+        self.wanted = wanted;
+        Ok(())
+    }
+
+    /// What lies at this byte comes first, then what lies behind.
+    pub fn begin_at(&mut self, offset: u64) {
+        self.position = u32::try_from(offset / BLOCK_SIZE).unwrap_or(u32::MAX);
+    }
+
+    /// The blocks that were asked for.
+    #[must_use]
+    pub fn blocks(&self, geometry: Geometry) -> BlockSet {
+        self.wanted.intersection(&BlockSet::from_run(geometry.all_blocks()))
+    }
+
+    /// The block that comes first.
+    #[must_use]
+    pub fn position(&self) -> u32 {
+        self.position
+    }
+}
+
 /// Where the wanted bytes lie in a file, in the order in which they are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stretches(Vec<Range<u64>>);
@@ -267,6 +330,26 @@ mod tests {
         let many: Vec<_> = (0..=MAX_RANGES as u64).map(|at| (2 * at, Some(1))).collect();
         assert_eq!(ranges(&many), Err(RangesError::TooMany(MAX_RANGES + 1)));
         assert!(ranges(&many[1..]).is_ok());
+    }
+
+    #[test]
+    fn what_is_asked_for_on_demand_may_overlap_and_is_counted_once() {
+        let geometry = Geometry::new(10 * BLOCK_SIZE).expect("small");
+        let mut demand = Demand::default();
+        let range = |offset, length| ByteRange { offset, length };
+        demand.add(&[range(70_000, Some(10)), range(0, Some(100_000)), range(70_000, Some(10))]).expect("legal");
+        assert_eq!(demand.blocks(geometry), BlockSet::from_run(0..2));
+        demand.add(&[range(9 * BLOCK_SIZE - 1, None)]).expect("legal");
+        assert_eq!(demand.blocks(geometry), [0..2, 8..10].into_iter().collect());
+        demand.begin_at(9 * BLOCK_SIZE + 5);
+        assert_eq!(demand.position(), 9);
+        assert!(demand.add(&[range(0, Some(0))]).is_err());
+        let mut demand = Demand::default();
+        demand.add(&[range(0, Some(1))]).expect("legal");
+        let scattered: Vec<_> = (0..MAX_DEMANDED as u64).map(|at| range((20 + 2 * at) * BLOCK_SIZE, Some(1))).collect();
+        let before = demand.clone();
+        assert!(matches!(demand.add(&scattered), Err(RangesError::Scattered(_))));
+        assert_eq!(demand, before, "what is refused changes nothing");
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub enum JobEvent {
     Preempt,
     /// Every file is whole and verified.
     AllDone,
+    /// What was asked for on demand is there, and some file is not whole (F-57).
+    RangesDone,
     /// A fault that may pass.
     Falter,
     /// A fault that needs somebody's hand.
@@ -109,6 +111,7 @@ impl JobState {
             (S::Connecting, E::Connected) => Some(S::Transferring),
             (S::Connecting | S::Transferring, E::Preempt) => Some(S::Queued),
             (S::Transferring, E::AllDone) => Some(S::Transferred),
+            (S::Transferring, E::RangesDone) => Some(S::Suspended),
             (S::Queued | S::Connecting | S::Transferring, E::Falter) => Some(S::TransientError),
             (S::Connecting | S::Transferring | S::TransientError, E::Fail) => Some(S::Error),
             (S::TransientError, E::Retry) => Some(S::Queued),
@@ -164,6 +167,7 @@ impl fmt::Display for JobEvent {
             Self::Connected => "become connected",
             Self::Preempt => "be preempted",
             Self::AllDone => "become transferred",
+            Self::RangesDone => "rest with what was asked for",
             Self::Falter => "falter",
             Self::Fail => "fail",
             Self::Retry => "be retried",

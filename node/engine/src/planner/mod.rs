@@ -47,6 +47,8 @@ pub struct Planner {
     geometry: Geometry,
     /// What is to be there in the end.
     wanted: BlockSet,
+    /// The block that comes first where that is said; those before it come last.
+    position: u32,
     held: BlockSet,
     flights: BTreeMap<FetchId, Flight>,
     neighbours: BTreeMap<Peer, Neighbour>,
@@ -101,6 +103,7 @@ impl Planner {
         Self {
             geometry,
             wanted: BlockSet::from_run(geometry.all_blocks()),
+            position: 0,
             held,
             flights: BTreeMap::new(),
             neighbours: BTreeMap::new(),
@@ -114,10 +117,27 @@ impl Planner {
         }
     }
 
-    /// The same when no more than these blocks is wanted.
+    /// The same when no more than these blocks is wanted, that one first.
     #[must_use]
-    pub fn wanting(self, wanted: BlockSet) -> Self {
-        Self { wanted, ..self }
+    pub fn wanting(self, wanted: BlockSet, position: u32) -> Self {
+        Self { wanted, position, ..self }
+    }
+
+    /// Something else is wanted from now on, and begun with that block.
+    pub fn want(&mut self, wanted: BlockSet, position: u32) {
+        (self.wanted, self.position) = (wanted, position);
+    }
+
+    /// The block that comes first.
+    #[must_use]
+    pub fn position(&self) -> u32 {
+        self.position
+    }
+
+    /// Whether every block of the entity is durable, wanted or not.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.held.contains_run(self.geometry.all_blocks())
     }
 
     /// The blocks that are to be there in the end.
@@ -512,7 +532,7 @@ impl Planner {
             .filter(|(_, n)| n.is_usable(now) && !n.holds.is_empty())
             .map(|(peer, _)| (*peer, FLIGHTS_PER_PEER.saturating_sub(self.flights_of(Source::Peer(*peer)))))
             .collect();
-        let is_alone = places.len() == 1;
+        let in_order = places.len() == 1 || self.position > 0;
         let reserved = self.reserve.blocks(now).intersection(free);
         free.difference_with(&reserved);
         while !free.is_empty() {
@@ -523,7 +543,7 @@ impl Planner {
                 }
                 let neighbour = &self.neighbours[peer];
                 let (offered, longest) = (neighbour.holds.intersection(free), neighbour.run() / BLOCK_SIZE);
-                let Some(run) = choose_run(&offered, longest as u32, is_alone, rng) else { continue };
+                let Some(run) = choose_run(&offered, longest as u32, (in_order, self.position), rng) else { continue };
                 free.remove(run.clone());
                 orders.push(Order::Fetch { source: Source::Peer(*peer), blocks: run });
                 *left -= 1;
@@ -555,7 +575,7 @@ impl Planner {
         }
         let longest = self.origin_run(free.len());
         for _ in under_way..ORIGIN_FLIGHTS {
-            let Some(run) = free.first_run() else { break };
+            let Some(run) = run_from(&free, self.position) else { break };
             let run = run.start..self.segment_end(run.start, longest).min(run.end);
             free.remove(run.clone());
             orders.push(Order::Fetch { source: Source::Origin, blocks: run });
@@ -590,6 +610,14 @@ impl Planner {
     }
 }
 
+/// The first run at or behind a block; where there is none, the first of all.
+fn run_from(blocks: &BlockSet, position: u32) -> Option<Range<u32>> {
+    match position {
+        0 => blocks.first_run(),
+        _ => blocks.intersection(&BlockSet::from_run(position..u32::MAX)).first_run().or_else(|| blocks.first_run()),
+    }
+}
+
 /// Whether all of these blocks are there.
 fn has_all(there: &BlockSet, blocks: &BlockSet) -> bool {
     blocks.runs().all(|run| there.contains_run(run))
@@ -597,13 +625,18 @@ fn has_all(there: &BlockSet, blocks: &BlockSet) -> bool {
 
 /// At most `longest` blocks: the lowest run when there is one peer; a random place when there are several, so that they are
 /// read side by side and neighbours that start together soon have different blocks to give.
-fn choose_run(offered: &BlockSet, longest: u32, in_order: bool, rng: &mut SmallRng) -> Option<Range<u32>> {
+fn choose_run(
+    offered: &BlockSet,
+    longest: u32,
+    (in_order, position): (bool, u32),
+    rng: &mut SmallRng,
+) -> Option<Range<u32>> {
     let runs = offered.run_count();
     if runs == 0 {
         return None;
     }
     if in_order {
-        let run = offered.first_run()?;
+        let run = run_from(offered, position)?;
         return Some(run.start..run.end.min(run.start + longest));
     }
     let run = offered.runs().nth(rng.random_range(0..runs))?;

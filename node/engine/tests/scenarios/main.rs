@@ -2,6 +2,7 @@
 
 mod bodies;
 mod conditions;
+mod demand;
 mod endings;
 mod fetching;
 mod held;

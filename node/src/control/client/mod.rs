@@ -7,9 +7,10 @@ pub use events::{EventNews, Verification, VerificationNews, Watch};
 pub use package::ExportFailure;
 
 use eddy_wire::api::{
-    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, GatewayView, HeadView, JobAction, JobBatch,
-    JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MAX_WAIT, MoreFiles, Page, PageQuery, PeerDetail,
-    PeersView, PinChange, PlanView, Problem, RemovalOrder, Removed, ReportView, StatusView,
+    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventView, FileQuery, FilledView, GatewayView,
+    HeadView, JobAction, JobBatch, JobChange, JobSpec, JobView, LimitsChange, LimitsOutcome, MAX_WAIT, MoreFiles, Page,
+    PageQuery, PeerDetail, PeersView, PinChange, PlanView, Problem, RangeOrder, RemovalOrder, Removed, ReportView,
+    StatusView,
 };
 use eddy_wire::catalogue::ErrorCode;
 use reqwest::{Method, RequestBuilder, Response, Url};
@@ -91,6 +92,16 @@ impl Client {
     /// Gives a job more files.
     pub async fn add_files(&self, id: &str, more: &MoreFiles) -> Result<JobView, Problem> {
         self.tell(Method::POST, &["jobs", id, "files"], more).await
+    }
+
+    /// Asks for ranges of a file on demand.
+    pub async fn order_ranges(&self, id: &str, order: &RangeOrder) -> Result<JobView, Problem> {
+        self.tell(Method::POST, &["jobs", id, "ranges"], order).await
+    }
+
+    /// What of a job's file is here.
+    pub async fn filled(&self, id: &str, query: &FileQuery) -> Result<FilledView, Problem> {
+        self.page(&["jobs", id, "ranges"], query).await
     }
 
     /// One job.

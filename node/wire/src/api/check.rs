@@ -2,13 +2,13 @@
 
 use super::job::{MAX_BATCH, MAX_FILES, MAX_NAME};
 use super::terms::{MAX_DESCRIPTION, MAX_HEADERS, MAX_HOOK, MAX_METHOD, MAX_PROXY, MAX_SECONDS, MAX_SECRET, MAX_USER};
-use super::{Authorization, ByteRange, FileSpec, JobBatch, JobChange, JobSpec, MoreFiles, Problem, Terms};
+use super::{Authorization, ByteRange, FileSpec, JobBatch, JobChange, JobSpec, MoreFiles, Problem, RangeOrder, Terms};
 use crate::catalogue::ErrorCode;
 use data_encoding::HEXLOWER_PERMISSIVE;
 use eddy_content::digest::{DigestAlgorithm, ExpectedDigest};
 use eddy_content::url::{ResourceUrl, TypedUrl, UrlError};
-use eddy_engine::Portion;
 use eddy_engine::job::portion::{MAX_RANGES, RangesError};
+use eddy_engine::{Demand, Portion, Ranges};
 use std::collections::HashSet;
 use std::path::{Component, Path};
 
@@ -162,7 +162,7 @@ impl FileSpec {
     fn check_bounds(&self) -> Result<(), Problem> {
         let is_empty = |range: &ByteRange| range.length == Some(0);
         if self.ranges.len() > MAX_RANGES || self.ranges.iter().any(is_empty) {
-            return portion(&self.ranges).map(drop);
+            return portion(self).map(drop);
         }
         Ok(())
     }
@@ -171,7 +171,7 @@ impl FileSpec {
     pub fn check(&self) -> Result<(), Problem> {
         parse_url(&self.url)?;
         check_destination(&self.destination)?;
-        portion(&self.ranges)?;
+        portion(self)?;
         self.digest.as_deref().map_or(Ok(()), |digest| parse_digest(digest).map(|_| ()))
     }
 }
@@ -188,24 +188,57 @@ pub fn parse_url(text: &str) -> Result<TypedUrl, Problem> {
     })
 }
 
-/// How much of a file these ranges are: all of it if there are none.
-pub fn portion(ranges: &[ByteRange]) -> Result<Portion, Problem> {
-    if ranges.is_empty() {
-        return Ok(Portion::Whole);
+impl RangeOrder {
+    /// Refuses what cannot be asked of any file.
+    pub fn check(&self) -> Result<(), Problem> {
+        if self.ranges.len() > MAX_RANGES {
+            return Err(of_ranges(RangesError::TooMany(self.ranges.len())));
+        }
+        Demand::default().add(&in_engine(&self.ranges)).map_err(of_ranges)
     }
-    let list = ranges.iter().map(|&ByteRange { offset, length }| eddy_engine::ByteRange { offset, length }).collect();
-    eddy_engine::Ranges::new(list).map(Portion::Ranges).map_err(|error| {
-        let code = match error {
-            RangesError::None | RangesError::Length { .. } => ErrorCode::BadRange,
-            RangesError::TooMany(_) => ErrorCode::TooManyRanges,
-            RangesError::Overlap(..) => ErrorCode::RangesOverlap,
-        };
-        Problem::new(code, error.to_string())
-    })
+
+    /// What it makes of what was asked for before.
+    pub fn onto(&self, mut demand: Demand) -> Result<Demand, Problem> {
+        demand.add(&in_engine(&self.ranges)).map_err(of_ranges)?;
+        if let Some(position) = self.position {
+            demand.begin_at(position);
+        }
+        Ok(demand)
+    }
 }
 
-/// Reads ranges as somebody types them: `0-1023,4096-`, first and last byte, as HTTP writes them.
+/// How much of a file is wanted.
+pub fn portion(file: &FileSpec) -> Result<Portion, Problem> {
+    match (file.ranges.as_slice(), file.on_demand) {
+        ([], false) => Ok(Portion::Whole),
+        ([], true) => Ok(Portion::OnDemand(Demand::default())),
+        (_, true) => Err(Problem::new(ErrorCode::BadRange, "ranges of a file on demand are asked for later")),
+        (ranges, false) => Ranges::new(in_engine(ranges)).map(Portion::Ranges).map_err(of_ranges),
+    }
+}
+
+fn in_engine(ranges: &[ByteRange]) -> Vec<eddy_engine::ByteRange> {
+    ranges.iter().map(|&ByteRange { offset, length }| eddy_engine::ByteRange { offset, length }).collect()
+}
+
+fn of_ranges(error: RangesError) -> Problem {
+    let code = match error {
+        RangesError::None | RangesError::Length { .. } => ErrorCode::BadRange,
+        RangesError::TooMany(_) | RangesError::Scattered(_) => ErrorCode::TooManyRanges,
+        RangesError::Overlap(..) => ErrorCode::RangesOverlap,
+    };
+    Problem::new(code, error.to_string())
+}
+
+/// Reads ranges of a file as somebody types them: `0-1023,4096-`, first and last byte, as HTTP writes them.
 pub fn parse_ranges(text: &str) -> Result<Vec<ByteRange>, Problem> {
+    let ranges = read_ranges(text)?;
+    Ranges::new(in_engine(&ranges)).map_err(of_ranges)?;
+    Ok(ranges)
+}
+
+/// The same for what is asked for on demand: it may overlap.
+pub fn read_ranges(text: &str) -> Result<Vec<ByteRange>, Problem> {
     let bad = |part: &str| Problem::new(ErrorCode::BadRange, format!("`{part}` is no range"));
     let range = |part: &str| -> Result<ByteRange, Problem> {
         let (first, last) = part.trim().split_once('-').ok_or_else(|| bad(part))?;
@@ -217,9 +250,7 @@ pub fn parse_ranges(text: &str) -> Result<Vec<ByteRange>, Problem> {
         let length = number(last)?.checked_sub(offset).and_then(|more| more.checked_add(1)).ok_or_else(|| bad(part))?;
         Ok(ByteRange { offset, length: Some(length) })
     };
-    let ranges = text.split(',').map(range).collect::<Result<Vec<_>, _>>()?;
-    portion(&ranges)?;
-    Ok(ranges)
+    text.split(',').map(range).collect()
 }
 
 /// The file name that a URL suggests, safe as one component of a path (T-27); `None` if it suggests none.
@@ -281,6 +312,7 @@ mod tests {
             digest: digest.map(str::to_owned),
             overwrite: false,
             ranges: Vec::new(),
+            on_demand: false,
         }
     }
 

@@ -52,6 +52,8 @@ pub enum EventKind {
     Paused,
     /// Every byte is there and checked.
     Transferred,
+    /// What was asked for on demand is there, and its files are not whole.
+    RangesTransferred,
     /// Its files stand at their destinations.
     Finished,
     /// Nothing is left of it.
@@ -75,6 +77,7 @@ impl EventKind {
             Self::Failed => "failed",
             Self::Paused => "paused",
             Self::Transferred => "transferred",
+            Self::RangesTransferred => "has its ranges",
             Self::Finished => "finished",
             Self::Cancelled => "cancelled",
             Self::Changed => "changed",

@@ -6,7 +6,7 @@ use super::trust::Rung;
 use eddy_content::url::{ResourceUrl, UrlError};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 /// Most files that one job may have.
 pub const MAX_FILES: usize = 10_000;
@@ -98,6 +98,49 @@ pub struct FileSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(max_items = 500)]
     pub ranges: Vec<ByteRange>,
+    /// Whether nothing of it is fetched but what is asked for while the job is there, until all of it is; not with `ranges`.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub on_demand: bool,
+}
+
+/// What is asked for of a file that is fetched on demand.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RangeOrder {
+    /// The file, counted from 0.
+    #[serde(default)]
+    pub file: u32,
+    /// What is wanted besides what was asked for before, at most 500 ranges; they may overlap.
+    #[serde(default)]
+    #[schema(max_items = 500)]
+    pub ranges: Vec<ByteRange>,
+    /// The byte that is wanted first, then what lies behind it; as it was if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<u64>,
+    /// Let the job run, if it rests.
+    #[serde(default = "yes")]
+    pub start: bool,
+}
+
+/// Which file of a job is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct FileQuery {
+    /// The file, counted from 0.
+    #[serde(default)]
+    pub file: u32,
+}
+
+/// What of a file is in the store, whole blocks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FilledView {
+    /// The file, counted from 0.
+    pub file: u32,
+    /// Its length, as soon as the origin has named it.
+    pub length: Option<u64>,
+    /// What is here and checked, in the order of the file; at most 10,000 ranges.
+    pub filled: Vec<ByteRange>,
 }
 
 /// Some bytes of a file, one behind the other.
@@ -129,6 +172,7 @@ impl fmt::Debug for FileSpec {
             .field("digest", &self.digest)
             .field("overwrite", &self.overwrite)
             .field("ranges", &self.ranges)
+            .field("on_demand", &self.on_demand)
             .finish()
     }
 }
@@ -139,6 +183,10 @@ impl FileSpec {
     pub fn redacted_url(&self) -> String {
         ResourceUrl::parse(&self.url).map_or_else(|e: UrlError| format!("({e})"), |url| url.redacted())
     }
+}
+
+fn is_no(flag: &bool) -> bool {
+    !flag
 }
 
 fn yes() -> bool {
@@ -368,6 +416,9 @@ pub struct FileView {
     /// What is wanted of the file at the origin, if not all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ranges: Vec<ByteRange>,
+    /// Whether it is fetched on demand.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub on_demand: bool,
     /// Bytes that are here and checked.
     pub done: u64,
     /// Where those came from.
@@ -485,6 +536,7 @@ mod tests {
             digest: None,
             overwrite: false,
             ranges: Vec::new(),
+            on_demand: false,
         };
         for url in ["https://u:geheim@h/a?sig=geheim", "ftp://geheim@h/", "geheim"] {
             assert!(!format!("{:?}", file(url)).contains("geheim"), "{url}");

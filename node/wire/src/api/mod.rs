@@ -52,8 +52,8 @@ pub use evidence::{BadEvidence, ClaimView, EVIDENCE_FORMAT, EvidenceView, MAX_EV
 pub use gateway::{GatewayView, MountView};
 pub use head::HeadView;
 pub use job::{
-    Asking, BatchView, ByteRange, DigestCheck, FileSpec, FileState, FileView, Finish, JobAction, JobBatch, JobSpec,
-    JobState, JobView, MAX_BATCH, MadeJob, PeerUse, Priority, Sources,
+    Asking, BatchView, ByteRange, DigestCheck, FileQuery, FileSpec, FileState, FileView, FilledView, Finish, JobAction,
+    JobBatch, JobSpec, JobState, JobView, MAX_BATCH, MadeJob, PeerUse, Priority, RangeOrder, Sources,
 };
 pub use page::{DEFAULT_PAGE, MAX_PAGE, Page, PageQuery};
 pub use peers::{PeerDetail, PeerState, PeerView, PeersView, SwarmShare, SwarmView};

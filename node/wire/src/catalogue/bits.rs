@@ -140,7 +140,7 @@ pub const TABLE: [BitsCode; 117] = [
     row(0x8020_006a, "APP_PACKAGE_NOT_FOUND", "the owner's app is gone", Answer::Never("jobs belong to users, not to apps")),
     row(0x8020_006b, "APP_PACKAGE_SCENARIO_NOT_SUPPORTED", "not for apps", Answer::Never("jobs belong to users, not to apps")),
     row(0x8020_006c, "DATABASE_CORRUPT", "the queue is damaged", Answer::Code(E::StoreCorrupt)),
-    row(0x8020_006d, "RANDOM_ACCESS_NOT_SUPPORTED", "no random access here", Answer::Never("a server without ranges is read from its beginning")),
+    row(0x8020_006d, "RANDOM_ACCESS_NOT_SUPPORTED", "no random access here", Answer::Code(E::NotOnDemand)),
     row(0x8020_006e, "BLOCKED_BY_BACKGROUND_ACCESS_POLICY", "a throttle of the system", Answer::Never("eddy has no hidden conditions; `eddy why` names what a job waits for")),
     row(0x8020_006f, "BLOCKED_BY_GAME_MODE", "a game runs", Answer::Never("eddy has no hidden conditions; `eddy why` names what a job waits for")),
     row(0x8020_0070, "BLOCKED_BY_SYSTEM_POLICY", "a throttle of the system", Answer::Never("eddy has no hidden conditions; `eddy why` names what a job waits for")),

@@ -140,6 +140,9 @@ catalogue! {
     FileNotInJob: "file-not-in-job", User, NotFound, Useless, 404, Some("0x80200029");
         "the job has no such file, or it stands at its destination already";
         "See `eddy job show ID` for its files; they are counted from 0.";
+    NotOnDemand: "not-on-demand", User, State, Useless, 409, Some("0x8020006d");
+        "the file is not one of which ranges are asked for while its job is there";
+        "Make a job of it with --on-demand; of other files ranges are named when they are added (--range).";
     BadHeader: "bad-header", User, Usage, Useless, 400, None;
         "the header field cannot be sent";
         "Write NAME: VALUE in visible characters; fields that the transfer itself needs, such as Range, cannot be set.";
