@@ -162,15 +162,16 @@ impl FileSpec {
     fn check_bounds(&self) -> Result<(), Problem> {
         let is_empty = |range: &ByteRange| range.length == Some(0);
         if self.ranges.len() > MAX_RANGES || self.ranges.iter().any(is_empty) {
-            return portion(self).map(drop);
+            portion(self)?;
         }
-        Ok(())
+        self.ranges.iter().try_for_each(check_place)
     }
 
     /// Refuses a file that cannot be tried.
     pub fn check(&self) -> Result<(), Problem> {
         parse_url(&self.url)?;
         check_destination(&self.destination)?;
+        self.check_bounds()?;
         portion(self)?;
         self.digest.as_deref().map_or(Ok(()), |digest| parse_digest(digest).map(|_| ()))
     }
@@ -194,6 +195,8 @@ impl RangeOrder {
         if self.ranges.len() > MAX_RANGES {
             return Err(of_ranges(RangesError::TooMany(self.ranges.len())));
         }
+        self.ranges.iter().try_for_each(check_place)?;
+        check_byte(self.position.unwrap_or_default())?;
         Demand::default().add(&in_engine(&self.ranges)).map_err(of_ranges)
     }
 
@@ -205,6 +208,19 @@ impl RangeOrder {
         }
         Ok(demand)
     }
+}
+
+/// Refuses a range that no file has room for: the document's numbers have 63 bits.
+fn check_place(range: &ByteRange) -> Result<(), Problem> {
+    check_byte(range.offset)?;
+    check_byte(range.length.unwrap_or_default())
+}
+
+fn check_byte(at: u64) -> Result<(), Problem> {
+    if i64::try_from(at).is_err() {
+        return Err(Problem::new(ErrorCode::BadRange, format!("no file has {at} bytes")));
+    }
+    Ok(())
 }
 
 /// How much of a file is wanted.
@@ -340,6 +356,14 @@ mod tests {
         ];
         for (url, destination, digest, code) in cases {
             assert_eq!(refusal(&file(url, destination, digest)), code, "{url} {destination} {digest:?}");
+        }
+    }
+
+    #[test]
+    fn a_range_that_the_document_has_no_number_for_is_refused() {
+        for (offset, length) in [(1 << 63, Some(1)), (0, Some(1 << 63)), (u64::MAX, None)] {
+            let order = RangeOrder { ranges: vec![ByteRange { offset, length }], ..RangeOrder::default() };
+            assert_eq!(order.check().err().and_then(|problem| problem.error_code()), Some(ErrorCode::BadRange));
         }
     }
 
