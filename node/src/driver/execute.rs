@@ -1,17 +1,18 @@
 //! Carries the engine's effects out: in order, and the durable ones before anything that follows.
 
-use super::DriverParts;
+mod asking;
+
 use super::account::{Owed, settle_account};
 use super::command::Holding;
-use super::contact::{asked, facts, first_answer, show_until};
+use super::contact::asked;
 use super::heads::{Heads, Keeping};
-use super::held;
 use super::publish::Publishing;
 use super::seal::JobSeal;
-use super::ways::{Dress, Place, Ways};
+use super::ways::Ways;
+use super::{DriverParts, held};
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::network::{Losses, Outage};
-use crate::origin::{ConfigError, LastHead, Origin, OriginBody, OriginRequest, Span};
+use crate::origin::{Origin, OriginBody, OriginRequest, Span};
 use crate::peer::Peers;
 use crate::sessions;
 use crate::swarm::{self, News, SwarmHandle};
@@ -22,8 +23,8 @@ use crate::transfer::peer::PeerFetch;
 use crate::transfer::progress::Progress;
 use crate::transfer::recent::Recent;
 use crate::transfer::room::CacheRoom;
-use crate::transfer::stream::StreamOrder;
 use crate::transfer::{self, failure};
+use asking::is_asked_once;
 use eddy_cache::{Account, EntityHandle, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Store};
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::{BlockSet, EntityId, ResourceUrl};
@@ -32,13 +33,12 @@ use eddy_engine::job::portion::Stretches;
 use eddy_engine::port::{Contacted, FetchOutcome, StagedFile};
 use eddy_engine::trust::{Demand, Digest, Line};
 use eddy_engine::{
-    Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Goal, Held, Input, JobId, JobState, Portion,
-    Terms,
+    Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Goal, Held, Input, JobId, Portion,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -409,145 +409,6 @@ impl Executor {
         });
     }
 
-    /// What a question about the file that goes to `at` shows of its job.
-    fn dress(&self, engine: &Engine, file: FileRef, at: &ResourceUrl) -> Dress {
-        let job = engine.job(file.job).map(|job| job.spec());
-        job.and_then(|job| Some(Dress::of(job, spec(engine, file)?, at))).unwrap_or_default()
-    }
-
-    /// Where the answer about a file is kept. What is only held is nobody's.
-    fn keeping(&self, engine: &Engine, file: FileRef) -> Option<Keeping> {
-        let job = engine.job(file.job).filter(|job| job.goal() != Goal::Hold)?;
-        let spec = spec(engine, file)?;
-        let (url, destination) = (spec.url.redacted(), spec.destination.clone());
-        Some(Keeping {
-            heads: self.heads.clone(),
-            file,
-            owner: job.owner(),
-            url,
-            destination,
-            last: LastHead::default(),
-        })
-    }
-
-    /// What was answered to a job that has ended is kept for a while; nothing is left of one that was cancelled.
-    fn end_heads(&self, engine: &Engine, job: JobId) {
-        let is_cancelled = engine.job(job).is_none_or(|job| job.state() == JobState::Cancelled);
-        let heads = self.heads.clone();
-        let end = move || if is_cancelled { heads.forget(job) } else { heads.end(job) };
-        drop(self.tasks.spawn_blocking(end));
-    }
-
-    /// Nothing is left of what was answered to a job.
-    pub(super) async fn forget_heads(&self, job: JobId) {
-        let heads = self.heads.clone();
-        let _ = tokio::task::spawn_blocking(move || heads.forget(job)).await;
-    }
-
-    /// The way to origins that the file's job wants.
-    fn way(&mut self, engine: &Engine, file: FileRef, at: Option<&ResourceUrl>) -> Result<Origin, Failure> {
-        if let Some(bound) = self.bound.get(&file.job) {
-            return Ok(bound.clone());
-        }
-        let none = Terms::default();
-        let terms = engine.job(file.job).map_or(&none, |job| &job.spec().terms);
-        let is_named = at.is_some_and(|at| spec(engine, file).is_some_and(|spec| spec.url.origin() == at.origin()));
-        let place = if is_named { Place::Named } else { Place::Elsewhere };
-        self.ways.of(terms, place).map_err(|error| {
-            let row = match error {
-                ConfigError::UnknownCertificate(_)
-                | ConfigError::ReadCertificate { .. }
-                | ConfigError::CertificateKey(_)
-                | ConfigError::ParseCertificate { .. } => ErrorCode::ClientCertificate,
-                _ => ErrorCode::BadProxy,
-            };
-            refusal(row, error.to_string())
-        })
-    }
-
-    fn contact(
-        &mut self,
-        engine: &Engine,
-        fetch: FetchId,
-        file: FileRef,
-        request: OriginRequest,
-        keeping: Option<Keeping>,
-    ) {
-        let origin = match self.way(engine, file, Some(&request.url)) {
-            Ok(origin) => origin,
-            Err(failure) => return self.answer(move || Input::Contacted { fetch, result: Err(failure) }),
-        };
-        let (inputs, judges) = (self.inputs.clone(), self.peers.clone());
-        let cancel = self.token(fetch);
-        let (order, ordered) = oneshot::channel();
-        self.parked.insert(fetch, order);
-        let given = self.given.remove(&file.job);
-        let recent = self.holders.get(&file.job).and_then(|holder| holder.recent.clone());
-        let mut losses = self.losses.for_resource(&request.url);
-        self.tasks.spawn(async move {
-            let _done = cancel.clone().drop_guard();
-            let answer = match given {
-                Some(Given { facts, body }) => Ok((facts, body)),
-                None => {
-                    let asked = Instant::now();
-                    let answer = tokio::select! {
-                        biased;
-                        () = cancel.cancelled() => return,
-                        opened = first_answer(&origin, request) => match facts(opened) {
-                            Err(failure) => Err(explained(failure, &losses).await),
-                            good => good,
-                        },
-                        () = losses.next() => Err(failure::network_lost()),
-                    };
-                    let answer =
-                        answer.map(|(facts, body)| (Contacted { waited: Some(asked.elapsed()), ..facts }, body));
-                    if let Some(keeping) = keeping {
-                        keeping.keep().await;
-                    }
-                    answer
-                }
-            };
-            let (facts, body) = match answer {
-                Ok(parts) => parts,
-                Err(failure) => {
-                    let _ = inputs.send(Input::Contacted { fetch, result: Err(failure) }).await;
-                    return;
-                }
-            };
-            let last_modified = facts.last_modified;
-            let _ = inputs.send(Input::Contacted { fetch, result: Ok(Box::new(facts)) }).await;
-            let Some((span, mut body)) = body else { return };
-            let ordered = match recent {
-                Some(recent) => show_until(&mut body, span, &recent, ordered).await,
-                None => ordered.await,
-            };
-            let Ok(order) = ordered else { return };
-            let mut progress = Progress::new(fetch, inputs.clone());
-            match order {
-                Parked::Pump { open, blocks } => {
-                    let pump = transfer::origin::pump(body, span, &open, blocks, &mut progress, &cancel);
-                    let pumped = losses.during(&cancel, pump).await;
-                    let outcome = lost(pumped, &losses).await;
-                    settle(judges, &open).await;
-                    let _ = inputs.send(Input::Ended { fetch, outcome }).await;
-                }
-                Parked::Stream { destination, stretches, digests, room } => {
-                    let start = span.start;
-                    let order = StreamOrder { destination, start, stretches, digests, last_modified, room };
-                    let stream = transfer::stream::stream(body, order, &mut progress, &cancel);
-                    let streamed = losses.during(&cancel, stream).await;
-                    let input = match streamed {
-                        (Ok(staged), _) => Input::Staged { file, result: Ok(staged) },
-                        (Err(outcome), outage) => {
-                            Input::Ended { fetch, outcome: lost((outcome, outage), &losses).await }
-                        }
-                    };
-                    let _ = inputs.send(input).await;
-                }
-            }
-        });
-    }
-
     /// What decides whether what is held of a file still stands; nothing where a digest decides, or no member ever gave a byte.
     fn gate(&self, url: &ResourceUrl, digests: &[ExpectedDigest]) -> Option<Gate> {
         let peers = self.peers.clone().filter(|_| digests.is_empty())?;
@@ -762,11 +623,6 @@ async fn lost((outcome, outage): (FetchOutcome, Outage), losses: &Losses) -> Fet
 /// Why something that needs the file's entity cannot be done.
 fn not_open() -> Failure {
     Failure::transient("internal", "the file's entity is not open")
-}
-
-/// Whether what the job asks may be asked once only (F-68).
-fn is_asked_once(engine: &Engine, job: JobId) -> bool {
-    engine.job(job).is_some_and(|job| job.spec().terms.method.is_some())
 }
 
 pub(super) fn spec(engine: &Engine, file: FileRef) -> Option<&FileSpec> {

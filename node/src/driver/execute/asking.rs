@@ -1,0 +1,163 @@
+//! How the origin of a job's file is asked: on which way, with what, for how much, and where the answer is kept.
+
+use super::{Executor, Given, Parked, explained, lost, settle, spec};
+use crate::deliver::refusal;
+use crate::driver::contact::{facts, first_answer, show_until};
+use crate::driver::heads::Keeping;
+use crate::driver::ways::{Dress, Place};
+use crate::origin::{ConfigError, LastHead, Origin, OriginRequest};
+use crate::transfer::progress::Progress;
+use crate::transfer::stream::StreamOrder;
+use crate::transfer::{self, failure};
+use eddy_content::ResourceUrl;
+use eddy_engine::port::Contacted;
+use eddy_engine::{Engine, Failure, FetchId, FileRef, Goal, Input, JobId, JobState, Terms};
+use eddy_wire::catalogue::ErrorCode;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+impl Executor {
+    /// What a question about the file that goes to `at` shows of its job.
+    pub(super) fn dress(&self, engine: &Engine, file: FileRef, at: &ResourceUrl) -> Dress {
+        let job = engine.job(file.job).map(|job| job.spec());
+        job.and_then(|job| Some(Dress::of(job, spec(engine, file)?, at))).unwrap_or_default()
+    }
+
+    /// Where the answer about a file is kept. What is only held is nobody's.
+    pub(super) fn keeping(&self, engine: &Engine, file: FileRef) -> Option<Keeping> {
+        let job = engine.job(file.job).filter(|job| job.goal() != Goal::Hold)?;
+        let spec = spec(engine, file)?;
+        let (url, destination) = (spec.url.redacted(), spec.destination.clone());
+        Some(Keeping {
+            heads: self.heads.clone(),
+            file,
+            owner: job.owner(),
+            url,
+            destination,
+            last: LastHead::default(),
+        })
+    }
+
+    /// What was answered to a job that has ended is kept for a while; nothing is left of one that was cancelled.
+    pub(super) fn end_heads(&self, engine: &Engine, job: JobId) {
+        let is_cancelled = engine.job(job).is_none_or(|job| job.state() == JobState::Cancelled);
+        let heads = self.heads.clone();
+        let end = move || if is_cancelled { heads.forget(job) } else { heads.end(job) };
+        drop(self.tasks.spawn_blocking(end));
+    }
+
+    /// Nothing is left of what was answered to a job.
+    pub(in crate::driver) async fn forget_heads(&self, job: JobId) {
+        let heads = self.heads.clone();
+        let _ = tokio::task::spawn_blocking(move || heads.forget(job)).await;
+    }
+
+    /// The way to origins that the file's job wants.
+    pub(super) fn way(&mut self, engine: &Engine, file: FileRef, at: Option<&ResourceUrl>) -> Result<Origin, Failure> {
+        if let Some(bound) = self.bound.get(&file.job) {
+            return Ok(bound.clone());
+        }
+        let none = Terms::default();
+        let terms = engine.job(file.job).map_or(&none, |job| &job.spec().terms);
+        let is_named = at.is_some_and(|at| spec(engine, file).is_some_and(|spec| spec.url.origin() == at.origin()));
+        let place = if is_named { Place::Named } else { Place::Elsewhere };
+        self.ways.of(terms, place).map_err(|error| {
+            let row = match error {
+                ConfigError::UnknownCertificate(_)
+                | ConfigError::ReadCertificate { .. }
+                | ConfigError::CertificateKey(_)
+                | ConfigError::ParseCertificate { .. } => ErrorCode::ClientCertificate,
+                _ => ErrorCode::BadProxy,
+            };
+            refusal(row, error.to_string())
+        })
+    }
+
+    pub(super) fn contact(
+        &mut self,
+        engine: &Engine,
+        fetch: FetchId,
+        file: FileRef,
+        request: OriginRequest,
+        keeping: Option<Keeping>,
+    ) {
+        let origin = match self.way(engine, file, Some(&request.url)) {
+            Ok(origin) => origin,
+            Err(failure) => return self.answer(move || Input::Contacted { fetch, result: Err(failure) }),
+        };
+        let (inputs, judges) = (self.inputs.clone(), self.peers.clone());
+        let cancel = self.token(fetch);
+        let (order, ordered) = oneshot::channel();
+        self.parked.insert(fetch, order);
+        let given = self.given.remove(&file.job);
+        let recent = self.holders.get(&file.job).and_then(|holder| holder.recent.clone());
+        let mut losses = self.losses.for_resource(&request.url);
+        self.tasks.spawn(async move {
+            let _done = cancel.clone().drop_guard();
+            let answer = match given {
+                Some(Given { facts, body }) => Ok((facts, body)),
+                None => {
+                    let asked = Instant::now();
+                    let answer = tokio::select! {
+                        biased;
+                        () = cancel.cancelled() => return,
+                        opened = first_answer(&origin, request) => match facts(opened) {
+                            Err(failure) => Err(explained(failure, &losses).await),
+                            good => good,
+                        },
+                        () = losses.next() => Err(failure::network_lost()),
+                    };
+                    let answer =
+                        answer.map(|(facts, body)| (Contacted { waited: Some(asked.elapsed()), ..facts }, body));
+                    if let Some(keeping) = keeping {
+                        keeping.keep().await;
+                    }
+                    answer
+                }
+            };
+            let (facts, body) = match answer {
+                Ok(parts) => parts,
+                Err(failure) => {
+                    let _ = inputs.send(Input::Contacted { fetch, result: Err(failure) }).await;
+                    return;
+                }
+            };
+            let last_modified = facts.last_modified;
+            let _ = inputs.send(Input::Contacted { fetch, result: Ok(Box::new(facts)) }).await;
+            let Some((span, mut body)) = body else { return };
+            let ordered = match recent {
+                Some(recent) => show_until(&mut body, span, &recent, ordered).await,
+                None => ordered.await,
+            };
+            let Ok(order) = ordered else { return };
+            let mut progress = Progress::new(fetch, inputs.clone());
+            match order {
+                Parked::Pump { open, blocks } => {
+                    let pump = transfer::origin::pump(body, span, &open, blocks, &mut progress, &cancel);
+                    let pumped = losses.during(&cancel, pump).await;
+                    let outcome = lost(pumped, &losses).await;
+                    settle(judges, &open).await;
+                    let _ = inputs.send(Input::Ended { fetch, outcome }).await;
+                }
+                Parked::Stream { destination, stretches, digests, room } => {
+                    let start = span.start;
+                    let order = StreamOrder { destination, start, stretches, digests, last_modified, room };
+                    let stream = transfer::stream::stream(body, order, &mut progress, &cancel);
+                    let streamed = losses.during(&cancel, stream).await;
+                    let input = match streamed {
+                        (Ok(staged), _) => Input::Staged { file, result: Ok(staged) },
+                        (Err(outcome), outage) => {
+                            Input::Ended { fetch, outcome: lost((outcome, outage), &losses).await }
+                        }
+                    };
+                    let _ = inputs.send(input).await;
+                }
+            }
+        });
+    }
+}
+
+/// Whether what the job asks may be asked once only (F-68).
+pub(super) fn is_asked_once(engine: &Engine, job: JobId) -> bool {
+    engine.job(job).is_some_and(|job| job.spec().terms.method.is_some())
+}
