@@ -10,11 +10,18 @@ use bytes::Bytes;
 use eddy_cache::{RunWriter, Source, StoredStatement, WriteError};
 use eddy_content::{BLOCK_SIZE, BlockHash};
 use eddy_engine::Failure;
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-/// Pieces between the reactor and the disk: enough to ride out one slow write, little enough to hold in memory.
+/// Pieces between the reactor and the disk.
 const QUEUE: usize = 16;
+
+/// Bytes of them: pieces are as large as whoever sends makes them. What rides out a slow write is in the writer and in the kernel.
+const MOST_QUEUED: usize = 1024 * 1024;
+
+/// Room in the queue below which whoever comes next may have to wait: a piece of the usual size.
+const USUAL: usize = 256 * 1024;
 
 /// Bytes that wait without a thread, at most: those of a block that is not whole.
 const LITTLE: usize = BLOCK_SIZE as usize;
@@ -38,7 +45,14 @@ impl Piece {
             Self::Chunks(chunks) => chunks,
         }
     }
+
+    fn length(&self) -> usize {
+        self.parts().iter().map(Bytes::len).sum()
+    }
 }
+
+/// A piece in the queue, and its room there.
+type Queued = (Piece, OwnedSemaphorePermit);
 
 /// What has come while that is little.
 #[derive(Debug, Default)]
@@ -51,14 +65,16 @@ struct Little {
 impl Little {
     /// Takes a piece; false when that made it much.
     fn take(&mut self, piece: Piece) -> bool {
-        self.length += piece.parts().iter().map(Bytes::len).sum::<usize>();
+        self.length += piece.length();
+        let is_little = self.length < LITTLE;
         match self.pieces.last_mut() {
-            Some((_, bytes)) if !matches!(piece, Piece::Run { .. }) => {
+            // What is much is not kept: it goes as it came, and is copied once, by the writer.
+            Some((_, bytes)) if is_little && !matches!(piece, Piece::Run { .. }) => {
                 piece.parts().iter().for_each(|part| bytes.extend_from_slice(part));
             }
             _ => self.pieces.push((piece, Vec::new())),
         }
-        self.length < LITTLE && self.pieces.len() < QUEUE
+        is_little && self.pieces.len() < QUEUE
     }
 
     fn into_pieces(self) -> impl Iterator<Item = Piece> {
@@ -99,7 +115,8 @@ enum State {
     /// There is no thread yet.
     Waiting(Little),
     Writing {
-        pieces: mpsc::Sender<Piece>,
+        pieces: mpsc::Sender<Queued>,
+        room: Arc<Semaphore>,
         thread: JoinHandle<Result<(), SinkFault>>,
     },
 }
@@ -140,12 +157,18 @@ impl Sink {
 
     async fn hand_over(&mut self, piece: Piece) -> bool {
         match &mut self.state {
-            State::Writing { pieces, .. } => pieces.send(piece).await.is_ok(),
+            State::Writing { pieces, room, .. } => {
+                let length = u32::try_from(piece.length().min(MOST_QUEUED)).unwrap_or(u32::MAX);
+                // A thread that has ended gives its room back, and takes nothing more.
+                let Ok(room) = Arc::clone(room).acquire_many_owned(length).await else { return false };
+                pieces.send((piece, room)).await.is_ok()
+            }
             State::Waiting(little) => {
                 if !little.take(piece) {
                     let little = std::mem::take(little);
                     let (pieces, queue) = mpsc::channel(QUEUE);
-                    self.state = State::Writing { pieces, thread: self.write(little, Some(queue)) };
+                    let (room, thread) = (Arc::new(Semaphore::new(MOST_QUEUED)), self.write(little, Some(queue)));
+                    self.state = State::Writing { pieces, room, thread };
                 }
                 true
             }
@@ -153,11 +176,12 @@ impl Sink {
     }
 
     /// Writes what has come, and then what comes. When nothing does, it is committed as well: the thread is at hand.
-    fn write(&self, little: Little, queue: Option<mpsc::Receiver<Piece>>) -> JoinHandle<Result<(), SinkFault>> {
+    fn write(&self, little: Little, queue: Option<mpsc::Receiver<Queued>>) -> JoinHandle<Result<(), SinkFault>> {
         let (open, source) = (self.open.clone(), self.source);
         tokio::task::spawn_blocking(move || {
             let is_all = queue.is_none();
             let coming = queue.into_iter().flat_map(|mut queue| std::iter::from_fn(move || queue.blocking_recv()));
+            let coming = coming.map(|(piece, _room)| piece);
             write_all(&open, source, little.into_pieces().chain(coming))?;
             if is_all {
                 let committed = open.entity.commit();
@@ -170,7 +194,10 @@ impl Sink {
     /// Whether the next push waits for the disk.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        matches!(&self.state, State::Writing { pieces, .. } if pieces.capacity() == 0)
+        match &self.state {
+            State::Waiting(_) => false,
+            State::Writing { pieces, room, .. } => pieces.capacity() == 0 || room.available_permits() < USUAL,
+        }
     }
 
     /// Ends the thread, keeping the whole blocks that were written.
@@ -179,7 +206,7 @@ impl Sink {
         let thread = match state {
             State::Waiting(little) if little.pieces.is_empty() => return Ok(()),
             State::Waiting(little) => self.write(little, None),
-            State::Writing { pieces, thread } => {
+            State::Writing { pieces, thread, .. } => {
                 // Nothing more comes.
                 drop(pieces);
                 thread
@@ -213,7 +240,7 @@ fn write_all(open: &OpenEntity, source: Source, pieces: impl Iterator<Item = Pie
         for part in piece.parts() {
             writer.push(part).map_err(SinkFault::Write)?;
         }
-        open.on_written(piece.parts().iter().map(|part| part.len() as u64).sum());
+        open.on_written(piece.length() as u64);
     }
     finish(open, writer)
 }
@@ -238,7 +265,7 @@ mod tests {
     fn told(little: Little) -> Vec<Result<u32, usize>> {
         let told = |piece: Piece| match &piece {
             Piece::Run { first_block, .. } => Ok(*first_block),
-            bytes => Err(bytes.parts().iter().map(Bytes::len).sum()),
+            bytes => Err(bytes.length()),
         };
         little.into_pieces().map(told).collect()
     }
@@ -250,7 +277,7 @@ mod tests {
         assert!(little.take(Piece::Chunks(vec![Bytes::from_static(b"c"), Bytes::from_static(b"de")])));
         assert!(little.take(run(9)) && little.take(Piece::Bytes(Bytes::from(vec![0; LITTLE - 6]))));
         assert!(!little.take(Piece::Bytes(Bytes::from_static(b"x"))), "a whole block is not little");
-        assert_eq!(told(little), [Ok(3), Err(5), Ok(9), Err(LITTLE - 5)]);
+        assert_eq!(told(little), [Ok(3), Err(5), Ok(9), Err(LITTLE - 6), Err(1)]);
     }
 
     #[test]

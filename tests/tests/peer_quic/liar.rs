@@ -15,8 +15,8 @@ use std::ops::Range;
 /// The entity that is read: four whole blocks and a short one.
 const LENGTH: usize = 4 * BLOCK + 4321;
 const ALL: Range<u32> = 0..5;
-/// What one lie may cost: the block that is wrong, and what of the next one came in the same packets.
-const MOST_LOST: u64 = (BLOCK + 64 * 1024) as u64;
+/// What one lie may cost: the block that is wrong, and nothing of the next one, which came in the same packets.
+const MOST_LOST: u64 = BLOCK as u64;
 
 /// Ways to lie.
 #[derive(Debug, Clone, Copy)]
