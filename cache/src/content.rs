@@ -104,7 +104,7 @@ impl Content {
         match self {
             Self::Files(pair) => pair.layout.read_hashes(&*pair.outboard.file(), &pair.outboard.path, blocks),
             Self::Index(_) if blocks.is_empty() => Ok(Vec::new()),
-            Self::Index(inline) => Ok(vec![inline.read()?.map_or(BlockHash([0; 32]), |(hash, _)| hash)]),
+            Self::Index(inline) => Ok(vec![inline.hash()?.unwrap_or(BlockHash([0; 32]))]),
         }
     }
 }
@@ -162,6 +162,11 @@ impl Inline {
     /// The block and its hash, as they are in the index.
     pub(crate) fn read(&self) -> Result<Option<(BlockHash, Vec<u8>)>, DiskFault> {
         self.index.inline(&self.id, self.generation).map_err(|fault| self.fault(&fault))
+    }
+
+    /// The hash of the block.
+    fn hash(&self) -> Result<Option<BlockHash>, DiskFault> {
+        self.index.inline_hash(&self.id, self.generation).map_err(|fault| self.fault(&fault))
     }
 
     /// The block of `length` bytes, with the hash that it should have.

@@ -89,19 +89,15 @@ impl Header {
 
     /// Reads the header of an outboard; `None` when it has no whole one.
     pub(crate) fn read(file: &dyn DiskFile, path: &Path) -> Result<Option<(Self, u64)>, DiskFault> {
-        let mut bytes = vec![0; MAX_HEADER];
-        let count = disk::read_some_at(file, path, &mut bytes, 0)?;
-        Ok(Self::decode(&bytes[..count]))
+        Ok(Self::decode(&beginning(file, path)?))
     }
 
     /// Reads the header and who may have the entity, as the mark behind it says.
     pub(crate) fn read_with_privacy(file: &dyn DiskFile, path: &Path) -> Result<Option<(Self, Privacy)>, DiskFault> {
-        let mut bytes = vec![0; MAX_HEADER];
-        let count = disk::read_some_at(file, path, &mut bytes, 0)?;
-        let bytes = &bytes[..count];
-        let Some((header, _)) = Self::decode(bytes) else { return Ok(None) };
+        let bytes = beginning(file, path)?;
+        let Some((header, _)) = Self::decode(&bytes) else { return Ok(None) };
         let is_unmarked =
-            mark_place(bytes).and_then(|place| bytes.get(place)).is_some_and(|mark| mark.iter().all(|b| *b == 0));
+            mark_place(&bytes).and_then(|place| bytes.get(place)).is_some_and(|mark| mark.iter().all(|b| *b == 0));
         // A header without room for the mark cannot say that nothing changed.
         let privacy = if is_unmarked { header.privacy } else { Privacy::Private };
         Ok(Some((header, privacy)))
@@ -109,14 +105,26 @@ impl Header {
 
     /// Notes durably that the entity turned private.
     pub(crate) fn mark_private(file: &dyn DiskFile, path: &Path) -> Result<(), DiskFault> {
-        let mut bytes = vec![0; MAX_HEADER];
-        let count = disk::read_some_at(file, path, &mut bytes, 0)?;
-        if let Some(place) = mark_place(&bytes[..count]) {
+        if let Some(place) = mark_place(&beginning(file, path)?) {
             disk::write_at(file, path, &[0xff; PRIVATE_MARK], place.start as u64)?;
             disk::sync_bytes(file, path)?;
         }
         Ok(())
     }
+}
+
+/// The beginning of an outboard with the whole of its header, if it has one. Most are a page long, and entities are opened often.
+fn beginning(file: &dyn DiskFile, path: &Path) -> Result<Vec<u8>, DiskFault> {
+    let mut bytes = vec![0; ALIGNMENT];
+    let mut count = disk::read_some_at(file, path, &mut bytes, 0)?;
+    let padded =
+        bytes.get(8..12).and_then(<[u8]>::first_chunk).map_or(0, |padded| u32::from_le_bytes(*padded) as usize);
+    if count == ALIGNMENT && padded > ALIGNMENT {
+        bytes.resize(MAX_HEADER, 0);
+        count = disk::read_some_at(file, path, &mut bytes, 0)?;
+    }
+    bytes.truncate(count);
+    Ok(bytes)
 }
 
 /// Where the mark is, in a header that has room for it.

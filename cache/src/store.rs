@@ -168,11 +168,11 @@ impl Store {
     /// The entity that a peer asks for; shareable ones only.
     pub fn by_lookup(&self, key: &LookupKey) -> Result<Option<EntityHandle>, StoreError> {
         self.core.note_question();
-        let Some(id) = self.core.index.lookup(key)? else { return Ok(None) };
         // The row's own word counts, not only its absence from the table (T-33).
-        let handle = self.find(&id)?;
-        let may_leave = self.core.index.record(&id)?.is_some_and(|record| record.privacy == Privacy::Shareable);
-        Ok(handle.filter(|_| may_leave))
+        match self.core.index.shareable(key)? {
+            Some(id) => Ok(self.core.find(&id)?.map(EntityHandle::new)),
+            None => Ok(None),
+        }
     }
 
     /// Sets the group's lookup secret and makes the lookup table anew when it is another than before.

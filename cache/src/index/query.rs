@@ -8,7 +8,7 @@ use super::{
 use crate::fault::IndexFault;
 use crate::ledger::{Account, Balance, LedgerRow};
 use crate::packed;
-use crate::row::{self, EntityRecord};
+use crate::row::{self, EntityRecord, Privacy};
 use crate::store::JobRows;
 use eddy_content::evict::Standing;
 use eddy_content::{BlockHash, BlockSet, EntityId, LookupKey};
@@ -21,11 +21,19 @@ impl Index {
     /// The record of an entity, doomed or not.
     pub(crate) fn record(&self, id: &EntityId) -> Result<Option<EntityRecord>, IndexFault> {
         self.read(|transaction| {
-            let open = transaction.open_table(ENTITIES)?;
-            let found = open.get(id.0.as_slice())?;
-            let Some(mut record) = found.and_then(|row| open_record(&id.0, row.value())) else { return Ok(None) };
+            let Some(mut record) = record(transaction, id)? else { return Ok(None) };
             record.last_used = last_use(transaction, &record)?;
             Ok(Some(record))
+        })
+    }
+
+    /// The record of an entity, doomed or not, with its held blocks and those of them that this node fetched from the origin.
+    pub(crate) fn entity(&self, id: &EntityId) -> Result<Option<(EntityRecord, BlockSet, BlockSet)>, IndexFault> {
+        self.read(|transaction| {
+            let Some(mut record) = record(transaction, id)? else { return Ok(None) };
+            record.last_used = last_use(transaction, &record)?;
+            let (held, here) = held(transaction, id)?;
+            Ok(Some((record, held, here)))
         })
     }
 
@@ -80,11 +88,16 @@ impl Index {
         self.read(|transaction| {
             let table = transaction.open_table(INLINE)?;
             let Some(row) = table.get(id.0.as_slice())? else { return Ok(None) };
-            let Some(payload) = row::unseal(INLINE.name(), &id.0, row.value()) else { return Ok(None) };
-            let Some((found, payload)) = payload.split_first_chunk::<8>() else { return Ok(None) };
-            let Some((hash, bytes)) = payload.split_first_chunk::<32>() else { return Ok(None) };
-            let is_this = u64::from_le_bytes(*found) == generation;
-            Ok(is_this.then(|| (BlockHash(*hash), bytes.to_vec())))
+            Ok(inline_row(id, generation, row.value()).map(|(hash, bytes)| (hash, bytes.to_vec())))
+        })
+    }
+
+    /// The hash of the bytes of an entity that lies in the index; of this generation alone.
+    pub(crate) fn inline_hash(&self, id: &EntityId, generation: u64) -> Result<Option<BlockHash>, IndexFault> {
+        self.read(|transaction| {
+            let table = transaction.open_table(INLINE)?;
+            let Some(row) = table.get(id.0.as_slice())? else { return Ok(None) };
+            Ok(inline_row(id, generation, row.value()).map(|(hash, _)| hash))
         })
     }
 
@@ -152,9 +165,13 @@ impl Index {
         Ok(Some(record))
     }
 
-    /// The entity that peers ask for by `key`.
-    pub(crate) fn lookup(&self, key: &LookupKey) -> Result<Option<EntityId>, IndexFault> {
-        self.read(|transaction| get(transaction, LOOKUP, &key.0))
+    /// The entity that peers ask for by `key`, unless its own row says that it is private.
+    pub(crate) fn shareable(&self, key: &LookupKey) -> Result<Option<EntityId>, IndexFault> {
+        self.read(|transaction| {
+            let Some(id) = get::<EntityId>(transaction, LOOKUP, &key.0)? else { return Ok(None) };
+            let record = record(transaction, &id)?;
+            Ok(record.filter(|record| record.privacy == Privacy::Shareable).map(|_| id))
+        })
     }
 
     /// The secret for which the lookup table is complete.
@@ -277,6 +294,12 @@ impl InLine {
     }
 }
 
+fn record(transaction: &ReadTransaction, id: &EntityId) -> Result<Option<EntityRecord>, redb::Error> {
+    let table = transaction.open_table(ENTITIES)?;
+    let found = table.get(id.0.as_slice())?;
+    Ok(found.and_then(|row| open_record(&id.0, row.value())))
+}
+
 fn last_use(transaction: &ReadTransaction, record: &EntityRecord) -> Result<i64, redb::Error> {
     let line: Option<Line> = get(transaction, LINES, &record.id().0)?;
     Ok(line.map_or(record.admitted, |line| line.standing.last_use()))
@@ -300,6 +323,14 @@ fn held(transaction: &ReadTransaction, id: &EntityId) -> Result<(BlockSet, Block
 fn account_of(key: &[u8]) -> Option<Account> {
     let (job, file) = (key.first_chunk::<16>()?, key.last_chunk::<4>()?);
     (key.len() == 20).then_some(Account { job: *job, file: u32::from_be_bytes(*file) })
+}
+
+/// What a row of bytes says of this generation.
+fn inline_row<'a>(id: &EntityId, generation: u64, row: &'a [u8]) -> Option<(BlockHash, &'a [u8])> {
+    let payload = row::unseal(INLINE.name(), &id.0, row)?;
+    let (found, payload) = payload.split_first_chunk::<8>()?;
+    let (hash, bytes) = payload.split_first_chunk::<32>()?;
+    (u64::from_le_bytes(*found) == generation).then_some((BlockHash(*hash), bytes))
 }
 
 fn get<T: DeserializeOwned>(transaction: &ReadTransaction, table: Table, key: &[u8]) -> Result<Option<T>, redb::Error> {

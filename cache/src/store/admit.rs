@@ -87,7 +87,7 @@ impl Core {
         if let Some(shared) = self.leased(id) {
             return Ok(Some(shared));
         }
-        let Some(record) = self.index.record(id)? else { return Ok(None) };
+        let Some((record, mut held, mut here)) = self.index.entity(id)? else { return Ok(None) };
         let Some(geometry) = Geometry::new(record.entity.length) else { return Ok(None) };
         let content = match record.place {
             _ if record.doomed => None,
@@ -101,7 +101,6 @@ impl Core {
             self.destroy(vec![record])?;
             return Ok(None);
         };
-        let (mut held, mut here) = self.index.held(id)?;
         // Rows never speak of blocks that the entity does not have; a foreign one must not.
         let all = BlockSet::from_run(geometry.all_blocks());
         held = held.intersection(&all);
