@@ -196,6 +196,12 @@ impl EntityHandle {
         self.shared.blocks().statements.iter().filter(overlaps).cloned().collect()
     }
 
+    /// How many statements are kept of it: they are in memory while it is open.
+    #[must_use]
+    pub fn statement_count(&self) -> usize {
+        self.shared.blocks().statements.len()
+    }
+
     /// The BLAKE3 hash of the whole, when all blocks are held and their hashes can be read.
     #[must_use]
     pub fn root(&self) -> Option<Root> {

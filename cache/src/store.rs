@@ -221,11 +221,13 @@ impl Store {
 
     /// Removes an entity that nobody uses (C-05), also when it is pinned.
     pub fn remove(&self, id: &EntityId) -> Result<RemoveOutcome, StoreError> {
+        self.core.take_back();
         self.core.remove(id)
     }
 
     /// Removes every entity that nobody uses and that is not pinned.
     pub fn clear(&self) -> Result<ClearOutcome, StoreError> {
+        self.core.take_back();
         self.core.clear()
     }
 
@@ -248,21 +250,25 @@ impl Store {
     /// Sets other limits and lets go at once of what is beyond them; gives what that was. What is in use goes when its lease
     /// ends. Not kept over a restart: whoever opens the store says how much it may use.
     pub fn set_limits(&self, limits: Limits) -> Result<EvictionPlan, StoreError> {
+        self.core.take_back();
         self.core.set_limits(limits)
     }
 
     /// What would go for a goal, without doing it.
     pub fn plan(&self, goal: &Goal) -> Result<EvictionPlan, StoreError> {
+        self.core.take_back();
         self.core.plan(goal)
     }
 
     /// Removes what a plan names; what somebody uses or pinned meanwhile stays and is counted.
     pub fn carry_out(&self, plan: &EvictionPlan) -> Result<ClearOutcome, StoreError> {
+        self.core.take_back();
         self.core.carry_out(plan)
     }
 
     /// What would go if `need` bytes had to come in.
     pub fn plan_eviction(&self, need: u64) -> Result<EvictionPlan, StoreError> {
+        self.core.take_back();
         self.core.plan_admission(need)
     }
 
@@ -346,9 +352,16 @@ impl Store {
         Ok(self.core.index.balance(&account)?)
     }
 
+    /// Says how handles are taken back that are kept only to be quick: that is done before anybody is told what is in use, and before
+    /// room is refused, so they keep no entity here. There is one who keeps some: the last one that said so.
+    pub fn take_back_by(&self, take_back: impl Fn() + Send + Sync + 'static) {
+        self.core.take_back_by(Arc::new(take_back));
+    }
+
     /// Whether somebody has a handle on the entity, so that it cannot go.
     #[must_use]
     pub fn is_in_use(&self, id: &EntityId) -> bool {
+        self.core.take_back();
         self.core.is_in_use(id)
     }
 
@@ -376,6 +389,13 @@ fn fingerprint(secret: &LookupSecret) -> [u8; 32] {
 }
 
 impl Core {
+    /// Takes back what is kept only to be quick. A handle that goes may ask for the lock of admissions, and does not wait for it.
+    pub(crate) fn take_back(&self) {
+        if let Some(take_back) = self.stock.to_take_back() {
+            take_back();
+        }
+    }
+
     /// After a handle went: what waited for its lease goes.
     pub(crate) fn on_released(&self) {
         if self.stock.shrink_if_free() == Shrunk::Later {

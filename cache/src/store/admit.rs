@@ -31,7 +31,7 @@ impl Core {
             return Ok(shared);
         }
         let place = if new.entity.length <= MOST_IN_INDEX { Place::Index } else { Place::Files };
-        self.make_room(room::footprint(&new.entity, &new.requested_url, place))?;
+        self.room_for(room::footprint(&new.entity, &new.requested_url, place))?;
         let shared = match place {
             Place::Index => {
                 let record = EntityRecord::admit(new, place, self.next_generation()?, self.now());
@@ -43,6 +43,17 @@ impl Core {
             }
         };
         Ok(self.enter(Arc::new(shared)))
+    }
+
+    /// Makes room, if need be with what is kept only to be quick. The caller has the admission lock.
+    fn room_for(&self, need: u64) -> Result<(), AdmitError> {
+        match self.make_room(need) {
+            Err(AdmitError::NoRoom { .. }) => {
+                self.take_back();
+                self.make_room(need)
+            }
+            other => other,
+        }
     }
 
     /// Makes the files of a new entity, then its row (C-02).
@@ -131,7 +142,7 @@ impl Core {
                     changes.extend(self.whole(&new, content)?);
                 }
             }
-            self.make_room(bytes)?;
+            self.room_for(bytes)?;
             self.committer.commit(changes)?;
             taken += entities.len() as u64;
         }

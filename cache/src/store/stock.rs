@@ -41,11 +41,16 @@ pub(crate) struct Stock {
     expected: Mutex<(u64, u64)>,
     /// More is here than the limits allow: what goes, goes when its lease ends.
     pub(super) is_overfull: AtomicBool,
+    /// Takes handles back that are kept only to be quick.
+    take_back: Mutex<Option<TakeBack>>,
     /// How often entities were asked for.
     asked: AtomicU64,
     /// Held by whoever changes the record of the scrub.
     scrub_record: Mutex<()>,
 }
+
+/// Lets handles go that are no use of their entities.
+pub(super) type TakeBack = Arc<dyn Fn() + Send + Sync>;
 
 /// An entity that somebody has a handle on, or had one a moment ago.
 struct Lease {
@@ -107,6 +112,7 @@ impl Stock {
             touched: Mutex::default(),
             expected: Mutex::default(),
             is_overfull: AtomicBool::new(false),
+            take_back: Mutex::default(),
             asked: AtomicU64::new(0),
             scrub_record: Mutex::default(),
         })
@@ -190,6 +196,17 @@ impl Stock {
 
     fn leases(&self) -> MutexGuard<'_, HashMap<EntityId, Lease>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From here on handles are taken back by this.
+    pub(super) fn take_back_by(&self, take_back: TakeBack) {
+        *self.take_back.lock().unwrap_or_else(PoisonError::into_inner) = Some(take_back);
+    }
+
+    /// What takes back handles that are kept only to be quick. With the last of them the store may close, so whoever calls it has the
+    /// store open, or does so on a thread that nobody waits for.
+    pub(super) fn to_take_back(&self) -> Option<TakeBack> {
+        self.take_back.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether somebody has a handle on the entity.

@@ -138,6 +138,13 @@ impl Rounds {
         if let Err(error) = self.stock.keep_to_limits() {
             tracing::debug!(%error, "what is beyond the limits stays for now");
         }
+        if self.stock.is_overfull.load(Relaxed)
+            && let Some(take_back) = self.stock.to_take_back()
+        {
+            // Not on this thread: with the last handle the store would close, and wait for it.
+            let taking = std::thread::Builder::new().name("store leases".to_owned()).spawn(move || take_back());
+            drop(taking);
+        }
     }
 
     /// Proves a slice; says whether more may be left.

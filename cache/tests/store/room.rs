@@ -1,9 +1,12 @@
 //! Quota, reserve, eviction and leases.
 
 use crate::support::*;
-use eddy_cache::{AdmitError, EvictionReason, Goal, Limits, Pin, Quota, RemoveOutcome, Reserve, Store, StoreConfig};
+use eddy_cache::{
+    AdmitError, EntityHandle, EvictionReason, Goal, Limits, Pin, Quota, RemoveOutcome, Reserve, Store, StoreConfig,
+};
 use eddy_content::EntityId;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const LENGTH: u64 = 4 * BLOCK as u64;
@@ -171,6 +174,35 @@ fn a_reserve_that_the_disk_does_not_have_refuses_everything() {
     let store = Store::open(config).expect("opens");
     assert_eq!(store.usage().expect("the usage").available, 0);
     assert!(matches!(store.begin(new_entity(1, 1)), Err(AdmitError::NoRoom { .. })));
+}
+
+#[test]
+fn a_handle_that_is_kept_to_be_quick_keeps_nothing_here() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = small(directory.path(), 2);
+    let kept: Arc<Mutex<Vec<EntityHandle>>> = Arc::default();
+    let keep = |tag| {
+        let handle = store.begin(new_entity(tag, LENGTH)).expect("admitted");
+        let id = handle.id();
+        kept.lock().expect("not poisoned").push(handle);
+        id
+    };
+    let id = keep(1);
+    assert_eq!(store.remove(&id).expect("asked"), RemoveOutcome::InUse, "nobody said how to take it back");
+    let taken = Arc::clone(&kept);
+    store.take_back_by(move || {
+        let gone = std::mem::take(&mut *taken.lock().expect("not poisoned"));
+        drop(gone);
+    });
+    assert!(!store.is_in_use(&id));
+    keep(1);
+    assert!(matches!(store.remove(&id).expect("asked"), RemoveOutcome::Removed { .. }));
+    for tag in [2, 3] {
+        keep(tag);
+    }
+    // Whoever needs room gets it from what is only kept.
+    store.begin(new_entity(4, LENGTH)).expect("admitted");
+    assert!(kept.lock().expect("not poisoned").is_empty(), "they were taken back");
 }
 
 #[test]

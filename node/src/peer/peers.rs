@@ -15,7 +15,7 @@ use super::enrol::Porch;
 use super::gate::FromMember;
 use super::membership::{self, Keeper};
 use super::read::{self, PeerRead, ReadFailure};
-use super::serve::{Server, Shared, pool::Pool, sign::Signer, upload::Upload};
+use super::serve::{Server, Shared, pool::Pool, sign::Signer, upload::Upload, warm::Warm};
 use super::socket::{self, Inbound};
 use super::table::{Initiator, Table};
 use super::talk::Talk;
@@ -122,12 +122,14 @@ impl Peers {
             archive,
             config.trust.clone(),
         );
+        let warm = Warm::of(&store);
         let shared = Shared {
             store,
             group: group.id(),
             signer: Signer::new(group.id(), Arc::clone(&badge)),
             believer: Arc::clone(&believer),
             pool: Pool::default(),
+            warm,
         };
         let keeper = Arc::new(Keeper::new(Arc::clone(&group), badge));
         let tasks = TaskTracker::new();

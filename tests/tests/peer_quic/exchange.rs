@@ -1,7 +1,7 @@
 //! What members do for each other when all is well.
 
 use crate::kit::{BLOCK, Failure, Member, SOON, content, entity, group};
-use eddy_cache::Privacy;
+use eddy_cache::{Privacy, RemoveOutcome};
 use eddy_content::BlockSet;
 use eddy_node::peer::{Limits, Parting, Patience, PeerEvent, ReadFailure};
 use std::time::Duration;
@@ -27,6 +27,27 @@ async fn two_members_exchange_a_file() {
     let handle = two.store.find(&entity.id()).expect("works").expect("is there");
     assert_eq!(handle.root().expect("whole").0, *blake3::hash(&content).as_bytes());
     assert!(handle.fetched_here().is_empty(), "it came from a peer");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_a_moment_ago_is_removed_like_anything_else() {
+    let group = group();
+    let (mut one, mut two) = (Member::start(&group).await, Member::start(&group).await);
+    let (entity, content) = (entity("file", 3 * BLOCK), content(3 * BLOCK, 1));
+    drop(one.fetched_from_origin(&entity, &content, 0..3));
+    two.meet(&mut one).await;
+    for block in 0..3 {
+        two.fetch(one.node(), &entity, block..block + 1).await.1.expect("it comes");
+    }
+    let removed = async {
+        // The task that served it may still be at its end.
+        while one.store.remove(&entity.id()).expect("works") == RemoveOutcome::InUse {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(SOON, removed).await.expect("nothing is in use for good");
+    let (_, again) = two.fetch(one.node(), &entity, 0..1).await;
+    assert!(matches!(again, Err(Failure::Read(ReadFailure::NotHere))), "{again:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,6 +12,7 @@
 //! | [`upload`] | when may the next bytes leave, if the administrator limits them? |
 //! | [`sign`] | this node's own word about what it fetched from the origin |
 //! | [`pool`] | the buffers that blocks are read into |
+//! | [`warm`] | the entities that were read a moment ago, still open |
 
 pub(super) mod ask;
 mod follow;
@@ -25,12 +26,14 @@ pub(super) mod read;
 pub(super) mod sign;
 pub(super) mod upload;
 pub(super) mod vouch;
+pub(super) mod warm;
 
 use self::guest::Guest;
 use self::places::Places;
 use self::pool::Pool;
 use self::sign::Signer;
 use self::upload::Upload;
+use self::warm::Warm;
 use super::belief::Believer;
 use super::close::{abort, code};
 use super::conduct::{Conduct, Curiosity};
@@ -78,6 +81,7 @@ pub(crate) struct Shared {
     pub(crate) signer: Signer,
     pub(crate) believer: Arc<Believer>,
     pub(crate) pool: Pool,
+    pub(crate) warm: Warm,
 }
 
 /// Why a stream is given up.

@@ -178,6 +178,7 @@ fn plan(shared: &Shared, key: LookupKey, blocks: Range<u32>) -> Option<Plan> {
         }
     }
     handle.touch();
+    shared.warm.keep(&handle);
     (!chunks.is_empty()).then_some(Plan { handle, chunks })
 }
 
