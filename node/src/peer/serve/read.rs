@@ -45,7 +45,7 @@ impl Coming {
     async fn bytes(self) -> Result<Bytes, Abandon> {
         match self {
             Self::Read(read) => read,
-            Self::Reading(reading) => reading.await.map_err(|error| Abandon::Fault(error.to_string()))?,
+            Self::Reading(reading) => reading.await.map_err(fault)?,
         }
     }
 }
@@ -67,8 +67,12 @@ impl Server {
     ) -> Result<(), Abandon> {
         let window = Arc::new(Semaphore::new(place.window()));
         let mut coming = VecDeque::with_capacity(PREPARED);
-        // A short read is planned and read in one go: each change of threads costs it more than its disk and hash work.
-        let turns = guest.disk_turns(&self.disk);
+        // A short read is planned and read in one go: each change of threads costs it more than its disk and hash work. So one of a
+        // single block waits for its turn first.
+        let turns = match guest.disk_turns(&self.disk) {
+            None if blocks.end - blocks.start == 1 => Some(guest.wait_for_disk(&self.disk).await.map_err(fault)?),
+            turns => turns,
+        };
         let room = Arc::clone(&window).try_acquire_owned().ok().map(|room| (place.seat(), room));
         let planned = self.blocking(move |shared| {
             let mut plan = plan(shared, key, blocks)?;
@@ -96,11 +100,30 @@ impl Server {
             }
             let Some((header, bytes)) = coming.pop_front() else { break };
             let bytes = bytes.bytes().await?;
+            if coming.is_empty() && plan.chunks.is_empty() && bytes.len() <= STEP {
+                let end = encode_frame(&ReadReply::End).map_err(fault)?;
+                let parts = [header.unwrap_or_default(), bytes, end.into()];
+                return self.hand_over_together((node, &mut pace), place, send, parts).await;
+            }
             for part in header.into_iter().chain([bytes]) {
                 self.hand_over((node, &mut pace), place, send, part).await?;
             }
         }
         self.say(send, &ReadReply::End).await
+    }
+
+    /// Gives the connection the rest of what is short, with its end: each write apart is a wake-up and, in the worst case, a packet.
+    async fn hand_over_together(
+        &self,
+        (node, pace): (NodeId, &mut Pace),
+        place: &Place,
+        send: &mut SendStream,
+        mut parts: [Bytes; 3],
+    ) -> Result<(), Abandon> {
+        let length = parts.iter().map(Bytes::len).sum();
+        self.upload.turn(node, length).await?;
+        pace.wait(length, place.waiting(send.write_all_chunks(&mut parts))).await??;
+        Ok(())
     }
 
     /// Begins to read the next chunk; it waits for its turn at the disk.
@@ -112,9 +135,9 @@ impl Server {
             None => {
                 let turns = guest.wait_for_disk(&self.disk);
                 tokio::spawn(async move {
-                    let turns = turns.await.map_err(|error| Abandon::Fault(error.to_string()))?;
+                    let turns = turns.await.map_err(fault)?;
                     let load = tokio::task::spawn_blocking(move || load(&shared, &handle, blocks, turns, room));
-                    load.await.map_err(|error| Abandon::Fault(error.to_string()))?
+                    load.await.map_err(fault)?
                 })
             }
         };
@@ -147,13 +170,17 @@ fn load(
     room: Room,
 ) -> Result<Bytes, Abandon> {
     let mut buffer = shared.pool.take();
-    handle.read_run(blocks, &mut buffer).map_err(|error| Abandon::Fault(error.to_string()))?;
+    handle.read_run(blocks, &mut buffer).map_err(fault)?;
     Ok(shared.pool.lend(buffer, room))
 }
 
 /// Waits until the reader has acknowledged a chunk.
 async fn room_in(window: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Abandon> {
-    Arc::clone(window).acquire_owned().await.map_err(|error| Abandon::Fault(error.to_string()))
+    Arc::clone(window).acquire_owned().await.map_err(fault)
+}
+
+fn fault(error: impl std::fmt::Display) -> Abandon {
+    Abandon::Fault(error.to_string())
 }
 
 /// Finds what can be served of a read; `None` when that is nothing.
