@@ -38,6 +38,7 @@ use eddy_engine::{
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -424,31 +425,29 @@ impl Executor {
         let (room, opened, inputs, tasks) =
             (self.room.clone(), self.opened.clone(), self.inputs.clone(), self.tasks.clone());
         let last_modified = new.last_modified;
-        self.tasks.spawn(async move {
-            let admitting = room.clone();
-            let begun = tokio::task::spawn_blocking(move || {
-                let begun = admit(&admitting, new, destination.as_ref());
-                let doubted = begun.as_ref().ok().zip(gate).and_then(|((entity, _), gate)| gate.close(entity));
-                (begun, doubted)
+        self.tasks.spawn_blocking(move || {
+            let opening = AssertUnwindSafe(|| -> Result<_, Failure> {
+                let entity = admit(&room, new, destination.as_ref())?;
+                let doubted = gate.and_then(|gate| gate.close(&entity.0));
+                Ok((entity, doubted))
             });
-            let begun = begun.await.map(|(begun, doubted)| (begun, doubted.unwrap_or_default()));
-            if let Ok((Ok((entity, _)), doubted)) = &begun
-                && !doubted.is_empty()
-            {
-                // Another job may count on them.
-                let (entity, blocks) = (entity.id(), doubted.clone());
-                let _ = inputs.send(Input::Doubted { file, entity, blocks }).await;
-            }
-            let begun = begun.map(|(begun, _)| begun);
+            // The engine awaits an answer to everything that it asks for.
+            let begun =
+                catch_unwind(opening).unwrap_or_else(|_| Err(Failure::fatal("internal", "opening the entity died")));
             let result = match begun {
-                Ok(Ok(entity)) => Ok(OpenEntity::start((file, room), entity, last_modified, inputs, &tasks)),
-                Ok(Err(failure)) => {
+                Ok((entity, doubted)) => {
+                    if let Some(blocks) = doubted {
+                        // Another job may count on them.
+                        let _ = inputs.blocking_send(Input::Doubted { file, entity: entity.0.id(), blocks });
+                    }
+                    Ok(OpenEntity::start((file, room), entity, last_modified, inputs, &tasks))
+                }
+                Err(failure) => {
                     tracing::warn!(detail = %failure.detail, "the cache does not take the file in");
                     Err(failure)
                 }
-                Err(_) => Err(Failure::fatal("internal", "opening the entity died")),
             };
-            let _ = opened.send(OpenedFile { file, result }).await;
+            let _ = opened.blocking_send(OpenedFile { file, result });
         });
     }
 
@@ -533,13 +532,12 @@ impl Executor {
         });
     }
 
-    /// Runs blocking work and hands its answer in.
+    /// Runs blocking work and hands its answer in, from its own thread: each change of threads costs a small file more than the work.
     fn answer(&self, work: impl FnOnce() -> Input + Send + 'static) {
         let inputs = self.inputs.clone();
-        self.tasks.spawn(async move {
-            if let Ok(input) = tokio::task::spawn_blocking(work).await {
-                let _ = inputs.send(input).await;
-            }
+        self.tasks.spawn_blocking(move || {
+            // Taken until the driver ends, however many wait; after that nobody wants to know.
+            let _ = inputs.blocking_send(work());
         });
     }
 

@@ -57,6 +57,7 @@ pub struct OpenEntity {
     recent: Arc<OnceLock<Recent>>,
     wake: Arc<Notify>,
     arrivals: Arrivals,
+    inputs: mpsc::Sender<Input>,
     commits: mpsc::Sender<oneshot::Sender<Result<(), Failure>>>,
 }
 
@@ -84,6 +85,7 @@ impl OpenEntity {
             recent: Arc::default(),
             wake: wake.clone(),
             arrivals: arrivals.clone(),
+            inputs: inputs.clone(),
             commits,
         };
         tasks.spawn(commit_loop((file, room), entity, requests, inputs, (written, wake, arrivals)));
@@ -149,6 +151,12 @@ impl OpenEntity {
 
     /// Makes everything that was written durable and tells the engine. Cancel safe: the commit goes on.
     pub async fn commit(&self) -> Result<(), Failure> {
+        if self.entity.is_settled() {
+            // Whoever wrote a small object has committed it as well.
+            self.arrivals.tell();
+            report(self.file, &self.entity, &self.inputs).await;
+            return Ok(());
+        }
         let (answer, answered) = oneshot::channel();
         let stopped = || Failure::transient("shutting-down", "the node is stopping");
         self.commits.send(answer).await.map_err(|_| stopped())?;
@@ -199,7 +207,6 @@ async fn commit_once(
     entity: &EntityHandle,
     inputs: &mpsc::Sender<Input>,
 ) -> Result<(), Failure> {
-    // Whoever wrote a small object has committed it as well.
     if !entity.is_settled() {
         let committing = entity.clone();
         match tokio::task::spawn_blocking(move || committing.commit()).await {
@@ -208,8 +215,13 @@ async fn commit_once(
             Err(_) => return Err(Failure::fatal("internal", "the commit of a transfer died")),
         }
     }
+    report(file, entity, inputs).await;
+    Ok(())
+}
+
+/// Tells the engine what is held.
+async fn report(file: FileRef, entity: &EntityHandle, inputs: &mpsc::Sender<Input>) {
     let held: BlockSet = entity.held();
     // All held blocks, not only the new ones: another job may be filling the same entity.
     let _ = inputs.send(Input::Committed { file, entity: entity.id(), blocks: held }).await;
-    Ok(())
 }
