@@ -110,7 +110,7 @@ fn alone(origin: &HostileOrigin, slow: &HostileOrigin, folder: &Path) -> Vec<Fau
         ("425", "/425", "http-busy", Next::Attempt),
         ("429", "/429", "http-rate-limited", Next::Attempt),
         ("500", "/500", "http-server-error", Next::Attempt),
-        ("501", "/501", "http-unsupported", Next::Attempt),
+        ("501", "/501", "http-unsupported", Next::Nothing),
         ("503", "/503", "http-server-error", Next::Attempt),
         ("503 with a date", "/later", "http-server-error", Next::Attempt),
         ("a redirect in a circle", "/loop", "http-redirect", Next::Nothing),

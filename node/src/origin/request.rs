@@ -103,7 +103,7 @@ impl OriginRequest {
     }
 
     /// What the judge is told about this question, asked at `url`.
-    pub(super) fn expectation(&self, url: &ResourceUrl) -> Expectation {
+    pub(crate) fn expectation(&self, url: &ResourceUrl) -> Expectation {
         let is_personal = !self.personal.is_empty() || self.credentials.is_some() || self.verb.is_some();
         Expectation {
             url: url.clone(),

@@ -92,3 +92,28 @@ pub fn of_sink(fault: &SinkFault, is_from_peer: bool) -> FetchOutcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::OriginRequest;
+    use eddy_content::ResourceUrl;
+    use eddy_content::http::{Asked, HeaderMap, ResponseHead, Verdict, judge};
+
+    #[test]
+    fn f29_what_a_job_does_after_a_status_is_what_the_catalogue_says_of_it() {
+        let url = ResourceUrl::parse("https://h/f").expect("parses");
+        let expectation = OriginRequest::new(url.clone(), Asked::Whole).expectation(&url);
+        for status in 400..=599 {
+            let head = ResponseHead { status, version: http::Version::HTTP_11, headers: HeaderMap::new() };
+            let retry = match judge(&expectation, &head, 0) {
+                Verdict::Transient { .. } => Retry::Transient { after: None },
+                _ => Retry::Permanent,
+            };
+            let error = OriginError { url: Box::new(url.clone()), cause: Cause::Status { status, retry } };
+            let passes = of_origin(&error).class == FailureClass::Transient;
+            let row = ErrorCode::from_http_status(status).expect("an error").entry();
+            assert_eq!(passes, row.retry.helps(), "{status} is {}", row.code);
+        }
+    }
+}

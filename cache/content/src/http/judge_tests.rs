@@ -328,13 +328,13 @@ fn r37_an_interim_answer_ends_no_request() {
 fn r38_each_class_of_error_says_who_must_act() {
     let verdict = |status| on(&expect_whole(), status, &[]);
     let transient = |status| Verdict::Transient { status, retry_after: None };
-    for status in [202, 408, 421, 425, 429, 500, 501, 502, 503, 504, 505, 507, 529, 600, 999] {
+    for status in [202, 408, 409, 421, 425, 429, 500, 502, 503, 504, 507, 529, 600, 999] {
         assert_eq!(verdict(status), transient(status), "{status}");
     }
     for status in [401, 407] {
         assert_eq!(verdict(status), Verdict::Credentials { status }, "{status}");
     }
-    for status in [201, 204, 205, 299, 306, 400, 402, 403, 404, 405, 410, 413, 451, 499] {
+    for status in [201, 204, 205, 299, 306, 400, 402, 403, 404, 405, 410, 413, 451, 499, 501, 505] {
         assert_eq!(verdict(status), Verdict::Permanent { status }, "{status}");
     }
     let ranged = on(&expect_range(0, None), 404, &[]);

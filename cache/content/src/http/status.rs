@@ -16,8 +16,9 @@ pub(super) fn judge(expectation: &Expectation, head: &ResponseHead, now: i64) ->
         //
         412 if has_if_match => Verdict::Changed(ChangeReason::PreconditionFailed),
         401 | 407 => Verdict::Credentials { status },
-        // 421: the connection serves another host (RFC 9110 section 15.5.20); 202: being prepared, ask again.
-        202 | 408 | 421 | 425 | 429 => transient(head, now),
+        // 421: the connection serves another host (RFC 9110 section 15.5.20); 202: being prepared, ask again; 409: somebody else is
+        // at work on it (F-29 of BITS).
+        202 | 408 | 409 | 421 | 425 | 429 => transient(head, now),
         // any other 4xx may be about If-Match.
         400..=499 if has_if_match => Verdict::AskSimpler { status, without: Simpler::IfMatch },
         // Some servers sign or route GET alone.
@@ -26,6 +27,8 @@ pub(super) fn judge(expectation: &Expectation, head: &ResponseHead, now: i64) ->
         400 | 405 | 406 | 412 | 413 | 417 | 422 | 431 | 501 if matches!(expectation.asked, Asked::Range { .. }) => {
             Verdict::AskSimpler { status, without: Simpler::Range }
         }
+        // What a server cannot do it will not do later (F-29 of BITS).
+        501 | 505 => Verdict::Permanent { status },
         // Unknown classes count as 5xx (RFC 9110 section 15).
         500.. => transient(head, now),
         _ => Verdict::Permanent { status },
