@@ -5,7 +5,7 @@ mod asking;
 use super::account::{Owed, settle_account};
 use super::command::Holding;
 use super::contact::asked;
-use super::heads::{Heads, Keeping};
+use super::heads::{Heads, Keeping, Wanting};
 use super::publish::Publishing;
 use super::seal::JobSeal;
 use super::ways::Ways;
@@ -92,6 +92,7 @@ pub(super) struct Executor {
     pub(super) room: CacheRoom,
     pub(super) seal: JobSeal,
     pub(super) heads: Heads,
+    pub(super) wanting: Wanting,
     ways: Ways,
     losses: Losses,
     peers: Option<Peers>,
@@ -137,6 +138,7 @@ impl Executor {
             room,
             seal,
             heads,
+            wanting: Wanting::default(),
             ways,
             losses,
             peers,

@@ -14,13 +14,14 @@ use eddy_content::http::MAX_HEAD_BYTES;
 use eddy_engine::{FileRef, JobId, Owner};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::SystemTime;
 
 /// Jobs that have ended of which answers are kept.
@@ -93,6 +94,32 @@ pub(super) struct Keeping {
     pub(super) url: String,
     pub(super) destination: String,
     pub(super) last: LastHead,
+    pub(super) wanted: Arc<AtomicBool>,
+}
+
+/// Of which jobs answers that are under way are still wanted: not when the job was cancelled or taken since the question went.
+#[derive(Debug, Default)]
+pub(super) struct Wanting(HashMap<JobId, Weak<AtomicBool>>);
+
+impl Wanting {
+    /// Whether answers to the job that are asked for now are wanted when they come.
+    pub(super) fn of(&mut self, job: JobId) -> Arc<AtomicBool> {
+        if let Some(known) = self.0.get(&job).and_then(Weak::upgrade) {
+            return known;
+        }
+        self.0.retain(|_, known| known.strong_count() > 0);
+        let wanted = Arc::new(AtomicBool::new(true));
+        self.0.insert(job, Arc::downgrade(&wanted));
+        wanted
+    }
+
+    /// None of those that are under way is; what is asked for from now on is another matter. To be called before
+    /// [`Heads::forget`]: an answer that is kept at the same moment is then forgotten with the others.
+    pub(super) fn end(&mut self, job: JobId) {
+        if let Some(wanted) = self.0.remove(&job).and_then(|known| known.upgrade()) {
+            wanted.store(false, Ordering::Release);
+        }
+    }
 }
 
 impl Keeping {
@@ -102,7 +129,7 @@ impl Keeping {
         // A task that dies costs the answer and nothing else.
         let _ = tokio::task::spawn_blocking(move || {
             let (job, head) = (self.file.job, kept(&self, &head));
-            if let Err(error) = self.heads.put(job, &head) {
+            if let Err(error) = self.heads.put(job, &head, &self.wanted) {
                 tracing::warn!(%job, %error, "the head of an answer is not kept");
             }
         })
@@ -161,11 +188,14 @@ impl Heads {
         }
     }
 
-    /// Keeps an answer. Blocks on the disk.
-    pub(super) fn put(&self, job: JobId, head: &KeptHead) -> io::Result<()> {
+    /// Keeps an answer, if it is wanted. Blocks on the disk.
+    pub(super) fn put(&self, job: JobId, head: &KeptHead, wanted: &AtomicBool) -> io::Result<()> {
         let frame = self.frame(job, head)?;
         let length = frame.len() as u64;
         let mut shelf = self.shelf();
+        if !wanted.load(Ordering::Acquire) {
+            return Ok(());
+        }
         if shelf.full.contains(&job) {
             return Err(full("a job"));
         }
@@ -330,6 +360,8 @@ mod tests {
         }
     }
 
+    static WANTED: AtomicBool = AtomicBool::new(true);
+
     fn values(heads: &Heads, job: JobId) -> Vec<String> {
         let all = heads.of_job(job).expect("reads");
         all.into_values().map(|head| head.fields[0].1.clone()).collect()
@@ -345,7 +377,7 @@ mod tests {
         let seal = JobSeal::load_or_create(home.path()).expect("a key");
         let heads = Heads::of(home.path(), seal.clone());
         for (file, value) in [(1, "first"), (0, "topsecret"), (1, "second")] {
-            heads.put(job(1), &head(file, value)).expect("kept");
+            heads.put(job(1), &head(file, value), &WANTED).expect("kept");
         }
         assert_eq!(values(&heads, job(2)), [""; 0]);
         // Nothing is closed: the process dies.
@@ -361,15 +393,31 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_comes_after_its_job_was_cancelled_or_taken_is_not_kept() {
+        let home = tempfile::tempdir().expect("a directory");
+        let heads = Heads::of(home.path(), JobSeal::fleeting());
+        let mut wanting = Wanting::default();
+        let (early, late) = (wanting.of(job(1)), wanting.of(job(1)));
+        heads.put(job(1), &head(0, "early"), &early).expect("kept");
+        wanting.end(job(1));
+        heads.forget(job(1));
+        heads.put(job(1), &head(0, "late"), &late).expect("is no error");
+        assert!(!heads.path(job(1)).exists());
+        heads.put(job(1), &head(0, "of its new owner"), &wanting.of(job(1))).expect("kept");
+        assert_eq!(values(&heads, job(1)), ["of its new owner"]);
+        assert!(wanting.0.len() <= 1, "who does not ask is not remembered");
+    }
+
+    #[test]
     fn an_answer_that_broke_off_costs_that_answer_alone() {
         let home = tempfile::tempdir().expect("a directory");
         let heads = Heads::of(home.path(), JobSeal::fleeting());
-        heads.put(job(1), &head(0, "a")).expect("kept");
-        heads.put(job(1), &head(1, "b")).expect("kept");
+        heads.put(job(1), &head(0, "a"), &WANTED).expect("kept");
+        heads.put(job(1), &head(1, "b"), &WANTED).expect("kept");
         let bytes = fs::read(heads.path(job(1))).expect("a file");
         for cut in 1..bytes.len() {
             fs::write(heads.path(job(1)), &bytes[..cut]).expect("writes");
-            heads.put(job(1), &head(2, "c")).expect("kept");
+            heads.put(job(1), &head(2, "c"), &WANTED).expect("kept");
             let (all, is_first_whole) = (values(&heads, job(1)), cut >= bytes.len() / 2);
             assert_eq!(all, if is_first_whole { vec!["a", "c"] } else { vec!["c"] }, "cut at {cut}");
         }
@@ -381,12 +429,12 @@ mod tests {
         let heads = Heads::bounded(home.path(), JobSeal::fleeting(), 1 << 20);
         let long = "x".repeat(20_000);
         for _ in 0..40 {
-            heads.put(job(1), &head(0, &long)).expect("kept");
+            heads.put(job(1), &head(0, &long), &WANTED).expect("kept");
         }
         let length = fs::metadata(heads.path(job(1))).expect("a file").len();
         assert!(length < 4 * SMALL, "{length}");
         assert_eq!(heads.shelf().bytes, length, "what is counted is there");
-        let refused = (0..80).map(|file| heads.put(job(1), &head(file, &long))).filter(Result::is_err).count();
+        let refused = (0..80).map(|file| heads.put(job(1), &head(file, &long), &WANTED)).filter(Result::is_err).count();
         assert!((20..40).contains(&refused), "{refused}");
         let length = fs::metadata(heads.path(job(1))).expect("a file").len();
         assert!(length <= 1 << 20 && heads.shelf().bytes == length, "{length}");
@@ -400,16 +448,16 @@ mod tests {
         let heads = Heads::of(home.path(), seal.clone());
         let most = KEPT as u128;
         for number in 0..most + 2 {
-            heads.put(job(number), &head(0, "v")).expect("kept");
+            heads.put(job(number), &head(0, "v"), &WANTED).expect("kept");
             heads.end(job(number));
         }
         assert_eq!([0, 1, 2].map(|number| values(&heads, job(number)).len()), [0, 0, 1]);
-        heads.put(job(most + 9), &head(0, "lives")).expect("kept");
+        heads.put(job(most + 9), &head(0, "lives"), &WANTED).expect("kept");
         let again = Heads::of(home.path(), seal);
         again.take_over(&HashSet::from([job(most + 9)]));
         assert_eq!(again.shelf().bytes, heads.shelf().bytes);
         for number in 0..most {
-            again.put(job(1000 + number), &head(0, "v")).expect("kept");
+            again.put(job(1000 + number), &head(0, "v"), &WANTED).expect("kept");
             again.end(job(1000 + number));
         }
         assert_eq!(values(&again, job(most + 1)).len(), 0, "others have ended since");

@@ -24,7 +24,7 @@ impl Executor {
     }
 
     /// Where the answer about a file is kept. What is only held is nobody's.
-    pub(super) fn keeping(&self, engine: &Engine, file: FileRef) -> Option<Keeping> {
+    pub(super) fn keeping(&mut self, engine: &Engine, file: FileRef) -> Option<Keeping> {
         let job = engine.job(file.job).filter(|job| job.goal() != Goal::Hold)?;
         let spec = spec(engine, file)?;
         let (url, destination) = (spec.url.redacted(), spec.destination.clone());
@@ -35,19 +35,24 @@ impl Executor {
             url,
             destination,
             last: LastHead::default(),
+            wanted: self.wanting.of(file.job),
         })
     }
 
     /// What was answered to a job that has ended is kept for a while; nothing is left of one that was cancelled.
-    pub(super) fn end_heads(&self, engine: &Engine, job: JobId) {
+    pub(super) fn end_heads(&mut self, engine: &Engine, job: JobId) {
         let is_cancelled = engine.job(job).is_none_or(|job| job.state() == JobState::Cancelled);
+        if is_cancelled {
+            self.wanting.end(job);
+        }
         let heads = self.heads.clone();
         let end = move || if is_cancelled { heads.forget(job) } else { heads.end(job) };
         drop(self.tasks.spawn_blocking(end));
     }
 
     /// Nothing is left of what was answered to a job.
-    pub(in crate::driver) async fn forget_heads(&self, job: JobId) {
+    pub(in crate::driver) async fn forget_heads(&mut self, job: JobId) {
+        self.wanting.end(job);
         let heads = self.heads.clone();
         let _ = tokio::task::spawn_blocking(move || heads.forget(job)).await;
     }
