@@ -171,7 +171,12 @@ pub struct PeerSettings {
     pub mdns: Option<bool>,
     /// Peers by address or name and port, besides those that are found: ["10.0.0.2:7717"].
     pub known: Vec<String>,
-    /// Whether machines that want the same at the same time share one read of the origin. Default: false.
+    /// Whether bytes may come from peers. Default: true.
+    pub fetch: Option<bool>,
+    /// Whether peers are given what is held here. Default: true.
+    pub serve: Option<bool>,
+    /// Whether machines that want the same at the same time share one read of the origin; only those that fetch and serve. Default:
+    /// false.
     pub swarm: Option<bool>,
     /// Most that leaves to all peers together: "20 MB/s", at least 64 KiB/s. Default: as fast as it goes.
     pub upload: Option<String>,
@@ -195,6 +200,10 @@ pub struct JobSettings {
     pub most: Option<usize>,
     /// Of those, most of one user. Default: 100000.
     pub most_per_user: Option<usize>,
+    /// Most files of one job. Default: 10000, and not more.
+    pub most_files: Option<usize>,
+    /// Most ranges of one file. Default: 500, and not more.
+    pub most_ranges: Option<usize>,
     /// How long a job that does nothing by itself is kept: "90 d", or "none" for ever. Default: "90 d".
     pub inactive: Option<String>,
 }
@@ -438,6 +447,24 @@ impl Settings {
 }
 
 impl PeerSettings {
+    /// Whether bytes may come from peers (P-1).
+    #[must_use]
+    pub fn may_fetch(&self) -> bool {
+        self.fetch.unwrap_or(true)
+    }
+
+    /// Whether peers are given what is held here (P-1).
+    #[must_use]
+    pub fn may_serve(&self) -> bool {
+        self.serve.unwrap_or(true)
+    }
+
+    /// Whether this node takes part in swarms, whose members both take and give.
+    #[must_use]
+    pub fn may_swarm(&self) -> bool {
+        self.swarm.unwrap_or(false) && self.may_fetch() && self.may_serve()
+    }
+
     /// What may leave to peers.
     pub fn uploads(&self) -> Result<UploadLimits, ConfigError> {
         Ok(UploadLimits {

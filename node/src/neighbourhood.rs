@@ -4,7 +4,7 @@ use crate::config::PeerSettings;
 use crate::group::{EXPIRED, Group, REMOVED, Standing};
 use crate::identity::Identity;
 use crate::peer::belief;
-use crate::peer::{PeerEvent, PeerSummary, Peers, PeersConfig, PeersError};
+use crate::peer::{PeerEvent, PeerSummary, Peers, PeersConfig, PeersError, Serving};
 use eddy_cache::{EntityHandle, Store};
 use eddy_discovery::{Discovery, DiscoveryConfig, DiscoveryError, DiscoveryEvent, Mdns, Summary};
 use eddy_engine::trust::Policy;
@@ -59,6 +59,7 @@ pub struct Neighbourhood {
     peers: Peers,
     discovery: Arc<Discovery>,
     has_sources: bool,
+    fetching: Fetching,
     inputs: Option<oneshot::Sender<mpsc::Sender<Input>>>,
     tasks: TaskTracker,
 }
@@ -81,6 +82,7 @@ pub async fn start(parts: Parts<'_>, stop: CancellationToken) -> Result<Neighbou
     let tasks = TaskTracker::new();
     let mut config = PeersConfig { listen, trust: parts.trust, records, ..PeersConfig::default() };
     config.limits.upload = parts.uploads;
+    config.limits.serving = if parts.settings.may_serve() { Serving::Members } else { Serving::Nobody };
     let (peers, peer_events) =
         Peers::start(config, parts.identity, parts.group, parts.store.clone(), stop.clone()).await?;
     if let Some(denied) = parts.group.denied() {
@@ -96,14 +98,15 @@ pub async fn start(parts: Parts<'_>, stop: CancellationToken) -> Result<Neighbou
         static_peers: parts.settings.known.clone(),
     })?;
     let discovery = Arc::new(discovery);
+    let fetching = if parts.settings.may_fetch() { Fetching::FromPeers } else { Fetching::NotFromPeers };
     let has_sources = mdns == Mdns::On || !parts.settings.known.is_empty();
     let (inputs, awaited) = oneshot::channel();
     let dialler =
         Dialler { peers: peers.clone(), discovery: discovery.clone(), tasks: tasks.clone(), stop: stop.clone() };
     tasks.spawn(stop.clone().run_until_cancelled_owned(dialler.run(hints)));
-    tasks.spawn(stop.run_until_cancelled_owned(report(peer_events, discovery.clone(), awaited)));
+    tasks.spawn(stop.run_until_cancelled_owned(report((peer_events, fetching), discovery.clone(), awaited)));
     tracing::info!(port = peers.port(), "peers are served");
-    Ok(Neighbourhood { peers, discovery, has_sources, inputs: Some(inputs), tasks })
+    Ok(Neighbourhood { peers, discovery, has_sources, fetching, inputs: Some(inputs), tasks })
 }
 
 impl Neighbourhood {
@@ -113,10 +116,10 @@ impl Neighbourhood {
         &self.peers
     }
 
-    /// Whether discovery may find any.
+    /// Whether discovery may find any from which bytes may come.
     #[must_use]
     pub fn may_find_peers(&self) -> bool {
-        self.has_sources
+        self.has_sources && self.fetching == Fetching::FromPeers
     }
 
     /// Names the engine's inputs, to which peers are reported from now on, those before included.
@@ -227,9 +230,16 @@ impl Dialler {
     }
 }
 
+/// Whether the engine hears of peers: it asks those of which it knows, and no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fetching {
+    FromPeers,
+    NotFromPeers,
+}
+
 /// Tells the engine and discovery who comes and goes.
 async fn report(
-    mut events: mpsc::Receiver<PeerEvent>,
+    (mut events, fetching): (mpsc::Receiver<PeerEvent>, Fetching),
     discovery: Arc<Discovery>,
     inputs: oneshot::Receiver<mpsc::Sender<Input>>,
 ) {
@@ -251,7 +261,7 @@ async fn report(
                 Input::PeerDown(Peer(node.0))
             }
         };
-        if inputs.send(input).await.is_err() {
+        if fetching == Fetching::FromPeers && inputs.send(input).await.is_err() {
             return;
         }
     }

@@ -208,7 +208,7 @@ impl Node {
             } else {
                 Duration::ZERO
             },
-            swarms: if settings.peers.swarm.unwrap_or(false) { Swarms::On } else { Swarms::Off },
+            swarms: if settings.peers.may_swarm() { Swarms::On } else { Swarms::Off },
             network: config.network,
             directory,
             durability: match (config.runs_as, &trouble) {

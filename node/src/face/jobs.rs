@@ -1,7 +1,7 @@
 //! The jobs: made, seen, steered.
 
 use super::{NodeFace, SHORTEST_ID, change, of_refusal, whose, wish};
-use crate::config::{Network, Settings};
+use crate::config::{JobSettings, Network, Settings};
 use crate::control::Asker;
 use crate::driver::command::{Act, IdPrefix, Refusal, Start, Wish};
 use eddy_cache::Privacy;
@@ -9,7 +9,7 @@ use eddy_content::BlockSet;
 use eddy_engine::engine::Amendment;
 use eddy_engine::job::live::Job;
 use eddy_engine::job::portion::MAX_DEMANDED;
-use eddy_engine::{JobId, JobSpec, Owner, Portion};
+use eddy_engine::{FileSpec, JobId, JobSpec, Owner, Portion};
 use eddy_wire::api::{
     self, BatchView, FileQuery, FilledView, JobAction, JobBatch, JobChange, JobView, MadeJob, MoreFiles, Page,
     PageQuery, Problem, RangeOrder,
@@ -103,11 +103,13 @@ impl NodeFace {
     }
 
     pub(super) async fn add(&self, asker: Asker, id: &str, more: MoreFiles) -> Result<JobView, Problem> {
+        let policy = self.settings.lock().await.jobs.clone();
         let add = Box::new(move |job: &Job| {
             let amendment = change::add(job, &more)?;
             let mut longer = job.spec().clone();
             longer.files.extend(amendment.files.iter().cloned());
             check_size(&longer)?;
+            check_policy(&longer, &policy)?;
             Ok(amendment)
         });
         self.driver.amend(whose(asker), self.job_id(asker, id).await?, add).await.map_err(of_refusal)
@@ -205,6 +207,7 @@ fn wish_of(
     check_names(settings, &spec.terms)?;
     let spec = wish::parse_job(spec, settings.cache.freshness)?;
     check_size(&spec)?;
+    check_policy(&spec, &settings.jobs)?;
     Ok((spec, start))
 }
 
@@ -252,4 +255,41 @@ fn check_size(spec: &JobSpec) -> Result<(), Problem> {
         return Err(Problem::new(ErrorCode::TooManyFiles, "the job's files and URLs together are too long"));
     }
     Ok(())
+}
+
+/// Refuses a job with more files, or more ranges of a file, than the administrator allows (F-16).
+fn check_policy(spec: &JobSpec, policy: &JobSettings) -> Result<(), Problem> {
+    let refused = |code, number: usize, most, what| {
+        Err(Problem::new(code, format!("{number} {what}; the administrator allows {most}")))
+    };
+    let of_file = |file: &FileSpec| file.portion.ranges().map_or(0, |ranges| ranges.as_slice().len());
+    let (files, ranges) = (spec.files.len(), spec.files.iter().map(of_file).max().unwrap_or_default());
+    match (policy.most_files, policy.most_ranges) {
+        (Some(most), _) if files > most => refused(ErrorCode::TooManyFiles, files, most, "files"),
+        (_, Some(most)) if ranges > most => refused(ErrorCode::TooManyRanges, ranges, most, "ranges of a file"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::FreshnessPolicy;
+
+    #[test]
+    fn f16_files_and_ranges_are_limited_by_the_administrator() {
+        let file = |name: &str, ranges: usize| {
+            let ranges: Vec<_> = (0..ranges).map(|at| serde_json::json!({"offset": 10 * at, "length": 1})).collect();
+            serde_json::json!({"url": "https://h/a", "destination": format!("/tmp/{name}"), "ranges": ranges})
+        };
+        let spec = serde_json::json!({"files": [file("a", 0), file("b", 3)]});
+        let spec = wish::parse_job(serde_json::from_value(spec).expect("a job"), FreshnessPolicy::Ask).expect("legal");
+        let code = |most_files, most_ranges| {
+            let policy = JobSettings { most_files, most_ranges, ..JobSettings::default() };
+            check_policy(&spec, &policy).err().and_then(|problem| problem.error_code())
+        };
+        assert_eq!([code(None, None), code(Some(2), Some(3))], [None, None]);
+        assert_eq!(code(Some(1), None), Some(ErrorCode::TooManyFiles));
+        assert_eq!(code(None, Some(2)), Some(ErrorCode::TooManyRanges));
+    }
 }

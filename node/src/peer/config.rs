@@ -51,6 +51,18 @@ pub struct Limits {
     pub handshakes: usize,
     /// Bytes of blocks that leave in a second.
     pub upload: UploadLimits,
+    /// Who is given what is held here.
+    pub serving: Serving,
+}
+
+/// Who is given what is held here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Serving {
+    /// Members of the group.
+    #[default]
+    Members,
+    /// Nobody: for them there is nothing here.
+    Nobody,
 }
 
 impl Default for Limits {
@@ -63,6 +75,7 @@ impl Default for Limits {
             unproven_handshakes: 32,
             handshakes: 256,
             upload: UploadLimits::default(),
+            serving: Serving::default(),
         }
     }
 }

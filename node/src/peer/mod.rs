@@ -56,7 +56,7 @@ pub use self::belief::sweep::sweep;
 pub use self::belief::vouch::Vouching;
 pub use self::close::Parting;
 pub use self::conduct::Standing;
-pub use self::config::{Limits, MAX_READ_BLOCKS, Patience, PeersConfig};
+pub use self::config::{Limits, MAX_READ_BLOCKS, Patience, PeersConfig, Serving};
 pub use self::core::{PeerEvent, Refusal};
 pub use self::dial::ConnectError;
 pub use self::enrol::{EnrolError, Where, enrol};

@@ -130,6 +130,7 @@ impl Peers {
             believer: Arc::clone(&believer),
             pool: Pool::default(),
             warm,
+            serving: config.limits.serving,
         };
         let keeper = Arc::new(Keeper::new(Arc::clone(&group), badge));
         let tasks = TaskTracker::new();

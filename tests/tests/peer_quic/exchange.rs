@@ -3,7 +3,7 @@
 use crate::kit::{BLOCK, Failure, Member, SOON, content, entity, group};
 use eddy_cache::{Privacy, RemoveOutcome};
 use eddy_content::BlockSet;
-use eddy_node::peer::{Limits, Parting, Patience, PeerEvent, ReadFailure};
+use eddy_node::peer::{Limits, Parting, Patience, PeerEvent, ReadFailure, Serving};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -129,6 +129,21 @@ async fn absent_and_private_get_the_same_answer() {
         let refused = two.peers.read(one.node(), &entity, 0..1).await.expect_err("is not given");
         assert_eq!(refused, ReadFailure::NotHere);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn p1_a_node_that_serves_nobody_has_nothing_for_anybody_and_takes_from_others() {
+    let group = group();
+    let limits = Limits { serving: Serving::Nobody, ..Limits::default() };
+    let mut one = Member::start_with(&group, limits, Patience::default()).await;
+    let mut two = Member::start(&group).await;
+    let (ones, twos, content) = (entity("ones", BLOCK), entity("twos", BLOCK), content(BLOCK, 5));
+    one.fetched_from_origin(&ones, &content, 0..1);
+    two.fetched_from_origin(&twos, &content, 0..1);
+    two.meet(&mut one).await;
+    assert_eq!(two.peers.ask(one.node(), two.peers.lookup_key(&ones)).await, Ok(None));
+    assert_eq!(two.peers.read(one.node(), &ones, 0..1).await.err(), Some(ReadFailure::NotHere));
+    assert!(one.peers.ask(two.node(), one.peers.lookup_key(&twos)).await.expect("answers").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 use super::offer::Holdings;
 use super::{Abandon, Server, Shared};
+use crate::peer::config::Serving;
 use eddy_cache::EntityHandle;
 use eddy_content::{BlockSet, LookupKey};
 use eddy_wire::NodeId;
@@ -43,8 +44,11 @@ pub(super) fn offered(shared: &Shared, handle: &EntityHandle) -> BlockSet {
     .offered()
 }
 
-/// The entity behind a key; a store that fails has nothing.
+/// The entity behind a key; a store that fails has nothing, and neither has a node that serves nobody.
 pub(super) fn find(shared: &Shared, key: &LookupKey) -> Option<EntityHandle> {
+    if shared.serving == Serving::Nobody {
+        return None;
+    }
     shared.store.by_lookup(key).unwrap_or_else(|error| {
         tracing::warn!(%error, "the store could not look an entity up for a peer");
         None

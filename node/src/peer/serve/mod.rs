@@ -37,7 +37,7 @@ use self::warm::Warm;
 use super::belief::Believer;
 use super::close::{abort, code};
 use super::conduct::{Conduct, Curiosity};
-use super::config::{Limits, Patience};
+use super::config::{Limits, Patience, Serving};
 use super::gate::FromMember;
 use super::membership::Keeper;
 use super::stream::{Input, InputError};
@@ -82,6 +82,7 @@ pub(crate) struct Shared {
     pub(crate) believer: Arc<Believer>,
     pub(crate) pool: Pool,
     pub(crate) warm: Warm,
+    pub(crate) serving: Serving,
 }
 
 /// Why a stream is given up.
