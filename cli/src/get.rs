@@ -9,7 +9,9 @@ use crate::setting::{Setting, utf8};
 use clap::{Args, ValueEnum};
 use eddy_node::control::Client;
 use eddy_wire::api::check::{file_name, parse_ranges, parse_url};
-use eddy_wire::api::{Asking, FileSpec, Finish, JobAction, JobSpec, JobState, PeerUse, Priority, SwarmView, Terms};
+use eddy_wire::api::{
+    Asking, FileSpec, Finish, JobAction, JobChange, JobSpec, JobState, PeerUse, Priority, SwarmView, Terms,
+};
 use eddy_wire::catalogue::ErrorCode;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -52,12 +54,16 @@ pub struct GetArgs {
     /// Neither take bytes from peers nor give them any
     #[arg(long)]
     pub no_peers: bool,
-    /// Show the origin a header field, which is never shown again and makes the file private
+    /// Show the origin a header field, or those of a file (@FILE, or @- for standard input); it is never shown again and makes the
+    /// file private
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     pub headers: Vec<String>,
     /// Ask with this method of HTTP instead of GET: once, past cache and peers
     #[arg(long, value_name = "METHOD", conflicts_with = "priority")]
     pub method: Option<String>,
+    /// Take at most so much from the origin: 5MB/s; what peers give is not counted
+    #[arg(long, value_name = "RATE")]
+    pub limit: Option<String>,
     /// Ask the origin even about a file whose lifetime, as the origin gave it, is not over
     #[arg(long)]
     pub refresh: bool,
@@ -151,11 +157,10 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
             on_demand: false,
         });
     }
-    let field = |text: &String| {
-        let wrong = || Failure::new(ErrorCode::BadHeader, "write -H \"NAME: VALUE\"");
-        set::header(text, Secrecy::Kept).ok_or_else(wrong)
-    };
-    let headers = args.headers.iter().map(field).collect::<Result<_, _>>()?;
+    let mut headers = Vec::new();
+    for text in &args.headers {
+        headers.extend(set::headers(text, Secrecy::Kept)?);
+    }
     let spec = JobSpec {
         files,
         name: None,
@@ -170,6 +175,7 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
             while_logged_on: args.while_logged_on.then_some(true),
             headers,
             method: args.method.clone(),
+            limit_bytes_per_second: args.limit.as_deref().map(set::limit).transpose()?,
             ..Terms::default()
         },
         followed: !args.background,
@@ -230,6 +236,12 @@ async fn fetch(
     let started = Instant::now();
     let job = client.create_job(spec).await?;
     *id = Some(job.id.clone());
+    let (known, wanted) = (job.terms.limit_bytes_per_second, spec.terms.limit_bytes_per_second);
+    if known.unwrap_or_default() != wanted.unwrap_or_default() {
+        // It is a job that an interrupted command left, at another pace.
+        let limit = Terms { limit_bytes_per_second: Some(wanted.unwrap_or_default()), ..Terms::default() };
+        client.change_job(&job.id, &JobChange { terms: Some(limit), ..JobChange::default() }).await?;
+    }
     let patience = if args.wait { Patience::Endless } else { Patience::OnceBegun };
     let watch = client.watch(&job.id).await?;
     let job = follow::to_the_end(watch, setting, patience).await?;

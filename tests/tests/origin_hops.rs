@@ -4,10 +4,12 @@ use eddy_content::ResourceUrl;
 use eddy_content::http::Asked;
 use eddy_content::url::TypedUrl;
 use eddy_node::origin::{
-    Cause, Fault, Opened, Origin, OriginConfig, OriginError, OriginRequest, PersonalHeaders, Phase, PrivateAddresses,
-    Proxies, Retry, TlsFault,
+    Cause, DigestUser, Fault, Opened, Origin, OriginConfig, OriginError, OriginRequest, PersonalHeaders, Phase,
+    PrivateAddresses, Proxies, Retry, TlsFault,
 };
-use eddy_tests::hostile::{Behaviour, Certificate, HostileOrigin, Protocol, Resource, TlsPlan, Version};
+use eddy_tests::hostile::{
+    Ask, Behaviour, Certificate, DigestGuard, HostileOrigin, Protocol, Resource, TlsPlan, Version,
+};
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,6 +151,45 @@ async fn r15_credentials_and_personal_fields_stay_with_the_named_origin() {
     for secret in ["authorization", "x-api-key", "cookie", "referer"] {
         assert!(!taken.contains_key(secret), "{secret}");
     }
+}
+
+#[tokio::test]
+async fn f69_a_password_is_proved_by_hashes_with_one_refusal_for_many_questions() {
+    let (named, stranger) =
+        (HostileOrigin::start().await.expect("starts"), HostileOrigin::start().await.expect("starts"));
+    let guard = DigestGuard::new("eve", "pass", 3);
+    let next = stranger.url("/file");
+    let script = move |ask: &Ask| match guard.refuse(ask) {
+        Some(refusal) => (refusal, None),
+        None if ask.path() == "/f" => (Behaviour::default(), None),
+        None => (Behaviour::redirect(next.clone()), None),
+    };
+    let script = Arc::new(script);
+    for path in ["/f", "/moved"] {
+        let script = Arc::clone(&script);
+        named.publish(path, Resource::scripted(version(), move |ask| script(ask)));
+    }
+    stranger.publish("/file", file());
+    let origin = Origin::new(OriginConfig { requests_per_origin: 1, ..config() }).expect("sets up");
+    let ask = |path: &str, password: &str| {
+        let digest = Some(DigestUser { user: "eve".to_owned(), password: password.to_owned() });
+        OriginRequest { digest, ..whole(&named.url(path)) }
+    };
+    let asked = |path| named.counters().path(path).requests;
+    // The first is refused, three pass, the fifth comes too late for its nonce and is asked again.
+    for (questions, requests) in [(1, 2), (2, 3), (3, 4), (4, 6)] {
+        assert_eq!(get(&origin, &ask("/f?q=1", "pass")).await.expect("gets").1, version().whole());
+        assert_eq!(asked("/f"), requests, "{questions}");
+    }
+    // A wrong password is tried with the known challenge and with that of its refusal, and then no more.
+    let refused = get(&origin, &ask("/f", "wrong")).await.expect_err("refused").cause;
+    assert_eq!(refused, Cause::Status { status: 401, retry: Retry::Permanent });
+    assert_eq!(asked("/f"), 8);
+    get(&origin, &ask("/moved", "pass")).await.expect("gets");
+    assert!(!stranger.counters().path("/file").last_headers.contains_key("authorization"));
+    // Nobody else is told, and who has nothing to prove is refused at once.
+    let plain = get(&origin, &whole(&named.url("/f"))).await.expect_err("refused").cause;
+    assert_eq!((plain, asked("/f")), (Cause::Status { status: 401, retry: Retry::Permanent }, 9));
 }
 
 #[tokio::test]

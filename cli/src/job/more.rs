@@ -62,6 +62,9 @@ pub struct Files {
     /// A list: one URL and one path in each line, separated by a space, a tab or a comma; `-` for standard input
     #[arg(long, value_name = "LIST")]
     pub from: Option<PathBuf>,
+    /// The digest that the file must have: sha256:HEX, also blake3, sha512, sha1, md5
+    #[arg(long, value_name = "ALGORITHM:HEX")]
+    pub digest: Option<String>,
     /// Fetch these ranges of the file only, one behind the other: 0-1023,4096- (first and last byte, counted from 0)
     #[arg(long, value_name = "RANGES")]
     pub range: Option<String>,
@@ -99,12 +102,18 @@ pub struct AuthArgs {
     /// The user name; the password is read from standard input
     #[arg(long, value_name = "NAME", conflicts_with_all = ["bearer", "forget"])]
     pub user: Option<String>,
+    /// Never send the password itself, only hashes for which the origin has to ask (HTTP's scheme Digest)
+    #[arg(long, requires = "user")]
+    pub digest: bool,
     /// Read a token from standard input
     #[arg(long, conflicts_with = "forget")]
     pub bearer: bool,
     /// Forget what the job has
     #[arg(long)]
     pub forget: bool,
+    /// For the proxy that the job names, instead of its origins
+    #[arg(long, conflicts_with_all = ["bearer", "digest"])]
+    pub proxy: bool,
 }
 
 /// `eddy job relocate`.
@@ -176,7 +185,11 @@ pub(super) async fn change(id: &str, change: &JobChange, setting: &Setting) -> R
 }
 
 pub(super) async fn auth(args: AuthArgs, setting: &Setting) -> Result<(), Failure> {
+    if args.proxy {
+        return auth_at_proxy(args, setting).await;
+    }
     let authorization = match (args.user, args.bearer) {
+        (Some(user), _) if args.digest => Some(Authorization::Digest { user, password: secret()? }),
         (Some(user), _) => Some(Authorization::Basic { user, password: secret()? }),
         (None, true) => Some(Authorization::Bearer { token: secret()? }),
         (None, false) if args.forget => None,
@@ -185,6 +198,24 @@ pub(super) async fn auth(args: AuthArgs, setting: &Setting) -> Result<(), Failur
     let forget = if args.forget { vec![Forget::Authorization] } else { Vec::new() };
     let terms = Some(Terms { authorization, ..Terms::default() });
     change(&args.id, &JobChange { terms, forget, ..JobChange::default() }, setting).await
+}
+
+/// Gives the job its own proxy again, with other credentials or with none.
+async fn auth_at_proxy(args: AuthArgs, setting: &Setting) -> Result<(), Failure> {
+    let job = Link::to_running(setting)?.job(&args.id).await?;
+    let mut proxy = url::Url::parse(&job.terms.proxy)
+        .map_err(|_| Failure::new(ErrorCode::BadProxy, "the job names no proxy of its own"))?;
+    if let Some(user) = args.user {
+        let password = secret()?;
+        let is_set = proxy.set_username(&user).is_ok() && proxy.set_password(Some(&password)).is_ok();
+        if !is_set {
+            return Err(Failure::new(ErrorCode::BadProxy, "this proxy takes no credentials"));
+        }
+    } else if !args.forget {
+        return Err(Failure::new(ErrorCode::BadUsage, "say --user NAME or --forget"));
+    }
+    let terms = Some(Terms { proxy: Some(proxy.into()), ..Terms::default() });
+    change(&args.id, &JobChange { terms, ..JobChange::default() }, setting).await
 }
 
 pub(super) async fn relocate(args: RelocateArgs, setting: &Setting) -> Result<(), Failure> {
@@ -223,13 +254,16 @@ fn files(args: &Files) -> Result<Vec<FileSpec>, Failure> {
     if args.range.is_some() && pairs.len() != 1 {
         return Err(Failure::new(ErrorCode::BadUsage, "--range is for one file"));
     }
+    if args.digest.is_some() && pairs.len() != 1 {
+        return Err(Failure::new(ErrorCode::BadUsage, "--digest is for one file"));
+    }
     let ranges = args.range.as_deref().map_or(Ok(Vec::new()), parse_ranges)?;
     let file = |(url, path): (String, String)| {
         let destination = place(std::path::Path::new(&path))?;
         Ok(FileSpec {
             url,
             destination,
-            digest: None,
+            digest: args.digest.clone(),
             overwrite: args.overwrite,
             ranges: ranges.clone(),
             on_demand: args.on_demand,

@@ -1,13 +1,15 @@
 //! `eddy job set`: properties of a job, one `KEY=VALUE` for each.
 
 use crate::failure::Failure;
-use eddy_wire::api::amount::parse_age;
+use eddy_wire::api::amount::{parse_age, parse_rate};
 use eddy_wire::api::{Forget, HeaderField, JobChange, PeerUse, Priority, Redirects, Terms, UrlChange};
 use eddy_wire::catalogue::ErrorCode;
+use std::fs::File;
+use std::io::Read;
 
 /// What may be set, as it is told to whoever asks for something else.
 pub(crate) const KEYS: &str = "name, description, priority, peers, retry-delay, give-up-after, max-transfer-time, header, \
-    secret-header, proxy, redirects, hook, while-logged-on, client-certificate, method, url.N";
+    secret-header, proxy, redirects, hook, while-logged-on, client-certificate, method, limit, url.N";
 
 /// The change that these words ask for.
 pub(crate) fn change(pairs: &[String]) -> Result<JobChange, Failure> {
@@ -30,10 +32,31 @@ pub(crate) enum Secrecy {
     Kept,
 }
 
-/// The header field that `NAME: VALUE` is.
-pub(crate) fn header(text: &str, secrecy: Secrecy) -> Option<HeaderField> {
-    let (name, value) = text.split_once(':')?;
-    Some(HeaderField { name: name.trim().to_owned(), value: value.trim().to_owned(), secret: secrecy == Secrecy::Kept })
+/// The header field that `NAME: VALUE` is; of `@FILE` those of its lines, so that a secret need not be an argument, which everybody
+/// on the machine can see.
+pub(crate) fn headers(text: &str, secrecy: Secrecy) -> Result<Vec<HeaderField>, Failure> {
+    let Some(path) = text.strip_prefix('@') else { return Ok(vec![header(text, secrecy)?]) };
+    let mut lines = String::new();
+    let read = match path {
+        "-" => std::io::stdin().take(MAX_LIST).read_to_string(&mut lines),
+        path => File::open(path).and_then(|file| file.take(MAX_LIST).read_to_string(&mut lines)),
+    };
+    read.map_err(|error| Failure::new(ErrorCode::BadUsage, format!("{path}: {error}")))?;
+    lines.lines().filter(|line| !line.trim().is_empty()).map(|line| header(line, secrecy)).collect()
+}
+
+fn header(text: &str, secrecy: Secrecy) -> Result<HeaderField, Failure> {
+    let wrong = || Failure::new(ErrorCode::BadHeader, "write \"NAME: VALUE\", or @FILE for a file of such lines");
+    let (name, value) = text.split_once(':').ok_or_else(wrong)?;
+    Ok(HeaderField { name: name.trim().to_owned(), value: value.trim().to_owned(), secret: secrecy == Secrecy::Kept })
+}
+
+/// Bytes of the longest file of header fields that is read: more than a job may have.
+const MAX_LIST: u64 = 64 * 1024;
+
+/// The bytes a second that a text like `5 MB/s` means.
+pub(crate) fn limit(text: &str) -> Result<u64, Failure> {
+    parse_rate(text).map_err(|error| Failure::new(ErrorCode::BadAmount, format!("limit: {error}")))
 }
 
 fn one(change: &mut JobChange, key: &str, value: &str) -> Result<(), Failure> {
@@ -75,14 +98,14 @@ fn one(change: &mut JobChange, key: &str, value: &str) -> Result<(), Failure> {
         "give-up-after" => terms.give_up_after_seconds = seconds(Forget::GiveUpAfter)?,
         "max-transfer-time" => terms.max_transfer_seconds = seconds(Forget::MaxTransfer)?,
         "header" | "secret-header" => {
-            let field = header(value, if key == "header" { Secrecy::Shown } else { Secrecy::Kept })
-                .ok_or_else(|| bad("write NAME: VALUE"))?;
-            terms.headers.push(field);
+            terms.headers.extend(headers(value, if key == "header" { Secrecy::Shown } else { Secrecy::Kept })?);
         }
         "proxy" => terms.proxy = Some(value.to_owned()),
         "hook" => terms.hook = Some(value.to_owned()),
         "method" => terms.method = Some(value.to_owned()),
         "client-certificate" => terms.client_certificate = Some(value.to_owned()),
+        "limit" if value.is_empty() => terms.limit_bytes_per_second = Some(0),
+        "limit" => terms.limit_bytes_per_second = Some(limit(value)?),
         "while-logged-on" => {
             terms.while_logged_on = Some(match value {
                 "yes" => true,
@@ -130,14 +153,31 @@ mod tests {
             "url.3=https://h/a",
             "description=d",
             "max-transfer-time=2d",
+            "limit=5 MB/s",
         ]);
         let set = set.expect("legal");
         assert_eq!((set.name.as_deref(), set.priority), (Some("a=b"), Some(Priority::High)));
         assert_eq!((set.forget, set.urls[0].file), (vec![Forget::GiveUpAfter], 3));
         let terms = set.terms.expect("terms");
         assert_eq!((terms.retry_delay_seconds, terms.max_transfer_seconds), (Some(30), Some(172_800)));
-        assert_eq!(terms.while_logged_on, Some(true));
+        assert_eq!((terms.while_logged_on, terms.limit_bytes_per_second), (Some(true), Some(5_000_000)));
+        let unlimited = read(&["limit="]).expect("legal").terms.and_then(|terms| terms.limit_bytes_per_second);
+        assert_eq!(unlimited, Some(0));
         assert_eq!(terms.headers.iter().map(|field| field.secret).collect::<Vec<_>>(), [false, true]);
+    }
+
+    #[test]
+    fn header_fields_are_read_from_a_file_that_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("fields");
+        std::fs::write(&path, "X-A: 1\r\n\n X-B : b:c\n").expect("writes");
+        let fields = headers(&format!("@{}", path.display()), Secrecy::Kept).expect("legal");
+        let said: Vec<_> =
+            fields.iter().map(|field| (field.name.as_str(), field.value.as_str(), field.secret)).collect();
+        assert_eq!(said, [("X-A", "1", true), ("X-B", "b:c", true)]);
+        std::fs::write(&path, "X-A: 1\nnothing\n").expect("writes");
+        assert!(headers(&format!("@{}", path.display()), Secrecy::Kept).is_err());
+        assert!(headers("@/nowhere/at/all", Secrecy::Kept).is_err());
     }
 
     #[test]
@@ -150,6 +190,7 @@ mod tests {
             "header=x",
             "while-logged-on=1",
             "url.x=https://h",
+            "limit=5 MB",
         ] {
             assert!(read(&[wrong]).is_err(), "{wrong}");
         }

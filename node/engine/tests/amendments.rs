@@ -33,7 +33,11 @@ fn to(url_of: &str) -> Vec<(u32, ResourceUrl)> {
 
 fn personal() -> Terms {
     let (name, value) = ("x-key".to_owned(), "secret".to_owned());
-    Terms { headers: vec![HeaderField { name, value, secrecy: Secrecy::WriteOnly }], ..Terms::default() }
+    Terms {
+        headers: vec![HeaderField { name, value, secrecy: Secrecy::WriteOnly }],
+        limit: Some(1 << 20),
+        ..Terms::default()
+    }
 }
 
 #[test]

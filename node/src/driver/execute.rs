@@ -12,7 +12,7 @@ use super::ways::Ways;
 use super::{DriverParts, held};
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::network::{Losses, Outage};
-use crate::origin::{Origin, OriginBody, OriginRequest, Span};
+use crate::origin::{Origin, OriginBody, OriginRequest, Span, WeakPace};
 use crate::peer::Peers;
 use crate::sessions;
 use crate::swarm::{self, News, SwarmHandle};
@@ -93,6 +93,8 @@ pub(super) struct Executor {
     pub(super) seal: JobSeal,
     pub(super) heads: Heads,
     pub(super) wanting: Wanting,
+    /// Of jobs with transfers under way.
+    paces: HashMap<JobId, WeakPace>,
     ways: Ways,
     losses: Losses,
     peers: Option<Peers>,
@@ -139,6 +141,7 @@ impl Executor {
             seal,
             heads,
             wanting: Wanting::default(),
+            paces: HashMap::new(),
             ways,
             losses,
             peers,

@@ -297,6 +297,7 @@ impl Driver {
                 let amended = self.amend((now, whose), job, change);
                 self.settle().await;
                 if amended.is_ok() {
+                    self.executor.heed_limit(&self.engine, job);
                     let is_taken = owner != self.engine.job(job).map(Job::owner);
                     if is_taken {
                         // What was answered to the last owner may be a secret of theirs (F-84).

@@ -71,6 +71,7 @@ fn terms(job: &Job) -> api::TermsView {
         client_certificate: terms.ties.certificate.clone(),
         while_logged_on: terms.ties.presence == Presence::WhileLoggedOn,
         method: terms.method.clone(),
+        limit_bytes_per_second: terms.limit,
         description: terms.description.clone(),
         retry_delay_seconds: terms.retry_delay.map(|delay| delay.as_secs()),
         give_up_after_seconds: job.gives_up_after().as_secs(),
@@ -78,6 +79,7 @@ fn terms(job: &Job) -> api::TermsView {
         headers: terms.headers.iter().map(shown).collect(),
         authorization: terms.authorization.as_ref().map(|proof| match proof {
             Authorization::Basic(_) => "basic".to_owned(),
+            Authorization::Digest(_) => "digest".to_owned(),
             Authorization::Bearer(_) => "bearer".to_owned(),
         }),
         proxy: match &terms.proxy {

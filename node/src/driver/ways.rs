@@ -5,11 +5,12 @@
 
 use super::heads::Keeping;
 use crate::origin::{
-    ConfigError, LastHead, Origin, OriginConfig, OriginRequest, PersonalHeaders, Proxies, Redirecting,
+    ConfigError, DigestUser, LastHead, Origin, OriginConfig, OriginRequest, Pace, PersonalHeaders, Proxies, Redirecting,
 };
 use crate::transfer::origin::userinfo;
 use data_encoding::BASE64;
 use eddy_content::ResourceUrl;
+use eddy_engine::job::spec::Credentials;
 use eddy_engine::job::terms::{Authorization, ProxyUse, Redirects};
 use eddy_engine::{FileSpec, JobSpec, Terms};
 use std::collections::HashMap;
@@ -84,9 +85,11 @@ pub(super) enum Place {
 pub(crate) struct Dress {
     personal: PersonalHeaders,
     credentials: Option<eddy_content::url::Userinfo>,
+    digest: Option<DigestUser>,
     redirects: Redirecting,
     verb: Option<http::Method>,
     last_head: Option<LastHead>,
+    pace: Option<Pace>,
 }
 
 impl Dress {
@@ -99,19 +102,25 @@ impl Dress {
         if file.url.origin() != at.origin() {
             return Self { redirects, ..Self::default() };
         }
-        let proof = job.terms.authorization.as_ref().filter(|_| file.credentials.is_none()).map(|proof| match proof {
-            Authorization::Basic(known) => {
-                format!("Basic {}", BASE64.encode(format!("{}:{}", known.user, known.password).as_bytes()))
+        let (mut proof, mut digest) = (None, None);
+        match job.terms.authorization.as_ref().filter(|_| file.credentials.is_none()) {
+            Some(Authorization::Basic(Credentials { user, password })) => {
+                proof = Some(format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes())));
             }
-            Authorization::Bearer(token) => format!("Bearer {}", token.0),
-        });
+            Some(Authorization::Bearer(token)) => proof = Some(format!("Bearer {}", token.0)),
+            Some(Authorization::Digest(Credentials { user, password })) => {
+                digest = Some(DigestUser { user: user.clone(), password: password.clone() });
+            }
+            None => {}
+        }
         let fields = job.terms.headers.iter().map(|field| (field.name.as_str(), field.value.as_str()));
         let fields = fields.chain(proof.as_deref().map(|proof| ("authorization", proof)));
         // What cannot be sent was refused when the job was made.
         let personal = PersonalHeaders::parse(fields).unwrap_or_default();
         // The same.
         let verb = job.terms.method.as_ref().and_then(|method| method.parse().ok());
-        Self { personal, credentials: userinfo(file.credentials.clone()), redirects, verb, last_head: None }
+        let credentials = userinfo(file.credentials.clone());
+        Self { personal, credentials, digest, redirects, verb, ..Self::default() }
     }
 
     /// The same for a question whose answer is kept.
@@ -119,13 +128,20 @@ impl Dress {
         Self { last_head: keeping.map(|keeping| keeping.last.clone()), ..self }
     }
 
+    /// The same at the pace of the job.
+    pub(super) fn at_pace(self, pace: Pace) -> Self {
+        Self { pace: Some(pace), ..self }
+    }
+
     /// Puts it on.
     pub(crate) fn put_on(self, request: &mut OriginRequest) {
         request.personal = self.personal;
         request.credentials = self.credentials;
+        request.digest = self.digest;
         request.redirects = self.redirects;
         request.verb = self.verb;
         request.last_head = self.last_head;
+        request.pace = self.pace;
     }
 }
 
@@ -134,7 +150,6 @@ mod tests {
     use super::*;
     use eddy_content::http::Asked;
     use eddy_engine::Portion;
-    use eddy_engine::job::spec::Credentials;
     use eddy_engine::job::terms::{HeaderField, Secrecy, Token};
 
     fn job(terms: Terms) -> JobSpec {
@@ -178,6 +193,15 @@ mod tests {
             let fields = sent(&job, elsewhere);
             assert!(!fields.contains_key("x-key") && !fields.contains_key("authorization"), "{elsewhere}");
         }
+    }
+
+    #[test]
+    fn of_a_password_that_is_to_be_hashed_nothing_goes_into_a_field_or_to_a_stranger() {
+        let known = Credentials { user: "Aladdin".into(), password: "open sesame".into() };
+        let job = job(Terms { authorization: Some(Authorization::Digest(known)), ..Terms::default() });
+        assert!(!sent(&job, "https://a.example/f").contains_key("authorization"));
+        let at = |url: &str| Dress::of(&job, &job.files[0], &ResourceUrl::parse(url).expect("parses")).digest;
+        assert!(at("https://a.example/f").is_some() && at("https://b.example/f").is_none());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::classify::{classify, is_http2_failure};
 use super::degrade::Degraded;
 use super::error::{Cause, OriginError, Phase};
 use super::open::Shared;
+use super::pace::Pace;
 use bytes::Bytes;
 use eddy_content::ResourceUrl;
 use eddy_content::http::{BodyEnd, BodyMeter, Then};
@@ -32,6 +33,7 @@ pub struct OriginBody {
     shared: Arc<Shared>,
     // Held as long as the request is under way.
     permit: Option<Permit>,
+    pace: Option<Pace>,
     ahead: Box<Ahead>,
 }
 
@@ -57,12 +59,18 @@ impl OriginBody {
             degraded: None,
             shared,
             permit,
+            pace: None,
             ahead: Box::default(),
         }
     }
 
     pub(super) fn degraded_by(mut self, why: Option<Degraded>) -> Self {
         self.degraded = why;
+        self
+    }
+
+    pub(super) fn paced_by(mut self, pace: Option<Pace>) -> Self {
+        self.pace = pace;
         self
     }
 
@@ -100,6 +108,9 @@ impl OriginBody {
     async fn read(&mut self) -> Result<Option<Bytes>, OriginError> {
         loop {
             let Some(response) = self.response.as_mut() else { return Ok(None) };
+            if let Some(pace) = &self.pace {
+                pace.ready().await;
+            }
             match response.chunk().await {
                 Ok(Some(chunk)) if chunk.is_empty() => {}
                 Ok(Some(chunk)) => return self.take(chunk),
@@ -128,6 +139,9 @@ impl OriginBody {
     }
 
     fn take(&mut self, mut chunk: Bytes) -> Result<Option<Bytes>, OriginError> {
+        if let Some(pace) = &self.pace {
+            pace.take(chunk.len());
+        }
         let taken = self.meter.handle_chunk(chunk.len());
         chunk.truncate(taken.usable);
         match taken.then {

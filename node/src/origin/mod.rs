@@ -12,6 +12,8 @@
 //! | `relay` | a gateway's client's question, its answer as it is |
 //! | `head` | what its last answer said, for whoever wants to keep that |
 //! | `hop` | its redirects, under the rules of each |
+//! | `pace` | how fast its bodies may come |
+//! | `proof` | what it proves itself with, as it is or hashed |
 //! | `degrade` | the simpler question, where a server cannot take the first |
 //! | `body` | the bytes, as many as were promised, never more |
 //! | `reach` | which addresses a request may connect to (T-20) |
@@ -32,6 +34,8 @@ mod fallback;
 mod head;
 mod hop;
 mod open;
+mod pace;
+mod proof;
 mod reach;
 mod relay;
 mod request;
@@ -42,5 +46,7 @@ pub use degrade::Degraded;
 pub use error::{Cause, Fault, OriginError, Phase, Retry, TlsFault};
 pub use head::{Head, LastHead};
 pub use open::{Opened, Origin};
+pub use pace::{Pace, WeakPace};
+pub use proof::DigestUser;
 pub use relay::{Redirects, RelayRequest, Relayed};
 pub use request::{OriginRequest, PersonalHeaders, Redirecting};

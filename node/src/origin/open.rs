@@ -9,16 +9,17 @@ use super::degrade::{Degraded, MAX_STEPS, simplify};
 use super::error::{Cause, OriginError, Phase, Retry};
 use super::fallback::Http1Hosts;
 use super::hop::{Hop, Path};
+use super::pace::Pace;
+use super::proof::{Challenges, DigestUser, Proof};
 use super::reach::Reach;
 use super::request::{Audience, OriginRequest, Redirecting};
 use bytes::Bytes;
 use eddy_content::ResourceUrl;
 use eddy_content::http::freshness::{Exchange, Question};
 use eddy_content::http::{
-    Asked, BodyLimit, BodyMeter, ChangeReason, Framing, Freshness, ProtocolFault, RangeSupport, Representation,
-    Verdict, judge,
+    Asked, BodyLimit, BodyMeter, ChangeReason, DigestChallenge, Framing, Freshness, ProtocolFault, RangeSupport,
+    Representation, Verdict, judge,
 };
-use eddy_content::url::Userinfo;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -34,6 +35,7 @@ pub(super) struct Shared {
     pub(super) clients: Clients,
     budgets: Budgets,
     pub(super) http1_hosts: Http1Hosts,
+    challenges: Challenges,
 }
 
 /// An answer that means something.
@@ -85,7 +87,8 @@ impl Origin {
     /// Sets the way up; reads certificates and the proxy settings once.
     pub fn new(config: OriginConfig) -> Result<Self, ConfigError> {
         let budgets = Budgets::new(config.requests_per_origin);
-        let shared = Shared { clients: Clients::new(config)?, budgets, http1_hosts: Http1Hosts::default() };
+        let (http1_hosts, challenges) = (Http1Hosts::default(), Challenges::default());
+        let shared = Shared { clients: Clients::new(config)?, budgets, http1_hosts, challenges };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -111,7 +114,7 @@ impl Origin {
                     let privacy = question.expectation(&final_url).privacy;
                     let asked = Question { fields: &hop.asked, privacy };
                     let freshness = Box::new(Freshness::of(&hop.head.headers, asked, hop.exchange));
-                    let answer = Answer { hop, final_url, degraded, freshness };
+                    let answer = Answer { hop, final_url, degraded, freshness, pace: request.pace.clone() };
                     return if is_head_wanted {
                         self.describe(verdict, answer)
                     } else {
@@ -146,16 +149,48 @@ impl Origin {
     /// Sends one hop's request and waits for the head of its answer.
     async fn send(&self, request: &OriginRequest, path: &Path<'_>) -> Result<Hop, Cause> {
         let audience = path.audience();
-        let credentials = request.credentials.as_ref().filter(|_| audience == Audience::NamedOrigin);
+        let is_named = audience == Audience::NamedOrigin;
         let fields = request.headers(audience)?;
-        self.exchange(path, (request.method(), fields, credentials), None).await
+        if let Some(who) = request.digest.as_ref().filter(|_| is_named) {
+            return self.send_hashed((request.method(), fields), path, who).await;
+        }
+        let proof = request.credentials.as_ref().filter(|_| is_named).map(Proof::Basic);
+        self.exchange(path, (request.method(), fields, proof), None).await
+    }
+
+    /// Sends a request that answers the origin's last challenge. A 401 brings another one and says that nothing was done (RFC 9110
+    /// section 15.5.2), so the request is sent again, whatever its method.
+    async fn send_hashed(
+        &self,
+        (method, fields): (http::Method, http::HeaderMap),
+        path: &Path<'_>,
+        who: &DigestUser,
+    ) -> Result<Hop, Cause> {
+        let (challenges, origin) = (&self.shared.challenges, path.url.origin());
+        let target = &path.url.as_url()[url::Position::BeforePath..url::Position::AfterQuery];
+        let mut proof = challenges.answer(&origin, who, (&method, target));
+        let mut refused = 0;
+        loop {
+            let question = (method.clone(), fields.clone(), proof.map(Proof::Ready));
+            let hop = self.exchange(path, question, None).await?;
+            let wanted = DigestChallenge::of(&hop.head.headers).filter(|_| hop.head.status == 401);
+            let Some(wanted) = wanted else { return Ok(hop) };
+            // A right answer may come too late for its nonce. Any other to a challenge of a moment ago is wrong.
+            refused += 1;
+            if refused >= MOST_REFUSED || (refused > 1 && !wanted.is_stale()) {
+                return Ok(hop);
+            }
+            // Its connection and its place in the budget are given back before the next question.
+            drop(hop);
+            proof = challenges.meet(&origin, who, wanted, (&method, target));
+        }
     }
 
     /// One request and the head of its answer, at the place where the path has got to.
     pub(super) async fn exchange(
         &self,
         path: &Path<'_>,
-        (method, fields, credentials): (http::Method, http::HeaderMap, Option<&Userinfo>),
+        (method, fields, proof): (http::Method, http::HeaderMap, Option<Proof<'_>>),
         body: Option<Bytes>,
     ) -> Result<Hop, Cause> {
         let shared = &self.shared;
@@ -174,9 +209,15 @@ impl Origin {
         if let Some(body) = body {
             builder = builder.body(body);
         }
-        if let Some(credentials) = credentials {
-            let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
-            builder = builder.basic_auth(plain(&credentials.user), Some(plain(&credentials.password)));
+        match proof {
+            Some(Proof::Basic(credentials)) => {
+                let plain = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned();
+                builder = builder.basic_auth(plain(&credentials.user), Some(plain(&credentials.password)));
+            }
+            Some(Proof::Ready(value)) => {
+                builder = builder.headers(http::HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]));
+            }
+            None => {}
         }
         let response = builder.send().await.map_err(|error| {
             let cause = classify(&error, Phase::Answer, 0);
@@ -248,6 +289,7 @@ impl Origin {
         let Hop { response, permit, .. } = answer.hop;
         OriginBody::new(response, answer.final_url, meter, Arc::clone(&self.shared), permit)
             .degraded_by(answer.degraded)
+            .paced_by(answer.pace)
     }
 }
 
@@ -257,7 +299,11 @@ struct Answer {
     final_url: ResourceUrl,
     degraded: Option<Degraded>,
     freshness: Box<Freshness>,
+    pace: Option<Pace>,
 }
+
+/// Refusals of one question for want of a right hash, after which it is refused: without one, with that of an old challenge, too late.
+const MOST_REFUSED: u32 = 3;
 
 fn refused_status(degraded: Option<Degraded>) -> u16 {
     match degraded {

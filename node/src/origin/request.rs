@@ -5,6 +5,8 @@
 
 use super::error::Cause;
 use super::head::LastHead;
+use super::pace::Pace;
+use super::proof::DigestUser;
 use eddy_content::http::{Asked, Expectation, Known, Precondition, RequestPrivacy};
 use eddy_content::url::Userinfo;
 use eddy_content::{ResourceUrl, Validator};
@@ -25,12 +27,16 @@ pub struct OriginRequest {
     pub personal: PersonalHeaders,
     /// Credentials that rode in the URL; sent as Basic, to the first origin alone.
     pub credentials: Option<Userinfo>,
+    /// What the first origin sees hashes of, if it wants any; in place of `credentials`.
+    pub digest: Option<DigestUser>,
     /// What becomes of redirects.
     pub redirects: Redirecting,
     /// Another method than GET, for a question for the whole (F-68): asked once, and not led elsewhere.
     pub verb: Option<http::Method>,
     /// Where the head of the last answer is left, if somebody wants it.
     pub last_head: Option<LastHead>,
+    /// How fast the body may come, if not as fast as it goes.
+    pub pace: Option<Pace>,
 }
 
 /// What becomes of redirects.
@@ -88,9 +94,11 @@ impl OriginRequest {
             known: None,
             personal: PersonalHeaders::default(),
             credentials: None,
+            digest: None,
             redirects: Redirecting::Follow,
             verb: None,
             last_head: None,
+            pace: None,
         }
     }
 
@@ -104,7 +112,8 @@ impl OriginRequest {
 
     /// What the judge is told about this question, asked at `url`.
     pub(crate) fn expectation(&self, url: &ResourceUrl) -> Expectation {
-        let is_personal = !self.personal.is_empty() || self.credentials.is_some() || self.verb.is_some();
+        let is_proved = self.credentials.is_some() || self.digest.is_some();
+        let is_personal = !self.personal.is_empty() || is_proved || self.verb.is_some();
         Expectation {
             url: url.clone(),
             asked: self.asked.clone(),

@@ -11,6 +11,7 @@
 //! | `ask` | one request, read from the socket |
 //! | `answer` | the head that a behaviour gives to an ask |
 //! | `send` | the body, with its delays, cuts and excesses |
+//! | `guard` | a password that is asked for by hashes |
 //! | `counters` | what was asked and what was sent |
 //! | `serve` | sockets, TLS, connections |
 
@@ -18,6 +19,7 @@ mod answer;
 mod ask;
 mod behaviour;
 mod counters;
+mod guard;
 mod send;
 mod serve;
 mod tls;
@@ -26,6 +28,7 @@ mod version;
 pub use ask::{Ask, AskedRange};
 pub use behaviour::{Behaviour, BodyFault, Framing, HeadAnswer, HeadFault, Instead, Mark, RangeAnswer, RangeLie};
 pub use counters::{Counters, PathCounters};
+pub use guard::DigestGuard;
 pub use serve::{COUNTERS_PATH, HostileOrigin, Resource, Scripted};
 pub use tls::{Certificate, Protocol, TlsPlan};
 pub use version::Version;

@@ -18,12 +18,14 @@
 //! | `sharing`, `signed_url` | may it be stored, may it be shared (RFC 9111 section 3, T-31 to T-37)? |
 //! | [`serve`] | how is a request answered from what is held (RFC 9111, the gateway)? |
 //! | `redirect`, `address` | may this hop be taken, may this address be connected (R-15, T-20)? |
+//! | `digest_access` | how is a password proved without being sent (RFC 7616)? |
 
 mod address;
 mod body;
 mod cache_control;
 mod content_range;
 pub(crate) mod date;
+mod digest_access;
 mod fault;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -46,6 +48,7 @@ pub use address::{AddressClass, ConnectRefusal, may_connect};
 pub use body::{BodyEnd, BodyLimit, BodyMeter, Taken, Then};
 pub use content_range::ContentRange;
 pub use date::http_date;
+pub use digest_access::{DigestChallenge, Proved};
 pub use fault::{AfterFault, ChangeReason, ProtocolFault};
 pub use framing::{Framing, MAX_HEAD_BYTES, MAX_HEAD_FIELDS, MAX_INTERIM_ANSWERS, MAX_SECONDS_TO_HEAD};
 pub use freshness::Freshness;

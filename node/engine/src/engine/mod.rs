@@ -210,7 +210,8 @@ impl Engine {
             Priority::Foreground => Patience::Foreground,
             Priority::High | Priority::Normal | Priority::Low => Patience::Background,
         };
-        (swarms == Swarms::On).then_some(patience)
+        // Others would wait for who reads slowly on purpose.
+        (swarms == Swarms::On && spec.terms.limit.is_none()).then_some(patience)
     }
 
     // --- commands

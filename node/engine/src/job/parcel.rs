@@ -59,6 +59,7 @@ impl Parcel {
             ties: Cow::Borrowed(&spec.terms.ties),
             portions,
             method: spec.terms.method.as_deref(),
+            limit: spec.terms.limit,
         };
         let bytes = postcard::to_stdvec(&whole).unwrap_or_else(|_| unreachable!("plain data of known lengths"));
         Self(bytes.into_boxed_slice())
@@ -93,13 +94,13 @@ impl Parcel {
             records.push(file.record);
             Some(())
         })?;
-        let Packed { name, priority, finish, patience, peers, asking, terms, ties, portions, method, files: _ } =
+        let Packed { name, priority, finish, patience, peers, asking, terms, ties, portions, method, limit, files: _ } =
             packed;
         for (at, portion) in portions {
             files.get_mut(at as usize)?.portion = portion.into_owned();
         }
         let method = method.map(str::to_owned);
-        let (name, terms) = (name.to_owned(), Terms { ties: ties.into_owned(), method, ..terms.into_owned() });
+        let (name, terms) = (name.to_owned(), Terms { ties: ties.into_owned(), method, limit, ..terms.into_owned() });
         Some((JobSpec { name, priority, files, finish, patience, peers, asking, terms }, records))
     }
 
@@ -217,6 +218,8 @@ struct Packed<'a> {
     portions: Vec<(u32, Cow<'a, Portion>)>,
     #[serde(borrow, deserialize_with = "or_default")]
     method: Option<&'a str>,
+    #[serde(deserialize_with = "or_default")]
+    limit: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -333,11 +336,11 @@ mod tests {
             let whole = files.iter().cloned().map(|file| FileSpec { portion: Portion::Whole, ..file }).collect();
             let bytes = Parcel::of(&spec(whole, "n"), &[]).0;
             // Without its last bytes it says less of what it is tied to, as one from before that could be said.
-            prop_assert!(Parcel::read(&bytes[..cut.index(bytes.len() - 4)]).is_none());
-            let shorter = Parcel::read(&bytes[..bytes.len() - 4]).map(|parcel| parcel.unpacked().0.terms.ties);
+            prop_assert!(Parcel::read(&bytes[..cut.index(bytes.len() - 5)]).is_none());
+            let shorter = Parcel::read(&bytes[..bytes.len() - 5]).map(|parcel| parcel.unpacked().0.terms.ties);
             prop_assert_eq!(shorter, Some(Ties { hook: Some("h".to_owned()), ..Ties::default() }));
             // From before there were ranges.
-            let older = Parcel::read(&bytes[..bytes.len() - 2]).map(|parcel| parcel.unpacked());
+            let older = Parcel::read(&bytes[..bytes.len() - 3]).map(|parcel| parcel.unpacked());
             prop_assert_eq!(older, Parcel::read(&bytes).map(|parcel| parcel.unpacked()));
             let mut bytes = Parcel::of(&spec(files, "n"), &[]).0;
             let at = at.index(bytes.len());

@@ -36,6 +36,9 @@ pub struct Terms {
     /// fault needs somebody's hand. In a record it stands at the end.
     #[serde(skip)]
     pub method: Option<String>,
+    /// Most bytes a second that come from origins (F-110); what peers give is not counted. In a record it stands at the end.
+    #[serde(skip)]
+    pub limit: Option<u64>,
 }
 
 /// What a job is tied to besides its transfers.
@@ -116,6 +119,8 @@ pub enum Authorization {
     Basic(Credentials),
     /// RFC 6750.
     Bearer(Token),
+    /// RFC 7616: hashes are sent, and never the password.
+    Digest(Credentials),
 }
 
 /// A secret word; never shown.

@@ -5,7 +5,7 @@ use crate::deliver::refusal;
 use crate::driver::contact::{facts, first_answer, show_until};
 use crate::driver::heads::Keeping;
 use crate::driver::ways::{Dress, Place};
-use crate::origin::{ConfigError, LastHead, Origin, OriginRequest};
+use crate::origin::{ConfigError, LastHead, Origin, OriginRequest, Pace, WeakPace};
 use crate::transfer::progress::Progress;
 use crate::transfer::stream::StreamOrder;
 use crate::transfer::{self, failure};
@@ -18,9 +18,29 @@ use tokio::sync::oneshot;
 
 impl Executor {
     /// What a question about the file that goes to `at` shows of its job.
-    pub(super) fn dress(&self, engine: &Engine, file: FileRef, at: &ResourceUrl) -> Dress {
-        let job = engine.job(file.job).map(|job| job.spec());
-        job.and_then(|job| Some(Dress::of(job, spec(engine, file)?, at))).unwrap_or_default()
+    pub(super) fn dress(&mut self, engine: &Engine, file: FileRef, at: &ResourceUrl) -> Dress {
+        let Some(job) = engine.job(file.job).map(|job| job.spec()) else { return Dress::default() };
+        let Some(spec) = spec(engine, file) else { return Dress::default() };
+        Dress::of(job, spec, at).at_pace(self.pace(file.job, job.terms.limit))
+    }
+
+    /// The pace of a job, which all its transfers share.
+    fn pace(&mut self, job: JobId, limit: Option<u64>) -> Pace {
+        if let Some(known) = self.paces.get(&job).and_then(WeakPace::upgrade) {
+            return known;
+        }
+        self.paces.retain(|_, known| known.upgrade().is_some());
+        let pace = Pace::new(limit);
+        self.paces.insert(job, pace.downgrade());
+        pace
+    }
+
+    /// What is under way for a job goes at the pace that it names by now.
+    pub(in crate::driver) fn heed_limit(&self, engine: &Engine, job: JobId) {
+        let pace = self.paces.get(&job).and_then(WeakPace::upgrade);
+        if let (Some(pace), Some(job)) = (pace, engine.job(job)) {
+            pace.set(job.spec().terms.limit);
+        }
     }
 
     /// Where the answer about a file is kept. What is only held is nobody's.

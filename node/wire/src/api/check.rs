@@ -68,6 +68,9 @@ impl Terms {
         if times.into_iter().flatten().any(|seconds| seconds > MAX_SECONDS) {
             return Err(Problem::new(ErrorCode::BadAmount, format!("a time has at most {MAX_SECONDS} seconds")));
         }
+        if self.limit_bytes_per_second.is_some_and(|limit| i64::try_from(limit).is_err()) {
+            return Err(Problem::new(ErrorCode::BadAmount, "no line brings so many bytes a second"));
+        }
         for (what, name) in [("a hook", &self.hook), ("a certificate", &self.client_certificate)] {
             if name.as_ref().is_some_and(|name| name.chars().count() > MAX_HOOK) {
                 let detail = format!("the name of {what} has at most {MAX_HOOK} characters");
@@ -100,12 +103,12 @@ impl Terms {
         }
         let bad = |why: &str| Err(Problem::new(ErrorCode::BadCredentials, why));
         match &self.authorization {
-            Some(Authorization::Basic { user, password }) => {
+            Some(Authorization::Basic { user, password } | Authorization::Digest { user, password }) => {
                 bound(Some(user), MAX_USER, "a user name has")?;
                 bound(Some(password), MAX_SECRET, "a password has")?;
                 match () {
                     () if user.is_empty() => bad("the user name is empty"),
-                    // RFC 7617 section 2.
+                    // RFC 7617 section 2, RFC 7616 section 3.4.2.
                     () if user.contains(':') => bad("a user name has no colon"),
                     () if user.chars().chain(password.chars()).any(char::is_control) => bad("control characters"),
                     () => Ok(()),
@@ -320,6 +323,7 @@ fn check_destination(text: &str) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::HeaderField;
 
     fn file(url: &str, destination: &str, digest: Option<&str>) -> FileSpec {
         FileSpec {
@@ -407,6 +411,35 @@ mod tests {
             let code = terms.check().err().and_then(|problem| problem.error_code());
             assert_eq!(code, (!is_legal).then_some(ErrorCode::BadMethod), "{method:?}");
         }
+    }
+
+    #[test]
+    fn what_a_job_says_has_the_bounds_of_bits() {
+        let code = |terms: Terms| terms.check().err().and_then(|problem| problem.error_code());
+        let text = |length: usize| "x".repeat(length);
+        let basic = |user, password| Some(Authorization::Basic { user, password });
+        let digest = |user, password| Some(Authorization::Digest { user, password });
+        let field = |length| vec![HeaderField { name: text(10), value: text(length), secret: false }];
+        let (said, header) =
+            (|length| Some(text(length)), |length| Terms { headers: field(length), ..Terms::default() });
+        let proved = |authorization| Terms { authorization, ..Terms::default() };
+        let bounds = [
+            // F-4, F-67, F-69.
+            (
+                Terms { description: said(1024), ..Terms::default() },
+                Terms { description: said(1025), ..Terms::default() },
+            ),
+            (header(16_384 - 14), header(16_384 - 13)),
+            (proved(basic(text(300), text(65_535))), proved(basic(text(301), text(1)))),
+            (proved(digest(text(300), text(65_535))), proved(digest(text(1), text(65_536)))),
+        ];
+        for (most, more) in bounds {
+            assert_eq!((code(most), code(more.clone())), (None, Some(ErrorCode::TooLong)), "{more:?}");
+        }
+        for wrong in [digest(text(0), text(1)), digest("a:b".to_owned(), text(1)), basic(text(1), "\n".to_owned())] {
+            assert_eq!(code(proved(wrong)), Some(ErrorCode::BadCredentials));
+        }
+        assert!(check_name(Some(&text(256))).is_ok() && check_name(Some(&text(257))).is_err());
     }
 
     #[test]

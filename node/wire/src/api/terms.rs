@@ -17,6 +17,8 @@ pub const MAX_USER: usize = 300;
 pub const MAX_SECRET: usize = 65_535;
 /// Most seconds of any time that a job names: 68 years.
 pub const MAX_SECONDS: u64 = 2_147_483_647;
+/// Least bytes a second to which a job is limited: with less, origins take a body that is read slowly for one that nobody reads.
+pub const LEAST_LIMIT: u64 = 64 * 1024;
 /// Most characters of a proxy's URL.
 pub const MAX_PROXY: usize = 4_000;
 
@@ -74,6 +76,10 @@ pub struct Terms {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 64)]
     pub method: Option<String>,
+    /// Most bytes a second that come from origins, at least 65,536 (less is raised to that); 0 for as fast as it goes. What peers give is
+    /// not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_bytes_per_second: Option<u64>,
 }
 
 /// A header field for origins.
@@ -106,6 +112,14 @@ pub enum Authorization {
         /// At most 65,535 characters.
         password: String,
     },
+    /// A user name and a password of which the origin sees hashes only (RFC 7616): it has to ask for them, so the first question is
+    /// asked twice.
+    Digest {
+        /// At most 300 characters.
+        user: String,
+        /// At most 65,535 characters.
+        password: String,
+    },
     /// A token (RFC 6750).
     Bearer {
         /// At most 65,535 characters.
@@ -117,6 +131,7 @@ impl fmt::Debug for Authorization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Basic { .. } => "Basic(hidden)",
+            Self::Digest { .. } => "Digest(hidden)",
             Self::Bearer { .. } => "Bearer(hidden)",
         })
     }
@@ -148,7 +163,7 @@ pub struct TermsView {
     pub max_transfer_seconds: Option<u64>,
     /// Header fields for origins.
     pub headers: Vec<HeaderView>,
-    /// The scheme of its proof of identity: `basic` or `bearer`.
+    /// The scheme of its proof of identity: `basic`, `digest` or `bearer`.
     pub authorization: Option<String>,
     /// The way to origins: `system`, `direct`, or the URL of a proxy without credentials.
     pub proxy: String,
@@ -166,6 +181,9 @@ pub struct TermsView {
     /// The method with which origins are asked, if it is not GET.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
+    /// Most bytes a second that come from origins, if there is a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_bytes_per_second: Option<u64>,
 }
 
 /// A header field as it is shown.
