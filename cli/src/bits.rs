@@ -15,7 +15,8 @@ pub(crate) enum Counterpart {
 
 use Counterpart::{Command as Does, Declined as No};
 
-const SHOW: Counterpart = Does("eddy job show ID");
+/// What is asked of a job is in what is shown of it.
+pub(crate) const SHOW: Counterpart = Does("eddy job show ID");
 const UPLOADS: Counterpart = No("this version does not upload");
 const IDENTITY: Counterpart =
     No("a job runs as its owner, who has to be logged on only where it says --while-logged-on");

@@ -29,7 +29,7 @@ pub(crate) async fn run(args: DoctorArgs, setting: &Setting) -> Result<(), Failu
     let client = Link::to_running(setting)?;
     let report = match client.status().await {
         Ok(status) if args.fix => {
-            let detail = format!("the node runs as process {}; {}", status.pid, how_to_end(&status));
+            let detail = format!("the node runs as process {}; {}", status.pid, how_to_end(&status, setting));
             return Err(Failure::new(ErrorCode::StoreInUse, detail));
         }
         Ok(status) => online(&client, &status, args.strict, setting).await?,
@@ -60,7 +60,7 @@ async fn online(
     setting.note(&format!(
         "a node runs as process {} and looks at its store itself; for a look at every file {}",
         status.pid,
-        how_to_end(status)
+        how_to_end(status, setting)
     ));
     let cache = client.cache().await?;
     let mut report = DoctorReport {
@@ -79,9 +79,9 @@ async fn online(
     Ok(report)
 }
 
-fn how_to_end(status: &StatusView) -> String {
+fn how_to_end(status: &StatusView, setting: &Setting) -> String {
     match status.mode {
-        Mode::Daemon => format!("stop it with `kill {}`, then give the same command again", status.pid),
+        Mode::Daemon => format!("stop it with `{}`, then give the same command again", setting.stop_command()),
         Mode::Inside => "wait until that command has ended, then give the same command again".to_owned(),
     }
 }

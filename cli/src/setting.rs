@@ -104,9 +104,18 @@ impl Setting {
 
     /// The one command that makes the daemon read its configuration.
     pub(crate) fn restart_command(&self) -> String {
+        self.service_command("restart")
+    }
+
+    /// The one command that stops the daemon.
+    pub(crate) fn stop_command(&self) -> String {
+        self.service_command("stop")
+    }
+
+    fn service_command(&self, verb: &str) -> String {
         match &self.named {
-            Some(home) => format!("eddy --home {} service restart", quoted(&home.to_string_lossy())),
-            None => "eddy service restart".to_owned(),
+            Some(home) => format!("eddy --home {} service {verb}", quoted(&home.to_string_lossy())),
+            None => format!("eddy service {verb}"),
         }
     }
 

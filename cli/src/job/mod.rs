@@ -4,25 +4,24 @@
 //! |---|---|
 //! | here | `ls`, `show`, `files`, `filled`, `watch`, `pause`, `resume`, `cancel`, `finish`, `take` |
 //! | `headers` | `headers` |
+//! | `show` | what `show` writes |
 //! | `more` | `create`, `add`, `range`, `auth`, `relocate`, `purge` |
 //! | [`set`] | `set` |
 
 mod headers;
 mod more;
 pub(crate) mod set;
+mod show;
 
 use crate::failure::Failure;
 use crate::follow;
 use crate::link::{Link, Purpose};
 use crate::setting::Setting;
-use crate::text::table::{Column, facts, table};
+use crate::text::table::{Column, table};
 use crate::text::units;
 use clap::Subcommand;
 use eddy_node::control::Client;
-use eddy_wire::api::{
-    DigestCheck, FileQuery, FileState, FileView, HeaderView, JobAction, JobView, MAX_PAGE, PageQuery, Priority,
-    Problem, Redirects, Sources,
-};
+use eddy_wire::api::{FileQuery, FileState, FileView, JobAction, JobView, MAX_PAGE, PageQuery, Problem, Sources};
 use std::time::Duration;
 
 /// Ranges of a file that are shown.
@@ -61,7 +60,7 @@ pub enum JobCommand {
     },
     /// Change what a job says: name, description, priority, peers, retry-delay, give-up-after, max-transfer-time,
     /// header, secret-header, proxy, redirects, hook, while-logged-on,
-    /// client-certificate, method, url.N
+    /// client-certificate, method, limit, url.N
     Set {
         /// Its id
         id: String,
@@ -108,7 +107,7 @@ pub(crate) async fn run(command: JobCommand, setting: &Setting) -> Result<(), Fa
         }
         JobCommand::Show { id } => {
             let job = Link::ask(setting, async |client| client.job(&id).await).await?;
-            setting.answer(&job, || show(&job, setting))
+            setting.answer(&job, || show::show(&job, setting))
         }
         JobCommand::Headers(args) => headers::run(args, setting).await,
         JobCommand::Files { id } => {
@@ -196,7 +195,7 @@ fn list(jobs: &[JobView], setting: &Setting) -> String {
     if jobs.is_empty() {
         return String::from("no jobs\n");
     }
-    let columns = [
+    let mut columns = vec![
         Column::Text("ID"),
         Column::Text("STATE"),
         Column::Number("DONE"),
@@ -205,9 +204,15 @@ fn list(jobs: &[JobView], setting: &Setting) -> String {
         Column::Number("LEFT"),
         Column::Text("NAME"),
     ];
+    // To whom a job belongs is a question only where others' jobs are seen.
+    let own = rustix::process::getuid().as_raw();
+    let has_others = jobs.iter().any(|job| job.owner != own);
+    if has_others {
+        columns.insert(1, Column::Number("OWNER"));
+    }
     let line = |job: &JobView| {
         let length = job.length();
-        vec![
+        let mut cells = vec![
             job.id.clone(),
             job.state.word().to_owned(),
             length.map_or_else(
@@ -218,7 +223,11 @@ fn list(jobs: &[JobView], setting: &Setting) -> String {
             if job.rate == 0 { String::from("-") } else { setting.sizes.rate(job.rate) },
             job.eta_seconds.map_or_else(|| String::from("-"), |eta| units::duration(Duration::from_secs(eta))),
             job.name.clone(),
-        ]
+        ];
+        if has_others {
+            cells.insert(1, job.owner.to_string());
+        }
+        cells
     };
     table(&columns, jobs.iter().map(line))
 }
@@ -269,78 +278,6 @@ fn ranges(file: &FileView) -> String {
         Some(more @ 1..) => format!("{} and {more} more", shown.join(",")),
         _ => shown.join(","),
     }
-}
-
-fn show(job: &JobView, setting: &Setting) -> String {
-    let priority = match job.priority {
-        Priority::Foreground => "foreground",
-        Priority::High => "high",
-        Priority::Normal => "normal",
-        Priority::Low => "low",
-    };
-    let problem = |problem: &Problem| format!("{problem} [{}]", problem.code);
-    let mut text = facts(&[
-        ("job", job.id.clone()),
-        ("name", job.name.clone()),
-        ("state", job.state.word().to_owned()),
-        ("error", job.error.as_ref().map_or_else(String::new, problem)),
-        ("remedy", job.error.as_ref().map_or_else(String::new, |error| error.remedy.clone())),
-        ("next attempt", job.next_attempt_unix_ms.map_or_else(String::new, units::time)),
-        ("priority", priority.to_owned()),
-        ("made", units::time(job.created_unix_ms)),
-    ]);
-    text += &terms(job);
-    for file in &job.files {
-        text.push('\n');
-        text += &facts(&file_facts(file, setting));
-    }
-    text
-}
-
-/// What the job says besides its files: only what somebody has said.
-fn terms(job: &JobView) -> String {
-    let terms = &job.terms;
-    let time = |seconds: Option<u64>| seconds.map_or_else(String::new, |s| units::duration(Duration::from_secs(s)));
-    let header = |field: &HeaderView| format!("{}: {}", field.name, field.value.as_deref().unwrap_or("(secret)"));
-    let redirects = match terms.redirects {
-        Redirects::Follow => "",
-        Redirects::Report => "report",
-        Redirects::Refuse => "refuse",
-    };
-    let said = |text: &str| if text == "system" { String::new() } else { text.to_owned() };
-    facts(&[
-        ("description", terms.description.clone()),
-        ("method", terms.method.clone().unwrap_or_default()),
-        ("headers", terms.headers.iter().map(header).collect::<Vec<_>>().join(", ")),
-        ("authorization", terms.authorization.clone().unwrap_or_default()),
-        ("proxy", said(&terms.proxy)),
-        ("redirects", redirects.to_owned()),
-        ("retry delay", time(terms.retry_delay_seconds)),
-        ("max transfer", time(terms.max_transfer_seconds)),
-    ])
-}
-
-fn file_facts(file: &FileView, setting: &Setting) -> [(&'static str, String); 11] {
-    let size = |bytes| setting.sizes.size(bytes);
-    let digest = match file.digest {
-        DigestCheck::None => "",
-        DigestCheck::Pending => "not checked yet",
-        DigestCheck::Holds => "holds",
-        DigestCheck::Differs => "DIFFERS",
-    };
-    [
-        ("file", file.destination.clone()),
-        ("from", file.url.clone()),
-        ("ranges", ranges(file)),
-        ("done", format!("{} of {}", size(file.done), setting.sizes.size_if_known(file.length))),
-        ("sources", sources(file.sources, setting)),
-        ("wasted", if file.wasted == 0 { String::new() } else { size(file.wasted) }),
-        ("blake3", file.blake3.clone().unwrap_or_default()),
-        ("digest", digest.to_owned()),
-        ("trust", file.trust.clone().unwrap_or_default()),
-        ("why origin", file.origin_reason.clone().unwrap_or_default()),
-        ("what was held", file.held_reason.clone().unwrap_or_default()),
-    ]
 }
 
 /// Where bytes came from: only what is not nothing, or `nothing yet`.

@@ -62,7 +62,7 @@ fn view(id: usize, spec: &JobSpec) -> JobView {
         priority: spec.priority,
         finish: spec.finish,
         peers: spec.peers,
-        owner: 1000,
+        owner: rustix::process::getuid().as_raw(),
         terms: TermsView::default(),
         created_unix_ms: 1_700_000_000_000,
         changed_unix_ms: 1_700_000_000_000,
