@@ -83,6 +83,8 @@ pub struct Rig {
     pub engine: Engine,
     trust: Policy,
     pub now: Duration,
+    /// Seconds by which the clock on the wall is wrong.
+    pub clock_error: i64,
     pub rng: SmallRng,
     seed: u64,
     sequence: u64,
@@ -109,6 +111,7 @@ impl Rig {
             engine: engine(seed, Policy { audit: AuditShare::OFF, ..Policy::default() }),
             trust: Policy { audit: AuditShare::OFF, ..Policy::default() },
             now: Duration::from_secs(1),
+            clock_error: 0,
             rng: SmallRng::seed_from_u64(seed ^ 0x5eed),
             seed,
             sequence: 0,
@@ -137,7 +140,7 @@ impl Rig {
     }
 
     pub fn clock(&self) -> Now {
-        Now { mono: self.now, wall: 1_800_000_000 + self.now.as_secs() as i64 }
+        Now { mono: self.now, wall: 1_800_000_000 + self.now.as_secs() as i64 + self.clock_error }
     }
 
     // --- what tests do

@@ -29,6 +29,29 @@ fn a_background_job_waits_and_retries() {
     assert_eq!(rig.engine.job(id).unwrap().failure(), None);
 }
 
+/// The times of the questions of a job whose origin fails, beside one that nobody wants, while the clock on the wall is set.
+fn asked_while_the_clock_is_set(errors: &[i64]) -> Vec<Duration> {
+    let mut rig = rig(Origin::new(MIB));
+    rig.origin("a").failing = Some((6, unavailable(Some(Duration::from_secs(100)))));
+    let unwanted = rig.create(background(&["a"]));
+    let id = rig.start(background(&["a"]));
+    for error in errors.iter().cycle().take(12) {
+        rig.clock_error = *error;
+        rig.run_for(Duration::from_secs(70));
+    }
+    rig.run_to_state(id, JobState::Acknowledged);
+    assert_eq!(rig.state(unwanted), JobState::Suspended, "90 days are not over");
+    rig.origin("a").requests.clone()
+}
+
+#[test]
+fn f28_a_clock_that_is_set_by_years_moves_no_attempt_and_ends_no_job() {
+    const YEARS: i64 = 10 * 365 * 86_400;
+    let undisturbed = asked_while_the_clock_is_set(&[0]);
+    assert!(undisturbed.len() >= 7, "{undisturbed:?}");
+    assert_eq!(asked_while_the_clock_is_set(&[YEARS, -2 * YEARS, 0]), undisturbed);
+}
+
 #[test]
 fn retry_after_is_obeyed() {
     for answers_head in [true, false] {

@@ -1,4 +1,29 @@
 //! The other end of the control API, typed: for the command line, and for any program in Rust.
+//!
+//! ```no_run
+//! use eddy_node::control::{Client, socket_of};
+//! use eddy_wire::api::{JobSpec, Problem};
+//! use std::path::Path;
+//!
+//! # async fn fetch() -> Result<(), Problem> {
+//! let client = Client::new(&socket_of(Path::new("/home/anna/.local/share/eddy")))?;
+//! let wish = r#"{"files": [{"url": "https://example.org/file.iso", "destination": "/home/anna/file.iso"}]}"#;
+//! let spec: JobSpec = serde_json::from_str(wish).expect("a job");
+//! // Asked again with the same key, it is the same job.
+//! let job = client.create_job_once(&spec, "file.iso of today").await?;
+//! let mut watch = client.watch(&job.id).await?;
+//! while let Some(view) = watch.next().await? {
+//!     println!("{}: {} of {:?} bytes", view.state.word(), view.done(), view.length());
+//!     if let Some(problem) = view.error {
+//!         eprintln!("{} [{}]: {}", problem.title, problem.code, problem.remedy);
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What goes over the line are the types of `eddy_wire::api`; every failure is a [`Problem`] of the catalogue. Programs in other languages
+//! speak to the same socket by `node/openapi.json`.
 
 mod events;
 mod package;
