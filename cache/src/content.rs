@@ -45,7 +45,7 @@ pub(crate) struct Inline {
 }
 
 impl Content {
-    /// Whether aligned bytes go past the page cache.
+    /// Whether what is read once comes past the page cache.
     pub(crate) fn is_direct(&self) -> bool {
         matches!(self, Self::Files(pair) if pair.data.is_direct())
     }

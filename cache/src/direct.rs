@@ -1,8 +1,9 @@
 //! Writes and reads past the page cache, for large files.
 //!
 //! A page of the cache that is touched for the first time costs several times what the disk takes for it (in a virtual
-//! machine the host must find the memory), and nobody needs the bytes of a large download at once. So whole pages go to
-//! the disk straight from an aligned buffer; what is not aligned, and file systems that refuse, go the ordinary way.
+//! machine the host must find the memory). So of a large download one copy goes through it, the store's, which neighbours ask
+//! for at once; the user's file, the scrub and deliveries go past it: whole pages straight between the disk and an aligned
+//! buffer. What is not aligned, and file systems that refuse, go the ordinary way.
 //!
 //! Both ways may be mixed in one file: the kernel drops cached pages of a range that is written past the cache, and no
 //! byte of a block is read before the write of the block has returned. Should a read-ahead win a race against that, the
@@ -17,10 +18,19 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Bytes from which a file is written past the cache; smaller ones are read again soon, and cost little.
+/// Bytes from which a file may go past the cache; smaller ones are read again soon, and cost little.
 const SHORTEST: u64 = 64 << 20;
 /// What memory, place and length of such a write are multiples of: a page, and no disk's sector is larger.
 const ALIGNMENT: usize = 4096;
+
+/// Which way written bytes take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Writes {
+    /// Somebody reads them soon.
+    Cached,
+    /// Nobody is known to.
+    PastCache,
+}
 
 /// A file that takes blocks, with its way past the cache if it has one.
 pub(crate) struct BlockFile {
@@ -28,16 +38,26 @@ pub(crate) struct BlockFile {
     disk: Arc<dyn Disk>,
     pub(crate) file: RwLock<OpenFile>,
     direct: RwLock<Option<OpenFile>>,
+    writes: Writes,
     /// Where the last read through the page cache ended.
     read_to: AtomicU64,
 }
 
 impl BlockFile {
-    /// The file at `path`, open as `file`, that is to have `length` bytes.
+    /// The file at `path`, open as `file`, that is to have `length` bytes. It is written through the cache.
     pub(crate) fn new(disk: &Arc<dyn Disk>, path: &Path, file: OpenFile, length: u64) -> Self {
+        Self::opened(disk, path, file, (length, Writes::Cached))
+    }
+
+    /// The same for one that is written past the cache as well, where it is long enough.
+    pub(crate) fn written_past_cache(disk: &Arc<dyn Disk>, path: &Path, file: OpenFile, length: u64) -> Self {
+        Self::opened(disk, path, file, (length, Writes::PastCache))
+    }
+
+    fn opened(disk: &Arc<dyn Disk>, path: &Path, file: OpenFile, (length, writes): (u64, Writes)) -> Self {
         let direct = if length >= SHORTEST { file.past_cache() } else { None };
         let (disk, file, direct) = (Arc::clone(disk), RwLock::new(file), RwLock::new(direct));
-        Self { path: path.to_owned(), disk, file, direct, read_to: AtomicU64::new(0) }
+        Self { path: path.to_owned(), disk, file, direct, writes, read_to: AtomicU64::new(0) }
     }
 
     /// The file at `path` to be read from the medium, whatever its length, where the disk has a way past the cache.
@@ -50,9 +70,14 @@ impl BlockFile {
         Arc::clone(&self.file.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether aligned bytes go past the cache.
+    /// Whether what is read once comes past the cache.
     pub(crate) fn is_direct(&self) -> bool {
         self.direct.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Whether aligned bytes are written past the cache.
+    pub(crate) fn is_written_past_cache(&self) -> bool {
+        self.writes == Writes::PastCache && self.is_direct()
     }
 
     /// Opens both descriptors again, after a failed sync (C-08).
@@ -78,7 +103,7 @@ impl BlockFile {
         }
     }
 
-    /// Writes all of `bytes` at `offset`: past the cache as far as both are aligned.
+    /// Writes all of `bytes` at `offset`: past the cache, if at all, as far as both are aligned.
     pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), DiskFault> {
         let past = self.write_direct(bytes, offset).map_err(|e| DiskFault::new("write to", &self.path, e))?;
         disk::write_at(&*self.file(), &self.path, &bytes[past..], offset + past as u64)
@@ -111,7 +136,7 @@ impl BlockFile {
     fn write_direct(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let direct = self.direct.read().unwrap_or_else(PoisonError::into_inner).clone();
         let is_aligned = bytes.as_ptr().align_offset(ALIGNMENT) == 0 && offset.is_multiple_of(ALIGNMENT as u64);
-        let Some(direct) = direct.filter(|_| is_aligned) else { return Ok(0) };
+        let Some(direct) = direct.filter(|_| is_aligned && self.writes == Writes::PastCache) else { return Ok(0) };
         let whole = bytes.len() - bytes.len() % ALIGNMENT;
         match direct.write_all_at(&bytes[..whole], offset) {
             Ok(()) => Ok(whole),
@@ -200,17 +225,30 @@ mod tests {
     }
 
     fn block_file(directory: &Path, length: u64) -> BlockFile {
+        block_file_of(directory, length, BlockFile::written_past_cache)
+    }
+
+    fn block_file_of(
+        directory: &Path,
+        length: u64,
+        opened: fn(&Arc<dyn Disk>, &Path, OpenFile, u64) -> BlockFile,
+    ) -> BlockFile {
         let path = directory.join("data");
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let file = disk.create(&path).expect("created");
         file.set_length(length).expect("grown");
-        BlockFile::new(&disk, &path, file, length)
+        opened(&disk, &path, file, length)
     }
 
     #[test]
     fn what_is_written_either_way_is_read_back() {
-        let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory on a disk");
-        let file = block_file(directory.path(), SHORTEST);
+        for opened in [BlockFile::written_past_cache, BlockFile::new] {
+            let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory on a disk");
+            is_read_back(&block_file_of(directory.path(), SHORTEST, opened));
+        }
+    }
+
+    fn is_read_back(file: &BlockFile) {
         let mut buffer = AlignedBuffer::default();
         buffer.reserve_once(3 * ALIGNMENT);
         let bytes = pattern(2 * ALIGNMENT + 77);
@@ -249,7 +287,7 @@ mod tests {
     fn a_small_file_stays_in_the_cache_and_a_foreign_one_is_not_written() {
         let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory on a disk");
         let small = block_file(directory.path(), SHORTEST - 1);
-        assert!(!small.is_direct());
+        assert!(!small.is_direct() && !small.is_written_past_cache());
         let other = directory.path().join("other");
         let file = RealFile::new(Arc::new(File::create(&other).expect("created")), &small.path);
         assert!(file.past_cache().is_none());

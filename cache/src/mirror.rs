@@ -49,7 +49,7 @@ impl Mirror {
         }
         // The user's file is on the disk of this machine, whatever the store is on.
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let file = BlockFile::new(&disk, path, file, length);
+        let file = BlockFile::written_past_cache(&disk, path, file, length);
         let blocks = Mutex::new(if has_extents { shared.right_blocks(&file) } else { BlockSet::new() });
         Ok(Self { entity: shared.id, retractions, part, file, blocks, is_broken: AtomicBool::new(false) })
     }
@@ -66,8 +66,8 @@ impl Mirror {
     }
 
     /// Whether runs should come from aligned memory.
-    pub(crate) fn is_direct(&self) -> bool {
-        self.file.is_direct()
+    pub(crate) fn is_written_past_cache(&self) -> bool {
+        self.file.is_written_past_cache()
     }
 
     /// Takes blocks that have been verified and are written in the store.

@@ -1,9 +1,9 @@
 //! The writer: received bytes in, verified blocks at their place on disk.
 //!
 //! Whole runs are hashed and written straight from the caller's slice; only what does not fill a block waits in a buffer
-//! of 256 KiB. Large files are written past the page cache (see [`crate::direct`]), and for that everything passes through
-//! aligned buffers of 1 MiB: one is filled while others are written (`behind`). A block from a peer is held against its
-//! expected hash before a byte of it is written (T-01).
+//! of 256 KiB. A large file of the user's is written past the page cache at the same time (see [`crate::direct`]), and for that
+//! everything passes through aligned buffers of 1 MiB: one is filled while others are written (`behind`). A block from a peer is
+//! held against its expected hash before a byte of it is written (T-01).
 
 use crate::behind::{Run, Target, WriteBehind};
 use crate::direct::AlignedBuffer;
@@ -31,7 +31,7 @@ pub struct RunWriter {
     /// Hashes of the whole blocks in front of `next` that are not written yet.
     hashes: Vec<BlockHash>,
     expected: Option<(u32, Vec<BlockHash>)>,
-    /// Whether runs are gathered in aligned memory, to be written past the cache.
+    /// Whether runs are gathered in aligned memory, for the mirror to be written past the cache.
     is_aligning: bool,
     /// Who writes such runs while the next one comes; begun with the first full one.
     behind: Option<WriteBehind>,
@@ -59,7 +59,7 @@ pub struct Finished {
 impl RunWriter {
     pub(crate) fn new(shared: Arc<Shared>, first_block: u32, source: Source, account: Account) -> Self {
         Self {
-            is_aligning: shared.content.is_direct(),
+            is_aligning: false,
             target: Target { shared, source, account, mirror: None },
             next: first_block,
             buffer: AlignedBuffer::default(),
@@ -80,12 +80,12 @@ impl RunWriter {
     /// Writes every block that this writer brings into `mirror`, too.
     #[must_use]
     pub fn mirror(mut self, mirror: Arc<Mirror>) -> Self {
-        self.is_aligning |= mirror.is_direct();
+        self.is_aligning = mirror.is_written_past_cache();
         self.target.mirror = Some(mirror);
         self
     }
 
-    /// Writes runs of 256 KiB through the page cache, whatever the file's length: others read them as soon as they are written.
+    /// Writes runs of 256 KiB at once, whatever the mirror: others read them as soon as they are written.
     #[must_use]
     pub fn promptly(mut self) -> Self {
         self.is_aligning = false;
@@ -106,7 +106,7 @@ impl RunWriter {
 
     /// Takes the next bytes, cut in any way.
     ///
-    /// After an error the writer takes nothing more; blocks that were found right before it stay. Runs of a large file are
+    /// After an error the writer takes nothing more; blocks that were found right before it stay. With a large mirror runs are
     /// written behind: an error of the disk may be one of an earlier push, and what was pushed is written for certain
     /// after [`Self::finish`] only.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Pushed, WriteError> {

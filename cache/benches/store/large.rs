@@ -1,11 +1,12 @@
 //! A gibibyte each way, beside the same bytes without any of what the store is for, pair by pair in one run.
 
 use crate::kit::{ACCOUNT, ORIGIN, directory, judge, median, new_entity, noise, number, open};
-use eddy_cache::EntityHandle;
+use eddy_cache::{EntityHandle, RunWriter};
 use rustix::fs::{Advice, FallocateFlags, OFlags};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,18 @@ const CHUNK: usize = 1 << 20;
 
 /// Writes the file into the store while another thread commits whenever that is due; all is acknowledged in the end.
 fn write_into(handle: &EntityHandle, chunk: &[u8]) {
+    write_all(handle, handle.writer(0, ORIGIN, ACCOUNT), chunk);
+}
+
+/// The same with a second copy for the user, as a job does it, durable as well.
+fn write_twice(handle: &EntityHandle, path: &Path, chunk: &[u8]) {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path).expect("opened");
+    let mirror = Arc::new(handle.mirror(path, file).expect("a mirror"));
+    write_all(handle, handle.writer(0, ORIGIN, ACCOUNT).mirror(Arc::clone(&mirror)), chunk);
+    mirror.file().sync_all().expect("durable");
+}
+
+fn write_all(handle: &EntityHandle, mut writer: RunWriter, chunk: &[u8]) {
     let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let committer = scope.spawn(|| {
@@ -24,7 +37,6 @@ fn write_into(handle: &EntityHandle, chunk: &[u8]) {
                 std::thread::park_timeout(Duration::from_millis(5));
             }
         });
-        let mut writer = handle.writer(0, ORIGIN, ACCOUNT);
         for _ in 0..handle.geometry().length() / CHUNK as u64 {
             writer.push(chunk).expect("pushed");
         }
@@ -145,6 +157,31 @@ fn data_file(directory: &Path) -> PathBuf {
     files.find(|path| path.extension().is_some_and(|kind| kind == "data")).expect("the data file")
 }
 
+/// A job's way: the store's copy and the user's in one pass, beside two plain ones.
+fn twice(length: u64, chunk: &[u8]) {
+    compare("write with hashing and commits and the user's copy, against two of write + fdatasync", 0.9, |round| {
+        let directory = directory();
+        let plain = || {
+            time(|| {
+                for name in ["plain", "plain too"] {
+                    write_plainly(&directory.path().join(name), length, chunk, Way::Cached);
+                }
+            })
+        };
+        let ours = || {
+            let store = open(&directory.path().join("store"));
+            let copy = directory.path().join("copy");
+            time(|| write_twice(&store.begin(new_entity(1, length)).expect("admitted"), &copy, chunk))
+        };
+        if round % 2 == 0 {
+            (ours(), plain())
+        } else {
+            let plain = plain();
+            (ours(), plain)
+        }
+    });
+}
+
 pub(crate) fn run() {
     let length = number("EDDY_BENCH_MIB", 1024) << 20;
     let chunk = noise(CHUNK);
@@ -168,6 +205,8 @@ pub(crate) fn run() {
             }
         });
     }
+
+    twice(length, &chunk);
 
     let directory = directory();
     let store = open(directory.path());

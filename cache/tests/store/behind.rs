@@ -3,8 +3,9 @@
 
 use crate::support::*;
 use eddy_cache::disk::{Disk, DiskFile, Lock, OpenFile, RealDisk, Volume};
-use eddy_cache::{EntityHandle, LedgerRow, Store, WriteError};
+use eddy_cache::{EntityHandle, LedgerRow, RunWriter, Source, Store, WriteError};
 use eddy_content::BlockSet;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -12,11 +13,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
-/// Long enough that blocks go past the page cache, with an odd end.
+/// Long enough that a mirror is written past the page cache, with an odd end.
 const BLOCKS: u32 = 1100;
 const LENGTH: u64 = BLOCKS as u64 * BLOCK as u64 - 777;
 
-/// The real disk, which refuses one write past the cache.
+/// The real disk, which refuses one write of content.
 #[derive(Debug, Clone, Default)]
 struct RefusingDisk {
     /// How many such writes go well before that one.
@@ -26,8 +27,9 @@ struct RefusingDisk {
 }
 
 impl RefusingDisk {
-    fn file(&self, opened: io::Result<OpenFile>) -> io::Result<OpenFile> {
-        Ok(Arc::new(RefusingFile { disk: self.clone(), file: opened?, is_direct: false }))
+    fn file(&self, path: &Path, opened: io::Result<OpenFile>) -> io::Result<OpenFile> {
+        let is_content = path.extension().is_some_and(|kind| kind == "data");
+        Ok(Arc::new(RefusingFile { disk: self.clone(), file: opened?, is_content }))
     }
 }
 
@@ -41,11 +43,11 @@ impl Disk for RefusingDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<OpenFile> {
-        self.file(RealDisk.create(path))
+        self.file(path, RealDisk.create(path))
     }
 
     fn open(&self, path: &Path) -> io::Result<OpenFile> {
-        self.file(RealDisk.open(path))
+        self.file(path, RealDisk.open(path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -77,7 +79,7 @@ impl Disk for RefusingDisk {
 struct RefusingFile {
     disk: RefusingDisk,
     file: OpenFile,
-    is_direct: bool,
+    is_content: bool,
 }
 
 impl DiskFile for RefusingFile {
@@ -86,7 +88,7 @@ impl DiskFile for RefusingFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if self.is_direct && self.disk.before.fetch_sub(1, Ordering::Relaxed) == 0 {
+        if self.is_content && self.disk.before.fetch_sub(1, Ordering::Relaxed) == 0 {
             *self.disk.refused.lock().expect("not poisoned") = Some(offset..offset + bytes.len() as u64);
             return Err(io::Error::other("a bad sector"));
         }
@@ -114,12 +116,32 @@ impl DiskFile for RefusingFile {
     }
 
     fn past_cache(&self) -> Option<OpenFile> {
-        let file = self.file.past_cache()?;
-        Some(Arc::new(Self { disk: self.disk.clone(), file, is_direct: true }))
+        self.file.past_cache()
     }
 }
 
-/// A large entity of which nothing is here yet, on a disk that refuses the write past the cache number `refused`.
+/// Whether a writer has a second file to fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Copies {
+    /// None: it writes as it hashes.
+    One,
+    /// The user's, past the cache: runs are written behind its back.
+    Two,
+}
+
+fn writer(directory: &TempDir, handle: &EntityHandle, source: Source, copies: Copies) -> RunWriter {
+    let writer = handle.writer(0, source, ACCOUNT);
+    match copies {
+        Copies::One => writer,
+        Copies::Two => {
+            let path = directory.path().join("the user's");
+            let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).expect("made");
+            writer.mirror(Arc::new(handle.mirror(&path, file).expect("a mirror")))
+        }
+    }
+}
+
+/// A large entity of which nothing is here yet, on a disk that refuses the write of content number `refused`.
 fn begun(refused: i64) -> (TempDir, RefusingDisk, Store, EntityHandle) {
     let directory = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a directory on a disk");
     let disk = RefusingDisk { before: Arc::new(AtomicI64::new(refused)), ..RefusingDisk::default() };
@@ -141,10 +163,12 @@ fn received(store: &Store) -> u64 {
 
 #[test]
 fn a_run_that_the_disk_refuses_is_told_and_all_others_are_kept() {
-    // The first, one in the middle, and one of the last two.
-    for refused in [0, 31, 67] {
-        let (_directory, disk, store, handle) = begun(refused);
-        let mut writer = handle.writer(0, ORIGIN, ACCOUNT);
+    // The first, one in the middle, and one of the last two; or, in smaller runs, one where writing behind would be half done.
+    for (refused, copies) in
+        [0, 31, 67].into_iter().flat_map(|refused| [(refused, Copies::One), (refused, Copies::Two)])
+    {
+        let (directory, disk, store, handle) = begun(refused);
+        let mut writer = writer(&directory, &handle, ORIGIN, copies);
         let bytes = blocks_of(1, &handle.geometry(), 0..BLOCKS);
         let mut pushed = 0;
         let told = bytes.chunks(300_000).find_map(|part| {
@@ -163,7 +187,7 @@ fn a_run_that_the_disk_refuses_is_told_and_all_others_are_kept() {
         assert_eq!(u64::from(runs[0].start) * BLOCK as u64, place.start, "the run that was refused");
         assert!(runs[0].end == BLOCKS || runs[0].end - runs[0].start == 16, "all of it, and no more: {runs:?}");
         assert!(runs[1..].iter().all(|run| run.end == BLOCKS), "and what was not taken after it: {runs:?}");
-        assert_eq!(received(&store), pushed, "run {refused}: every byte is accounted for");
+        assert_eq!(received(&store), pushed, "run {refused}, {copies:?}: every byte is accounted for");
         runs.into_iter().for_each(|run| write(&handle, 1, run));
         handle.commit().expect("committed");
         assert!(handle.is_complete());
@@ -173,11 +197,17 @@ fn a_run_that_the_disk_refuses_is_told_and_all_others_are_kept() {
 
 #[test]
 fn a_wrong_block_ends_a_large_fetch_and_every_right_one_before_it_is_kept() {
-    let (_directory, _disk, store, handle) = begun(i64::MAX);
+    for copies in [Copies::One, Copies::Two] {
+        right_ones_are_kept(copies);
+    }
+}
+
+fn right_ones_are_kept(copies: Copies) {
+    let (directory, _disk, store, handle) = begun(i64::MAX);
     let geometry = handle.geometry();
     let mut bytes = blocks_of(1, &geometry, 0..100);
     bytes[70 * BLOCK + 3] ^= 4;
-    let mut writer = handle.writer(0, PEER, ACCOUNT).expect(hashes_of(1, &geometry, 0..100));
+    let mut writer = writer(&directory, &handle, PEER, copies).expect(hashes_of(1, &geometry, 0..100));
     let error = bytes.chunks(100_000).find_map(|part| writer.push(part).err()).expect("refused");
     assert!(matches!(error, WriteError::WrongBlock { block: 70, from: PEER }), "{error}");
     assert_eq!(handle.commit().expect("committed"), BlockSet::from_run(0..70));
@@ -187,10 +217,12 @@ fn a_wrong_block_ends_a_large_fetch_and_every_right_one_before_it_is_kept() {
 
 #[test]
 fn a_writer_that_is_dropped_leaves_its_whole_blocks() {
-    let (_directory, _disk, store, handle) = begun(i64::MAX);
-    let mut writer = handle.writer(0, ORIGIN, ACCOUNT);
-    writer.push(&content(1, 0..50 * BLOCK as u64 + 5)).expect("pushed");
-    drop(writer);
-    assert_eq!(handle.commit().expect("committed"), BlockSet::from_run(0..50));
-    assert_eq!(received(&store), 50 * BLOCK as u64 + 5);
+    for copies in [Copies::One, Copies::Two] {
+        let (directory, _disk, store, handle) = begun(i64::MAX);
+        let mut writer = writer(&directory, &handle, ORIGIN, copies);
+        writer.push(&content(1, 0..50 * BLOCK as u64 + 5)).expect("pushed");
+        drop(writer);
+        assert_eq!(handle.commit().expect("committed"), BlockSet::from_run(0..50));
+        assert_eq!(received(&store), 50 * BLOCK as u64 + 5);
+    }
 }
