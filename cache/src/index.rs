@@ -10,6 +10,7 @@ mod audit;
 mod guard;
 mod jobs;
 mod line;
+mod names;
 mod query;
 mod rebuild;
 mod renewal;
@@ -23,6 +24,7 @@ use crate::row::EntityRecord;
 use crate::scrub::ScrubRecord;
 use eddy_content::{BlockHash, BlockSet, EntityId, LookupKey};
 use guard::{Place, guarded};
+use names::NameFilter;
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase, TableDefinition};
 use renewal::Renewal;
 use std::io;
@@ -190,6 +192,8 @@ pub(crate) struct Index {
     reserved: AtomicU64,
     /// How often it was opened again.
     reopened: AtomicU64,
+    /// Under which URLs something may be here.
+    names: NameFilter,
     renewal: Renewal,
 }
 
@@ -209,6 +213,7 @@ impl Index {
             latest: AtomicU64::new(0),
             reserved: AtomicU64::new(0),
             reopened: AtomicU64::new(0),
+            names: NameFilter::default(),
             renewal: Renewal::default(),
         };
         index.bring_up_to_date()?;

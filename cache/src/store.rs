@@ -165,6 +165,17 @@ impl Store {
         Ok(self.core.index.latest(&row::name_of(requested))?)
     }
 
+    /// From when this returns on, [`Self::may_have`] knows better than to say yes to everything. Reads all names once.
+    pub fn remember_names(&self) -> Result<(), StoreError> {
+        Ok(self.core.index.fill_names()?)
+    }
+
+    /// Whether [`Self::latest`] may find something. Does not touch the disk, and says no only where nothing is here.
+    #[must_use]
+    pub fn may_have(&self, requested: &ResourceUrl) -> bool {
+        self.core.index.may_have(&row::name_of(requested))
+    }
+
     /// The entity that a peer asks for; shareable ones only.
     pub fn by_lookup(&self, key: &LookupKey) -> Result<Option<EntityHandle>, StoreError> {
         self.core.note_question();

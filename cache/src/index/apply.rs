@@ -54,6 +54,7 @@ impl Index {
     /// Remembers what must be known without asking.
     fn applied(&self, counters: Counters, changes: &[Change]) {
         self.set_counters(counters);
+        self.learn_names(changes);
         for change in changes {
             if let Change::Reserved(highest) = change {
                 self.reserved.store(*highest, Relaxed);

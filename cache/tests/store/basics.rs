@@ -54,6 +54,25 @@ fn what_is_written_can_be_read_before_it_is_durable_and_is_not_called_held() {
 }
 
 #[test]
+fn that_nothing_was_ever_here_under_a_url_is_known_without_a_look() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let is_possible = |store: &Store, seed| store.may_have(&new_entity(seed, 1).requested_url);
+    {
+        let store = open(directory.path());
+        store.begin(new_entity(1, 5 * BLOCK as u64)).expect("admitted");
+        assert!(is_possible(&store, 2), "no name is in memory yet");
+        store.remember_names().expect("read");
+        assert!(is_possible(&store, 1) && !is_possible(&store, 2));
+        store.begin(new_entity(2, 5 * BLOCK as u64)).expect("admitted");
+        store.take_in(vec![(new_entity(3, 9), content(3, 0..9))]).expect("taken in");
+        assert!((1..4).all(|seed| is_possible(&store, seed)) && !is_possible(&store, 4));
+    }
+    let store = open(directory.path());
+    store.remember_names().expect("read");
+    assert!((1..4).all(|seed| is_possible(&store, seed)) && !is_possible(&store, 4));
+}
+
+#[test]
 fn entities_of_no_byte_and_of_one_byte_are_entities() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = open(directory.path());
