@@ -8,6 +8,7 @@ use crate::planner::Planner;
 use crate::port::{ContactMethod, Contacted, Effect, Failure, FailureClass, FetchId, FetchOutcome, Held};
 use crate::trust::Line;
 use eddy_content::digest::ExpectedDigest;
+use eddy_content::http::RangeSupport;
 use eddy_content::http::freshness::Decision;
 use eddy_content::{BlockSet, Entity, Geometry};
 
@@ -138,7 +139,7 @@ impl File {
         });
         self.owes_opened = true;
         self.planner = Geometry::new(length).map(|geometry| {
-            let planner = Planner::new(geometry, BlockSet::new(), facts.ranges);
+            let planner = self.planner_of(geometry, BlockSet::new(), facts.ranges);
             match (&self.stretches, self.spec.portion.demand()) {
                 (Some(stretches), _) => planner.wanting(stretches.blocks(geometry), 0),
                 (None, Some(demand)) => planner.wanting(demand.blocks(geometry), demand.position()),
@@ -148,6 +149,12 @@ impl File {
         self.waited = facts.waited;
         self.phase = Phase::Opening { parked: facts.body.map(|_| fetch) };
         true
+    }
+
+    /// A planner for this file: one that is only held is read while it comes.
+    fn planner_of(&self, geometry: Geometry, held: BlockSet, ranges: RangeSupport) -> Planner {
+        let planner = Planner::new(geometry, held, ranges);
+        if self.is_only_held() { planner.read_along() } else { planner }
     }
 
     /// A file that is only held ends where another would go past the store or on to another version; false.
@@ -293,7 +300,8 @@ impl File {
         let (wanted, position, ranges) = (planner.wanted().clone(), planner.position(), planner.ranges());
         self.bytes = SourceBytes { cache: self.bytes_in(geometry, &held), ..SourceBytes::default() };
         self.phase = Phase::Moving;
-        let planner = self.planner.insert(Planner::new(geometry, held, ranges).wanting(wanted, position));
+        let planner = self.planner_of(geometry, held, ranges).wanting(wanted, position);
+        let planner = self.planner.insert(planner);
         let Some((fetch, start, end)) = self.parked else { return };
         // Of the parked body, take the first run that is missing; what other runs need is planned as usual.
         let carried = geometry.blocks_inside(start..end.unwrap_or(geometry.length()));

@@ -46,6 +46,8 @@ pub(super) struct Flight {
     /// Whether its peer was not asked what it holds: silence is no answer then.
     pub(super) is_question: bool,
     pub(super) is_aborting: bool,
+    /// Whether its body came with the origin's first answer.
+    pub(super) is_first_answer: bool,
     /// When it was told to end.
     aborted: Duration,
 }
@@ -67,13 +69,14 @@ impl Flight {
             has_brought,
             is_question: false,
             is_aborting,
+            is_first_answer: false,
             aborted,
         }
     }
 
     /// One from the origin whose wait is over.
     pub(super) fn answered(now: Duration, blocks: Range<u32>) -> Self {
-        Self { first_byte: Some(now), ..Self::new(now, Source::Origin, blocks, Line::default()) }
+        Self { first_byte: Some(now), is_first_answer: true, ..Self::new(now, Source::Origin, blocks, Line::default()) }
     }
 
     /// Its peer's line at the moment when it began.
@@ -98,6 +101,12 @@ impl Flight {
     pub(super) fn brought_in(&self) -> Option<Duration> {
         let first = self.first_byte?;
         (self.last_byte > first).then(|| self.last_byte - first)
+    }
+
+    /// Bytes that have come since the first one, and in what time, while more are to come.
+    pub(super) fn going(&self, now: Duration, geometry: Geometry) -> Option<(u64, Duration)> {
+        let first = self.first_byte.filter(|_| !self.is_aborting && !self.has_arrived(geometry))?;
+        Some((self.bytes, now.saturating_sub(first)))
     }
 
     /// Bytes that are still to come.

@@ -12,23 +12,50 @@ const USUAL_PACE: u64 = 32 * 1024 * 1024;
 /// The longest wait that is believed: it may have been a handshake, or the origin's bad moment.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// The longest wait of an origin that is near: one connection to it is at its full speed at once.
+const NEAR: Duration = Duration::from_millis(10);
+/// Bytes a second of a connection beside which others would bring little more: this node hashes and writes what they bring.
+const ENOUGH: u64 = 64 * 1024 * 1024;
+/// How long a connection is watched before its pace says something.
+const WATCHED: Duration = Duration::from_millis(300);
+
 /// The line to the origin of one file.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct OriginLine {
     wait: Option<Duration>,
+    /// The shortest wait: how far away the origin is, whatever else kept an answer.
+    least_wait: Option<Duration>,
     pace: Option<u64>,
+    /// Whether a connection has brought less than would be enough.
+    is_narrow: bool,
 }
 
 impl OriginLine {
     /// A question has waited for so long.
     pub(super) fn on_first_byte(&mut self, waited: Duration) {
         self.wait = Some(waited.min(LONGEST_WAIT));
+        self.least_wait = Some(self.least_wait.map_or(waited, |least| least.min(waited)));
     }
 
     /// A request has brought so many bytes since its first one came.
     pub(super) fn on_ended(&mut self, bytes: u64, since: Duration) {
         let pace = u128::from(bytes) * 1000 / since.as_millis().max(1);
         self.pace = Some(u64::try_from(pace).unwrap_or(u64::MAX));
+    }
+
+    /// A request that goes on has brought so many bytes since its first one came.
+    pub(super) fn on_going(&mut self, bytes: u64, since: Duration) {
+        self.is_narrow |= since >= WATCHED && u128::from(bytes) * 1000 / since.as_millis() < u128::from(ENOUGH);
+    }
+
+    /// Whether one connection brings about as much as several.
+    pub(super) fn is_one_enough(&self) -> bool {
+        !self.is_narrow && self.least_wait.is_some_and(|wait| wait <= NEAR)
+    }
+
+    /// Whether a connection has brought all of its request at such a pace.
+    pub(super) fn is_wide(&self) -> bool {
+        self.pace.is_some_and(|pace| pace >= ENOUGH)
     }
 
     /// Bytes of a request for which the wait before it is a small part.
@@ -54,5 +81,25 @@ mod tests {
         assert_eq!(line.worth_a_wait(), 16 << 20);
         line.on_first_byte(Duration::from_secs(1000));
         assert_eq!(line.worth_a_wait(), 320 << 20);
+    }
+
+    #[test]
+    fn one_connection_is_enough_to_a_near_origin_until_it_turns_out_narrow() {
+        let mut line = OriginLine::default();
+        assert!(!line.is_one_enough(), "nothing is known");
+        line.on_first_byte(Duration::from_millis(2));
+        line.on_first_byte(Duration::from_millis(200));
+        line.on_going(1 << 20, Duration::from_millis(299));
+        assert!(line.is_one_enough(), "it has not been watched for long");
+        line.on_going(64 << 20, Duration::from_secs(1));
+        assert!(line.is_one_enough() && !line.is_wide());
+        line.on_ended(64 << 20, Duration::from_secs(1));
+        assert!(line.is_wide());
+        line.on_going(63 << 20, Duration::from_secs(1));
+        line.on_going(640 << 20, Duration::from_secs(2));
+        assert!(!line.is_one_enough(), "once is enough");
+        let mut far = OriginLine::default();
+        far.on_first_byte(Duration::from_millis(11));
+        assert!(!far.is_one_enough());
     }
 }

@@ -54,6 +54,8 @@ pub struct Planner {
     neighbours: BTreeMap<Peer, Neighbour>,
     ranges: RangeSupport,
     origin_line: OriginLine,
+    /// Whether somebody reads it from its beginning while it comes.
+    is_read_along: bool,
     /// Whose word is needed.
     words: Words,
     /// Blocks for which the word of the peers is not enough.
@@ -109,6 +111,7 @@ impl Planner {
             neighbours: BTreeMap::new(),
             ranges,
             origin_line: OriginLine::default(),
+            is_read_along: false,
             words: Words::One,
             reserve: Reserve::default(),
             origin_not_before: Duration::ZERO,
@@ -121,6 +124,12 @@ impl Planner {
     #[must_use]
     pub fn wanting(self, wanted: BlockSet, position: u32) -> Self {
         Self { wanted, position, ..self }
+    }
+
+    /// The same for a file that somebody reads from its beginning while it comes.
+    #[must_use]
+    pub fn read_along(self) -> Self {
+        Self { is_read_along: true, ..self }
     }
 
     /// Something else is wanted from now on, and begun with that block.
@@ -556,7 +565,7 @@ impl Planner {
         free.union_with(&reserved);
     }
 
-    fn plan_origin(&self, now: Duration, mut free: BlockSet, elsewhere: &BlockSet, orders: &mut Vec<Order>) {
+    fn plan_origin(&mut self, now: Duration, mut free: BlockSet, elsewhere: &BlockSet, orders: &mut Vec<Order>) {
         if now < self.origin_not_before || self.awaits_answers(now) {
             return;
         }
@@ -573,8 +582,19 @@ impl Planner {
             }
             return;
         }
-        let longest = self.origin_run(free.len());
-        for _ in under_way..ORIGIN_FLIGHTS {
+        let of_origin = self.flights.values().filter(|flight| flight.source == Source::Origin);
+        for (bytes, since) in of_origin.filter_map(|flight| flight.going(now, self.geometry)) {
+            self.origin_line.on_going(bytes, since);
+        }
+        let (places, longest) = if self.is_read_along && self.origin_line.is_one_enough() {
+            // Whoever reads along has no use yet for what is further on: by the time it gets there, that is in memory no more.
+            let longest = if self.origin_line.is_wide() { ORIGIN_RUN_MAX } else { self.equal_share(free.len()) };
+            (1_usize.saturating_sub(self.arriving()), longest)
+        } else {
+            (ORIGIN_FLIGHTS.saturating_sub(under_way), self.origin_run(free.len()))
+        };
+        let longest = (longest.clamp(ORIGIN_RUN_MIN, ORIGIN_RUN_MAX) / BLOCK_SIZE) as u32;
+        for _ in 0..places {
             let Some(run) = run_from(&free, self.position) else { break };
             let run = run.start..self.segment_end(run.start, longest).min(run.end);
             free.remove(run.clone());
@@ -582,15 +602,23 @@ impl Planner {
         }
     }
 
-    /// Blocks of one origin request: the free ones over twice the flights, so that all end together though one is slower; where each
+    /// Bytes of one origin request: the free ones over twice the flights, so that all end together though one is slower; where each
     /// request waits for its first byte, more, up to an equal share of all that is to come.
-    fn origin_run(&self, free: u32) -> u32 {
-        let free = u64::from(free) * BLOCK_SIZE;
-        let coming: u64 =
-            self.flights.values().filter(|f| f.source == Source::Origin).map(|f| f.left(self.geometry)).sum();
-        let equal = (free + coming) / ORIGIN_FLIGHTS as u64;
-        let share = (free / (2 * ORIGIN_FLIGHTS as u64)).max(equal.min(self.origin_line.worth_a_wait()));
-        (share.clamp(ORIGIN_RUN_MIN, ORIGIN_RUN_MAX) / BLOCK_SIZE) as u32
+    fn origin_run(&self, free: u32) -> u64 {
+        let share = u64::from(free) * BLOCK_SIZE / (2 * ORIGIN_FLIGHTS as u64);
+        share.max(self.equal_share(free).min(self.origin_line.worth_a_wait()))
+    }
+
+    /// Bytes of an equal share, for each of several connections, of the free blocks and of what is still to come from the origin.
+    fn equal_share(&self, free: u32) -> u64 {
+        let coming = self.flights.values().filter(|f| f.source == Source::Origin).map(|f| f.left(self.geometry));
+        (u64::from(free) * BLOCK_SIZE + coming.sum::<u64>()) / ORIGIN_FLIGHTS as u64
+    }
+
+    /// Requests to the origin of which bytes are still to come, but the first one: its body may have been read before it was planned.
+    fn arriving(&self) -> usize {
+        let later = self.flights.values().filter(|f| f.source == Source::Origin && !f.is_first_answer);
+        later.filter(|flight| !flight.has_arrived(self.geometry)).count()
     }
 
     /// The end of a request that starts at `start` and has about `longest` blocks: a segment's end.

@@ -56,7 +56,10 @@ fn alone_the_origin_gives_everything_in_a_few_parallel_requests() {
 /// Fetches everything from an origin that waits so long before each answer, on connections that bring so many bytes a millisecond, the
 /// first 16 MiB with its first answer; the time that took since the question, and the number of requests.
 fn alone_from(length: u64, wait: Duration, bytes_per_ms: u64) -> (Duration, usize) {
-    let mut rig = Rig::new(length);
+    alone_in(Rig::new(length), wait, bytes_per_ms)
+}
+
+fn alone_in(mut rig: Rig, wait: Duration, bytes_per_ms: u64) -> (Duration, usize) {
     let step = Duration::from_millis(10);
     let parked = 0..(16 << 20) / BLOCK_SIZE as u32;
     rig.planner.begin_answered(rig.now, FetchId(0), parked.clone(), Some(wait));
@@ -95,6 +98,34 @@ fn an_origin_that_answers_late_is_asked_for_long_runs_and_one_that_answers_at_on
     assert_eq!(asked_late, ORIGIN_FLIGHTS);
     assert!(at_once <= Duration::from_millis(2000 + 300), "{at_once:?}");
     assert!(asked_at_once > 2 * ORIGIN_FLIGHTS, "no connection that turns out slow holds the end up");
+}
+
+#[test]
+fn a_near_origin_is_asked_one_thing_at_a_time_for_who_reads_along_and_more_at_once_where_its_connections_are_narrow() {
+    let read_along = |length| {
+        let mut rig = Rig::new(length);
+        rig.planner = rig.planner.read_along();
+        rig
+    };
+    let near = Duration::from_millis(1);
+    let parked = 0..(16 << 20) / BLOCK_SIZE as u32;
+    let mut rig = read_along(256 << 20);
+    rig.planner.begin_answered(rig.now, FetchId(0), parked, Some(near));
+    let (_, begun) = rig.plan(&[]);
+    assert_eq!(begun.len(), 1, "the first body may be here already: what follows it is asked for");
+    let (fetch, _, blocks) = begun[0].clone();
+    let bytes = u64::from(blocks.end - blocks.start) * BLOCK_SIZE;
+    rig.now += Duration::from_millis(100);
+    rig.planner.on_bytes(rig.now, fetch, bytes - 1);
+    assert_eq!(rig.plan(&[]).1, vec![]);
+    rig.planner.on_bytes(rig.now, fetch, 1);
+    assert_eq!(rig.plan(&[]).1.len(), 1, "what has arrived need not be durable");
+
+    let (wide, asked) = alone_in(read_along(256 << 20), near, 512 << 10);
+    assert!(wide <= Duration::from_millis(512 + 100) && asked <= 6, "{wide:?}, {asked} requests");
+    let (narrow, asked) = alone_in(read_along(64 << 20), near, 8 << 10);
+    assert!(narrow <= Duration::from_millis(2000 + 800), "{narrow:?}");
+    assert!(asked >= ORIGIN_FLIGHTS, "{asked} requests");
 }
 
 #[test]
