@@ -105,7 +105,7 @@ async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
         return Ok(());
     }
     change.make(&folder)?;
-    setting.note("done; a running daemon reads its mounts when it starts: start it anew");
+    setting.note("done; a running daemon serves it within a few seconds");
     Ok(())
 }
 
@@ -151,11 +151,14 @@ async fn test(tool: Tool, setting: &Setting) -> Result<(), Failure> {
     for mount in &done.mounts {
         let url = format!("{base}{}/", mount.path);
         let status = ask::status(&url).await.map_err(|error| {
-            refused(format!("the gateway does not answer at {base} ({error}); is the daemon running, and was it started after `enable`?"))
+            refused(format!("the gateway does not answer at {base} ({error}); is the daemon running?"))
         })?;
         // What an origin answers for its root is its own business; that nothing is mounted, or nobody is there, is ours.
         if matches!(status, 404 | 502 | 504) && !ask::is_from_origin(&url).await {
-            return Err(refused(format!("the gateway answers {status} for {}: start the daemon anew", mount.path)));
+            return Err(refused(format!(
+                "the gateway answers {status} for {}: what the daemon logs says why",
+                mount.path
+            )));
         }
         write(&format!("{} -> {}: answered {status}\n", mount.path, mount.origin))?;
     }

@@ -282,6 +282,12 @@ pub fn file_of(home: &Path, named: Option<&Path>) -> PathBuf {
     named.map_or_else(|| home.join("eddy.toml"), Path::to_path_buf)
 }
 
+/// Where `eddy gateway enable` writes what it mounts, a file for each tool.
+#[must_use]
+pub fn mounts_of(home: &Path) -> PathBuf {
+    home.join("gateway")
+}
+
 /// Reads the settings: those of `file`, or of `eddy.toml` in the home if it is there, or the defaults.
 pub fn load(home: &Path, file: Option<&Path>) -> Result<Settings, ConfigError> {
     let path = file_of(home, file);
@@ -302,7 +308,7 @@ fn add_mounts(home: &Path, settings: &mut Settings) -> Result<(), ConfigError> {
         #[serde(default)]
         mount: Vec<gateway::MountSettings>,
     }
-    let Ok(entries) = std::fs::read_dir(home.join("gateway")) else { return Ok(()) };
+    let Ok(entries) = std::fs::read_dir(mounts_of(home)) else { return Ok(()) };
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|kind| kind == "toml"));
     paths.sort();

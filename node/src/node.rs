@@ -8,7 +8,7 @@ use crate::driver::log::EventLog;
 use crate::driver::seal::JobSeal;
 use crate::driver::{self, DriverHandle, DriverParts, Durability};
 use crate::face::{MAX_LONG_WORK, NodeFace};
-use crate::gateway::{self, GatewayError, RunningGateway};
+use crate::gateway::{self, Gate, GatewayError};
 use crate::group::{EXPIRED, Group, GroupError, REMOVED, Standing};
 use crate::hooks::Hooks;
 use crate::identity::{Identity, IdentityError};
@@ -130,7 +130,7 @@ pub struct Node {
     driving: JoinHandle<()>,
     serving: JoinHandle<std::io::Result<()>>,
     neighbourhood: Option<Neighbourhood>,
-    gateway: Option<RunningGateway>,
+    gateway: Option<Gate>,
     chores: TaskTracker,
     store: Store,
     /// Why the node's own store is not used.
@@ -230,14 +230,15 @@ impl Node {
         if let Some(neighbourhood) = &mut neighbourhood {
             neighbourhood.report_to(inputs);
         }
-        let gateway = match settings.gateway.plan().map_err(ConfigError::from)? {
-            Some(plan) if config.runs_as == RunsAs::Daemon && config.network == Network::Full => {
-                let peers = neighbourhood.as_ref().map(|n| n.peers().clone());
-                let parts =
-                    gateway::Parts { store: store.clone(), driver: driver.clone(), peers, origin: settings.origin() };
-                Some(gateway::start(plan, parts, shutdown.clone()).await?)
-            }
-            _ => None,
+        let gateway = if config.runs_as == RunsAs::Daemon && config.network == Network::Full {
+            let peers = neighbourhood.as_ref().map(|n| n.peers().clone());
+            let parts =
+                gateway::Parts { store: store.clone(), driver: driver.clone(), peers, origin: settings.origin() };
+            let files = gateway::Files { home: config.home.clone(), config: config.config.clone() };
+            let plan = settings.gateway.plan().map_err(ConfigError::from)?;
+            Some(Gate::open(plan, (parts, files), shutdown.clone()).await?)
+        } else {
+            None
         };
         let idle_exit = settings.service.idle_exit()?;
         let face = NodeFace {
@@ -252,7 +253,7 @@ impl Node {
             group,
             neighbours: neighbourhood.as_ref().map(Neighbourhood::view),
             swarm,
-            gateway: gateway.as_ref().map(RunningGateway::tallies),
+            gateway: gateway.as_ref().map(|gate| gate.current().clone()).unwrap_or_default(),
             runs_as: config.runs_as,
             network: config.network,
             long_work: Arc::new(Semaphore::new(MAX_LONG_WORK)),
@@ -306,7 +307,7 @@ impl Node {
 
     /// Whether nobody wants anything of it: no call, no job that runs or will run by itself, no peer and no tool that it could serve.
     pub async fn is_idle(&self) -> bool {
-        let serves = self.neighbourhood.is_some() || self.gateway.is_some();
+        let serves = self.neighbourhood.is_some() || self.gateway().is_some();
         // One permit waits for the next call.
         let is_called = self.callers.available_permits() + 1 < control::socket::MAX_CONNECTIONS;
         !serves && !is_called && !self.driver.is_needed().await.unwrap_or(true)
@@ -315,7 +316,7 @@ impl Node {
     /// Where the gateway listens, if there is one.
     #[must_use]
     pub fn gateway(&self) -> Option<std::net::SocketAddr> {
-        self.gateway.as_ref().map(RunningGateway::address)
+        self.gateway.as_ref()?.current().address()
     }
 
     /// The way to the driver.

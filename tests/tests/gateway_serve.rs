@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
 use eddy_tests::hostile::{Behaviour, BodyFault, HostileOrigin, Mark, Resource, Version};
-use eddy_tests::process::{Eddy, Gateway, http_client, mount};
+use eddy_tests::process::{Eddy, Gateway, Nginx, NginxSpec, http_client, mount, write_sample};
 use eddy_wire::api::GatewayView;
 use reqwest::Method;
 use sha2::{Digest as _, Sha256};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SMALL: u64 = 10_000;
 const LARGE: u64 = 20 << 20;
@@ -370,4 +370,81 @@ async fn what_is_not_as_its_name_promises_is_given_whole_to_nobody_and_kept_nowh
             assert!(origin.counters().path(&wrong).requests > asked, "nothing of it is held");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_promises_the_digests_of_the_files_it_lists() {
+    if !Nginx::ready() {
+        return;
+    }
+    let spec = NginxSpec { directives: "types { text/html html; }".into(), ..NginxSpec::default() };
+    let origin = Nginx::here(&spec).unwrap();
+    let mut page = String::new();
+    for (seed, name, length) in [(1, "small.whl", SMALL), (2, "large.whl", LARGE)] {
+        for kind in ["good", "bad"] {
+            let file = origin.files().join(format!("{kind}-{name}"));
+            write_sample(&file, seed, length).unwrap();
+            let bytes = std::fs::read(&file).unwrap();
+            let promised = Sha256::digest(if kind == "good" { bytes.as_slice() } else { b"something else" });
+            let promised = data_encoding::HEXLOWER.encode(&promised);
+            page += &format!("<a href=\"{kind}-{name}#sha256={promised}\">{name}</a>\n");
+        }
+    }
+    std::fs::write(origin.files().join("index.html"), &page).unwrap();
+    let gateway =
+        Gateway::start(Eddy::here().unwrap(), &mount("/m", origin.url("").trim_end_matches('/'), "")).unwrap();
+    assert_eq!(gateway.get("/m/index.html", &[]).await.unwrap().whole(), page.as_bytes());
+    for name in ["good-small.whl", "good-large.whl"] {
+        let got = gateway.get(&format!("/m/{name}"), &[]).await.unwrap();
+        assert!(got.whole() == std::fs::read(origin.files().join(name)).unwrap(), "{name}");
+    }
+    let small = gateway.get("/m/bad-small.whl", &[]).await.unwrap();
+    assert_eq!(small.status, 502, "{small:?}");
+    let large = gateway.get("/m/bad-large.whl", &[]).await.unwrap();
+    assert!(large.content.is_none(), "the last block is given to nobody");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_daemon_follows_what_is_mounted() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let whole = publish(&origin, "/f", SMALL, saying(&["Cache-Control: max-age=3600"]));
+    let eddy = Eddy::here().unwrap();
+    let (settings, mounts) = (eddy.home().join("eddy.toml"), eddy.home().join("gateway"));
+    std::fs::create_dir_all(&mounts).unwrap();
+    let listen = "[peers]\nmdns = false\n[gateway]\nlisten = \"127.0.0.1:0\"\n";
+    std::fs::write(&settings, listen).unwrap();
+    let daemon = eddy.daemon().unwrap();
+    let view = || eddy.ask::<GatewayView>(&["report", "--by", "mount"]).unwrap();
+    assert_eq!(view().listens, None, "there is nothing to serve");
+    // As a command writes it for a tool.
+    std::fs::write(mounts.join("tool.toml"), mount("/a", &origin.url(""), "").replace("gateway.mount", "mount"))
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let base = loop {
+        if let Some(base) = view().listens {
+            break base;
+        }
+        assert!(Instant::now() < deadline, "{}", daemon.log());
+    };
+    let client = http_client();
+    let status = async |path: &str| client.get(format!("{base}{path}")).send().await.unwrap().status().as_u16();
+    let becomes = async |path: &str, wanted: u16| {
+        while status(path).await != wanted {
+            assert!(Instant::now() < deadline, "{path} does not become {wanted}: {}", daemon.log());
+        }
+    };
+    let got = client.get(format!("{base}/a/f")).send().await.unwrap().bytes().await.unwrap();
+    assert!(got == whole);
+    // As a person writes it.
+    std::fs::write(&settings, format!("{listen}{}", mount("/b", &origin.url(""), ""))).unwrap();
+    becomes("/b/f", 200).await;
+    assert_eq!(status("/a/f").await, 200, "what was mounted stays");
+    std::fs::write(&settings, "[gateway]\nlisten = 7\n").unwrap();
+    daemon.wait_line("what is mounted stays as it is", Duration::from_secs(60)).unwrap();
+    assert_eq!((status("/a/f").await, status("/b/f").await), (200, 200));
+    std::fs::write(&settings, listen).unwrap();
+    std::fs::remove_file(mounts.join("tool.toml")).unwrap();
+    becomes("/b/f", 404).await;
+    becomes("/a/f", 404).await;
+    assert!(view().mounts.is_empty() && view().listens.is_some());
 }

@@ -19,27 +19,56 @@ pub(super) async fn first_answer(origin: &Origin, mut request: OriginRequest) ->
     Ok(opened)
 }
 
-/// Shows the beginning of a body to those who wait for it, until it is decided where the body goes: making an entity's place in the
-/// store durable takes longer than the first bytes need.
-pub(super) async fn show_until<T>(
+/// A body that came with an answer, read ahead by somebody until it is taken.
+#[derive(Debug)]
+pub struct AheadBody {
+    wanted: oneshot::Sender<()>,
+    body: oneshot::Receiver<OriginBody>,
+}
+
+impl AheadBody {
+    /// The body, and the work of reading it ahead, which ends when it is taken, or will be by nobody: then its connection closes.
+    ///
+    /// Its beginning is shown to those who wait for it from the first piece on: whatever stands between an answer and its place in the
+    /// store, a turn, the driver, an entity made durable, takes longer than the first bytes need.
+    pub fn begin(mut body: OriginBody, start: u64, recent: Option<Recent>) -> (Self, impl Future<Output = ()> + Send) {
+        let (wanted, is_wanted) = oneshot::channel();
+        let (hand_over, handed_over) = oneshot::channel();
+        let reading = async move {
+            if show_until(&mut body, start, recent.as_ref(), is_wanted).await.is_ok() {
+                let _ = hand_over.send(body);
+            }
+        };
+        (Self { wanted, body: handed_over }, reading)
+    }
+
+    /// Takes the body, with all that was read of it; `None` when nobody reads it any more.
+    pub(super) async fn take(self) -> Option<OriginBody> {
+        self.wanted.send(()).ok()?;
+        self.body.await.ok()
+    }
+}
+
+/// Shows the beginning of a body, as much as there is memory for, until it is wanted.
+async fn show_until(
     body: &mut OriginBody,
-    span: Span,
-    recent: &Recent,
-    mut decided: oneshot::Receiver<T>,
-) -> Result<T, oneshot::error::RecvError> {
+    start: u64,
+    recent: Option<&Recent>,
+    mut wanted: oneshot::Receiver<()>,
+) -> Result<(), oneshot::error::RecvError> {
     let mut shown = 0;
-    while shown < recent.most() {
+    while let Some(recent) = recent.filter(|recent| shown < recent.most()) {
         let piece = tokio::select! {
             biased;
-            decided = &mut decided => return decided,
+            wanted = &mut wanted => return wanted,
             piece = body.read_ahead() => piece,
         };
         let Some(piece) = piece else { break };
-        let place = span.start + shown;
+        let place = start + shown;
         shown += piece.len() as u64;
         recent.put(place, piece);
     }
-    decided.await
+    wanted.await
 }
 
 /// The answer to a first contact, in the engine's terms, and its body.

@@ -4,7 +4,7 @@ mod asking;
 
 use super::account::{Owed, settle_account};
 use super::command::Holding;
-use super::contact::asked;
+use super::contact::{AheadBody, asked};
 use super::heads::{Heads, Keeping, Wanting};
 use super::publish::Publishing;
 use super::seal::JobSeal;
@@ -12,7 +12,7 @@ use super::ways::Ways;
 use super::{DriverParts, held};
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::network::{Losses, Outage};
-use crate::origin::{Origin, OriginBody, OriginRequest, Span, WeakPace};
+use crate::origin::{Origin, OriginRequest, Span, WeakPace};
 use crate::peer::Peers;
 use crate::sessions;
 use crate::swarm::{self, News, SwarmHandle};
@@ -63,8 +63,8 @@ enum Parked {
 pub struct Given {
     /// What it says.
     pub facts: Contacted,
-    /// The body that came with it.
-    pub body: Option<(Span, OriginBody)>,
+    /// The body that came with it, and which bytes it has.
+    pub body: Option<(Span, AheadBody)>,
 }
 
 /// Who waits for the entity of a job that only holds.
@@ -404,7 +404,7 @@ impl Executor {
         self.destinations.remove(&file);
         let Some(spec) = spec(engine, file) else { return };
         let Some(destination) = self.destination(engine, file) else {
-            self.answer(move || Input::Prepared { file, result: Ok(Held::Nothing) });
+            self.tell(Input::Prepared { file, result: Ok(Held::Nothing) });
             return;
         };
         let dress = self.dress(engine, file, &spec.url);
@@ -535,6 +535,12 @@ impl Executor {
                 Err(StageError::Failed(failure)) => Input::Staged { file, result: Err(failure) },
             }
         });
+    }
+
+    /// Hands in what is known already.
+    fn tell(&self, input: Input) {
+        let inputs = self.inputs.clone();
+        self.tasks.spawn(async move { inputs.send(input).await });
     }
 
     /// Runs blocking work and hands its answer in, from its own thread: each change of threads costs a small file more than the work.

@@ -65,6 +65,7 @@ use tokio_util::task::TaskTracker;
 use watchers::Watchers;
 
 pub use command::{DriverHandle, HoldOrder, Holding};
+pub use contact::AheadBody;
 pub(crate) use contact::contacted;
 pub use execute::Given;
 

@@ -25,7 +25,7 @@ use crate::driver::DriverHandle;
 use crate::driver::command::{Refusal, Whose};
 use crate::driver::heads::Heads;
 use crate::driver::log::EventLog;
-use crate::gateway::Tallies;
+use crate::gateway;
 use crate::group::Group;
 use crate::identity::Identity;
 use crate::neighbourhood::NeighbourhoodView;
@@ -77,8 +77,8 @@ pub struct NodeFace {
     pub neighbours: Option<NeighbourhoodView>,
     /// The room of swarms, if there is one.
     pub swarm: Option<SwarmHandle>,
-    /// What the gateway counts, if there is one.
-    pub gateway: Option<Tallies>,
+    /// The gateway, if there is one.
+    pub gateway: gateway::Current,
     /// What kind of process this is.
     pub runs_as: RunsAs,
     /// Whether it talks to anybody.
@@ -213,8 +213,7 @@ impl Face for NodeFace {
     }
 
     async fn gateway(&self) -> Result<GatewayView, Problem> {
-        let none = || GatewayView { listens: None, mounts: Vec::new() };
-        Ok(self.gateway.as_ref().map_or_else(none, Tallies::view))
+        Ok(self.gateway.view())
     }
 
     async fn shutdown(&self) -> Result<(), Problem> {

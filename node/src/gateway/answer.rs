@@ -1,6 +1,6 @@
 //! A stored answer, made into the answer to a request: conditions, ranges, age (RFC 9110 sections 13 and 14; ).
 
-use super::body::{AnswerBody, pieces};
+use super::body::AnswerBody;
 use super::filling::{Filling, Reader};
 use super::growing::Growing;
 use super::parts::Parts;
@@ -14,7 +14,6 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use std::ops::Range;
 use std::sync::Arc;
-use tokio_util::task::TaskTracker;
 
 /// Bytes of a body that are copied out of memory at once instead of being sent piece by piece.
 const AT_ONCE: u64 = 1 << 20;
@@ -42,7 +41,6 @@ pub(super) fn answer(
     source: Here,
     wanted: Wanted<'_>,
     (status, now): (CacheStatus, i64),
-    tasks: &TaskTracker,
 ) -> Response<AnswerBody> {
     let mut fields = stored.fields.clone();
     fields.remove(CONTENT_LENGTH);
@@ -75,11 +73,8 @@ pub(super) fn answer(
                 fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
             }
             let is_bare = wanted.method == Method::HEAD || has_none;
-            let body = if is_bare {
-                AnswerBody::Empty
-            } else {
-                send(source, vec![(Bytes::new(), 0..length)], Bytes::new(), tasks)
-            };
+            let body =
+                if is_bare { AnswerBody::Empty } else { send(source, vec![(Bytes::new(), 0..length)], Bytes::new()) };
             reply(code, fields, body)
         }
         Selected::Unsatisfiable => {
@@ -91,21 +86,15 @@ pub(super) fn answer(
             let range = ranges[0].clone();
             fields.insert(CONTENT_RANGE, content_range(&range, stored.length));
             fields.insert(CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
-            let body = send(source, vec![(Bytes::new(), range)], Bytes::new(), tasks);
+            let body = send(source, vec![(Bytes::new(), range)], Bytes::new());
             reply(StatusCode::PARTIAL_CONTENT, fields, body)
         }
-        Selected::Ranges(ranges) => parts(stored, source, &ranges, fields, tasks),
+        Selected::Ranges(ranges) => parts(stored, source, &ranges, fields),
     }
 }
 
 /// Several ranges: multipart/byteranges (RFC 9110 section 14.6).
-fn parts(
-    stored: &Stored,
-    source: Here,
-    ranges: &[Range<u64>],
-    mut fields: HeaderMap,
-    tasks: &TaskTracker,
-) -> Response<AnswerBody> {
+fn parts(stored: &Stored, source: Here, ranges: &[Range<u64>], mut fields: HeaderMap) -> Response<AnswerBody> {
     let boundary = data_encoding::HEXLOWER.encode(&rand::random::<[u8; 16]>());
     let kind = fields.get(CONTENT_TYPE).cloned();
     let mut sections = Vec::with_capacity(ranges.len());
@@ -130,11 +119,11 @@ fn parts(
     fields.remove(CONTENT_RANGE);
     fields.insert(CONTENT_TYPE, text(&format!("multipart/byteranges; boundary={boundary}")));
     fields.insert(CONTENT_LENGTH, HeaderValue::from(length));
-    reply(StatusCode::PARTIAL_CONTENT, fields, send(source, sections, end, tasks))
+    reply(StatusCode::PARTIAL_CONTENT, fields, send(source, sections, end))
 }
 
 /// Sends sections, each behind its head, and an end.
-fn send(source: Here, sections: Vec<(Bytes, Range<u64>)>, end: Bytes, tasks: &TaskTracker) -> AnswerBody {
+fn send(source: Here, sections: Vec<(Bytes, Range<u64>)>, end: Bytes) -> AnswerBody {
     if let (Here::Memory(growing), [(_, range)], true) = (&source, sections.as_slice(), end.is_empty())
         && range.end - range.start <= AT_ONCE
         && let Some(all) = growing.all()
@@ -144,12 +133,11 @@ fn send(source: Here, sections: Vec<(Bytes, Range<u64>)>, end: Bytes, tasks: &Ta
     }
     let source = match source {
         Here::Memory(growing) => Source::Memory(growing),
-        // Counted from now on: between here and the task's first step nobody may think that nobody reads.
+        // Counted from now on: between here and the first look for a piece nobody may think that nobody reads.
         Here::Entity(filling) => Source::Entity(filling.reader()),
         Here::Parts(parts) => return copied(&parts, sections, &end),
     };
-    let (to, body) = pieces();
-    tasks.spawn(async move {
+    AnswerBody::coming(|to| async move {
         for (head, range) in sections {
             if !head.is_empty() && to.send(Ok(head)).await.is_err() {
                 return;
@@ -162,8 +150,7 @@ fn send(source: Here, sections: Vec<(Bytes, Range<u64>)>, end: Bytes, tasks: &Ta
         if !end.is_empty() {
             let _ = to.send(Ok(end)).await;
         }
-    });
-    body
+    })
 }
 
 /// Sections of what is in memory and small.

@@ -17,32 +17,53 @@ const QUEUE: usize = 2;
 pub(super) struct Broken;
 
 /// The content of an answer.
-#[derive(Debug)]
 pub(super) enum AnswerBody {
     /// None.
     Empty,
     /// All of it, here.
     Full(Bytes),
     /// As it comes.
-    Pieces(mpsc::Receiver<Result<Bytes, Broken>>),
+    Coming(Coming),
     /// One whose bytes are counted as they go.
     Counted(Box<Self>, Arc<Tally>, tally::Bytes),
 }
 
 impl AnswerBody {
+    /// A body whose pieces are sent by the future that `send` gives. It is carried on by the client's own connection, whenever that looks for
+    /// more: nobody has to be woken between the two, and it ends with the connection.
+    pub(super) fn coming<F>(send: impl FnOnce(Pieces) -> F) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (to, pieces) = mpsc::channel(QUEUE);
+        Self::Coming(Coming { sender: Some(Box::pin(send(to))), pieces })
+    }
+
     /// The same, counted.
     pub(super) fn counted(self, tally: &Arc<Tally>, kind: tally::Bytes) -> Self {
         Self::Counted(Box::new(self), tally.clone(), kind)
     }
 }
 
-/// The sending end of [`AnswerBody::Pieces`].
+/// The way of pieces into a body.
 pub(super) type Pieces = mpsc::Sender<Result<Bytes, Broken>>;
 
-/// A body that somebody fills piece by piece.
-pub(super) fn pieces() -> (Pieces, AnswerBody) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    (sender, AnswerBody::Pieces(receiver))
+/// A body that comes, and who sends it.
+pub(super) struct Coming {
+    sender: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    pieces: mpsc::Receiver<Result<Bytes, Broken>>,
+}
+
+impl Coming {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        // First the sender, so that the next pieces are on their way while this one goes out.
+        if let Some(sender) = &mut self.sender
+            && sender.as_mut().poll(cx).is_ready()
+        {
+            self.sender = None;
+        }
+        self.pieces.poll_recv(cx)
+    }
 }
 
 impl Body for AnswerBody {
@@ -57,7 +78,7 @@ impl Body for AnswerBody {
                 *self = Self::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Self::Pieces(pieces) => pieces.poll_recv(cx).map(|next| next.map(|piece| piece.map(Frame::data))),
+            Self::Coming(coming) => coming.poll(cx).map(|next| next.map(|piece| piece.map(Frame::data))),
             Self::Counted(body, tally, kind) => {
                 let polled = Pin::new(&mut **body).poll_frame(cx);
                 if let Poll::Ready(Some(Ok(frame))) = &polled
@@ -74,7 +95,7 @@ impl Body for AnswerBody {
         match self {
             Self::Empty => true,
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Pieces(_) => false,
+            Self::Coming(_) => false,
             Self::Counted(body, ..) => body.is_end_stream(),
         }
     }
@@ -83,8 +104,51 @@ impl Body for AnswerBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Pieces(_) => SizeHint::default(),
+            Self::Coming(_) => SizeHint::default(),
             Self::Counted(body, ..) => body.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    async fn next(body: &mut AnswerBody) -> Option<Bytes> {
+        let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
+        frame.map(|frame| frame.expect("whole").into_data().expect("data"))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_comes_is_sent_a_few_pieces_ahead_of_its_client_and_no_more() {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let counter = sent.clone();
+        let mut body = AnswerBody::coming(|to| async move {
+            for number in 0..10u8 {
+                if to.send(Ok(Bytes::copy_from_slice(&[number]))).await.is_err() {
+                    return;
+                }
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for number in 0..10 {
+            assert_eq!(next(&mut body).await.expect("a piece")[..], [number]);
+            let ahead = sent.load(Ordering::Relaxed) - usize::from(number);
+            assert!((1..=QUEUE + 1).contains(&ahead), "{ahead} pieces are in memory");
+        }
+        assert_eq!(next(&mut body).await, None);
+    }
+
+    #[tokio::test]
+    async fn whoever_sends_a_body_ends_with_its_client() {
+        let held = Arc::new(());
+        let there = held.clone();
+        let body = AnswerBody::coming(|to| async move {
+            to.closed().await;
+            drop(there);
+        });
+        drop(body);
+        assert_eq!(Arc::strong_count(&held), 1);
     }
 }

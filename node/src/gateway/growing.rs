@@ -151,11 +151,11 @@ impl Growing {
 
 #[cfg(test)]
 mod tests {
-    use super::super::body::{AnswerBody, pieces};
     use super::*;
+    use tokio::sync::mpsc;
 
     async fn read(growing: Arc<Growing>, range: Range<u64>) -> Result<Vec<u8>, Broken> {
-        let (to, AnswerBody::Pieces(mut from)) = pieces() else { unreachable!("pieces") };
+        let (to, mut from) = mpsc::channel(2);
         let sending = tokio::spawn(async move { growing.send(range, &to).await });
         let mut all = Vec::new();
         while let Some(piece) = from.recv().await {

@@ -1,7 +1,7 @@
 //! The listener: who may connect, how many, how long a request may take to arrive, and which resource it means (T-22, T-38, T-45).
 
 use super::body::AnswerBody;
-use super::flight::Target;
+use super::flight::{Door, Target};
 use super::refusal::Refusal;
 use super::{Gateway, tunnel};
 use crate::config::gateway::{Fields, MountRules, UnsafeMethods};
@@ -22,10 +22,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
 /// Connections at a time; more wait at the door.
-const CONNECTIONS: usize = 4096;
+pub(super) const CONNECTIONS: usize = 4096;
 /// How long the head of a request may take, which is also how long a connection may lie idle.
 const HEAD_TIME: Duration = Duration::from_secs(60);
 /// The pause after the system would not give a connection: no descriptor is left, mostly.
@@ -34,9 +33,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 impl Gateway {
     /// Serves connections until the stop.
     pub(super) async fn listen(self: Arc<Self>, listener: TcpListener) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Ok(place) = self.places.clone().acquire_owned().await else { return };
             let accepted = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
@@ -125,15 +123,16 @@ impl Gateway {
             return self.proxied(request).map(Some);
         }
         self.check_host(fields)?;
-        let mut mounts = self.plan.mounts.iter().enumerate();
-        let found = mounts.find_map(|(number, mount)| Some((number, mount, mount.target(uri.path(), uri.query())?)));
-        let Some((number, mount, url)) = found else {
+        let mounts = self.mounts.list();
+        let found = mounts.iter().find_map(|mount| Some((mount, mount.plan.target(uri.path(), uri.query())?)));
+        let Some((mount, url)) = found else {
             return refused(StatusCode::NOT_FOUND, "nothing is mounted there");
         };
+        let (rules, tally, links) = (mount.plan.rules, mount.tally.clone(), mount.plan.links.clone());
         // A redirect may lead from a tool's http to https, where it would find no cache.
-        let redirects = if mount.rules.keeping == Keeping::AsRfc { Redirects::Pass } else { Redirects::Follow };
-        let (tally, links) = (self.tallies.mount(number), mount.links.clone());
-        Ok(Some(Target { url, rules: mount.rules, origin: self.named.clone(), redirects, links, tally }))
+        let redirects = if rules.keeping == Keeping::AsRfc { Redirects::Pass } else { Redirects::Follow };
+        let (origin, door) = (self.named.clone(), Door::Mount);
+        Ok(Some(Target { url, rules, origin, redirects, links, door, tally }))
     }
 
     /// A plain http URL of a proxy's client.
@@ -154,8 +153,9 @@ impl Gateway {
             unsafe_methods: UnsafeMethods::Forward,
             stale_on_error: 0,
         };
-        let (origin, tally) = (self.public.clone(), self.tallies.proxy());
-        Ok(Target { url, rules, origin, redirects: Redirects::Pass, links: Arc::default(), tally })
+        let (origin, tally) = (self.public.clone(), self.mounts.proxy());
+        let (redirects, door) = (Redirects::Pass, Door::Proxy);
+        Ok(Target { url, rules, origin, redirects, links: Arc::default(), door, tally })
     }
 
     /// Against pages whose name suddenly means this machine (DNS rebinding, T-45): a name must be one of this gateway's. Against pages

@@ -7,6 +7,9 @@
 //!
 //! | module | idea |
 //! |---|---|
+//! | `gate` | the gateway as its settings want it |
+//! | `mounts` | what is mounted |
+//! | `reactors` | the threads that serve clients |
 //! | `listen` | who may connect, and which resource a request means |
 //! | `serve` | one request: from what is stored, by a flight, or passed on |
 //! | `fields` | which fields of a request the origin gets |
@@ -20,6 +23,7 @@
 //! | `answer` | a stored answer, made into the answer to a request |
 //! | `body` | the content on its way to a client |
 //! | `links` | indexes whose files lie elsewhere lead through the gateway |
+//! | `promises` | digests that an index names for the files it lists |
 //! | `tunnel` | CONNECT |
 //! | `refusal` | the gateway's own answers |
 //! | `tally` | what was asked and answered, by mount |
@@ -29,11 +33,15 @@ mod body;
 mod fields;
 mod filling;
 mod flight;
+mod gate;
 mod growing;
 mod links;
 mod listen;
+mod mounts;
 mod parts;
 mod pass;
+mod promises;
+mod reactors;
 mod refusal;
 mod saver;
 mod serve;
@@ -41,7 +49,7 @@ mod shelf;
 mod tally;
 mod tunnel;
 
-pub use tally::Tallies;
+pub use gate::{Current, Files, Gate};
 
 use crate::config::gateway::GatewayPlan;
 use crate::driver::DriverHandle;
@@ -51,6 +59,10 @@ use eddy_cache::{RemoveOutcome, Store};
 use eddy_content::EntityId;
 use flight::Flights;
 use http::HeaderValue;
+use listen::CONNECTIONS;
+use mounts::Mounts;
+use promises::Promises;
+use reactors::Reactors;
 use saver::Saver;
 use shelf::Shelf;
 use std::net::SocketAddr;
@@ -89,6 +101,7 @@ pub enum GatewayError {
 }
 
 /// What a gateway works with.
+#[derive(Clone)]
 pub struct Parts {
     /// The store.
     pub store: Store,
@@ -112,13 +125,18 @@ struct Gateway {
     public: Origin,
     shelf: Shelf,
     flights: Flights,
+    promises: Promises,
     saver: Saver,
     room: Arc<Semaphore>,
-    tallies: Tallies,
+    /// For connections.
+    places: Arc<Semaphore>,
+    mounts: Mounts,
     /// Its own URL, without a slash at the end.
     base: String,
     /// What it calls itself in `Via`, so that it knows its own requests again.
     pseudonym: String,
+    /// The field that says so.
+    via: HeaderValue,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -127,21 +145,26 @@ struct Gateway {
 #[derive(Debug)]
 pub struct RunningGateway {
     address: SocketAddr,
-    tallies: Tallies,
+    mounts: Mounts,
     tasks: TaskTracker,
+    reactors: Reactors,
 }
 
 /// Starts a gateway; it ends with `stop`.
-pub async fn start(plan: GatewayPlan, parts: Parts, stop: CancellationToken) -> Result<RunningGateway, GatewayError> {
-    let failed = |source| GatewayError::Listen { address: plan.listen, source };
-    let listener = TcpListener::bind(plan.listen).await.map_err(failed)?;
+async fn start(plan: GatewayPlan, parts: Parts, stop: CancellationToken) -> Result<RunningGateway, GatewayError> {
+    let wanted = plan.listen;
+    let failed = |source| GatewayError::Listen { address: wanted, source };
+    let listener = TcpListener::bind(wanted).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
+    let listener = listener.into_std().map_err(failed)?;
     let named = OriginConfig { requests_per_origin: REQUESTS_PER_ORIGIN, ..parts.origin };
     let public = OriginConfig { private_addresses: PrivateAddresses::Refused, ..named.clone() };
     let tasks = TaskTracker::new();
     let (saver, saving) = Saver::start(parts.store.clone(), stop.clone());
     tasks.spawn(saving);
-    let tallies = Tallies::of(&plan, address);
+    let mounts = Mounts::of(&plan, address);
+    let pseudonym = format!("eddy-{}", data_encoding::HEXLOWER.encode(&rand::random::<[u8; 6]>()));
+    let via = format!("1.1 {pseudonym}");
     let gateway = Arc::new(Gateway {
         base: base_of(&plan, address),
         plan,
@@ -152,17 +175,26 @@ pub async fn start(plan: GatewayPlan, parts: Parts, stop: CancellationToken) -> 
         public: Origin::new(public)?,
         shelf: Shelf::default(),
         flights: Flights::default(),
+        promises: Promises::default(),
         saver,
         room: Arc::new(Semaphore::new(ROOM_KIB)),
-        tallies: tallies.clone(),
-        pseudonym: format!("eddy-{}", data_encoding::HEXLOWER.encode(&rand::random::<[u8; 6]>())),
+        places: Arc::new(Semaphore::new(CONNECTIONS)),
+        mounts: mounts.clone(),
+        via: HeaderValue::from_str(&via).unwrap_or_else(|_| HeaderValue::from_static("1.1 eddy")),
+        pseudonym,
         tasks: tasks.clone(),
         stop,
     });
-    tasks.spawn(gateway.listen(listener));
+    let store = gateway.store.clone();
+    tasks.spawn_blocking(move || {
+        if let Err(error) = store.remember_names() {
+            tracing::warn!(%error, "each question about what is not held will look into the store");
+        }
+    });
     tasks.close();
+    let reactors = Reactors::start(&gateway, &listener).map_err(failed)?;
     tracing::info!(%address, "the gateway listens");
-    Ok(RunningGateway { address, tallies, tasks })
+    Ok(RunningGateway { address, mounts, tasks, reactors })
 }
 
 /// What its clients call it.
@@ -181,15 +213,11 @@ impl RunningGateway {
         self.address
     }
 
-    /// What it counts.
-    #[must_use]
-    pub fn tallies(&self) -> Tallies {
-        self.tallies.clone()
-    }
-
-    /// Waits for its tasks, which end with the stop.
+    /// Waits for its tasks and threads, which end with the stop.
     pub async fn close(self) {
         self.tasks.wait().await;
+        let reactors = self.reactors;
+        let _ = tokio::task::spawn_blocking(move || reactors.join()).await;
     }
 }
 
@@ -211,10 +239,5 @@ impl Gateway {
             }
         }
         tracing::warn!(entity = %id, "an entity that is not what its name promises could not be removed");
-    }
-
-    fn via(&self) -> HeaderValue {
-        HeaderValue::from_str(&format!("1.1 {}", self.pseudonym))
-            .unwrap_or_else(|_| HeaderValue::from_static("1.1 eddy"))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Gateway;
 use super::answer::{reply, say};
-use super::body::{AnswerBody, Broken, pieces};
+use super::body::{AnswerBody, Broken};
 use super::flight::{MOST_IN_MEMORY, read_on};
 use super::growing::Growing;
 use super::parts::Parts;
@@ -86,9 +86,8 @@ impl Gateway {
         let growing = Growing::with_room(Some(room));
         let (url, sent) = (call.target.url.clone(), call.sent.fields.clone());
         let stored = stored(call, relayed, kept.length(), growing.clone());
-        let (to, content) = pieces();
         let read = growing.clone();
-        self.tasks.spawn(async move { read.send(0..count, &to).await });
+        let content = AnswerBody::coming(|to| async move { read.send(0..count, &to).await });
         let (gateway, stop, tally) = (self.clone(), self.stop.clone(), call.target.tally.clone());
         self.tasks.spawn(async move {
             let came = tokio::select! {
@@ -132,7 +131,7 @@ impl Gateway {
     pub(super) fn content(&self, call: &Call, read: Bytes, body: Option<OriginBody>) -> AnswerBody {
         match body {
             None => AnswerBody::Full(read),
-            Some(body) => self.stream(call, read, body),
+            Some(body) => Self::stream(call, read, body),
         }
     }
 
@@ -157,26 +156,20 @@ impl Gateway {
         let status =
             CacheStatus { found, origin_status: Some(head.status), ttl: None, is_collapsed: false, detail: None };
         say(&mut fields, &status);
-        fields.append(VIA, self.via());
+        fields.append(VIA, self.via.clone());
         let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
         reply(status, fields, content.counted(&call.target.tally, tally::Bytes::Sent))
     }
 
     /// A body as it comes from the origin; a client that is gone ends it.
-    fn stream(&self, call: &Call, read: Bytes, mut body: OriginBody) -> AnswerBody {
-        let (to, content) = pieces();
+    fn stream(call: &Call, read: Bytes, mut body: OriginBody) -> AnswerBody {
         let tally = call.target.tally.clone();
-        self.tasks.spawn(async move {
+        AnswerBody::coming(|to| async move {
             if !read.is_empty() && to.send(Ok(read)).await.is_err() {
                 return;
             }
             loop {
-                let next = tokio::select! {
-                    biased;
-                    () = to.closed() => return,
-                    next = body.next() => next,
-                };
-                let piece = match next {
+                let piece = match body.next().await {
                     Ok(Some(bytes)) => {
                         tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
                         Ok(bytes)
@@ -189,8 +182,7 @@ impl Gateway {
                     return;
                 }
             }
-        });
-        content
+        })
     }
 }
 

@@ -13,13 +13,13 @@ use crate::driver::held::wall_clock;
 use crate::origin::{Redirects, RelayRequest};
 use bytes::{Bytes, BytesMut};
 use eddy_cache::EntityHandle;
-use eddy_content::BLOCK_SIZE;
 use eddy_content::http::freshness::Question;
 use eddy_content::http::serve::{
     AskFirst, CacheStatus, Condition, Forwarded, Found, Keeping, Name, RequestDirectives, Reuse, Selected, condition,
     invalidated, may_range, name_of, reuse, select,
 };
 use eddy_content::http::{Asked, RequestPrivacy};
+use eddy_content::{BLOCK_SIZE, ResourceUrl};
 use http::header::{ALLOW, CONTENT_LENGTH, HeaderMap, HeaderValue, RANGE, TRANSFER_ENCODING, VIA};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
@@ -126,12 +126,13 @@ impl Gateway {
         if call.target.rules.keeping == Keeping::AsRfc {
             return found;
         }
-        let is_immutable = name_of(&call.target.url) == Name::Immutable && stored.status == 200;
+        // Most are simply fresh: a name is looked at where it matters.
+        let is_immutable = || name_of(&call.target.url) == Name::Immutable && stored.status == 200;
         match found {
             // What is published once under its name does not change, whatever lifetime was named for it.
-            Reuse::Ask(AskFirst::Stale(_)) if is_immutable => Reuse::Fresh { seconds: 0 },
+            Reuse::Ask(AskFirst::Stale(_)) if is_immutable() => Reuse::Fresh { seconds: 0 },
             // A guess is not good enough for an index that changes under one name.
-            Reuse::Fresh { .. } if stored.freshness.is_guessed() && !is_immutable => {
+            Reuse::Fresh { .. } if stored.freshness.is_guessed() && !is_immutable() => {
                 Reuse::Ask(AskFirst::NotFreshEnough)
             }
             found => found,
@@ -145,7 +146,7 @@ impl Gateway {
         let is_flying = self.is_flying(&call.target.url, &call.sent);
         let has_whole = stale.as_ref().is_some_and(|stored| !matches!(stored.held, Held::Parts(_)));
         // A part of what is not here is not worth the whole: passed on as it comes.
-        let is_part = is_range && !has_whole && !is_flying && !self.is_in_store(call).await;
+        let is_part = is_range && !has_whole && !is_flying && !self.is_in_store(&call.target.url).await;
         if is_part || call.method == Method::HEAD && !is_flying {
             return self.pass(call, why).await;
         }
@@ -181,8 +182,12 @@ impl Gateway {
         }
     }
 
-    async fn is_in_store(&self, call: &Call) -> bool {
-        let (store, url) = (self.store.clone(), call.target.url.clone());
+    /// Whether the store holds something of a URL. Of most that it holds nothing of, that is known without a look.
+    pub(super) async fn is_in_store(&self, url: &ResourceUrl) -> bool {
+        if !self.store.may_have(url) {
+            return false;
+        }
+        let (store, url) = (self.store.clone(), url.clone());
         let found = tokio::task::spawn_blocking(move || store.latest(&url)).await;
         matches!(found, Ok(Ok(Some(record))) if record.held_blocks > 0)
     }
@@ -216,8 +221,8 @@ impl Gateway {
     fn from(&self, stored: &Stored, here: Here, call: &Call, status: CacheStatus) -> Response<AnswerBody> {
         let wanted = Wanted { method: &call.method, fields: &call.fields };
         let kind = call.target.tally.answer(&status);
-        let mut answered = answer(stored, here, wanted, (status, wall_clock()), &self.tasks);
-        answered.headers_mut().append(VIA, self.via());
+        let mut answered = answer(stored, here, wanted, (status, wall_clock()));
+        answered.headers_mut().append(VIA, self.via.clone());
         answered.map(|body| body.counted(&call.target.tally, kind))
     }
 

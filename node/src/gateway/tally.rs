@@ -1,11 +1,7 @@
-//! What was asked of each mount and what was answered, counted since the node started.
+//! What was asked of a mount and what was answered, counted since it was mounted.
 
-use crate::config::gateway::GatewayPlan;
-use eddy_content::ResourceUrl;
 use eddy_content::http::serve::{CacheStatus, Found};
-use eddy_wire::api::{GatewayView, MountView, Sources};
-use std::net::SocketAddr;
-use std::sync::Arc;
+use eddy_wire::api::{MountView, Sources};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Where bytes went or came from.
@@ -35,44 +31,12 @@ pub(super) struct Tally {
     from_cache: AtomicU64,
 }
 
-/// Those of all mounts, and the proxy's behind them.
-#[derive(Debug, Clone)]
-pub struct Tallies {
-    address: SocketAddr,
-    mounts: Arc<[Arc<Tally>]>,
-    proxy: Arc<Tally>,
-    has_proxy: bool,
-}
-
-impl Tallies {
-    pub(super) fn of(plan: &GatewayPlan, address: SocketAddr) -> Self {
-        let mount = |mount: &crate::config::gateway::MountPlan| {
-            let origin = ResourceUrl::parse(&mount.origin).map_or_else(|_| String::new(), |url| url.to_string());
-            Arc::new(Tally { path: format!("{}/", mount.path), origin: Some(origin), ..Tally::default() })
-        };
-        let proxy = Arc::new(Tally { path: "proxy".to_owned(), ..Tally::default() });
-        Self { address, mounts: plan.mounts.iter().map(mount).collect(), proxy, has_proxy: plan.proxy }
-    }
-
-    /// The counts of the mount that stands there in the plan.
-    pub(super) fn mount(&self, number: usize) -> Arc<Tally> {
-        self.mounts.get(number).unwrap_or(&self.proxy).clone()
-    }
-
-    pub(super) fn proxy(&self) -> Arc<Tally> {
-        self.proxy.clone()
-    }
-
-    /// All of it, as the API shows it.
-    #[must_use]
-    pub fn view(&self) -> GatewayView {
-        let mut mounts: Vec<MountView> = self.mounts.iter().map(|tally| tally.view()).collect();
-        mounts.extend(self.has_proxy.then(|| self.proxy.view()));
-        GatewayView { listens: Some(format!("http://{}", self.address)), mounts }
-    }
-}
-
 impl Tally {
+    /// Nothing counted yet of what is mounted there.
+    pub(super) fn new(path: String, origin: Option<String>) -> Self {
+        Self { path, origin, ..Self::default() }
+    }
+
     pub(super) fn request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
@@ -109,7 +73,7 @@ impl Tally {
         self.from_cache.fetch_add(sources.cache, Ordering::Relaxed);
     }
 
-    fn view(&self) -> MountView {
+    pub(super) fn view(&self) -> MountView {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         MountView {
             path: self.path.clone(),

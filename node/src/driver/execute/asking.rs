@@ -2,19 +2,35 @@
 
 use super::{Executor, Given, Parked, explained, lost, settle, spec};
 use crate::deliver::refusal;
-use crate::driver::contact::{facts, first_answer, show_until};
+use crate::driver::contact::{AheadBody, facts, first_answer};
 use crate::driver::heads::Keeping;
 use crate::driver::ways::{Dress, Place};
-use crate::origin::{ConfigError, LastHead, Origin, OriginRequest, Pace, WeakPace};
+use crate::origin::{ConfigError, LastHead, Origin, OriginBody, OriginRequest, Pace, WeakPace};
 use crate::transfer::progress::Progress;
 use crate::transfer::stream::StreamOrder;
 use crate::transfer::{self, failure};
 use eddy_content::ResourceUrl;
-use eddy_engine::port::Contacted;
+use eddy_engine::port::{Contacted, FetchOutcome};
 use eddy_engine::{Engine, Failure, FetchId, FileRef, Goal, Input, JobId, JobState, Terms};
 use eddy_wire::catalogue::ErrorCode;
 use std::time::Instant;
 use tokio::sync::oneshot;
+
+/// The body of a first answer.
+enum FirstBody {
+    Here(OriginBody),
+    /// Somebody else reads it ahead.
+    Ahead(AheadBody),
+}
+
+impl FirstBody {
+    async fn take(self) -> Option<OriginBody> {
+        match self {
+            Self::Here(body) => Some(body),
+            Self::Ahead(body) => body.take().await,
+        }
+    }
+}
 
 impl Executor {
     /// What a question about the file that goes to `at` shows of its job.
@@ -115,12 +131,11 @@ impl Executor {
         let (order, ordered) = oneshot::channel();
         self.parked.insert(fetch, order);
         let given = self.given.remove(&file.job);
-        let recent = self.holders.get(&file.job).and_then(|holder| holder.recent.clone());
         let mut losses = self.losses.for_resource(&request.url);
         self.tasks.spawn(async move {
             let _done = cancel.clone().drop_guard();
             let answer = match given {
-                Some(Given { facts, body }) => Ok((facts, body)),
+                Some(Given { facts, body }) => Ok((facts, body.map(|(span, body)| (span, FirstBody::Ahead(body))))),
                 None => {
                     let asked = Instant::now();
                     let answer = tokio::select! {
@@ -132,8 +147,10 @@ impl Executor {
                         },
                         () = losses.next() => Err(failure::network_lost()),
                     };
-                    let answer =
-                        answer.map(|(facts, body)| (Contacted { waited: Some(asked.elapsed()), ..facts }, body));
+                    let answer = answer.map(|(facts, body)| {
+                        let body = body.map(|(span, body)| (span, FirstBody::Here(body)));
+                        (Contacted { waited: Some(asked.elapsed()), ..facts }, body)
+                    });
                     if let Some(keeping) = keeping {
                         keeping.keep().await;
                     }
@@ -149,12 +166,13 @@ impl Executor {
             };
             let last_modified = facts.last_modified;
             let _ = inputs.send(Input::Contacted { fetch, result: Ok(Box::new(facts)) }).await;
-            let Some((span, mut body)) = body else { return };
-            let ordered = match recent {
-                Some(recent) => show_until(&mut body, span, &recent, ordered).await,
-                None => ordered.await,
+            let Some((span, body)) = body else { return };
+            let Ok(order) = ordered.await else { return };
+            let Some(body) = body.take().await else {
+                // Who read it ahead is gone, with the gateway.
+                let _ = inputs.send(Input::Ended { fetch, outcome: FetchOutcome::Aborted }).await;
+                return;
             };
-            let Ok(order) = ordered else { return };
             let mut progress = Progress::new(fetch, inputs.clone());
             match order {
                 Parked::Pump { open, blocks } => {

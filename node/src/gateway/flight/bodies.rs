@@ -3,24 +3,25 @@
 use super::super::filling::{Filling, Followed, Way};
 use super::super::growing::Growing;
 use super::super::links;
+use super::super::promises::Page;
 use super::super::refusal::{Refusal, is_origins_fault};
 use super::super::shelf::{Held, Stored};
 use super::super::tally::{self, Tally};
 use super::intake::{Broke, Intake};
-use super::{FIRST_RANGE, Flight, Landing, MOST_IN_MEMORY, Manner, Outcome, Solo, value};
-use crate::driver::{Given, HoldOrder, contacted};
+use super::{Door, FIRST_RANGE, Flight, Landing, MOST_IN_MEMORY, Manner, Outcome, Solo, value};
+use crate::driver::{AheadBody, Given, HoldOrder, contacted};
 use crate::origin::{Opened, OriginBody, OriginRequest, Relayed, Span};
 use crate::transfer::recent::Recent;
 use bytes::Bytes;
 use eddy_content::digest::{DigestCheck, ExpectedDigest};
 use eddy_content::http::freshness::{Freshness, Variant};
 use eddy_content::http::http_date;
-use eddy_content::http::serve::{Marks, digest_of, may_keep, storable};
+use eddy_content::http::serve::{Marks, may_keep, storable};
 use eddy_content::http::{Asked, BodyEnd, Coding, Known, Precondition, Representation, ResponseHead, Verdict};
 use eddy_content::{EntityId, Geometry, ResourceUrl};
 use eddy_engine::port::Contacted;
 use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Portion, Priority, Terms};
-use http::header::{ACCEPT_LANGUAGE, CONTENT_RANGE, DATE};
+use http::header::{ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, DATE};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
@@ -82,6 +83,7 @@ impl Flight {
             self.gateway.shelf.forget(&self.target.url);
             return Some(Manner::Whole);
         }
+        self.learn(&relayed.head, &bytes).await;
         if !is_shown {
             self.stand(&relayed, growing, length);
         }
@@ -99,7 +101,7 @@ impl Flight {
         (url, known): (ResourceUrl, Option<Known>),
         length: u64,
     ) -> Result<(), Refusal> {
-        let promised: Vec<_> = digest_of(&self.target.url).into_iter().collect();
+        let promised = self.promised();
         let mut intake = Intake::new(growing, length, &self.target.tally, &promised);
         let mut broken = match intake.read(body).await {
             Ok(()) => return Ok(()),
@@ -156,11 +158,11 @@ impl Flight {
             // nobody knows whether that was all.
             return self.alone(relayed.head, read, None);
         }
-        let promised: Vec<_> = digest_of(&self.target.url).into_iter().collect();
-        if !keeps(&promised, &read) {
+        if !keeps(&self.promised(), &read) {
             self.land(Landing::Failed(Arc::new(Broke::False.refusal())));
             return None;
         }
+        self.learn(&relayed.head, &read).await;
         if links::has_links(&self.target.links, &relayed.head) {
             let read = links::lead(&self.target.links, &self.gateway.base, &mut relayed.head.headers, &read);
             let length = read.len() as u64;
@@ -173,6 +175,23 @@ impl Flight {
             self.save(&relayed, Representation { length: Some(length), ..representation }, read);
         }
         None
+    }
+
+    /// Learns what a page says of others, before its client can ask for them.
+    async fn learn(&self, head: &ResponseHead, content: &Bytes) {
+        let kind =
+            head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("").to_ascii_lowercase();
+        let is_plain = head.status == 200 && !head.headers.contains_key(CONTENT_ENCODING);
+        if self.target.door != Door::Mount || !is_plain || !self.gateway.promises.may_name(&self.target.url, &kind) {
+            return;
+        }
+        let (gateway, target, content) = (self.gateway.clone(), self.target.clone(), content.clone());
+        let learning = tokio::task::spawn_blocking(move || {
+            let page = Page { url: &target.url, kind: &kind, content: &content, links: &target.links };
+            gateway.promises.learn(&page);
+        });
+        // Nothing learned is nothing checked.
+        let _ = learning.await;
     }
 
     /// Puts an answer whose body is in memory on the shelf, and lands on it.
@@ -199,17 +218,27 @@ impl Flight {
         let known = representation.known();
         let freshness = Box::new(Freshness::of(&relayed.head.headers, self.asked_by(), relayed.exchange));
         let span = body.as_ref().map(|(span, _)| (span.start, span.end));
-        // Of digests only the name's own is looked at in the end: members are believed as if the origin had named none.
-        let promised: Vec<_> = digest_of(&self.target.url).into_iter().collect();
+        // Of digests only the promised one is looked at in the end: members are believed as if the origin had named none.
+        let promised = self.promised();
         let representation = Representation { digests: Vec::new(), ..representation };
         let facts = contacted(relayed.final_url.clone(), representation, freshness, span);
         let facts = Contacted { waited: self.waited, ..facts };
         // Where the body is here, its first bytes wait for nobody; else the entity is awaited, and who fills it.
         let begins = span.is_some_and(|(start, _)| start == 0);
         let recent = if begins { self.recent() } else { None };
+        let body = body.map(|(span, body)| {
+            let (ahead, reading) = AheadBody::begin(body, span.start, recent.clone());
+            let stop = self.gateway.stop.clone();
+            self.gateway.tasks.spawn(async move { stop.run_until_cancelled_owned(reading).await });
+            (span, ahead)
+        });
         let origin = self.target.origin.clone();
-        let order =
-            HoldOrder { spec: job(&self.target.url), given: Given { facts, body }, recent: recent.clone(), origin };
+        let order = HoldOrder {
+            spec: job(&self.target.url, promised.clone()),
+            given: Given { facts, body },
+            recent: recent.clone(),
+            origin,
+        };
         let (driver, tally) = (self.gateway.driver.clone(), self.target.tally.clone());
         let filling = match recent {
             Some(recent) => {
@@ -311,12 +340,12 @@ pub(super) fn may_hold(representation: &Representation) -> bool {
 }
 
 /// The job that fills an entity for the gateway.
-fn job(url: &ResourceUrl) -> JobSpec {
+fn job(url: &ResourceUrl, digests: Vec<ExpectedDigest>) -> JobSpec {
     let file = FileSpec {
         url: url.clone(),
         destination: String::new(),
         // On this rung one member may give what it holds; it is checked before the last block is shown.
-        digests: digest_of(url).into_iter().collect(),
+        digests,
         overwrite: false,
         credentials: None,
         portion: Portion::Whole,

@@ -25,8 +25,9 @@ use crate::config::gateway::MountRules;
 use crate::driver::held::wall_clock;
 use crate::origin::{Origin, OriginBody, Redirects, RelayRequest};
 use bytes::Bytes;
+use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::Question;
-use eddy_content::http::serve::{Keeping, Name, OnError, name_of, on_error};
+use eddy_content::http::serve::{Keeping, Name, OnError, digest_of, name_of, on_error};
 use eddy_content::http::{Asked, ResponseHead};
 use eddy_content::{ResourceUrl, Validator};
 use http::header::{ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE};
@@ -53,8 +54,19 @@ pub(super) struct Target {
     pub(super) redirects: Redirects,
     /// URLs in pages that are to lead through the gateway, and what stands for them.
     pub(super) links: Arc<[(String, String)]>,
+    /// Who has named it.
+    pub(super) door: Door,
     /// Where it is counted.
     pub(super) tally: Arc<Tally>,
+}
+
+/// By which way a request came to its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// The administrator has mounted it: its indexes are believed.
+    Mount,
+    /// A proxy's client has named it.
+    Proxy,
 }
 
 /// How a flight ended for those who wait.
@@ -229,16 +241,10 @@ impl Flight {
         let is_file = name_of(&self.target.url) != Name::Plain;
         let has_peers = self.gateway.peers.as_ref().is_some_and(|peers| !peers.connected().is_empty());
         match () {
-            () if is_file && has_peers || self.is_in_store().await => Manner::Head,
+            () if is_file && has_peers || self.gateway.is_in_store(&self.target.url).await => Manner::Head,
             () if is_file => Manner::FirstRange,
             () => Manner::Whole,
         }
-    }
-
-    async fn is_in_store(&self) -> bool {
-        let (store, url) = (self.gateway.store.clone(), self.target.url.clone());
-        let found = tokio::task::spawn_blocking(move || store.latest(&url)).await;
-        matches!(found, Ok(Ok(Some(record))) if record.held_blocks > 0)
     }
 
     fn question(&self, manner: Manner) -> RelayRequest {
@@ -290,6 +296,13 @@ impl Flight {
             self.land(Landing::Stored(stale.clone(), None, Outcome::Failed));
         }
         is_good
+    }
+
+    /// What the whole must keep: a digest that the name promises, or an index.
+    fn promised(&self) -> Vec<ExpectedDigest> {
+        let url = &self.target.url;
+        let by_index = || self.gateway.promises.of(url).filter(|_| self.target.door == Door::Mount);
+        digest_of(url).or_else(by_index).into_iter().collect()
     }
 
     fn asked_by(&self) -> Question<'_> {

@@ -10,7 +10,7 @@ use crate::origin::{Relayed, Span};
 use bytes::Bytes;
 use eddy_content::EntityId;
 use eddy_content::http::freshness::{Freshness, Variant};
-use eddy_content::http::serve::{Joint, Marks, Part, digest_of, joint, may_keep, part_of, refresh};
+use eddy_content::http::serve::{Joint, Marks, Part, joint, may_keep, part_of, refresh};
 use eddy_content::http::{Framing, ResponseHead, Verdict};
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderValue, RANGE};
 use std::sync::Arc;
@@ -104,7 +104,7 @@ impl Flight {
         if let Joint::Digest(digests) = joint {
             growth.digests = digests;
         }
-        growth.digests.extend(digest_of(&self.target.url));
+        growth.digests.extend(self.promised());
         self.grow(relayed, representation, body, growth).await
     }
 

@@ -1,0 +1,152 @@
+//! The gateway as its settings want it: it begins with the first mount, and follows what is mounted while it runs.
+//!
+//! Who changes the settings, by hand or by `eddy gateway enable`, has nothing to tell a running node: it looks at the files once a
+//! second. Where the gateway listens, and for whom, is read when it begins.
+
+use super::{GatewayError, Parts, RunningGateway, start};
+use crate::config::gateway::GatewayPlan;
+use crate::config::{self, ConfigError};
+use eddy_wire::api::GatewayView;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The gateway, if there is one yet.
+#[derive(Debug, Clone, Default)]
+pub struct Current(Arc<Mutex<Option<RunningGateway>>>);
+
+impl Current {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.running().as_ref().map(RunningGateway::address)
+    }
+
+    /// What it has done, by mount.
+    #[must_use]
+    pub fn view(&self) -> GatewayView {
+        let none = || GatewayView { listens: None, mounts: Vec::new() };
+        self.running().as_ref().map_or_else(none, |gateway| gateway.mounts.view())
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<RunningGateway>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The files that say what is mounted.
+#[derive(Debug, Clone)]
+pub struct Files {
+    /// The node's home.
+    pub home: PathBuf,
+    /// Its settings.
+    pub config: PathBuf,
+}
+
+/// When each of them was changed last, and its length.
+type Look = Vec<(PathBuf, Option<(SystemTime, u64)>)>;
+
+impl Files {
+    fn look(&self) -> Look {
+        let known = |path: PathBuf| {
+            let found = std::fs::metadata(&path).ok().and_then(|found| Some((found.modified().ok()?, found.len())));
+            (path, found)
+        };
+        let listed = std::fs::read_dir(config::mounts_of(&self.home)).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = listed.map(|entry| entry.path()).collect();
+        paths.sort();
+        paths.push(self.config.clone());
+        paths.into_iter().map(known).collect()
+    }
+
+    fn plan(&self) -> Result<Option<GatewayPlan>, ConfigError> {
+        // A file that nobody has named need not be there.
+        let named = (self.config != config::file_of(&self.home, None)).then_some(self.config.as_path());
+        Ok(config::load(&self.home, named)?.gateway.plan()?)
+    }
+}
+
+/// The gateway, and who follows its settings.
+#[derive(Debug)]
+pub struct Gate {
+    current: Current,
+    following: JoinHandle<()>,
+}
+
+impl Gate {
+    /// Starts what is wanted now, and goes on with what is wanted later, until `stop`.
+    pub async fn open(
+        plan: Option<GatewayPlan>,
+        (parts, files): (Parts, Files),
+        stop: CancellationToken,
+    ) -> Result<Self, GatewayError> {
+        let current = Current::default();
+        if let Some(plan) = plan {
+            let gateway = start(plan, parts.clone(), stop.clone()).await?;
+            *current.running() = Some(gateway);
+        }
+        let following = tokio::spawn(follow(current.clone(), (parts, files), stop));
+        Ok(Self { current, following })
+    }
+
+    /// The gateway of any moment.
+    #[must_use]
+    pub fn current(&self) -> &Current {
+        &self.current
+    }
+
+    /// Waits for its end, which comes with the stop.
+    pub async fn close(self) {
+        let _ = self.following.await;
+        let gateway = self.current.running().take();
+        if let Some(gateway) = gateway {
+            gateway.close().await;
+        }
+    }
+}
+
+async fn follow(current: Current, (parts, files): (Parts, Files), stop: CancellationToken) {
+    // What stands there when the node starts is what it was started with.
+    let mut seen = None;
+    loop {
+        let (files, before) = (files.clone(), seen.take());
+        let looked = tokio::task::spawn_blocking(move || {
+            let look = files.look();
+            let plan = before.filter(|before| *before != look).map(|_| files.plan());
+            (look, plan)
+        });
+        let Ok((look, plan)) = looked.await else { return };
+        seen = Some(look);
+        match plan {
+            Some(Ok(plan)) => adapt(&current, plan, (&parts, &stop)).await,
+            Some(Err(error)) => tracing::warn!(%error, "what is mounted stays as it is: the settings are no good"),
+            None => {}
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+    }
+}
+
+async fn adapt(current: &Current, plan: Option<GatewayPlan>, (parts, stop): (&Parts, &CancellationToken)) {
+    let mounts = current.running().as_ref().map(|gateway| gateway.mounts.clone());
+    match (mounts, plan) {
+        (Some(mounts), plan) => {
+            if mounts.change(plan.as_ref().map_or(&[], |plan| plan.mounts.as_slice())) {
+                tracing::info!(mounts = mounts.list().len(), "other mounts are served");
+            }
+        }
+        (None, Some(plan)) => match start(plan, parts.clone(), stop.clone()).await {
+            Ok(gateway) => *current.running() = Some(gateway),
+            Err(error) => tracing::error!(%error, "what is mounted cannot be served"),
+        },
+        (None, None) => {}
+    }
+}

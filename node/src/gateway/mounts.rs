@@ -1,0 +1,101 @@
+//! What is mounted, which may change while the gateway runs, and the counts of each mount.
+
+use super::tally::Tally;
+use crate::config::gateway::{GatewayPlan, MountPlan};
+use eddy_content::ResourceUrl;
+use eddy_wire::api::{GatewayView, MountView};
+use std::net::SocketAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// A mount.
+#[derive(Debug)]
+pub(super) struct Mount {
+    pub(super) plan: MountPlan,
+    pub(super) tally: Arc<Tally>,
+}
+
+/// All mounts, the longest path first, and the proxy behind them.
+#[derive(Debug, Clone)]
+pub(super) struct Mounts {
+    address: SocketAddr,
+    list: Arc<RwLock<Arc<[Mount]>>>,
+    proxy: Arc<Tally>,
+    has_proxy: bool,
+}
+
+impl Mounts {
+    pub(super) fn of(plan: &GatewayPlan, address: SocketAddr) -> Self {
+        let proxy = Arc::new(Tally::new("proxy".to_owned(), None));
+        let mounts = Self { address, list: Arc::new(RwLock::new(Arc::default())), proxy, has_proxy: plan.proxy };
+        mounts.change(&plan.mounts);
+        mounts
+    }
+
+    /// Those of now.
+    pub(super) fn list(&self) -> Arc<[Mount]> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Mounts these instead; false when they are the same. What stays mounted goes on counting, and who is being served is served to the end.
+    pub(super) fn change(&self, plans: &[MountPlan]) -> bool {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        if list.iter().map(|mount| &mount.plan).eq(plans) {
+            return false;
+        }
+        let tally = |plan: &MountPlan| {
+            let same = list.iter().find(|mount| mount.plan.path == plan.path && mount.plan.origin == plan.origin);
+            same.map_or_else(|| Arc::new(tally_of(plan)), |mount| mount.tally.clone())
+        };
+        let changed = plans.iter().map(|plan| Mount { plan: plan.clone(), tally: tally(plan) }).collect();
+        *list = changed;
+        true
+    }
+
+    /// What the proxy counts.
+    pub(super) fn proxy(&self) -> Arc<Tally> {
+        self.proxy.clone()
+    }
+
+    /// All of it, as the API shows it.
+    pub(super) fn view(&self) -> GatewayView {
+        let mut mounts: Vec<MountView> = self.list().iter().map(|mount| mount.tally.view()).collect();
+        mounts.extend(self.has_proxy.then(|| self.proxy.view()));
+        GatewayView { listens: Some(format!("http://{}", self.address)), mounts }
+    }
+}
+
+fn tally_of(plan: &MountPlan) -> Tally {
+    let origin = ResourceUrl::parse(&plan.origin).map_or_else(|_| String::new(), |url| url.to_string());
+    Tally::new(format!("{}/", plan.path), Some(origin))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::gateway::{GatewaySettings, MountSettings};
+
+    fn plan(mounts: &[(&str, &str)]) -> GatewayPlan {
+        let mount = |(path, origin): &(&str, &str)| -> MountSettings {
+            toml::from_str(&format!("path = \"{path}\"\norigin = \"{origin}\"")).expect("settings")
+        };
+        let settings = GatewaySettings { proxy: true, mount: mounts.iter().map(mount).collect(), ..Default::default() };
+        settings.plan().expect("good").expect("something is served")
+    }
+
+    #[test]
+    fn what_stays_mounted_goes_on_counting_and_what_leads_elsewhere_begins_anew() {
+        let requests = |mounts: &Mounts| -> Vec<(String, u64)> {
+            mounts.view().mounts.into_iter().map(|mount| (mount.path, mount.requests)).collect()
+        };
+        let mounts = Mounts::of(&plan(&[("/a", "http://h/a"), ("/b", "http://h/b")]), ([127, 0, 0, 1], 1).into());
+        let before = mounts.list();
+        before.iter().for_each(|mount| mount.tally.request());
+        assert!(!mounts.change(&plan(&[("/a", "http://h/a"), ("/b", "http://h/b")]).mounts));
+        assert!(mounts.change(&plan(&[("/a", "http://h/a"), ("/b", "http://i/b"), ("/c", "http://h/c")]).mounts));
+        let row = |path: &str, count| (path.to_owned(), count);
+        assert_eq!(requests(&mounts), [row("/a/", 1), row("/b/", 0), row("/c/", 0), row("proxy", 0)]);
+        assert!(mounts.change(&[]));
+        assert_eq!(requests(&mounts), [row("proxy", 0)]);
+        assert_eq!(before.len(), 2, "who has begun with what was mounted ends with it");
+    }
+}
