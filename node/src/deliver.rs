@@ -361,9 +361,16 @@ impl Destination {
     /// Creates the staged file for a body that cannot be kept in the store.
     pub fn create_part(&self) -> Result<File, Failure> {
         let folder = self.folder()?;
-        // A leftover of this very job; nobody else makes files of this name.
-        let _ = folder.remove(&self.part);
-        folder.create(&self.part).map_err(|e| self.disk_failure("create", &e.into()))
+        let created = match folder.create(&self.part) {
+            Err(Errno::EXIST) => {
+                // A leftover of this very job; nobody else makes files of this name. Rare: to look for it each time would take the
+                // directory from everybody else who makes files in it.
+                let _ = folder.remove(&self.part);
+                folder.create(&self.part)
+            }
+            other => other,
+        };
+        created.map_err(|e| self.disk_failure("create", &e.into()))
     }
 
     /// Makes a staged file durable, with the origin's time stamp.
