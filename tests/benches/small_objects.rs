@@ -2,19 +2,21 @@
 //!
 //! eddy: 16 jobs side by side, over the control socket of a node that holds none of them; each file is asked for at the origin
 //! (HEAD), looked up, read from the peer, stored and delivered. nginx: `curl -Z` from the neighbour's proxy_cache, nothing
-//! checked. Rounds take turns. `EDDY_BENCH_FILES` (10000), `EDDY_BENCH_KIB` (10), `EDDY_BENCH_ROUNDS` (3). Needs root, nginx, curl, and
-//! `cargo build --release -p eddy-cli` before. Nothing is asserted.
+//! checked. Rounds take turns. What was taken stays until the end: ext4 without a journal looks at every inode that was deleted in the last
+//! minute before it gives one out, and that would be measured. `EDDY_BENCH_FILES` (10000), `EDDY_BENCH_KIB` (10), `EDDY_BENCH_ROUNDS` (3).
+//! Needs root, nginx, curl, and `cargo build --release -p eddy-cli` before. Nothing is asserted.
 
 #![allow(clippy::unwrap_used, reason = "a bench, like a test, may unwrap")]
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use eddy_node::control::{Client, socket_of};
 use eddy_tests::lab::{self, Host, Lab, LabSpec};
 use eddy_tests::process::{Eddy, Nginx, NginxSpec, from_environment};
 use eddy_wire::api::{FileSpec, JobSpec};
+use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(300);
 const AT_A_TIME: usize = 16;
@@ -38,20 +40,21 @@ fn main() {
     let node = Eddy::on(neighbour).unwrap();
     let secret = node.found_group().unwrap();
     let _giving = node.daemon().unwrap();
+    let mut taken = Vec::new();
     println!(
         "warming: eddy {:.0} files/s from the origin",
-        count as f64 / by_eddy(&node, &origin, count).as_secs_f64()
+        count as f64 / by_eddy(&node, &origin, count, &mut taken).as_secs_f64()
     );
-    println!("warming: nginx {:.0} files/s", count as f64 / by_curl(taker, &proxy, count).as_secs_f64());
+    println!("warming: nginx {:.0} files/s", count as f64 / by_curl(taker, &proxy, count, &mut taken).as_secs_f64());
     let mut ratios = Vec::new();
     for round in 0..from_environment("EDDY_BENCH_ROUNDS", 3) {
-        let nginx = count as f64 / by_curl(taker, &proxy, count).as_secs_f64();
+        let nginx = count as f64 / by_curl(taker, &proxy, count, &mut taken).as_secs_f64();
         let reader = Eddy::on(taker).unwrap();
         reader.join_group(&secret).unwrap();
         let reading = reader.daemon().unwrap();
         reader.wait_peers(1, PATIENCE).unwrap();
         let cpu = reading.cpu_time().unwrap();
-        let eddy = count as f64 / by_eddy(&reader, &origin, count).as_secs_f64();
+        let eddy = count as f64 / by_eddy(&reader, &origin, count, &mut taken).as_secs_f64();
         let cpu = reading.cpu_time().unwrap() - cpu;
         let received = reader.report().unwrap().totals.received;
         println!(
@@ -77,9 +80,8 @@ fn caching(origin: &str, at: &Path) -> NginxSpec {
 }
 
 /// 16 jobs that share the files.
-fn by_eddy(node: &Eddy<'_>, origin: &Nginx, count: usize) -> Duration {
-    let folder = node.home().join("taken");
-    std::fs::create_dir(&folder).unwrap();
+fn by_eddy(node: &Eddy<'_>, origin: &Nginx, count: usize, taken: &mut Vec<TempDir>) -> Duration {
+    let folder = folder(taken);
     let file = |number: usize| FileSpec {
         url: origin.url(&number.to_string()),
         destination: folder.join(number.to_string()).to_str().unwrap().to_owned(),
@@ -111,18 +113,17 @@ fn by_eddy(node: &Eddy<'_>, origin: &Nginx, count: usize) -> Duration {
         began.elapsed()
     });
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), count, "files are missing");
-    std::fs::remove_dir_all(folder).unwrap();
     took
 }
 
-fn by_curl(host: &Host, proxy: &Nginx, count: usize) -> Duration {
-    let folder = tempfile::tempdir().unwrap();
+fn by_curl(host: &Host, proxy: &Nginx, count: usize, taken: &mut Vec<TempDir>) -> Duration {
+    let folder = folder(taken);
     let list = (0..count).fold(String::new(), |mut list, number| {
-        let to = folder.path().join(number.to_string());
+        let to = folder.join(number.to_string());
         writeln!(list, "url = \"{}\"\noutput = \"{}\"", proxy.url(&number.to_string()), to.display()).unwrap();
         list
     });
-    let file = folder.path().join("list");
+    let file = folder.join("list");
     std::fs::write(&file, list).unwrap();
     let began = Instant::now();
     let mut command = host.command("curl");
@@ -141,6 +142,14 @@ fn by_curl(host: &Host, proxy: &Nginx, count: usize) -> Duration {
         .arg(&file);
     assert!(command.status().unwrap().success());
     let took = began.elapsed();
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), count + 1);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), count + 1);
     took
+}
+
+/// A new folder, which is kept.
+fn folder(taken: &mut Vec<TempDir>) -> PathBuf {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    taken.push(folder);
+    path
 }
