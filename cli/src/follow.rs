@@ -182,7 +182,9 @@ fn animate(bar: &ProgressBar, job: &JobView, setting: &Setting) {
 
 /// Cuts a line so that it fits the terminal behind the indent: a line that wraps would not be cleared whole.
 fn cut(line: String) -> String {
-    let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(80, |size| usize::from(size.ws_col));
+    let columns = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| usize::from(size.ws_col));
+    // A terminal that does not know its width says 0.
+    let columns = if columns == 0 { 80 } else { columns };
     let room = columns.saturating_sub(8).max(8);
     if line.chars().count() <= room {
         return line;

@@ -260,3 +260,16 @@ async fn refusals_of_the_node_end_the_command() {
         assert_eq!(stage.run(&args).await.status.code(), Some(exit), "{args:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_jobs_are_cancelled_only_by_who_confirms_it() {
+    let stage = Stage::new(half);
+    stage.run(&["get", "https://h/a", "--background"]).await;
+    let asked = stage.run(&["job", "purge"]).await;
+    let error = text(&asked.stderr);
+    assert!(error.starts_with("error[not-confirmed]: ") && error.contains("--yes"), "{error}");
+    assert!(!error.contains("--dry-run"), "there is no such option here: {error}");
+    assert_eq!(stage.asked(), ["create"]);
+    assert_eq!(stage.run(&["job", "purge", "--yes"]).await.status.code(), Some(0));
+    assert_eq!(stage.asked(), ["create", "cancel job0"]);
+}

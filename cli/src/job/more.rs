@@ -8,8 +8,8 @@ use crate::setting::Setting;
 use clap::Args;
 use eddy_wire::api::check::{parse_ranges, read_ranges};
 use eddy_wire::api::{
-    Authorization, FileSpec, Finish, Forget, JobAction, JobChange, JobSpec, MoreFiles, PeerUse, RangeOrder, Relocation,
-    Terms,
+    Authorization, FileSpec, Finish, Forget, JobAction, JobChange, JobSpec, MoreFiles, PeerUse, Problem, RangeOrder,
+    Relocation, Terms,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::io::Read;
@@ -227,8 +227,9 @@ pub(super) async fn purge(args: &PurgeArgs, setting: &Setting) -> Result<(), Fai
     let jobs = all(Link::to_running(setting)?).await?;
     let living: Vec<String> = jobs.into_iter().filter(|job| !job.state.is_final()).map(|job| job.id).collect();
     if !args.yes {
-        let detail = format!("{} jobs would be cancelled", living.len());
-        return Err(Failure::new(ErrorCode::NotConfirmed, detail));
+        let detail = format!("jobs that would be cancelled: {}", living.len());
+        let remedy = "List them with `eddy job ls`, then give the same command with --yes.".to_owned();
+        return Err(Problem { remedy, ..Problem::new(ErrorCode::NotConfirmed, detail) }.into());
     }
     act_on_all(living, JobAction::Cancel, setting).await
 }
