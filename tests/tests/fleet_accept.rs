@@ -83,6 +83,17 @@ fn an_origin_without_ranges_sends_one_copy() {
 }
 
 #[test]
+fn what_an_origin_does_not_say_of_ranges_is_found_out_by_the_first_reader() {
+    for has_ranges in [false, true] {
+        let figures = run(Site { chunk: 4, has_ranges, says_so: false, ..Site::reference(32) });
+        println!("{has_ranges}: {:.4} copies, {:.4} times the bound", figures.copies, figures.over_bound);
+        assert!(figures.copies <= 1.0001, "{}", figures.copies);
+        assert!(figures.over_bound <= 1.05, "{}", figures.over_bound);
+        assert_eq!(figures.connections == 1, !has_ranges, "{figures:?}");
+    }
+}
+
+#[test]
 fn a_broken_connection_costs_at_most_a_block() {
     let faults = Faults { cuts: 20, ..Faults::default() };
     let site = Site { faults, ..Site::reference(16) };

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use eddy_engine::Peer;
 use eddy_engine::swarm::rank::rank;
 use eddy_engine::swarm::{OriginKey, Weight};
-use eddy_tests::hostile::{COUNTERS_PATH, Counters, Version};
+use eddy_tests::hostile::{COUNTERS_PATH, Counters, PathCounters, Version};
 use eddy_tests::lab::{self, Lab, LabSpec, Mbit};
 use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Running, body_bytes, from_environment, hash_of, write_sample};
 use eddy_wire::NodeId;
@@ -117,6 +117,34 @@ impl<'lab> Office<'lab> {
             rank(origin, &Peer(node.0), Weight::STEADY)
         };
         (0..self.nodes.len()).max_by(|a, b| of(a).total_cmp(&of(b))).unwrap()
+    }
+}
+
+/// A server that misbehaves, in the place of the origin.
+struct Hostile<'lab> {
+    lab: &'lab Lab,
+    at: String,
+    _running: Running,
+}
+
+impl<'lab> Hostile<'lab> {
+    fn on(lab: &'lab Lab) -> Self {
+        let at = format!("{}:80", lab.origin().address());
+        let running = lab.origin().spawn(HOSTILE_ORIGIN, [&at]).unwrap();
+        running.wait_line(&at, PATIENCE).unwrap();
+        Self { lab, at, _running: running }
+    }
+
+    fn url(&self, behaviour: &str, seed: u64, length: u64) -> String {
+        format!("http://{}/big.img?seed={seed}&length={length}&behaviour={behaviour}", self.at)
+    }
+
+    /// What it was asked for and sent.
+    fn counters(&self) -> PathCounters {
+        let counters = format!("http://{}{COUNTERS_PATH}", self.at);
+        let counters = self.lab.origin().command("curl").args(["-sS", &counters]).output().unwrap();
+        let counters: Counters = serde_json::from_slice(&counters.stdout).unwrap();
+        counters.path("/big.img")
     }
 }
 
@@ -266,16 +294,12 @@ fn an_origin_that_cuts_its_answers_is_asked_for_a_block_more_for_each_cut() {
     println!("EDDY_SEED={seed}");
     let fleet = Fleet::of(4, 16);
     let lab = fleet.lab();
-    let at = format!("{}:80", lab.origin().address());
-    let origin = lab.origin().spawn(HOSTILE_ORIGIN, [&at]).unwrap();
-    origin.wait_line(&at, PATIENCE).unwrap();
+    let origin = Hostile::on(&lab);
     let office = Office::open(&lab, fleet.machines);
-    let url = format!("http://{at}/big.img?seed={seed}&length={}&behaviour=cuts", fleet.length);
+    let url = origin.url("cuts", seed, fleet.length);
     let hash = blake3::hash(&Version::new(seed, fleet.length).whole());
     let took = office.fetch_together(0..fleet.machines, &url, hash);
-    let counters = lab.origin().command("curl").args(["-sS", &format!("http://{at}{COUNTERS_PATH}")]).output().unwrap();
-    let counters: Counters = serde_json::from_slice(&counters.stdout).unwrap();
-    let path = counters.path("/big.img");
+    let path = origin.counters();
     let sent = path.body_bytes - office.audited();
     tell("every other answer cut", &fleet, sent, took);
     let most = fleet.length + fleet.length / 100 + path.requests.div_ceil(2) * BLOCK;
@@ -285,6 +309,51 @@ fn an_origin_that_cuts_its_answers_is_asked_for_a_block_more_for_each_cut() {
         fleet.length,
         path.requests
     );
+}
+
+#[test]
+fn an_origin_without_ranges_sends_one_copy_to_all() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    let median = median_of_runs(|seed| {
+        let fleet = Fleet::of(4, 16);
+        let lab = fleet.lab();
+        // It does not say so beforehand either: a HEAD is answered without a word about ranges.
+        let spec = NginxSpec { directives: "max_ranges 0;".to_owned(), ..NginxSpec::default() };
+        let origin = Nginx::on(lab.origin(), &spec).unwrap();
+        let hash = write_sample(&origin.files().join("big.img"), seed, fleet.length).unwrap();
+        let office = Office::open(&lab, fleet.machines);
+        let took = office.fetch_together(0..fleet.machines, &origin.url("big.img"), hash);
+        let sent = sent(&origin, &office, &fleet);
+        let bodies = origin.access().unwrap().into_iter().filter(|access| access.method == "GET");
+        println!("answers with a body: {:?}", bodies.map(|access| access.body_bytes).collect::<Vec<_>>());
+        tell("no ranges, and nothing said of them", &fleet, sent, took)
+    });
+    assert!(median <= 1.01, "{median} copies");
+}
+
+#[test]
+fn where_the_only_reader_fails_another_begins_anew_and_nobody_fails_with_it() {
+    if !lab::ready() {
+        return;
+    }
+    let seed = from_environment("EDDY_SEED", 1);
+    println!("EDDY_SEED={seed}");
+    // One that says beforehand that it has no ranges, and one that does not and breaks off in the middle.
+    for (behaviour, bodies, copies) in [("http10", 1, 1.01), ("no-ranges-cut", 2, 1.52)] {
+        let fleet = Fleet::of(4, 16);
+        let lab = fleet.lab();
+        let origin = Hostile::on(&lab);
+        let office = Office::open(&lab, fleet.machines);
+        let hash = blake3::hash(&Version::new(seed, fleet.length).whole());
+        let took = office.fetch_together(0..fleet.machines, &origin.url(behaviour, seed, fleet.length), hash);
+        let path = origin.counters();
+        println!("{} requests, {} of them for the head alone", path.requests, path.heads);
+        let sent = tell(behaviour, &fleet, path.body_bytes - office.audited(), took);
+        assert!(sent <= copies, "{sent} copies");
+        assert!(path.requests - path.heads >= bodies, "{path:?}");
+    }
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub enum TakeEnd {
     Corrupt,
     /// The origin has another version.
     Changed,
+    /// It serves no ranges, and this take was of some.
+    NoRanges,
 }
 
 /// Which blocks a member is asked for.
@@ -222,6 +224,9 @@ pub enum Effect {
         blocks: Range<u32>,
         /// Whether a range can be asked for; if not, the shell reads from byte 0 and skips.
         ranges: RangeSupport,
+        /// Where the answer turns out to be the whole, it is read up to this block, and [`Input::Answered`] says what it was. None:
+        /// then the fetch ends with [`FetchOutcome::NoRanges`].
+        through: Option<u32>,
     },
     /// Fetch blocks from a peer.
     FetchPeer {
@@ -246,6 +251,8 @@ pub enum Effect {
         order: Order,
         /// How long it bears a swarm in which nothing moves.
         patience: Patience,
+        /// Whether the origin serves ranges, as far as is known.
+        ranges: RangeSupport,
     },
     /// Find out who is logged on, and tell of it from now on by [`Input::Sessions`]. Wanted once at most.
     WatchSessions,
@@ -262,6 +269,18 @@ pub enum Effect {
         take: TakeId,
         /// How.
         end: TakeEnd,
+    },
+    /// The answer to what a take asks of the origin shows whether it serves ranges; one that does not is read on to the end.
+    TakeAnswered {
+        /// Which.
+        take: TakeId,
+        /// What it shows.
+        ranges: RangeSupport,
+    },
+    /// Bytes of a take came that are not wanted: a stream begins at the first one.
+    TakeSkips {
+        /// Which.
+        take: TakeId,
     },
     /// Fetch held blocks from the origin a second time and hold them against what is held; they count as delivered to nobody.
     Audit {
@@ -473,6 +492,18 @@ pub enum Input {
         /// Bytes since the last report.
         bytes: u64,
     },
+    /// The origin's answer to a fetch that named a block to read through shows whether it serves ranges.
+    Answered {
+        /// The fetch.
+        fetch: FetchId,
+        /// What it shows.
+        ranges: RangeSupport,
+    },
+    /// Bytes arrived that come before what is wanted of a body.
+    Skipped {
+        /// The fetch.
+        fetch: FetchId,
+    },
     /// Blocks of an entity of the file are durable, whoever brought them. May come when the file has gone on to another
     /// version.
     Committed {
@@ -537,6 +568,8 @@ pub enum Input {
         source: Source,
         /// Which blocks; those that are held are not asked for.
         blocks: Range<u32>,
+        /// Of the origin: whether its answer may be the whole, and up to which block that is read.
+        through: Option<u32>,
     },
     /// The swarm takes an order back.
     Untake {

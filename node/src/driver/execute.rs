@@ -255,11 +255,11 @@ impl Executor {
                     let _ = parked.send(Parked::Stream { destination, stretches, digests, room });
                 }
             }
-            Effect::FetchOrigin { fetch, file, credentials: _, blocks, ranges } => {
+            Effect::FetchOrigin { fetch, file, credentials: _, blocks, ranges, through } => {
                 let at = self.open.get(&file).map(|open| open.entity.entity().url.clone());
                 let keeping = self.keeping(engine, file);
                 let dress = at.as_ref().map(|at| self.dress(engine, file, at)).unwrap_or_default();
-                let order = OriginFetch { blocks, ranges, dress: dress.leaving(keeping.as_ref()) };
+                let order = OriginFetch { blocks, ranges, dress: dress.leaving(keeping.as_ref()), through };
                 match self.way(engine, file, at.as_ref()) {
                     Ok(origin) => self.fetch(fetch, file, Work::Origin(origin, order, keeping)),
                     Err(failure) => self.answer(move || Input::Ended { fetch, outcome: FetchOutcome::Failed(failure) }),
@@ -270,9 +270,9 @@ impl Executor {
                     self.fetch(fetch, file, Work::Peer(peers, PeerFetch { peer, blocks, proof, reach }));
                 }
             }
-            Effect::JoinSwarm { file, order, patience } => match (&self.swarm, self.open.get(&file)) {
+            Effect::JoinSwarm { file, order, patience, ranges } => match (&self.swarm, self.open.get(&file)) {
                 (Some(swarm), Some(open)) => {
-                    swarm.tell(News::Join { file, open: Box::new(open.clone()), order, patience }).await;
+                    swarm.tell(News::Join { file, open: Box::new(open.clone()), order, patience, ranges }).await;
                 }
                 _ => self.answer(move || Input::SwarmOver { file }),
             },
@@ -281,6 +281,8 @@ impl Executor {
             }
             Effect::LeaveSwarm { file } => self.tell_swarm(News::Part(file)).await,
             Effect::TakeEnded { take, end, .. } => self.tell_swarm(News::Ended { take, end }).await,
+            Effect::TakeAnswered { take, ranges } => self.tell_swarm(News::Answered { take, ranges }).await,
+            Effect::TakeSkips { take } => self.tell_swarm(News::Skips(take)).await,
             Effect::Audit { fetch, file, credentials: _, blocks } => {
                 let at = self.open.get(&file).map(|open| open.entity.entity().url.clone());
                 let dress = at.as_ref().map(|at| self.dress(engine, file, at)).unwrap_or_default();

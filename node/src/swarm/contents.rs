@@ -3,7 +3,7 @@
 use crate::transfer::open::{Arrivals, OpenEntity};
 use eddy_content::{BlockSet, Geometry};
 use eddy_engine::FileRef;
-use eddy_engine::swarm::{Bits, Content, ContentTag, Order, OriginKey, Patience};
+use eddy_engine::swarm::{Bits, Content, ContentTag, Order, OriginKey, Patience, Reading};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
@@ -20,6 +20,7 @@ const GATHER: Duration = Duration::from_millis(2);
 pub(super) struct Want {
     pub(super) file: FileRef,
     pub(super) open: OpenEntity,
+    pub(super) reading: Reading,
     pub(super) order: Order,
     pub(super) patience: Patience,
 }
@@ -53,6 +54,8 @@ impl Known {
     /// A file wants it.
     pub(super) fn want(&mut self, want: Want) {
         self.url = Some(want.open.entity.entity().url.redacted());
+        // Others may have named it who know less.
+        self.content.reading = want.reading;
         self.wants.push(want);
     }
 

@@ -23,6 +23,7 @@ mod takes;
 
 use crate::peer::Peers;
 use crate::transfer::open::OpenEntity;
+use eddy_content::http::RangeSupport;
 use eddy_engine::port::{TakeEnd, TakeId};
 use eddy_engine::swarm::{Order, Patience};
 use eddy_engine::{FileRef, Input, Peer};
@@ -51,6 +52,8 @@ pub enum News {
         order: Order,
         /// How long it bears a swarm in which nothing moves.
         patience: Patience,
+        /// Whether the origin serves ranges, as far as is known.
+        ranges: RangeSupport,
     },
     /// A file wants no more.
     Part(FileRef),
@@ -63,6 +66,15 @@ pub enum News {
         /// The block.
         block: u32,
     },
+    /// The origin's answer to a take shows whether it serves ranges.
+    Answered {
+        /// Which.
+        take: TakeId,
+        /// What it shows.
+        ranges: RangeSupport,
+    },
+    /// Bytes of a take come that nobody lacks.
+    Skips(TakeId),
     /// A take is over.
     Ended {
         /// Which.

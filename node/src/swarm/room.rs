@@ -8,6 +8,7 @@ use super::show;
 use super::takes::{Take, Takes, What};
 use crate::peer::{FromMember, Peers, origin_of};
 use crate::transfer::open::Arrivals;
+use eddy_content::http::RangeSupport;
 use eddy_content::{Geometry, LookupKey};
 use eddy_engine::planner::Source;
 use eddy_engine::port::{TakeEnd, TakeId};
@@ -128,8 +129,8 @@ impl Room {
                 self.wishes.retain(|(of, ..), _| *of != peer);
                 self.swarm.handle_peer_down(now, peer);
             }
-            News::Join { file, open, order, patience } => {
-                self.on_join(Want { file, open: *open, order, patience });
+            News::Join { file, open, order, patience, ranges } => {
+                self.on_join(Want { file, open: *open, reading: reading_of(ranges), order, patience });
             }
             News::Part(file) => self.on_part(file),
             News::Look(answer) => {
@@ -144,13 +145,19 @@ impl Room {
                     self.swarm.handle_lie(tag, block);
                 }
             }
+            News::Answered { take, ranges } => self.on_take_answered(take, reading_of(ranges)),
+            News::Skips(take) => {
+                if let Some(Take { content, what: What::Lease { lease, .. }, .. }) = self.takes.at(take) {
+                    self.swarm.handle_skipped(now, *content, *lease);
+                }
+            }
             News::Ended { take, end } => self.on_take_ended(take, end),
         }
     }
 
     fn on_join(&mut self, want: Want) {
         let entity = want.open.entity.entity();
-        let (key, length, reading) = (self.peers.lookup_key(entity), entity.length, Reading::Ranges);
+        let (key, length, reading) = (self.peers.lookup_key(entity), entity.length, want.reading);
         let content = Content { key, length, reading };
         let (Some(geometry), origin) = (content.geometry(), origin_of(&entity.url)) else {
             return self.to_engine.push_back(Input::SwarmOver { file: want.file });
@@ -228,6 +235,17 @@ impl Room {
         }
     }
 
+    fn on_take_answered(&mut self, id: TakeId, reading: Reading) {
+        let Some(Take { content, what: What::Lease { lease, .. }, .. }) = self.takes.at(id).cloned() else { return };
+        if reading == Reading::Stream
+            && let Some(known) = self.contents.at(content)
+        {
+            self.takes.lengthen(id, known.geometry.segment_count());
+        }
+        let now = self.now();
+        self.swarm.handle_reading(now, content, lease, reading);
+    }
+
     fn on_take_ended(&mut self, id: TakeId, end: TakeEnd) {
         let Some(Take { content: tag, what, .. }) = self.takes.end(id) else { return };
         self.on_arrived(tag);
@@ -241,8 +259,12 @@ impl Room {
                 }
             }
             What::Lease { lease, segments } => {
-                if end == TakeEnd::Changed || !known.is_whole(segments) {
-                    let fault = if end == TakeEnd::Changed { ReadFault::Changed } else { ReadFault::Failed };
+                let fault = match end {
+                    TakeEnd::Changed => ReadFault::Changed,
+                    TakeEnd::NoRanges => ReadFault::NoRanges,
+                    _ => ReadFault::Failed,
+                };
+                if fault == ReadFault::Changed || !known.is_whole(segments) {
                     self.swarm.handle_read_fault(now, tag, lease, fault);
                 }
             }
@@ -296,15 +318,16 @@ impl Room {
         match effect {
             Effect::Send { to, message } => self.outbox.send(to, &message),
             Effect::Subscribe { source, content, segment, from } => {
-                self.take(content, (segment..segment + 1, from), Source::Peer(source), What::Flow { source, segment });
+                let what = What::Flow { source, segment };
+                self.take(content, (segment..segment + 1, from), (Source::Peer(source), Reading::Ranges), what);
             }
             Effect::Unsubscribe { content, segment, .. } => {
                 let ended = self.takes.end_flow(content, segment);
                 self.untake(ended);
             }
-            Effect::Read { lease, content, segments, from } => {
+            Effect::Read { lease, content, segments, from, reading } => {
                 let what = What::Lease { lease, segments: segments.clone() };
-                self.take(content, (segments, from), Source::Origin, what);
+                self.take(content, (segments, from), (Source::Origin, reading), what);
             }
             Effect::StopReading { lease, .. } => {
                 let ended = self.takes.end_lease(lease);
@@ -343,14 +366,24 @@ impl Room {
     }
 
     /// Orders blocks for the first file that wants a content.
-    fn take(&mut self, content: ContentTag, of: (std::ops::Range<u32>, u32), source: Source, what: What) {
-        let (segments, from) = of;
+    fn take(
+        &mut self,
+        content: ContentTag,
+        (segments, from): (std::ops::Range<u32>, u32),
+        (source, reading): (Source, Reading),
+        what: What,
+    ) {
         let Some(known) = self.contents.at(content) else { return };
         let Some(file) = self.taking(content) else { return };
         let start = known.geometry.blocks_of_segment(segments.start).start + from;
         let end = known.geometry.blocks_of_segment(segments.end - 1).end;
+        let through = match reading {
+            Reading::Ranges => None,
+            Reading::Stream => Some(end),
+            Reading::Unknown => Some(known.geometry.block_count()),
+        };
         let take = self.takes.begin(Take { file, content, what });
-        self.to_engine.push_back(Input::Take { file, take, source, blocks: start..end });
+        self.to_engine.push_back(Input::Take { file, take, source, blocks: start..end, through });
     }
 
     fn untake(&mut self, ended: Vec<(TakeId, FileRef)>) {
@@ -362,6 +395,14 @@ impl Room {
             // Who has given up hears nothing, and says that it is served.
             let _ = answer.send(arrivals);
         }
+    }
+}
+
+fn reading_of(ranges: RangeSupport) -> Reading {
+    match ranges {
+        RangeSupport::Yes => Reading::Ranges,
+        RangeSupport::No => Reading::Stream,
+        RangeSupport::Unknown => Reading::Unknown,
     }
 }
 

@@ -51,6 +51,18 @@ impl Takes {
         TakeId(self.last)
     }
 
+    /// An order that is not over.
+    pub(super) fn at(&self, take: TakeId) -> Option<&Take> {
+        self.takes.get(&take)
+    }
+
+    /// What was to bring segments of the origin brings all up to this one.
+    pub(super) fn lengthen(&mut self, take: TakeId, to: u32) {
+        if let Some(Take { what: What::Lease { segments, .. }, .. }) = self.takes.get_mut(&take) {
+            segments.end = segments.end.max(to);
+        }
+    }
+
     /// Takes one out that is over.
     pub(super) fn end(&mut self, take: TakeId) -> Option<Take> {
         self.takes.remove(&take)

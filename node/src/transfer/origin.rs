@@ -24,6 +24,8 @@ pub(crate) struct OriginFetch {
     pub(crate) ranges: RangeSupport,
     /// What the question shows of the job.
     pub(crate) dress: Dress,
+    /// Up to which block an answer is read that turns out to be the whole; the engine hears what it was. None: it is not read.
+    pub(crate) through: Option<u32>,
 }
 
 /// Asks the origin for blocks of the open entity's version and stores them.
@@ -51,8 +53,18 @@ pub(crate) async fn fetch(
         opened = origin.open(&request) => opened,
     };
     match opened {
-        Ok(Opened::Body { span, .. }) if asked != Asked::Whole && span.start != bytes.start => FetchOutcome::NoRanges,
-        Ok(Opened::Body { span, body, .. }) => pump(body, span, open, fetch.blocks, progress, cancel).await,
+        Ok(Opened::Body { representation, span, body, .. }) => {
+            let is_whole = asked == Asked::Whole || representation.ranges == RangeSupport::No;
+            let blocks = match fetch.through {
+                None if asked != Asked::Whole && span.start != bytes.start => return FetchOutcome::NoRanges,
+                Some(through) => {
+                    progress.answered(if is_whole { RangeSupport::No } else { representation.ranges }).await;
+                    fetch.blocks.start..if is_whole { through } else { fetch.blocks.end }
+                }
+                None => fetch.blocks,
+            };
+            pump(body, span, open, blocks, progress, cancel).await
+        }
         Ok(Opened::Changed(_) | Opened::Unsatisfiable { .. }) => FetchOutcome::Changed,
         Ok(Opened::Described { .. } | Opened::NotModified { .. }) => {
             FetchOutcome::Failed(Failure::transient("origin-protocol", "the server answered a range without a body"))
@@ -90,6 +102,7 @@ pub async fn pump(
                 let useful = clip(at, length, &wanted);
                 at += length;
                 if useful.is_empty() {
+                    progress.skip().await;
                     continue;
                 }
                 progress.count(useful.len() as u64).await;

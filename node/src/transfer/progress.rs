@@ -1,5 +1,6 @@
 //! What the engine hears of bytes under way: often enough for a calm picture, seldom enough to cost nothing.
 
+use eddy_content::http::RangeSupport;
 use eddy_engine::{FetchId, Input};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -7,6 +8,8 @@ use tokio::time::Instant;
 
 /// How often the engine hears of received bytes.
 const EVERY: Duration = Duration::from_millis(100);
+/// How often it hears of bytes that are not wanted: what it wants to know is that the body moves.
+const EVERY_SKIP: Duration = Duration::from_secs(1);
 
 /// Counts the bytes of one fetch and reports them.
 #[derive(Debug)]
@@ -15,13 +18,16 @@ pub struct Progress {
     inputs: mpsc::Sender<Input>,
     unreported: u64,
     last: Instant,
+    /// When it was last said that bytes come of which none is wanted.
+    skipped: Instant,
 }
 
 impl Progress {
     /// The progress of one fetch.
     #[must_use]
     pub fn new(fetch: FetchId, inputs: mpsc::Sender<Input>) -> Self {
-        Self { fetch, inputs, unreported: 0, last: Instant::now() - EVERY }
+        let long_ago = Instant::now() - EVERY_SKIP;
+        Self { fetch, inputs, unreported: 0, last: long_ago, skipped: long_ago }
     }
 
     /// Counts bytes; reports when it is time to.
@@ -29,6 +35,21 @@ impl Progress {
         self.unreported += bytes;
         if self.last.elapsed() >= EVERY {
             self.flush().await;
+        }
+    }
+
+    /// Bytes came of which none is wanted.
+    pub async fn skip(&mut self) {
+        if self.skipped.elapsed() >= EVERY_SKIP {
+            self.skipped = Instant::now();
+            let _ = self.inputs.send(Input::Skipped { fetch: self.fetch }).await;
+        }
+    }
+
+    /// An answer has shown whether its server serves ranges, or leaves it open.
+    pub async fn answered(&mut self, ranges: RangeSupport) {
+        if ranges != RangeSupport::Unknown {
+            let _ = self.inputs.send(Input::Answered { fetch: self.fetch, ranges }).await;
         }
     }
 

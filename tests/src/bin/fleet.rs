@@ -37,6 +37,9 @@ struct Arguments {
     /// The origin serves no ranges
     #[arg(long)]
     no_ranges: bool,
+    /// The origin does not say whether it serves ranges
+    #[arg(long)]
+    unsaid: bool,
     /// Subnets into which the machines are divided
     #[arg(long, default_value_t = 1)]
     subnets: usize,
@@ -121,6 +124,7 @@ impl Arguments {
             round_trip: self.rtt,
             per_connection: self.per_connection,
             has_ranges: !self.no_ranges,
+            says_so: !self.unsaid,
             subnets: self.subnets.clamp(1, self.nodes as usize),
             between: self.between,
             wireless: self.wireless,

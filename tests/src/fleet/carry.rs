@@ -4,7 +4,7 @@ use super::clock::{Moment, time_of};
 use super::host::Serve;
 use super::source::{Connection, ORIGIN_WINDOW};
 use super::world::{Event, World};
-use eddy_engine::swarm::{ContentTag, Effect, LeaseId, Medium, Message, ReadFault};
+use eddy_engine::swarm::{ContentTag, Effect, LeaseId, Medium, Message, ReadFault, Reading};
 use rand::RngExt;
 use std::ops::Range;
 
@@ -47,9 +47,9 @@ impl World {
                     self.deliver(n, to, Event::Refused { to, from: n, file, segment, subscription });
                 }
             }
-            Effect::Read { lease, content, segments, from } => {
+            Effect::Read { lease, content, segments, from, reading } => {
                 let file = self.file(content);
-                self.read(n, file, lease, segments, from);
+                self.read(n, (file, lease, reading), segments, from);
             }
             Effect::StopReading { lease, content } => {
                 let file = self.file(content);
@@ -237,11 +237,13 @@ impl World {
         }
     }
 
-    fn read(&mut self, n: usize, file: usize, lease: LeaseId, segments: Range<u32>, from: u32) {
+    fn read(&mut self, n: usize, (file, lease, reading): (usize, LeaseId, Reading), segments: Range<u32>, from: u32) {
         self.origin.requests += 1;
         let first = self.geometry.blocks_of_segment(segments.start).start + from;
         let next = if self.site.has_ranges { first } else { 0 };
-        let end = self.geometry.blocks_of_segment(segments.end - 1).end;
+        let reads_on = reading == Reading::Unknown && !self.site.has_ranges;
+        let end = if reads_on { self.geometry.segment_count() } else { segments.end };
+        let end = self.geometry.blocks_of_segment(end - 1).end;
         self.serial += 1;
         let serial = self.serial;
         let not_before = self.now + self.site.round_trip.as_nanos() as u64;
@@ -251,7 +253,8 @@ impl World {
         }
         let cut = self.origin.cuts.pop_if(|at| *at <= self.origin.sent).map(|_| self.rng.random_range(next..end));
         let (under_way, is_queued) = (0, false);
-        let connection = Connection { host: n, file, lease, next, end, under_way, is_queued, not_before, cut, serial };
+        let connection =
+            Connection { host: n, file, lease, next, end, under_way, is_queued, not_before, cut, serial, reading };
         let free = self.origin.connections.iter().position(Option::is_none);
         let place = free.unwrap_or(self.origin.connections.len());
         if place == self.origin.connections.len() {
@@ -316,6 +319,8 @@ impl World {
         }
         connection.under_way -= 1;
         let (n, file, lease) = (connection.host, connection.file, connection.lease);
+        let shown = if self.site.has_ranges { Reading::Ranges } else { Reading::Stream };
+        let is_shown = std::mem::replace(&mut connection.reading, shown) == Reading::Unknown;
         if connection.next >= connection.end && connection.under_way == 0 {
             self.origin.connections[place] = None;
             self.origin.open -= 1;
@@ -324,6 +329,11 @@ impl World {
         }
         if !self.hosts[n].is_alive {
             return;
+        }
+        if is_shown {
+            let (tag, now) = (self.contents[file].tag(), self.time());
+            self.hosts[n].swarm.handle_reading(now, tag, lease, shown);
+            self.after(n);
         }
         let segment = self.geometry.segment_of(from);
         let first = self.geometry.blocks_of_segment(segment).start;

@@ -111,6 +111,7 @@ fn kind(say: &Say) -> &'static str {
         Say::Waiting { .. } => "waiting",
         Say::Tail { .. } => "tail",
         Say::Progress { .. } => "progress",
+        Say::Offers { .. } => "offers",
         Say::Done { .. } => "done",
         Say::Fail { .. } => "fail",
         Say::Redirect { .. } => "redirect",

@@ -23,6 +23,8 @@ pub struct Site {
     pub per_connection: Option<u64>,
     /// Whether the origin serves ranges.
     pub has_ranges: bool,
+    /// Whether it says so before it is asked for one.
+    pub says_so: bool,
     /// Subnets, into which the machines are divided.
     pub subnets: usize,
     /// Bits per second between a subnet and the others.
@@ -87,6 +89,7 @@ impl Site {
             round_trip: Duration::from_millis(40),
             per_connection: None,
             has_ranges: true,
+            says_so: true,
             subnets: 1,
             between: 1_000_000_000,
             wireless: 0.0,
@@ -116,6 +119,7 @@ impl Site {
         site.lan = [20_000_000, 100_000_000, 1_000_000_000][rng.random_range(0..3)];
         site.round_trip = Duration::from_millis(rng.random_range(1..200));
         site.has_ranges = rng.random_bool(0.85);
+        site.says_so = !seed.is_multiple_of(3);
         site.subnets = if rng.random_bool(0.2) { 2 } else { 1 };
         site.between = site.lan / 2;
         site.wireless = if rng.random_bool(0.2) { 0.3 } else { 0.0 };

@@ -1,7 +1,7 @@
 //! The origin, and the line to it that all share.
 
 use super::clock::Moment;
-use eddy_engine::swarm::LeaseId;
+use eddy_engine::swarm::{LeaseId, Reading};
 use std::collections::VecDeque;
 
 /// Chunks of one connection that may be under way.
@@ -39,4 +39,6 @@ pub(super) struct Connection {
     /// Breaks before this block.
     pub(super) cut: Option<u32>,
     pub(super) serial: u64,
+    /// What the reader knows of the origin.
+    pub(super) reading: Reading,
 }

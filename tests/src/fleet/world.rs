@@ -164,7 +164,11 @@ impl World {
     pub fn new(site: Site) -> Self {
         let mut rng = SmallRng::seed_from_u64(site.seed);
         let geometry = Geometry::new(site.size).unwrap_or_else(|| panic!("no entity has {} bytes", site.size));
-        let reading = if site.has_ranges { Reading::Ranges } else { Reading::Stream };
+        let reading = match (site.says_so, site.has_ranges) {
+            (false, _) => Reading::Unknown,
+            (true, true) => Reading::Ranges,
+            (true, false) => Reading::Stream,
+        };
         let contents: Vec<Content> = (0..site.files)
             .map(|file| {
                 let key = LookupKey(*blake3::hash(format!("{} {file}", site.seed).as_bytes()).as_bytes());

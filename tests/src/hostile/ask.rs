@@ -15,6 +15,8 @@ pub struct Ask {
     pub headers: BTreeMap<String, String>,
     /// How many requests for this path came before, this one included: the first is 1.
     pub number: u64,
+    /// How many of them, this one included, wanted the body.
+    pub gets: u64,
 }
 
 /// The bytes that a Range field asks for.
@@ -91,7 +93,7 @@ impl Ask {
             Some((_, rest)) => rest.find('/').map_or("/", |slash| &rest[slash..]).to_owned(),
             None => target,
         };
-        Some(Self { method, target, headers, number: 0 })
+        Some(Self { method, target, headers, number: 0, gets: 0 })
     }
 }
 

@@ -59,6 +59,7 @@ impl Counters {
         }
         path.last_headers = ask.headers.clone();
         ask.number = path.requests;
+        ask.gets = path.requests - path.heads;
     }
 
     pub(super) fn on_status(&mut self, path: &str, status: u16) {

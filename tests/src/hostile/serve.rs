@@ -3,7 +3,7 @@
 use super::answer::Answer;
 use super::send::{Account, After, send};
 use super::tls::{TlsPlan, acceptor};
-use super::{Ask, Behaviour, BodyFault, Counters, Version};
+use super::{Ask, Behaviour, BodyFault, Counters, RangeAnswer, Version};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -163,6 +163,7 @@ fn by_query(ask: &Ask) -> Option<(Behaviour, Version)> {
     version.modified = 1_600_000_000; // the same whenever it is asked
     let mut behaviour = match ask.query("behaviour").unwrap_or("honest") {
         "cuts" => cut_every_other(ask),
+        "no-ranges-cut" => cut_first(ask, version.length),
         name => Behaviour::named(name)?,
     };
     behaviour.rate = number("rate").or(behaviour.rate);
@@ -179,6 +180,12 @@ fn cut_every_other(ask: &Ask) -> Behaviour {
     }
     let drawn = ask.number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44;
     Behaviour::body(BodyFault::CloseAfter(drawn))
+}
+
+/// A server without ranges whose first body ends in its middle.
+fn cut_first(ask: &Ask, length: u64) -> Behaviour {
+    let body = (ask.method == "GET" && ask.gets == 1).then_some(BodyFault::CloseAfter(length / 2));
+    Behaviour { body, ..Behaviour::ranges(RangeAnswer::Ignored) }
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, state: Arc<State>) {

@@ -134,7 +134,7 @@ impl Engine {
         let (out, rng) = (&mut self.out, &mut self.rng);
         let trust = &self.trust;
         let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, swarm, trust, out, rng };
-        let is_notable = !matches!(input, Input::Holds { .. } | Input::Committed { .. });
+        let is_notable = !matches!(input, Input::Holds { .. } | Input::Committed { .. } | Input::Skipped { .. });
         let file = job.file_mut(at.file)?;
         let progress = file.progress();
         let (mut received, mut is_published) = (0, false);
@@ -153,7 +153,9 @@ impl Engine {
             Input::Damaged { blocks, .. } => file.on_damaged(&blocks, s.out),
             Input::Staged { result, .. } => file.on_staged(result, &mut s),
             Input::Published { result, .. } => is_published = file.on_published(result),
-            Input::Take { take, source, blocks, .. } => file.on_take((take, source, blocks), &mut s),
+            Input::Take { take, source, blocks, through, .. } => file.on_take(take, (source, blocks, through), &mut s),
+            Input::Answered { fetch, ranges } => file.on_answered(fetch, ranges, s.out),
+            Input::Skipped { fetch } => file.on_skipped(fetch, s.out),
             Input::Untake { take, .. } => file.on_untake(take, &mut s),
             Input::SwarmOver { .. } => file.on_swarm_over(s.out),
             Input::Watch { sharing, .. } => file.on_watch(sharing),
@@ -192,9 +194,11 @@ impl Engine {
             | Input::Watch { file, .. }
             | Input::LookTwice { file, .. }
             | Input::SwarmOver { file } => Some(*file),
-            Input::Contacted { fetch, .. } | Input::Received { fetch, .. } | Input::Ended { fetch, .. } => {
-                self.out.owner(*fetch)
-            }
+            Input::Contacted { fetch, .. }
+            | Input::Received { fetch, .. }
+            | Input::Answered { fetch, .. }
+            | Input::Skipped { fetch }
+            | Input::Ended { fetch, .. } => self.out.owner(*fetch),
             Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } | Input::NetworkUp | Input::Sessions(_) => {
                 None
             }

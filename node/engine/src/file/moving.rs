@@ -111,7 +111,8 @@ impl File {
                             () => "no connected peer holds it",
                         });
                         let credentials = self.spec.credentials.clone();
-                        Effect::FetchOrigin { fetch, file, credentials, blocks, ranges: planner.ranges() }
+                        let (ranges, through) = (planner.ranges(), None);
+                        Effect::FetchOrigin { fetch, file, credentials, blocks, ranges, through }
                     }
                 });
             }

@@ -1,8 +1,8 @@
 //! The file's part in the swarm of its version: what the swarm orders is fetched, and nothing else.
 //!
 //! There is one as soon as a member is connected, also for what members hold whole: the home hears of it and sends those who start
-//! together to each other, where each by itself would go to the one holder, and to the origin while that is busy. Whatever is not the swarm's business (doubt, damage, an origin without ranges) ends the part in it, and
-//! the file plans by itself until its turn is over.
+//! together to each other, where each by itself would go to the one holder, and to the origin while that is busy. Whatever is not the
+//! swarm's business (doubt, damage) ends the part in it, and the file plans by itself until its turn is over.
 
 use super::{File, Surroundings};
 use crate::job::spec::Goal;
@@ -10,6 +10,7 @@ use crate::outbox::Outbox;
 use crate::planner::{Order, Source};
 use crate::port::{Effect, FetchId, FetchOutcome, Peer, PeerFault, Proof, Reach, TakeEnd, TakeId};
 use crate::swarm;
+use eddy_content::http::RangeSupport;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -32,7 +33,15 @@ enum Part {
 pub(super) struct Swarming {
     part: Part,
     /// The fetches under way for each order.
-    fetches: BTreeMap<FetchId, TakeId>,
+    fetches: BTreeMap<FetchId, Ordered>,
+}
+
+/// For which order a fetch is under way.
+#[derive(Debug, Clone, Copy)]
+struct Ordered {
+    take: TakeId,
+    /// Up to which block it reads what turns out to be the whole.
+    through: Option<u32>,
 }
 
 impl Swarming {
@@ -51,7 +60,7 @@ impl Swarming {
     }
 
     fn of_take(&self, take: TakeId) -> Vec<FetchId> {
-        self.fetches.iter().filter(|(_, of)| **of == take).map(|(fetch, _)| *fetch).collect()
+        self.fetches.iter().filter(|(_, of)| of.take == take).map(|(fetch, _)| *fetch).collect()
     }
 }
 
@@ -71,19 +80,19 @@ impl File {
         }
     }
 
-    /// The policy must be content with one statement, since a swarm has one source for each block; and all of it must be wanted, and
-    /// readable at any place.
+    /// The policy must be content with one statement, since a swarm has one source for each block; and all of it must be wanted.
     fn may_swarm(&self) -> bool {
-        self.may_use_peers()
-            && self.stretches.is_none()
-            && self.spec.portion.demand().is_none()
-            && self.needed() == 1
-            && self.planner.as_ref().is_some_and(|planner| planner.serves_ranges())
+        self.may_use_peers() && self.stretches.is_none() && self.spec.portion.demand().is_none() && self.needed() == 1
     }
 
     /// Joins, once what was begun alone has ended. True: the file's own plan has to wait.
     fn consider_swarm(&mut self, patience: swarm::Patience, s: &mut Surroundings<'_>) -> bool {
         let Some(planner) = &mut self.planner else { return false };
+        if !planner.serves_ranges() && planner.reads_origin() {
+            // One stream: what is left of it comes sooner than all of it once more.
+            return false;
+        }
+        let ranges = planner.ranges();
         // What was begun before there was anybody ends first: the swarm must not order it again.
         for fetch in planner.abort_all(s.now) {
             self.carry_out(Order::Abort { fetch }, s);
@@ -94,7 +103,7 @@ impl File {
                 Goal::Deliver => swarm::Order::Rarest,
                 Goal::Hold => swarm::Order::Deadline,
             };
-            s.out.push(Effect::JoinSwarm { file: self.at, order, patience });
+            s.out.push(Effect::JoinSwarm { file: self.at, order, patience, ranges });
         }
         true
     }
@@ -117,16 +126,29 @@ impl File {
     }
 
     /// The swarm orders blocks.
-    pub(crate) fn on_take(&mut self, (take, source, blocks): (TakeId, Source, Range<u32>), s: &mut Surroundings<'_>) {
+    pub(crate) fn on_take(
+        &mut self,
+        take: TakeId,
+        (source, blocks, through): (Source, Range<u32>, Option<u32>),
+        s: &mut Surroundings<'_>,
+    ) {
         let (true, Some(planner)) = (self.swarming.is_taking(), &mut self.planner) else { return };
-        let lacking = planner.lacking(blocks);
+        if source == Source::Origin && through.is_none() && !planner.serves_ranges() {
+            // It would be read from the first byte, and so would every other range.
+            return s.out.push(Effect::TakeEnded { file: self.at, take, end: TakeEnd::NoRanges });
+        }
+        let mut lacking = planner.lacking(blocks);
+        if let (Some(_), [first, .., last]) = (through, lacking.as_slice()) {
+            // Each would be a stream of its own.
+            lacking = std::iter::once(first.start..last.end).collect();
+        }
         for blocks in &lacking {
             let fetch = s.out.name_fetch(self.at);
             planner.begin(s.now, fetch, source, blocks.clone());
             if let Some(entity) = self.entity_id {
                 s.out.claim(fetch, entity, blocks.clone());
             }
-            self.swarming.fetches.insert(fetch, take);
+            self.swarming.fetches.insert(fetch, Ordered { take, through });
             let (file, blocks) = (self.at, blocks.clone());
             s.out.push(match source {
                 Source::Peer(peer) => {
@@ -136,12 +158,33 @@ impl File {
                 Source::Origin => {
                     self.origin_reason = Some("this machine reads it for all that want it");
                     let credentials = self.spec.credentials.clone();
-                    Effect::FetchOrigin { fetch, file, credentials, blocks, ranges: planner.ranges() }
+                    Effect::FetchOrigin { fetch, file, credentials, blocks, ranges: planner.ranges(), through }
                 }
             });
         }
         if lacking.is_empty() {
             s.out.push(Effect::TakeEnded { file: self.at, take, end: TakeEnd::Over });
+        }
+    }
+
+    /// The origin's answer to what the swarm ordered shows whether it serves ranges; one that does not brings everything.
+    pub(crate) fn on_answered(&mut self, fetch: FetchId, ranges: RangeSupport, out: &mut Outbox) {
+        let (Some(Ordered { take, through: Some(through) }), Some(planner)) =
+            (self.swarming.fetches.get(&fetch).copied(), &mut self.planner)
+        else {
+            return;
+        };
+        let longer = planner.on_answered(fetch, ranges, through);
+        if let (Some(blocks), Some(entity)) = (longer, self.entity_id) {
+            out.claim(fetch, entity, blocks);
+        }
+        out.push(Effect::TakeAnswered { take, ranges });
+    }
+
+    /// A stream is not yet where something is lacking.
+    pub(crate) fn on_skipped(&mut self, fetch: FetchId, out: &mut Outbox) {
+        if let Some(ordered) = self.swarming.fetches.get(&fetch) {
+            out.push(Effect::TakeSkips { take: ordered.take });
         }
     }
 
@@ -162,15 +205,13 @@ impl File {
 
     /// A fetch is over; when the swarm ordered it, it hears of it. What failed is its business from then on.
     pub(super) fn on_take_fetch_ended(&mut self, fetch: FetchId, outcome: &FetchOutcome, s: &mut Surroundings<'_>) {
-        let Some(take) = self.swarming.fetches.remove(&fetch) else { return };
+        let Some(Ordered { take, .. }) = self.swarming.fetches.remove(&fetch) else { return };
         let end = match outcome {
             FetchOutcome::Done | FetchOutcome::Aborted => TakeEnd::Over,
             FetchOutcome::Changed => TakeEnd::Changed,
             FetchOutcome::PeerFailed(PeerFault::Lied) => TakeEnd::Corrupt,
-            FetchOutcome::NoRanges
-            | FetchOutcome::Failed(_)
-            | FetchOutcome::PeerFailed(_)
-            | FetchOutcome::Unwitnessed(_) => TakeEnd::Failed,
+            FetchOutcome::NoRanges => TakeEnd::NoRanges,
+            FetchOutcome::Failed(_) | FetchOutcome::PeerFailed(_) | FetchOutcome::Unwitnessed(_) => TakeEnd::Failed,
         };
         let others = self.swarming.of_take(take);
         if end == TakeEnd::Over && !others.is_empty() {

@@ -125,6 +125,9 @@ impl File {
         if self.trusting.under_way.len() == count {
             return false;
         }
+        if let (FetchOutcome::NoRanges, Some(planner)) = (outcome, &mut self.planner) {
+            planner.on_no_ranges();
+        }
         if *outcome == FetchOutcome::Changed && matches!(self.phase, Phase::Moving) {
             self.on_changed(s);
         }

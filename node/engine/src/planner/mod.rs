@@ -428,6 +428,20 @@ impl Planner {
         self.ranges = RangeSupport::No;
     }
 
+    /// The origin's answer to a fetch shows whether it serves ranges; where it does not, the fetch brings all up to a block.
+    pub(crate) fn on_answered(&mut self, fetch: FetchId, ranges: RangeSupport, through: u32) -> Option<Range<u32>> {
+        self.ranges = ranges;
+        let flight = self.flights.get_mut(&fetch).filter(|_| ranges == RangeSupport::No)?;
+        flight.blocks.end = flight.blocks.end.max(through.min(self.geometry.block_count()));
+        Some(flight.blocks.clone())
+    }
+
+    /// Whether a fetch from the origin is under way that nobody has ended.
+    #[must_use]
+    pub(crate) fn reads_origin(&self) -> bool {
+        self.flights.values().any(|flight| flight.source == Source::Origin && !flight.is_aborting)
+    }
+
     /// Takes note of the time: what is due by now has been thought of.
     pub fn see(&mut self, now: Duration) {
         self.seen = now;

@@ -1,7 +1,7 @@
 //! What the swarm wants done by its shell, and what the shell tells of the data plane.
 
 use super::message::Message;
-use super::name::{ContentTag, LeaseId};
+use super::name::{ContentTag, LeaseId, Reading};
 use crate::port::Peer;
 use crate::trust::Sharing;
 use std::ops::Range;
@@ -36,7 +36,10 @@ pub enum Effect {
         /// The segment.
         segment: u32,
     },
-    /// Read these segments from the origin, under the validator of the content.
+    /// Read these segments from the origin, under the validator of the content. One that is not known to serve ranges is asked for
+    /// them all the same; should it send everything, that is read on to the end, and [`Swarm::handle_reading`] told.
+    ///
+    /// [`Swarm::handle_reading`]: super::Swarm::handle_reading
     Read {
         /// The right to do so.
         lease: LeaseId,
@@ -46,6 +49,8 @@ pub enum Effect {
         segments: Range<u32>,
         /// First block of the first segment that is lacking.
         from: u32,
+        /// How the origin serves it, as far as is known.
+        reading: Reading,
     },
     /// Stop reading.
     StopReading {
@@ -102,6 +107,8 @@ pub enum ReadFault {
     Failed,
     /// The origin has another version.
     Changed,
+    /// It serves no ranges, though it was said to; none of its answer was read.
+    NoRanges,
 }
 
 /// How a flow from a member ended, other than whole.

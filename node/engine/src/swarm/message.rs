@@ -1,7 +1,7 @@
 //! What homes and members say to each other. `eddy-wire` has the bytes.
 
 use super::bits::Bits;
-use super::name::{Content, ContentTag, LeaseId, Link, Order, OriginKey, PeerTag};
+use super::name::{Content, ContentTag, LeaseId, Link, Order, OriginKey, PeerTag, Reading};
 use crate::port::Peer;
 use crate::trust::Sharing;
 use std::net::SocketAddr;
@@ -107,6 +107,15 @@ pub enum Say {
         lease: LeaseId,
         /// Bytes.
         bytes: u64,
+    },
+    /// Reader to home: this is how the origin serves the content, as its answer shows.
+    Offers {
+        /// The content.
+        content: ContentTag,
+        /// The lease under which it was asked. Of a stream everything behind it comes too.
+        lease: LeaseId,
+        /// How.
+        reading: Reading,
     },
     /// Member to home: these are whole and verified.
     Done {

@@ -30,6 +30,20 @@ pub enum Reading {
     Ranges,
     /// One stream from the first byte, and nothing else.
     Stream,
+    /// It has not said: who reads first finds out.
+    Unknown,
+}
+
+impl Reading {
+    /// What is known when somebody says this as well. That a range was answered with everything outweighs what was announced.
+    #[must_use]
+    pub fn learn(self, said: Self) -> Self {
+        match (self, said) {
+            (Self::Stream, _) | (_, Self::Stream) => Self::Stream,
+            (Self::Ranges, _) | (_, Self::Ranges) => Self::Ranges,
+            (Self::Unknown, Self::Unknown) => Self::Unknown,
+        }
+    }
 }
 
 /// One version of one resource, as members name it to each other.
@@ -39,7 +53,7 @@ pub struct Content {
     pub key: LookupKey,
     /// Bytes.
     pub length: u64,
-    /// How the origin serves it.
+    /// How the origin serves it, as far as whoever names it knows.
     pub reading: Reading,
 }
 

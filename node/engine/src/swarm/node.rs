@@ -11,7 +11,7 @@ use super::effect::{Effect, FlowFault, ReadFault};
 use super::home::{Home, Out, Succession};
 use super::member::{Act, Member};
 use super::message::{Join, Message, Say};
-use super::name::{Content, ContentTag, LeaseId, Link, Order, OriginKey, PeerTag};
+use super::name::{Content, ContentTag, LeaseId, Link, Order, OriginKey, PeerTag, Reading};
 use super::rank::Weight;
 use super::room::{Room, Why};
 use crate::port::Peer;
@@ -208,6 +208,14 @@ impl Swarm {
     ) {
         if let Some(room) = self.room_of(content) {
             room.member.on_flow_fault(now, content, segment, from, fault);
+        }
+        self.settle(now);
+    }
+
+    /// The origin's answer to a read shows how it serves the content.
+    pub fn handle_reading(&mut self, now: Duration, content: ContentTag, lease: LeaseId, reading: Reading) {
+        if let Some(room) = self.room_of(content) {
+            room.member.on_reading(now, content, lease, reading);
         }
         self.settle(now);
     }

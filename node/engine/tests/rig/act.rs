@@ -91,7 +91,11 @@ impl Rig {
                 let latency = self.origins[&self.url_of(file)].latency;
                 self.later(latency, Event::Begin(fetch));
             }
-            Effect::JoinSwarm { .. } | Effect::LeaveSwarm { .. } | Effect::TakeEnded { .. } => {}
+            Effect::JoinSwarm { .. }
+            | Effect::LeaveSwarm { .. }
+            | Effect::TakeEnded { .. }
+            | Effect::TakeAnswered { .. }
+            | Effect::TakeSkips { .. } => {}
             Effect::FetchPeer { fetch, file, peer, blocks, proof, .. } => {
                 self.begin(fetch, file, Origins::Peer(peer), blocks);
                 self.live.get_mut(&fetch).expect("just begun").proof = proof;

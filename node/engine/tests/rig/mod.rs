@@ -402,6 +402,8 @@ pub fn name(effect: &Effect) -> &'static str {
         Effect::JoinSwarm { .. } => "join swarm",
         Effect::LeaveSwarm { .. } => "leave swarm",
         Effect::TakeEnded { .. } => "take ended",
+        Effect::TakeAnswered { .. } => "take answered",
+        Effect::TakeSkips { .. } => "take skips",
         Effect::Audit { .. } => "audit",
         Effect::Stream { .. } => "stream",
         Effect::Abort { .. } => "abort",

@@ -47,6 +47,7 @@ mod kind {
     pub(super) const ALARM: u8 = 50;
     pub(super) const ALIVE: u8 = 51;
     pub(super) const AT: u8 = 52;
+    pub(super) const OFFERS: u8 = 53;
 }
 
 impl Layout for Message {
@@ -94,6 +95,11 @@ impl Layout for Message {
                 put_u64(lease.0, out);
                 put_u64(*bytes, out);
             }
+            Say::Offers { content, lease, reading } => {
+                put_u64(content.0, out);
+                put_u64(lease.0, out);
+                out.push(reading_code(*reading));
+            }
             Say::Done { content, segments } => {
                 put_u64(content.0, out);
                 write_segments(segments, out)?;
@@ -118,7 +124,7 @@ impl Layout for Message {
 
     fn read(cursor: &mut Cursor<'_>) -> Result<Self, FrameError> {
         let kind = cursor.u8()?;
-        if !(kind::JOIN..=kind::AT).contains(&kind) {
+        if !(kind::JOIN..=kind::OFFERS).contains(&kind) {
             return Err(FrameError::Kind { found: kind });
         }
         let origin = OriginKey(cursor.u64()?);
@@ -154,6 +160,10 @@ fn read_say(kind: u8, cursor: &mut Cursor<'_>) -> Result<Say, FrameError> {
         }
         kind::TAIL => Say::Tail { lease: LeaseId(cursor.u64()?), first_byte: Duration::from_nanos(cursor.u64()?) },
         kind::PROGRESS => Say::Progress { lease: LeaseId(cursor.u64()?), bytes: cursor.u64()? },
+        kind::OFFERS => {
+            let (content, lease) = (read_tag(cursor)?, LeaseId(cursor.u64()?));
+            Say::Offers { content, lease, reading: read_reading(cursor.u8()?)? }
+        }
         kind::DONE => Say::Done { content: read_tag(cursor)?, segments: read_segments(cursor)? },
         kind::FAIL => {
             let (content, segment) = (read_tag(cursor)?, read_segment(cursor)?);
@@ -189,6 +199,7 @@ fn kind_of(say: &Say) -> u8 {
         Say::Waiting { .. } => kind::WAITING,
         Say::Tail { .. } => kind::TAIL,
         Say::Progress { .. } => kind::PROGRESS,
+        Say::Offers { .. } => kind::OFFERS,
         Say::Done { .. } => kind::DONE,
         Say::Fail { .. } => kind::FAIL,
         Say::Redirect { .. } => kind::REDIRECT,
@@ -203,20 +214,30 @@ fn kind_of(say: &Say) -> u8 {
 fn write_content(content: &Content, out: &mut Vec<u8>) {
     out.extend_from_slice(&content.key.0);
     put_u64(content.length, out);
-    out.push(match content.reading {
+    out.push(reading_code(content.reading));
+}
+
+fn reading_code(reading: Reading) -> u8 {
+    match reading {
         Reading::Ranges => 1,
         Reading::Stream => 2,
-    });
+        Reading::Unknown => 3,
+    }
+}
+
+fn read_reading(code: u8) -> Result<Reading, FrameError> {
+    match code {
+        1 => Ok(Reading::Ranges),
+        2 => Ok(Reading::Stream),
+        3 => Ok(Reading::Unknown),
+        _ => Err(FrameError::Field { field: "reading" }),
+    }
 }
 
 /// A content of a length that a swarm shares.
 fn read_content(cursor: &mut Cursor<'_>) -> Result<Content, FrameError> {
     let (key, length) = (LookupKey(cursor.array()?), cursor.u64()?);
-    let reading = match cursor.u8()? {
-        1 => Reading::Ranges,
-        2 => Reading::Stream,
-        _ => return Err(FrameError::Field { field: "reading" }),
-    };
+    let reading = read_reading(cursor.u8()?)?;
     let content = Content { key, length, reading };
     content.geometry().map(|_| content).ok_or(FrameError::Field { field: "length" })
 }

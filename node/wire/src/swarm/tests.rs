@@ -48,6 +48,7 @@ fn goldens() -> Vec<(&'static str, Say)> {
         ("waiting", Say::Waiting { content: tag, segment: 3, prefix: 4 }),
         ("tail", Say::Tail { lease: LeaseId(10), first_byte: Duration::from_millis(40) }),
         ("progress", Say::Progress { lease: LeaseId(10), bytes: 1 << 20 }),
+        ("offers", Say::Offers { content: tag, lease: LeaseId(10), reading: Reading::Stream }),
         ("done", Say::Done { content: tag, segments: vec![0, 1] }),
         ("fail of a member", fail(Some(PeerTag(0xaabb)))),
         ("fail of the origin", fail(None)),
@@ -145,10 +146,15 @@ fn links() -> impl Strategy<Value = Link> {
     })
 }
 
+fn readings() -> impl Strategy<Value = Reading> {
+    prop_oneof![Just(Reading::Ranges), Just(Reading::Stream), Just(Reading::Unknown)]
+}
+
 fn contents() -> impl Strategy<Value = Content> {
-    (any::<[u8; 32]>(), 0..(1_u64 << 40), any::<bool>()).prop_map(|(key, length, is_stream)| {
-        let reading = if is_stream { Reading::Stream } else { Reading::Ranges };
-        Content { key: LookupKey(key), length, reading }
+    (any::<[u8; 32]>(), 0..(1_u64 << 40), readings()).prop_map(|(key, length, reading)| Content {
+        key: LookupKey(key),
+        length,
+        reading,
     })
 }
 
@@ -196,6 +202,11 @@ fn says() -> impl Strategy<Value = Say> {
             |(content, segment, source, reason, prefix)| Say::Fail { content, segment, source, reason, prefix }
         ),
         (tag(), vec(0..SEGMENTS, 0..40)).prop_map(|(content, segments)| Say::Done { content, segments }),
+        (tag(), any::<u64>(), readings()).prop_map(|(content, lease, reading)| Say::Offers {
+            content,
+            lease: LeaseId(lease),
+            reading
+        }),
         (tag(), any::<u32>(), any::<bool>()).prop_map(|(content, among, is_watcher)| {
             let duty = if is_watcher { Duty::Watcher } else { Duty::Other };
             Say::Watch { content, sharing: Sharing { among, duty } }
@@ -217,7 +228,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_panic_and_what_is_read_has_one_form(kind in 30..54_u8, rest in vec(any::<u8>(), 0..200)) {
+    fn no_bytes_panic_and_what_is_read_has_one_form(kind in 30..55_u8, rest in vec(any::<u8>(), 0..200)) {
         let payload = [&[kind], rest.as_slice()].concat();
         if let Ok(message) = crate::frame::decode_payload::<Message>(&payload) {
             let bytes = encode_frame(&message).expect("was a frame");
@@ -226,7 +237,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_is_refused_or_says_something_else(which in 0..24_usize, place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn a_changed_byte_is_refused_or_says_something_else(which in 0..25_usize, place in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let (_, say) = goldens().swap_remove(which);
         let message = message(say);
         let mut bytes = encode_frame(&message).expect("fits");

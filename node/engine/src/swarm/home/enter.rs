@@ -40,6 +40,7 @@ impl Home {
         }
         self.forget_stake(b, n);
         self.boards[b as usize].touched = now;
+        self.learn(now, b, join.content.reading);
         self.take_stake(now, b, n, stake);
         self.adopt_reads(now, b, n, &join.flows);
         for flow in &join.flows {
@@ -205,7 +206,8 @@ impl Home {
 
     fn board_of(&mut self, now: Duration, content: Content, others: usize) -> Option<u32> {
         if let Some(b) = self.by_content.get(&content.tag()) {
-            return (self.boards[*b as usize].content == content).then_some(*b);
+            let known = self.boards[*b as usize].content;
+            return ((known.key, known.length) == (content.key, content.length)).then_some(*b);
         }
         let geometry = content.geometry()?;
         let mut board = Board::new(now, content, geometry);

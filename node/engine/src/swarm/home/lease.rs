@@ -6,7 +6,7 @@ use crate::swarm::constants::{
     LEASE_PATIENCE, LEASE_ROUND_TRIPS, LEASE_SEGMENTS, LEASE_TIME, LEASES_MOST, ORPHAN_HOLD,
 };
 use crate::swarm::message::{Item, JoinFlow, JoinSource};
-use crate::swarm::name::{LeaseId, Medium, Reading};
+use crate::swarm::name::{ContentTag, LeaseId, Medium, Reading};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
@@ -72,8 +72,8 @@ impl Home {
         board.wanting().next()?;
         let is_unread = |s: &usize| board.segments[*s].holders == 0 && board.segments[*s].lease.is_none();
         let mut unread = (0..board.segments.len()).filter(is_unread);
-        if board.content.reading == Reading::Stream {
-            // A second stream, or one that skips a segment, costs a whole copy (trap 13).
+        if board.content.reading != Reading::Ranges {
+            // A second stream, or one that skips a segment, costs a whole copy (trap 13). What may be one is read by one who finds out.
             let is_read = self.leases.values().any(|lease| lease.board == b);
             let first = unread.next().filter(|s| !is_read && !board.is_held_back(now, *s as u32))?;
             return self.has_reader(now, b, first as u32).then_some(first as u32);
@@ -130,8 +130,18 @@ impl Home {
     }
 
     fn enter_lease(&mut self, now: Duration, id: LeaseId, b: u32, segments: Range<u32>, n: u32) {
+        self.lend(now, id, (b, n), segments.clone());
+        let lease = Lease { board: b, slot: n, segments, is_tail: false, bytes: 0, granted: now };
+        let seat = &mut self.seats[n as usize];
+        (seat.leases, seat.has_read) = (seat.leases + 1, true);
+        self.leases.insert(id, lease);
+        self.open_next(id);
+    }
+
+    /// Those of the segments that `n` lacks and nobody has or reads are what it reads under this lease.
+    fn lend(&mut self, now: Duration, id: LeaseId, (b, n): (u32, u32), segments: Range<u32>) {
         let rate = self.pace.rate_of_lease();
-        for s in segments.clone() {
+        for s in segments {
             let board = &mut self.boards[b as usize];
             let is_read = board.segments[s as usize].lease.is_some() || board.segments[s as usize].holders > 0;
             if is_read || !board.stake(n).is_some_and(|stake| stake.lacks(s)) {
@@ -141,11 +151,6 @@ impl Home {
             (segment.lease, segment.best, segment.is_open) = (Some(id), None, false);
             self.link(now, b, s, n, Link { from: From::Origin, rate });
         }
-        let lease = Lease { board: b, slot: n, segments, is_tail: false, bytes: 0, granted: now };
-        let seat = &mut self.seats[n as usize];
-        (seat.leases, seat.has_read) = (seat.leases + 1, true);
-        self.leases.insert(id, lease);
-        self.open_next(id);
     }
 
     /// Children may take what is being read, and what comes next.
@@ -243,6 +248,41 @@ impl Home {
         self.issue(now, Some(n));
     }
 
+    /// A reader has seen how the origin serves a content.
+    pub(super) fn on_offers(&mut self, now: Duration, n: u32, content: ContentTag, (id, reading): (LeaseId, Reading)) {
+        let Some(b) = self.by_content.get(&content).copied() else { return };
+        self.learn(now, b, reading);
+        if self.is_stream(b) && self.leases.get(&id).is_some_and(|lease| (lease.board, lease.slot) == (b, n)) {
+            self.read_on(now, id);
+        }
+        self.issue(now, None);
+    }
+
+    /// Somebody knows how the origin serves a content. Where ranges were announced and are not served, all leases were given in vain.
+    pub(super) fn learn(&mut self, now: Duration, b: u32, reading: Reading) {
+        let board = &mut self.boards[b as usize];
+        let known = board.content.reading;
+        board.content.reading = known.learn(reading);
+        if known == Reading::Ranges && self.is_stream(b) {
+            let of_board = self.leases.iter().filter(|(_, lease)| lease.board == b);
+            for id in of_board.map(|(id, _)| *id).collect::<Vec<_>>() {
+                self.drop_lease(now, id, Ending::Kept);
+            }
+        }
+    }
+
+    /// The reader of a stream gets all that is still to come, under the same lease.
+    fn read_on(&mut self, now: Duration, id: LeaseId) {
+        let Some(lease) = self.leases.get_mut(&id) else { return };
+        let (b, n, end) = (lease.board, lease.slot, lease.segments.end);
+        let count = self.boards[b as usize].segments.len() as u32;
+        (lease.segments.end, lease.is_tail) = (count, false);
+        self.lend(now, id, (b, n), end..count);
+        self.open_next(id);
+        self.boards[b as usize].count_unread();
+        self.fill_all(now, b);
+    }
+
     pub(super) fn on_progress(&mut self, now: Duration, n: u32, id: LeaseId, bytes: u64) {
         let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.slot == n) else { return };
         let gained = bytes.saturating_sub(lease.bytes);
@@ -323,7 +363,7 @@ impl Home {
             let blocks = self.boards[lease.board as usize].geometry.segment_size() * lease.segments.len() as u64;
             let patience =
                 self.pace.time_for(blocks).map_or(LEASE_TIME, |time| (time * LEASE_PATIENCE).max(LEASE_TIME));
-            now >= lease.granted + patience && self.boards[lease.board as usize].content.reading == Reading::Ranges
+            now >= lease.granted + patience && !self.is_stream(lease.board)
         });
         for (id, slot) in late.map(|(id, lease)| (*id, lease.slot)).collect::<Vec<_>>() {
             self.seats[slot as usize].on_read_fault(now, false);

@@ -156,6 +156,7 @@ impl Home {
             }
             Say::Tail { lease, first_byte } => self.on_tail(now, slot, lease, first_byte),
             Say::Progress { lease, bytes } => self.on_progress(now, slot, lease, bytes),
+            Say::Offers { content, lease, reading } => self.on_offers(now, slot, content, (lease, reading)),
             Say::Return { lease, prefix } => self.on_return(now, slot, lease, prefix),
             Say::Leave { content } => self.on_leave(now, slot, content),
             Say::Changed { content } => self.on_changed(content),

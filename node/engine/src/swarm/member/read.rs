@@ -4,7 +4,7 @@ use super::flow::Flow;
 use super::{Act, Effect, Member, ReadFault};
 use crate::swarm::constants::{LEASES_MOST, ORIGIN_SILENCE, PROGRESS, TAIL_ROUND_TRIPS};
 use crate::swarm::message::{FailReason, Say};
-use crate::swarm::name::{ContentTag, LeaseId};
+use crate::swarm::name::{ContentTag, LeaseId, Reading};
 use eddy_content::BLOCK_SIZE;
 use std::ops::Range;
 use std::time::Duration;
@@ -50,7 +50,8 @@ impl Member {
             job.flows.insert(*segment, Flow::new(now, None, Some(lease), prefix));
         }
         let segments = first..last + 1;
-        let from = self.jobs.get(&content).map_or(0, |job| job.prefix(first));
+        let Some(job) = self.jobs.get(&content) else { return };
+        let (from, reading) = (job.prefix(first), job.content.reading);
         let read = Read {
             content,
             segments: segments.clone(),
@@ -63,7 +64,38 @@ impl Member {
             told: now,
         };
         self.reads.insert(lease, read);
-        self.shell(Effect::Read { lease, content, segments, from });
+        self.shell(Effect::Read { lease, content, segments, from, reading });
+    }
+
+    /// The origin's answer shows how it serves the content.
+    pub(in crate::swarm) fn on_reading(
+        &mut self,
+        now: Duration,
+        content: ContentTag,
+        lease: LeaseId,
+        reading: Reading,
+    ) {
+        let Some(job) = self.jobs.get_mut(&content) else { return };
+        job.content.reading = job.content.reading.learn(reading);
+        if reading == Reading::Stream {
+            self.read_on(now, lease);
+        }
+        self.acts.push_back(Act::Home(Say::Offers { content, lease, reading }));
+    }
+
+    /// The origin sends everything: what is lacking behind the lease comes as well.
+    fn read_on(&mut self, now: Duration, lease: LeaseId) {
+        let Some(read) = self.reads.get_mut(&lease) else { return };
+        let Some(job) = self.jobs.get_mut(&read.content) else { return };
+        for segment in read.segments.end..job.have.len() {
+            if job.have.has(segment) || job.flows.contains_key(&segment) {
+                continue;
+            }
+            let prefix = job.prefixes.remove(&segment).unwrap_or(0);
+            read.left += job.blocks_of(segment) - prefix;
+            (read.segments.end, read.is_tail_told) = (segment + 1, false);
+            job.flows.insert(segment, Flow::new(now, None, Some(lease), prefix));
+        }
     }
 
     /// Blocks of a lease arrived.
@@ -117,6 +149,14 @@ impl Member {
                 let reason = FailReason::OriginError;
                 let content = read.content;
                 self.acts.push_back(Act::Home(Say::Fail { content, segment, source: None, reason, prefix }));
+            }
+            ReadFault::NoRanges => {
+                let (content, reading) = (read.content, Reading::Stream);
+                if let Some(job) = self.jobs.get_mut(&content) {
+                    job.content.reading = reading;
+                }
+                self.acts.push_back(Act::Home(Say::Offers { content, lease, reading }));
+                self.acts.push_back(Act::Home(Say::Return { lease, prefix }));
             }
             ReadFault::Changed => {
                 self.acts.push_back(Act::Home(Say::Changed { content: read.content }));

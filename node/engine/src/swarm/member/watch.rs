@@ -64,7 +64,7 @@ impl Member {
 
     /// The watchdog: a home can cost a bounded delay and nothing more.
     fn watch_home(&mut self, now: Duration, heard: Option<Duration>) {
-        let is_stream = |job: &Job| job.is_wanting() && job.content.reading == Reading::Stream;
+        let is_stream = |job: &Job| job.is_wanting() && job.content.reading != Reading::Ranges;
         let worth = if self.jobs.values().any(is_stream) { HOME_WORTH_STREAM } else { HOME_WORTH };
         let wanting = self.jobs.values().filter(|job| job.is_wanting());
         let Some((last, allowed)) = wanting.map(|job| (job.last_byte, job.silence_allowed)).max() else { return };
