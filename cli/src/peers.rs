@@ -9,8 +9,11 @@ use crate::text::units;
 use clap::{Args, Subcommand};
 use eddy_node::config;
 use eddy_node::peer::{Hearing, Membership, hear};
-use eddy_wire::api::{EvidenceView, MAX_EVIDENCE, PeerDetail, PeerState, PeerView, PeersView, SwarmShare, SwarmView};
+use eddy_wire::api::{
+    EvidenceView, MAX_EVIDENCE, PeerDetail, PeerState, PeerView, PeersView, SwarmRead, SwarmShare, SwarmView,
+};
 use eddy_wire::catalogue::ErrorCode;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -90,12 +93,12 @@ fn people(peers: &PeersView, setting: &Setting) -> String {
             Column::Number("GIVES"),
             Column::Number("OTHERS"),
         ];
-        text += &table(&columns, peers.swarms.iter().map(swarm));
+        text += &table(&columns, peers.swarms.iter().map(|view| swarm(view, setting)));
     }
     text
 }
 
-fn swarm(swarm: &SwarmView) -> Vec<String> {
+fn swarm(swarm: &SwarmView, setting: &Setting) -> Vec<String> {
     let shares = |shares: &[SwarmShare]| {
         let share = |share: &SwarmShare| format!("{} ({})", share.node.as_deref().unwrap_or("origin"), share.segments);
         match shares {
@@ -112,11 +115,25 @@ fn swarm(swarm: &SwarmView) -> Vec<String> {
             None => String::from("-"),
         },
         shares(&swarm.sources),
-        shares(&swarm.readers),
+        readers(&swarm.readers, setting),
         if swarm.is_home { swarm.depth.to_string() } else { String::from("-") },
         swarm.given.to_string(),
         swarm.others.map_or_else(|| String::from("-"), |others| others.to_string()),
     ]
+}
+
+/// Who reads from the origin, and how much of how much of it has come.
+fn readers(reads: &[SwarmRead], setting: &Setting) -> String {
+    let mut by_node = BTreeMap::<&str, (u64, u64)>::new();
+    for read in reads {
+        let (received, all) = by_node.entry(&read.node).or_default();
+        *received = received.saturating_add(read.received);
+        *all = all.saturating_add(read.end.saturating_sub(read.start));
+    }
+    let size = |bytes| setting.sizes.size(bytes);
+    let one = |(node, (received, all))| format!("{node} ({} of {})", size(received), size(all));
+    let all = by_node.into_iter().map(one).collect::<Vec<_>>().join(", ");
+    if all.is_empty() { String::from("-") } else { all }
 }
 
 fn line(peer: &PeerView, setting: &Setting) -> Vec<String> {

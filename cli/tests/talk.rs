@@ -142,6 +142,7 @@ async fn tables_are_as_reviewed() {
         &["cache", "clear", "--yes", "--also-pinned"],
         &["cache", "rm", "bbbb", "aaaa", "aaaa"],
         &["peers", "ls"],
+        &["why", "job0"],
         &["report"],
         &["report", "--bytes"],
         &["report", "--by", "mount"],

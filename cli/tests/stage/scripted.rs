@@ -8,7 +8,8 @@ use eddy_wire::api::{
     ImportQuery, ImportView, JobAction, JobBatch, JobChange, JobSpec, JobState, JobView, Kept, KeptReason, LimitView,
     LimitsChange, LimitsOutcome, LimitsView, MadeJob, Mode, MoreFiles, MountView, PackedView, Page, PageQuery,
     PeerDetail, PeersView, PinChange, PinnedToo, Place, PlanView, Planned, Problem, RangeOrder, Received, RemovalOrder,
-    Removed, ReportRow, ReportView, Severity, Sources, StatusView, TermsView, VerifiedView, VerifyProgress, Wasted,
+    Removed, ReportRow, ReportView, Severity, Sources, StatusView, SwarmRead, SwarmShare, SwarmView, TermsView,
+    VerifiedView, VerifyProgress, Wasted,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::sync::Mutex;
@@ -406,7 +407,7 @@ impl Face for Scripted {
             group: None,
             reason: Some("this node is in no group".into()),
             peers: Vec::new(),
-            swarms: Vec::new(),
+            swarms: vec![swarm()],
         })
     }
 
@@ -458,5 +459,25 @@ impl Face for Scripted {
 
     async fn shutdown(&self) -> Result<(), Problem> {
         Ok(())
+    }
+}
+
+/// A file that this node fetches together with others, as their home.
+fn swarm() -> SwarmView {
+    let (one, other) = ("a".repeat(64), "b".repeat(64));
+    SwarmView {
+        url: "https://h/a".to_owned(),
+        home: Some("c".repeat(64)),
+        is_home: true,
+        held: 3,
+        segments: 8,
+        others: Some(2),
+        given: 4,
+        sources: vec![SwarmShare { node: None, segments: 1 }, SwarmShare { node: Some(one.clone()), segments: 2 }],
+        readers: vec![
+            SwarmRead { node: one, start: 4 << 20, end: 5 << 20, received: 512 << 10 },
+            SwarmRead { node: other, start: 5 << 20, end: 8 << 20, received: 0 },
+        ],
+        depth: 2,
     }
 }

@@ -15,9 +15,11 @@ use super::name::{Content, ContentTag, LeaseId, Link, Order, OriginKey, PeerTag,
 use super::rank::Weight;
 use super::room::{Room, Why};
 use crate::port::Peer;
+use eddy_content::Geometry;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
 /// How long a job bears a home that does nothing.
@@ -44,10 +46,30 @@ pub struct Glance {
     pub gives: u32,
     /// From whom this node takes segments now, and how many; `None` is the origin.
     pub sources: BTreeMap<Option<Peer>, u32>,
-    /// As home: who reads from the origin, and how many segments.
-    pub leases: BTreeMap<Peer, u32>,
+    /// Who reads what from the origin: as home everybody, else this node alone.
+    pub reads: Vec<Reads>,
     /// As home: members on the longest way from the origin or a holder to who takes.
     pub depth: u32,
+}
+
+/// What one member reads from the origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reads {
+    /// Who.
+    pub peer: Peer,
+    /// Which bytes of the content.
+    pub bytes: Range<u64>,
+    /// How many of them have come, as far as was told.
+    pub received: u64,
+}
+
+impl Reads {
+    /// What `peer` reads of a content of this geometry.
+    pub(super) fn of(peer: Peer, geometry: &Geometry, segments: &Range<u32>, received: u64) -> Self {
+        let last = segments.end.max(segments.start + 1) - 1;
+        let blocks = geometry.blocks_of_segment(segments.start).start..geometry.blocks_of_segment(last).end;
+        Self { peer, bytes: geometry.bytes_of(blocks), received }
+    }
 }
 
 /// One node.
@@ -280,7 +302,7 @@ impl Swarm {
     #[must_use]
     pub fn glance(&self, content: ContentTag) -> Option<Glance> {
         let room = self.rooms.get(self.origins.get(&content)?)?;
-        let mut glance = room.member.glance(content)?;
+        let mut glance = room.member.glance(self.me, content)?;
         glance.home = room.follows.or(room.home.as_ref().map(|_| self.me));
         glance.others = room.others.get(&content).copied();
         if let Some(home) = &room.home {

@@ -425,7 +425,7 @@ fn a_reader_who_finds_a_stream_reads_it_to_the_end_under_the_same_lease() {
         .collect();
     sources.sort_unstable();
     assert_eq!(sources, (0..8).collect::<Vec<_>>(), "the child takes all of it from the reader");
-    assert_eq!(home.glance(tag).map(|glance| (glance.have, glance.leases.len())), Some((8, 0)));
+    assert_eq!(home.glance(tag).map(|glance| (glance.have, glance.reads.len())), Some((8, 0)));
 }
 
 #[test]

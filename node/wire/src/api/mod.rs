@@ -56,7 +56,7 @@ pub use job::{
     JobBatch, JobSpec, JobState, JobView, MAX_BATCH, MadeJob, PeerUse, Priority, RangeOrder, Sources,
 };
 pub use page::{DEFAULT_PAGE, MAX_PAGE, Page, PageQuery};
-pub use peers::{PeerDetail, PeerState, PeerView, PeersView, SwarmShare, SwarmView};
+pub use peers::{PeerDetail, PeerState, PeerView, PeersView, SwarmRead, SwarmShare, SwarmView};
 pub use problem::{PROBLEM_MEDIA_TYPE, Problem};
 pub use report::{Account, Identity, Received, ReportRow, ReportView, Wasted};
 pub use status::{Mode, StatusView};

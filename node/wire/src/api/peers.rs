@@ -37,8 +37,8 @@ pub struct SwarmView {
     pub given: u32,
     /// Where this node takes segments from now.
     pub sources: Vec<SwarmShare>,
-    /// Who reads from the origin now: only the home knows.
-    pub readers: Vec<SwarmShare>,
+    /// Who reads what from the origin now. The home knows of all, another one of itself alone.
+    pub readers: Vec<SwarmRead>,
     /// The longest way of a segment, in machines, between its reader and who takes it: only the home knows.
     pub depth: u32,
 }
@@ -50,6 +50,19 @@ pub struct SwarmShare {
     pub node: Option<String>,
     /// How many segments.
     pub segments: u32,
+}
+
+/// What a machine reads from the origin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SwarmRead {
+    /// Its node id.
+    pub node: String,
+    /// The first byte.
+    pub start: u64,
+    /// The byte behind the last one.
+    pub end: u64,
+    /// How many of them it has, as far as it has said.
+    pub received: u64,
 }
 
 /// One neighbour.

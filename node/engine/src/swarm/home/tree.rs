@@ -8,7 +8,7 @@ use super::board::{From, Link};
 use crate::swarm::constants::{CANDIDATES, DEPTH, SAMPLE, UPLOADS, WOKEN};
 use crate::swarm::message::Item;
 use crate::swarm::name::{ContentTag, Medium, Order, PeerTag, Reading};
-use crate::swarm::node::Glance;
+use crate::swarm::node::{Glance, Reads};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use std::time::Duration;
@@ -222,9 +222,11 @@ impl Home {
     pub(in crate::swarm) fn show(&self, content: ContentTag, glance: &mut Glance) {
         let Some(b) = self.by_content.get(&content) else { return };
         glance.others = Some(self.among(*b));
-        for lease in self.leases.values().filter(|lease| lease.board == *b) {
-            *glance.leases.entry(self.seats[lease.slot as usize].peer).or_default() += lease.segments.len() as u32;
-        }
+        let geometry = self.boards[*b as usize].geometry;
+        let of_board = self.leases.values().filter(|lease| lease.board == *b);
+        let reads = of_board
+            .map(|lease| Reads::of(self.seats[lease.slot as usize].peer, &geometry, &lease.segments, lease.bytes));
+        glance.reads = reads.collect();
         for segment in &self.boards[*b as usize].segments {
             for (_, link) in segment.linked() {
                 let (mut depth, mut at) = (0, link.from);

@@ -180,8 +180,13 @@ impl Member {
         self.jobs.values().flat_map(|job| job.flows.values()).filter_map(|flow| flow.source)
     }
 
+    /// Whether it has anything to do with a content.
+    pub(super) fn takes_part(&self, content: ContentTag) -> bool {
+        self.jobs.contains_key(&content)
+    }
+
     /// How it stands with a content: segments that it has, from whom it takes others (`None` the origin), flows that it gives.
-    pub(super) fn glance(&self, content: ContentTag) -> Option<Glance> {
+    pub(super) fn glance(&self, me: Peer, content: ContentTag) -> Option<Glance> {
         let job = self.jobs.get(&content)?;
         let mut sources = BTreeMap::new();
         for flow in job.flows.values() {
@@ -192,6 +197,7 @@ impl Member {
             segments: job.have.len(),
             gives: job.gifts.len() as u32,
             sources,
+            reads: self.reads.values().filter(|read| read.is_of(content)).map(|read| read.show(me, job)).collect(),
             ..Glance::default()
         })
     }

@@ -1,10 +1,12 @@
 //! One lease: what is read, how far it is, and when the next one may begin.
 
 use super::flow::Flow;
-use super::{Act, Effect, Member, ReadFault};
+use super::{Act, Effect, Job, Member, ReadFault};
+use crate::port::Peer;
 use crate::swarm::constants::{LEASES_MOST, ORIGIN_SILENCE, PROGRESS, TAIL_ROUND_TRIPS};
 use crate::swarm::message::{FailReason, Say};
 use crate::swarm::name::{ContentTag, LeaseId, Reading};
+use crate::swarm::node::Reads;
 use eddy_content::BLOCK_SIZE;
 use std::ops::Range;
 use std::time::Duration;
@@ -204,6 +206,15 @@ impl Member {
 }
 
 impl Read {
+    pub(super) fn is_of(&self, content: ContentTag) -> bool {
+        self.content == content
+    }
+
+    /// For people to look at.
+    pub(super) fn show(&self, me: Peer, job: &Job) -> Reads {
+        Reads::of(me, &job.geometry, &self.segments, self.blocks * BLOCK_SIZE)
+    }
+
     /// Whether what is left comes within `time`, at the pace so far.
     fn needs_less_than(&self, now: Duration, time: Duration) -> bool {
         let since = self.first_byte.map_or(Duration::ZERO, |first| now.saturating_sub(first));

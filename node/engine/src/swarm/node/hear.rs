@@ -186,7 +186,7 @@ impl Swarm {
                 room.on_heard(now);
                 let me = u32::from(room.member.lacks_some(content));
                 room.others.insert(content, sharing.among.saturating_sub(me));
-                room.others.retain(|content, _| room.member.glance(*content).is_some());
+                room.others.retain(|content, _| room.member.takes_part(*content));
                 // A home that speaks of a crowd must not keep a few from looking.
                 let among = sharing.among.clamp(1, self.all.len().try_into().unwrap_or(u32::MAX));
                 self.effects.push_back(Effect::Watch { content, sharing: Sharing { among, ..sharing } });
