@@ -323,6 +323,10 @@ impl Face for Plain {
         Ok(GatewayView { listens: Some("http://127.0.0.1:1".into()), mounts: Vec::new() })
     }
 
+    async fn metrics(&self) -> Result<String, Problem> {
+        Ok("# TYPE eddy_uptime_seconds gauge\neddy_uptime_seconds 1\n".into())
+    }
+
     async fn shutdown(&self) -> Result<(), Problem> {
         self.stop.cancel();
         Ok(())
@@ -421,6 +425,7 @@ async fn every_other_question_has_its_answer() {
     assert!(api.client.peers().await.unwrap().reason.is_some());
     assert_eq!(api.client.report(&PageQuery::default()).await.unwrap().totals.delivered, 0);
     assert_eq!(api.client.gateway().await.unwrap().listens.as_deref(), Some("http://127.0.0.1:1"));
+    assert!(api.client.metrics().await.unwrap().ends_with("\neddy_uptime_seconds 1\n"));
     let (status, document) = raw_call(&api.socket, "GET", "/v1/openapi.json", "").await;
     assert_eq!((status, &document["openapi"]), (200, &Value::from("3.1.0")));
 }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
+use std::ffi::OsStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,11 @@ use eddy_engine::swarm::rank::rank;
 use eddy_engine::swarm::{OriginKey, Weight};
 use eddy_tests::hostile::{COUNTERS_PATH, Counters, PathCounters, Version};
 use eddy_tests::lab::{self, Lab, LabSpec, Mbit};
-use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Running, body_bytes, from_environment, hash_of, write_sample};
+use eddy_tests::process::{
+    Eddy, MIB, Nginx, NginxSpec, Running, SIGINT, body_bytes, from_environment, hash_of, write_sample,
+};
 use eddy_wire::NodeId;
-use eddy_wire::api::Identity;
+use eddy_wire::api::{Identity, SwarmView};
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -236,12 +239,8 @@ fn machines_that_are_killed_take_nobody_along() {
         }
         let (lab, office) = (&lab, &office);
         scope.spawn(move || {
-            let deadline = Instant::now() + PATIENCE;
             for (daemon, at) in doomed.iter_mut().zip(instants) {
-                while lab.wan_bytes().unwrap().sent < at {
-                    assert!(Instant::now() < deadline, "the origin does not send {at} bytes");
-                    thread::sleep(Duration::from_millis(20));
-                }
+                origin_has_sent(lab, at);
                 drop(daemon.take());
             }
         });
@@ -317,7 +316,7 @@ fn an_origin_without_ranges_sends_one_copy_to_all() {
         return;
     }
     let median = median_of_runs(|seed| {
-        let fleet = Fleet::of(4, 16);
+        let fleet = Fleet::of(4, 32);
         let lab = fleet.lab();
         // It does not say so beforehand either: a HEAD is answered without a word about ranges.
         let spec = NginxSpec { directives: "max_ranges 0;".to_owned(), ..NginxSpec::default() };
@@ -401,6 +400,118 @@ fn many_requests_for_a_small_file_at_once_take_one_copy() {
         tell(&format!("{requests} requests"), &fleet, sent(&origin, &office, &fleet), began.elapsed())
     });
     assert!(median <= 1.01, "{median} copies");
+}
+
+#[test]
+fn who_is_home_and_who_reads_what_can_be_seen_while_it_is_fetched() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    let fleet = Fleet { wan: Mbit(20), lan: Mbit(200), ..Fleet::of(3, 8) };
+    let lab = fleet.lab();
+    let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
+    let hash = write_sample(&origin.files().join("big.img"), 1, fleet.length).unwrap();
+    let office = Office::open(&lab, fleet.machines);
+    let (url, home) = (origin.url("big.img"), office.home_of(&lab.origin().address().to_string()));
+    let home_id = office.nodes[home].status().unwrap().node;
+    let destination = |node: &Eddy<'_>| node.home().join("fetched.img");
+    office.nodes.iter().for_each(|node| drop(node.get_in_background(&url, &destination(node)).unwrap()));
+    for (n, node) in office.nodes.iter().enumerate() {
+        let follows = |swarm: &SwarmView| swarm.home.as_ref() == Some(&home_id) && swarm.is_home == (n == home);
+        node.wait_peers_view(PATIENCE, |view| view.swarms.iter().any(follows)).unwrap();
+    }
+    let reads = |swarm: &SwarmView| swarm.depth > 0 && swarm.readers.iter().any(|read| read.received > 0);
+    let view = office.nodes[home].wait_peers_view(PATIENCE, |view| view.swarms.iter().any(reads)).unwrap();
+    println!("{:#?}", view.swarms);
+    assert_eq!(office.nodes[home].metric("eddy_swarm_homes").unwrap(), Some(1));
+    assert_eq!(office.nodes[home].metric("eddy_swarm_members").unwrap(), Some(fleet.machines as u64));
+    assert!(office.nodes[home].metric("eddy_swarm_leases").unwrap() > Some(0));
+    let why = office.nodes[home].ended(&["why", &url]).unwrap();
+    assert!(why.out.contains("this node says who reads") && why.out.contains("reads from the origin"), "{why:?}");
+    for node in &office.nodes {
+        node.wait_delivered(&destination(node), PATIENCE).unwrap();
+        assert_eq!(hash_of(&destination(node)).unwrap(), hash);
+    }
+    let count = |name| office.nodes.iter().map(|node| node.metric(name).unwrap().unwrap()).sum::<u64>();
+    assert_eq!(count("eddy_swarm_home_moves_total"), 0);
+    assert_eq!(count("eddy_swarm_leases"), 0);
+    let read = count("eddy_swarm_origin_bytes_total");
+    assert_eq!(read, sent(&origin, &office, &fleet), "what the origin has sent is what was read under leases");
+}
+
+#[test]
+fn machines_that_are_stopped_say_so_and_the_others_go_on_at_once() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    let fleet = Fleet { wan: Mbit(20), lan: Mbit(200), ..Fleet::of(4, 8) };
+    let lab = fleet.lab();
+    let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
+    let hash = write_sample(&origin.files().join("big.img"), 1, fleet.length).unwrap();
+    let mut office = Office::open(&lab, fleet.machines);
+    let (url, home) = (origin.url("big.img"), office.home_of(&lab.origin().address().to_string()));
+    let destination = |node: &Eddy<'_>| node.home().join("fetched.img");
+    office.nodes.iter().for_each(|node| drop(node.get_in_background(&url, &destination(node)).unwrap()));
+    let reads = |swarm: &SwarmView| swarm.readers.iter().any(|read| read.received > 0);
+    office.nodes[home].wait_peers_view(PATIENCE, |view| view.swarms.iter().any(reads)).unwrap();
+    office.daemons[home].take().unwrap().stop(PATIENCE).unwrap();
+    let others: Vec<&Eddy<'_>> = (0..fleet.machines).filter(|n| *n != home).map(|n| &office.nodes[n]).collect();
+    for node in &others {
+        node.wait_delivered(&destination(node), PATIENCE).unwrap();
+        assert_eq!(hash_of(&destination(node)).unwrap(), hash);
+    }
+    // Who says nothing at all is given up as well, but later.
+    for daemon in office.daemons.iter().flatten() {
+        let line = daemon.wait_line("peer down", PATIENCE).unwrap();
+        assert!(line.contains("it left"), "{line}");
+    }
+    let sent = sent(&origin, &office, &fleet);
+    let copies = tell("the home stopped", &fleet, sent, Duration::ZERO);
+    // What it was reading, and what lay in sockets.
+    assert!(sent <= fleet.length + 2 * MIB, "{copies} copies");
+}
+
+#[test]
+fn a_command_that_is_done_stays_for_the_others_and_an_interrupt_ends_that() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    let fleet = Fleet { machines: 2, wan: Mbit(10), lan: Mbit(10), length: 8 * MIB };
+    let lab = fleet.lab();
+    let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
+    let hash = write_sample(&origin.files().join("big.img"), 1, fleet.length).unwrap();
+    let nodes = [Eddy::on(lab.host(0)).unwrap(), Eddy::on(lab.host(1)).unwrap()];
+    nodes[1].join_group(&nodes[0].found_group().unwrap()).unwrap();
+    let url = origin.url("big.img");
+    let get = |node: &Eddy<'_>| {
+        std::fs::write(node.home().join("eddy.toml"), SETTINGS).unwrap();
+        let destination = node.home().join("fetched.img");
+        (
+            node.spawn([OsStr::new("get"), OsStr::new(&url), OsStr::new("-o"), destination.as_os_str()]).unwrap(),
+            destination,
+        )
+    };
+    // No daemon: each command is a node for as long as it lasts. The second one comes when the first has most of it.
+    let (mut first, one) = get(&nodes[0]);
+    origin_has_sent(&lab, fleet.length * 3 / 4);
+    let (mut second, other) = get(&nodes[1]);
+    first.wait_line("staying up to 30 s for machines that fetch the same; Ctrl-C ends that", PATIENCE).unwrap();
+    assert_eq!(hash_of(&one).unwrap(), hash, "it is there before the stay");
+    first.signal(SIGINT).unwrap();
+    let ended = first.wait(PATIENCE).unwrap();
+    assert!(ended.success(), "what was asked for is there: {}", first.log());
+    assert!(!other.exists(), "the other is not done, and yet the first has ended");
+    assert!(second.wait(PATIENCE).unwrap().success(), "{}", second.log());
+    assert_eq!(hash_of(&other).unwrap(), hash);
+}
+
+/// Waits until so much has passed the line to the origin.
+fn origin_has_sent(lab: &Lab, bytes: u64) {
+    let deadline = Instant::now() + PATIENCE;
+    while lab.wan_bytes().unwrap().sent < bytes {
+        assert!(Instant::now() < deadline, "the origin does not send {bytes} bytes");
+        thread::sleep(Duration::from_millis(20));
+    }
 }
 
 #[test]

@@ -457,6 +457,10 @@ impl Face for Scripted {
         Ok(ReportView { rows: vec![row], totals: account, next: None })
     }
 
+    async fn metrics(&self) -> Result<String, Problem> {
+        Ok("# TYPE eddy_uptime_seconds gauge\neddy_uptime_seconds 1\n".into())
+    }
+
     async fn shutdown(&self) -> Result<(), Problem> {
         Ok(())
     }

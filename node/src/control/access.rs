@@ -77,6 +77,8 @@ pub const TABLE: &[Rule] = &[
     rule("GET", "/v1/events/follow", [Yes, No, Yes], Unneeded),
     rule("GET", "/v1/report", [Yes, No, Yes], Unneeded),
     rule("GET", "/v1/gateway", [Yes, Yes, Yes], Unneeded),
+    // Sums over everybody's.
+    rule("GET", "/v1/metrics", [No, No, Yes], Unneeded),
     rule("GET", "/v1/cache", [Yes, Yes, Yes], Unneeded),
     // What is in the store says who fetched what: URLs are as private as jobs.
     rule("GET", "/v1/cache/entities", [No, No, Yes], Unneeded),

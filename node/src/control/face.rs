@@ -173,6 +173,9 @@ pub trait Face: Send + Sync + 'static {
     /// What the gateway has done, by mount.
     fn gateway(&self) -> impl Future<Output = Result<GatewayView, Problem>> + Send;
 
+    /// What is counted, as text for a monitoring system.
+    fn metrics(&self) -> impl Future<Output = Result<String, Problem>> + Send;
+
     /// Begins to stop the node. Returns at once; the node stops when the answer is out.
     fn shutdown(&self) -> impl Future<Output = Result<(), Problem>> + Send;
 }

@@ -15,7 +15,7 @@ use utoipa::openapi::path::{HttpMethod, PathItem};
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
     ),
     paths(
-        routes::status, routes::shutdown, routes::jobs, routes::create_job, routes::create_jobs, routes::job, routes::change_job, routes::add_files, routes::order_ranges, routes::filled, routes::heads, routes::watch_job, routes::cache, routes::entities, routes::entity, routes::pin, routes::unpin, routes::set_limits, routes::verify, routes::export, routes::import, routes::plan_removal, routes::remove, routes::peers, routes::peer, routes::report, routes::gateway, routes::follow_events, routes::list_events, routes::wait_job,
+        routes::status, routes::shutdown, routes::jobs, routes::create_job, routes::create_jobs, routes::job, routes::change_job, routes::add_files, routes::order_ranges, routes::filled, routes::heads, routes::watch_job, routes::cache, routes::entities, routes::entity, routes::pin, routes::unpin, routes::set_limits, routes::verify, routes::export, routes::import, routes::plan_removal, routes::remove, routes::peers, routes::peer, routes::report, routes::gateway, routes::metrics, routes::follow_events, routes::list_events, routes::wait_job,
     ),
     // What `eddy doctor` says is no answer of the API, but programs read it, too.
     components(schemas(eddy_wire::api::DoctorReport)),
@@ -85,7 +85,7 @@ mod tests {
         let document = serde_json::to_value(super::document()).expect("JSON");
         assert_eq!(document["openapi"], "3.1.0");
         let paths = document["paths"].as_object().expect("paths");
-        assert_eq!(paths.len(), 31, "{:?}", paths.keys().collect::<Vec<_>>());
+        assert_eq!(paths.len(), 32, "{:?}", paths.keys().collect::<Vec<_>>());
         for (path, item) in paths {
             for (_, operation) in item.as_object().expect("methods") {
                 let refusal = &operation["responses"]["default"]["content"]["application/problem+json"];

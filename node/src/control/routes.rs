@@ -79,6 +79,7 @@ pub(super) fn router<F: Face>(face: Arc<F>, guard: Guard, stop: CancellationToke
         .route("/v1/peers/{id}", get(peer::<F>))
         .route("/v1/report", get(report::<F>))
         .route("/v1/gateway", get(gateway::<F>))
+        .route("/v1/metrics", get(metrics::<F>))
         .route("/v1/openapi.json", get(document));
     for action in JobAction::ALL {
         let act = move |State(room): State<Room<F>>, Extension(asker): As, Id(id): Id| act(room, asker, id, action);
@@ -491,6 +492,16 @@ async fn report<F: Face>(
 ))]
 async fn gateway<F: Face>(State(room): State<Room<F>>) -> Answer<GatewayView> {
     Ok(Json(room.face.gateway().await?))
+}
+
+/// Counters and gauges for a monitoring system.
+#[utoipa::path(get, path = "/v1/metrics", tag = "report", operation_id = "metrics", responses(
+    (status = 200, description = "Prometheus exposition format, version 0.0.4.", body = String, content_type = "text/plain"),
+    (status = "default", body = Problem, content_type = "application/problem+json")
+))]
+async fn metrics<F: Face>(State(room): State<Room<F>>) -> Result<Response, Refusal> {
+    let text = room.face.metrics().await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 /// This document.

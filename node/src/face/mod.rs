@@ -7,12 +7,14 @@
 //! | `jobs`, `wish`, `change` | jobs; what a caller wishes, and wishes otherwise, parsed |
 //! | `cache` | what the store holds |
 //! | `peers` | who is there |
+//! | `metrics` | what is counted, for a monitoring system |
 //! | `report` | the account of bytes |
 
 mod cache;
 mod change;
 mod heads;
 mod jobs;
+mod metrics;
 mod peers;
 mod report;
 mod status;
@@ -214,6 +216,10 @@ impl Face for NodeFace {
 
     async fn gateway(&self) -> Result<GatewayView, Problem> {
         Ok(self.gateway.view())
+    }
+
+    async fn metrics(&self) -> Result<String, Problem> {
+        self.count_all().await
     }
 
     async fn shutdown(&self) -> Result<(), Problem> {

@@ -25,7 +25,7 @@ use crate::peer::Peers;
 use crate::transfer::open::OpenEntity;
 use eddy_content::http::RangeSupport;
 use eddy_engine::port::{TakeEnd, TakeId};
-use eddy_engine::swarm::{Order, Patience};
+use eddy_engine::swarm::{Order, Patience, Tally};
 use eddy_engine::{FileRef, Input, Peer};
 use eddy_wire::api::SwarmView;
 use tokio::sync::{mpsc, oneshot};
@@ -59,6 +59,8 @@ pub enum News {
     Part(FileRef),
     /// Somebody wants to see it.
     Look(oneshot::Sender<Vec<SwarmView>>),
+    /// Somebody wants its numbers.
+    Count(oneshot::Sender<Tally>),
     /// A second fetch found a lie about a block.
     Lie {
         /// The file whose second fetch it was.
@@ -103,6 +105,13 @@ impl SwarmHandle {
         let (answer, views) = oneshot::channel();
         self.tell(News::Look(answer)).await;
         views.await.unwrap_or_default()
+    }
+
+    /// This node's part in all swarms, in numbers; none when the room has ended.
+    pub async fn tally(&self) -> Option<Tally> {
+        let (answer, tally) = oneshot::channel();
+        self.tell(News::Count(answer)).await;
+        tally.await.ok()
     }
 }
 

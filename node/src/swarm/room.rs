@@ -140,6 +140,10 @@ impl Room {
                 // Who asked may have gone.
                 let _ = answer.send(views.collect());
             }
+            News::Count(answer) => {
+                // The same.
+                let _ = answer.send(self.swarm.tally());
+            }
             News::Lie { file, block } => {
                 if let Some(tag) = self.contents.of(file) {
                     self.swarm.handle_lie(tag, block);

@@ -152,6 +152,17 @@ impl Eddy<'_> {
         self.ask(&["status"])
     }
 
+    /// A figure that the daemon counts; none that it does not have.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn metric(&self, name: &str) -> Result<Option<u64>> {
+        let ask = async |client: &Client| client.metrics().await.ok();
+        let text = self.wait_for(PATIENCE, ask, |_| true)?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map(|value| value.parse().with_context(|| text.clone())).transpose()
+    }
+
     /// What the store holds.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ pub use bits::Bits;
 pub use effect::{Effect, FlowFault, ReadFault};
 pub use message::{FailReason, Holdings, Item, Join, JoinFlow, JoinSource, Message, Role, Say};
 pub use name::{Content, ContentTag, LeaseId, Link, Medium, Order, OriginKey, PeerTag, Reading};
-pub use node::{Glance, Patience, Reads, Swarm};
+pub use node::{Glance, Patience, Reads, Swarm, Tally};
 pub use rank::Weight;
 
 #[cfg(test)]

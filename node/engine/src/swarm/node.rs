@@ -52,6 +52,25 @@ pub struct Glance {
     pub depth: u32,
 }
 
+/// A node's part in all swarms, in numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Contents that it takes and has not whole.
+    pub taking: u64,
+    /// Flows that it gives.
+    pub giving: u64,
+    /// Origins of which it is the home, with somebody to look after.
+    pub homes: u64,
+    /// As home: members of those, this node among them where it takes part.
+    pub members: u64,
+    /// As home: leases in use.
+    pub leases: u64,
+    /// Bytes that it has read from origins under leases, in whole blocks.
+    pub read: u64,
+    /// Times that it followed another home than before.
+    pub moves: u64,
+}
+
 /// What one member reads from the origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reads {
@@ -86,6 +105,10 @@ pub struct Swarm {
     /// What this node says to itself.
     inward: VecDeque<(OriginKey, Say)>,
     effects: VecDeque<Effect>,
+    /// Times that another home was followed than before.
+    moves: u64,
+    /// Bytes that were read of origins that are forgotten.
+    read_before: u64,
 }
 
 impl Swarm {
@@ -102,6 +125,8 @@ impl Swarm {
             origins: BTreeMap::new(),
             inward: VecDeque::new(),
             effects: VecDeque::new(),
+            moves: 0,
+            read_before: 0,
         }
     }
 
@@ -182,6 +207,8 @@ impl Swarm {
     /// Whether an origin is known, or may be; origins of which nothing is left are forgotten for it.
     fn has_room_for(&mut self, origin: OriginKey) -> bool {
         if self.rooms.len() >= ROOMS && !self.rooms.contains_key(&origin) {
+            let idle = self.rooms.values().filter(|room| !room.is_busy());
+            self.read_before += idle.map(|room| room.member.read_bytes()).sum::<u64>();
             self.rooms.retain(|_, room| room.is_busy());
         }
         self.rooms.len() < ROOMS || self.rooms.contains_key(&origin)
@@ -313,6 +340,21 @@ impl Swarm {
         Some(glance)
     }
 
+    /// Its part in all swarms, in numbers.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally { read: self.read_before, moves: self.moves, ..Tally::default() };
+        for room in self.rooms.values() {
+            room.member.count(&mut tally);
+            if let Some(home) = room.home.as_ref().filter(|home| !home.is_idle()) {
+                tally.homes += 1;
+                tally.members += home.members().count() as u64;
+                tally.leases += home.leases() as u64;
+            }
+        }
+        tally
+    }
+
     /// Origins that it knows of.
     #[must_use]
     pub fn origins(&self) -> usize {
@@ -393,7 +435,8 @@ impl Swarm {
         let Some(room) = self.rooms.get_mut(&origin) else { return };
         let joins: Vec<_> = room.member.contents().filter_map(|content| room.member.join(content)).collect();
         // Who has nothing to say gets no answer, and must not take that for silence.
-        room.follows = Some(home).filter(|_| !joins.is_empty());
+        let followed = std::mem::replace(&mut room.follows, Some(home).filter(|_| !joins.is_empty()));
+        self.moves += u64::from(followed.is_some() && room.follows.is_some() && followed != room.follows);
         room.asked = room.follows.filter(|home| *home != me).map(|_| now);
         let lost = room.lost_before(now, &home);
         for join in joins {

@@ -241,6 +241,12 @@ impl Client {
         self.ask(Method::GET, &["gateway"]).await
     }
 
+    /// What is counted, as text for a monitoring system.
+    pub async fn metrics(&self) -> Result<String, Problem> {
+        let text = body(self.send(self.request(Method::GET, &["metrics"])?).await?).await?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &[&str]) -> Result<T, Problem> {
         read(self.send(self.request(method, path)?).await?).await
     }

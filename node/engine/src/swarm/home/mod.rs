@@ -127,6 +127,11 @@ impl Home {
         self.seats.iter().filter(|seat| seat.is_alive && seat.is_joined).map(|seat| seat.peer)
     }
 
+    /// Leases in use, those in their tail among them.
+    pub(super) fn leases(&self) -> usize {
+        self.leases.len()
+    }
+
     /// About how many words of memory it takes.
     pub(super) fn words(&self) -> u64 {
         self.boards.iter().map(Board::words).sum()

@@ -18,9 +18,9 @@ use super::constants::{ALARMS, ALARMS_EACH, COLLECT_DONE, DONE_SEGMENTS, FLOWS_M
 use super::effect::{Effect, FlowFault, ReadFault};
 use super::message::{FailReason, Holdings, Item, Join, JoinFlow, JoinSource, Say};
 use super::name::{Content, ContentTag, LeaseId, Link, Order, PeerTag};
-use super::node::Glance;
+use super::node::{Glance, Tally};
 use crate::port::Peer;
-use eddy_content::Geometry;
+use eddy_content::{BLOCK_SIZE, Geometry};
 use flow::Flow;
 use give::{Gift, Subscriber};
 use read::Read;
@@ -53,6 +53,8 @@ pub(super) struct Member {
     acts: VecDeque<Act>,
     watch_at: Duration,
     rejoined: Duration,
+    /// Blocks that came under leases.
+    read_blocks: u64,
 }
 
 /// One content.
@@ -115,7 +117,7 @@ impl Member {
     pub(super) fn new(now: Duration, link: Link) -> Self {
         let (jobs, reads, acts) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
         let refused = BTreeMap::new();
-        Self { link, jobs, reads, refused, acts, watch_at: now, rejoined: now }
+        Self { link, jobs, reads, refused, acts, watch_at: now, rejoined: now, read_blocks: 0 }
     }
 
     /// Takes part in a content. `wants` is `None` for one that only gives.
@@ -178,6 +180,18 @@ impl Member {
     /// Whom it takes something from.
     pub(super) fn sources(&self) -> impl Iterator<Item = Peer> + '_ {
         self.jobs.values().flat_map(|job| job.flows.values()).filter_map(|flow| flow.source)
+    }
+
+    /// Bytes that it has read from the origin, in whole blocks.
+    pub(super) fn read_bytes(&self) -> u64 {
+        self.read_blocks * BLOCK_SIZE
+    }
+
+    /// Adds its part to the node's.
+    pub(super) fn count(&self, tally: &mut Tally) {
+        tally.taking += self.jobs.values().filter(|job| job.is_wanting()).count() as u64;
+        tally.giving += u64::from(self.uploads());
+        tally.read += self.read_bytes();
     }
 
     /// Whether it has anything to do with a content.

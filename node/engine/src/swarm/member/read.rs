@@ -102,6 +102,7 @@ impl Member {
 
     /// Blocks of a lease arrived.
     pub(super) fn on_read(&mut self, now: Duration, lease: LeaseId, blocks: u32) {
+        self.read_blocks += u64::from(blocks);
         let Some(read) = self.reads.get_mut(&lease) else { return };
         read.last = now;
         let first_byte = *read.first_byte.get_or_insert(now);

@@ -1,0 +1,87 @@
+//! What a monitoring system reads: counters and gauges as text (Prometheus exposition format, version 0.0.4).
+//!
+//! Base units, `_total` for what only grows while the node runs. No label has a value from outside.
+
+use super::NodeFace;
+use crate::neighbourhood::NeighbourhoodView;
+use eddy_engine::swarm::Tally;
+use eddy_wire::api::Problem;
+use std::fmt::{Display, Write};
+
+/// What a figure is.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// It only grows.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+}
+
+/// A text of figures.
+#[derive(Debug, Default)]
+struct Figures(String);
+
+impl Figures {
+    fn put(&mut self, name: &str, kind: Kind, help: &str, value: impl Display) {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+        };
+        // A text takes everything that is written into it.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+    }
+}
+
+impl NodeFace {
+    pub(super) async fn count_all(&self) -> Result<String, Problem> {
+        let mut figures = Figures::default();
+        let uptime = self.started.elapsed().as_secs();
+        figures.put("eddy_uptime_seconds", Kind::Gauge, "How long the node runs.", uptime);
+        let connected = self.neighbours.as_ref().map(NeighbourhoodView::connected).unwrap_or_default();
+        figures.put("eddy_peers_connected", Kind::Gauge, "Members that this node is connected with.", connected.len());
+        if let Some(swarm) = &self.swarm {
+            put_swarms(&mut figures, swarm.tally().await.unwrap_or_default());
+        }
+        Ok(figures.0)
+    }
+}
+
+fn put_swarms(figures: &mut Figures, tally: Tally) {
+    use Kind::{Counter, Gauge};
+    let Tally { taking, giving, homes, members, leases, read, moves } = tally;
+    let all = [
+        ("eddy_swarm_taking", Gauge, "Files that this node takes together with others.", taking),
+        ("eddy_swarm_giving", Gauge, "Segments that this node is giving to members.", giving),
+        ("eddy_swarm_homes", Gauge, "Origins of which this node is the home.", homes),
+        ("eddy_swarm_members", Gauge, "Members of the swarms whose home this node is.", members),
+        ("eddy_swarm_leases", Gauge, "Leases to read from an origin that this node has given as home.", leases),
+        ("eddy_swarm_origin_bytes_total", Counter, "Bytes that this node has read from origins under leases.", read),
+        ("eddy_swarm_home_moves_total", Counter, "Times that this node followed another home than before.", moves),
+    ];
+    for (name, kind, help, value) in all {
+        figures.put(name, kind, help, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_figure_says_what_it_is_before_its_value() {
+        let mut figures = Figures::default();
+        put_swarms(&mut figures, Tally { leases: 3, read: 1 << 40, ..Tally::default() });
+        let text = figures.0;
+        let lines: Vec<&str> = text.lines().collect();
+        for of_one in lines.chunks(3) {
+            let [help, kind, value] = of_one else { panic!("{of_one:?}") };
+            let name = value.split(' ').next().unwrap_or_default();
+            assert!(help.starts_with(&format!("# HELP {name} ")), "{of_one:?}");
+            let is_counter = *kind == format!("# TYPE {name} counter");
+            assert_eq!(is_counter, name.ends_with("_total"), "{of_one:?}");
+        }
+        assert!(
+            lines.contains(&"eddy_swarm_leases 3") && lines.contains(&"eddy_swarm_origin_bytes_total 1099511627776")
+        );
+    }
+}
