@@ -24,6 +24,8 @@ pub(crate) mod code {
     pub(crate) const ABORTED: VarInt = VarInt::from_u32(17);
     /// Of a stream: the other end was too slow.
     pub(crate) const SLOW: VarInt = VarInt::from_u32(18);
+    /// Of a stream: nothing of this kind is heard here.
+    pub(crate) const DEAF: VarInt = VarInt::from_u32(19);
 }
 
 /// The alert `certificate_revoked`.

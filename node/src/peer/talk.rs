@@ -1,6 +1,7 @@
 //! A stream on which this node tells a member messages of swarms, before all bytes of blocks on the same connection.
 
 use super::ask::AskError;
+use super::close::code;
 use super::core::Core;
 use bytes::Bytes;
 use eddy_wire::NodeId;
@@ -33,6 +34,14 @@ impl Talk {
 
     pub(super) fn is_current(&self, core: &Core, node: NodeId) -> bool {
         core.used(node).is_some_and(|connection| connection.stable_id() == self.connection)
+    }
+
+    /// Waits until the member says that it takes part in no swarm; for ever when it does, or is gone. Cancel safe.
+    pub async fn is_deaf(&self) {
+        match self.send.stopped().await {
+            Ok(Some(why)) if why == code::DEAF => {}
+            Ok(_) | Err(_) => std::future::pending().await,
+        }
     }
 
     /// Sends whole frames. Not cancel safe: half a frame ends the talk.

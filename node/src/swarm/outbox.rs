@@ -22,11 +22,13 @@ pub(super) struct Outbox {
     tasks: TaskTracker,
     stop: CancellationToken,
     ways: HashMap<Peer, mpsc::Sender<Bytes>>,
+    /// Told of members that take part in no swarm.
+    deaf: mpsc::Sender<Peer>,
 }
 
 impl Outbox {
-    pub(super) fn new(peers: Peers, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { peers, tasks, stop, ways: HashMap::new() }
+    pub(super) fn new(peers: Peers, tasks: TaskTracker, stop: CancellationToken, deaf: mpsc::Sender<Peer>) -> Self {
+        Self { peers, tasks, stop, ways: HashMap::new(), deaf }
     }
 
     /// Sends a message, or loses it. Before one that names somebody goes where that one is: its hearer may not know.
@@ -48,7 +50,7 @@ impl Outbox {
         tracing::trace!(to = %NodeId(to.0), ?message, "said in a swarm");
         let way = self.ways.entry(to).or_insert_with(|| {
             let (way, waiting) = mpsc::channel(WAITING);
-            let carrying = carry(self.peers.clone(), NodeId(to.0), waiting);
+            let carrying = carry(self.peers.clone(), to, waiting, self.deaf.clone());
             let carrying = self.stop.clone().run_until_cancelled_owned(carrying);
             self.tasks.spawn(async move { carrying.await.unwrap_or_default() });
             way
@@ -64,9 +66,22 @@ impl Outbox {
     }
 }
 
-async fn carry(peers: Peers, node: NodeId, mut waiting: mpsc::Receiver<Bytes>) {
+/// Carries messages to a member until it is forgotten, or has said that it hears none.
+async fn carry(peers: Peers, to: Peer, mut waiting: mpsc::Receiver<Bytes>, deaf: mpsc::Sender<Peer>) {
+    let node = NodeId(to.0);
     let mut open: Option<Talk> = None;
-    while let Some(bytes) = waiting.recv().await {
+    loop {
+        let next = tokio::select! {
+            biased;
+            () = deafness(open.as_ref()) => {
+                tracing::debug!(%node, "a member takes part in no swarm");
+                // The room is gone only when the node stops.
+                let _ = deaf.send(to).await;
+                return;
+            }
+            next = waiting.recv() => next,
+        };
+        let Some(bytes) = next else { return };
         if open.as_ref().is_none_or(|talk| !peers.is_current(talk, node)) {
             open = peers.talk(node).await.inspect_err(|error| tracing::debug!(%node, %error, "no talk")).ok();
         }
@@ -76,5 +91,12 @@ async fn carry(peers: Peers, node: NodeId, mut waiting: mpsc::Receiver<Bytes>) {
             tracing::debug!(%node, %error, "a message of a swarm is lost");
             open = None;
         }
+    }
+}
+
+async fn deafness(open: Option<&Talk>) {
+    match open {
+        Some(talk) => talk.is_deaf().await,
+        None => std::future::pending().await,
     }
 }

@@ -28,6 +28,8 @@ use tokio_util::task::TaskTracker;
 const FROM_MEMBERS: usize = 1024;
 /// Contents with blocks that came, that may wait to be looked at.
 const ARRIVALS: usize = 1024;
+/// Members that have just said that they take part in no swarm.
+const DEAF: usize = 64;
 /// A line of which nothing is known.
 const UNKNOWN: Link = Link { up: 0, down: 0, medium: Medium::Wired, subnet: 0 };
 
@@ -48,6 +50,8 @@ pub(super) struct Room {
     from_members: mpsc::Receiver<FromMember>,
     arrived: mpsc::Sender<ContentTag>,
     arrivals: mpsc::Receiver<ContentTag>,
+    /// Members that take part in no swarm.
+    deaf: mpsc::Receiver<Peer>,
     peers: Peers,
     began: Instant,
     stop: CancellationToken,
@@ -57,19 +61,21 @@ impl Room {
     pub(super) fn new(peers: Peers, inputs: mpsc::Sender<Input>, tasks: TaskTracker, stop: CancellationToken) -> Self {
         let (gate, from_members) = mpsc::channel(FROM_MEMBERS);
         let (arrived, arrivals) = mpsc::channel(ARRIVALS);
+        let (tell_deaf, deaf) = mpsc::channel(DEAF);
         peers.attach(gate);
         Self {
             swarm: Swarm::new(Peer(peers.node_id().0), UNKNOWN, Weight::STEADY, rand::random()),
             contents: Contents::default(),
             takes: Takes::default(),
             wishes: HashMap::new(),
-            outbox: Outbox::new(peers.clone(), tasks, stop.clone()),
+            outbox: Outbox::new(peers.clone(), tasks, stop.clone(), tell_deaf),
             pulses: Pulses::default(),
             to_engine: VecDeque::new(),
             inputs,
             from_members,
             arrived,
             arrivals,
+            deaf,
             peers,
             began: Instant::now(),
             stop,
@@ -91,6 +97,7 @@ impl Room {
                 },
                 Some(news) = told.recv() => self.on_news(news),
                 Some(tag) = self.arrivals.recv() => self.on_arrived(tag),
+                Some(peer) = self.deaf.recv() => self.on_gone(peer),
                 Some(said) = self.from_members.recv() => self.on_member(said),
                 _ = beats.tick(), if due.is_some() => self.on_beat(),
                 () = sleep(due) => self.swarm.handle_timeout(self.now()),
@@ -123,12 +130,7 @@ impl Room {
         let now = self.now();
         match news {
             News::Up(peer) => self.swarm.handle_peer_up(peer, Weight::STEADY),
-            News::Down(peer) => {
-                self.outbox.forget(&peer);
-                self.pulses.forget(&peer);
-                self.wishes.retain(|(of, ..), _| *of != peer);
-                self.swarm.handle_peer_down(now, peer);
-            }
+            News::Down(peer) => self.on_gone(peer),
             News::Join { file, open, order, patience, ranges } => {
                 self.on_join(Want { file, open: *open, reading: reading_of(ranges), order, patience });
             }
@@ -157,6 +159,14 @@ impl Room {
             }
             News::Ended { take, end } => self.on_take_ended(take, end),
         }
+    }
+
+    /// A member is not there any more, for swarms at least.
+    fn on_gone(&mut self, peer: Peer) {
+        self.outbox.forget(&peer);
+        self.pulses.forget(&peer);
+        self.wishes.retain(|(of, ..), _| *of != peer);
+        self.swarm.handle_peer_down(self.now(), peer);
     }
 
     fn on_join(&mut self, want: Want) {

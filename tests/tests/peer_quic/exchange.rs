@@ -3,7 +3,9 @@
 use crate::kit::{BLOCK, Failure, Member, SOON, content, entity, group};
 use eddy_cache::{Privacy, RemoveOutcome};
 use eddy_content::BlockSet;
-use eddy_node::peer::{Limits, Parting, Patience, PeerEvent, ReadFailure, Serving};
+use eddy_engine::swarm::{Message, OriginKey, Say};
+use eddy_node::peer::{FromMember, Limits, Parting, Patience, PeerEvent, ReadFailure, Serving};
+use eddy_wire::frame::encode_frame;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -75,6 +77,26 @@ async fn a_third_gets_from_the_second_what_the_first_signed() {
     third.assert_true(&entity, &content);
     let handle = third.store.find(&entity.id()).expect("works").expect("is there");
     assert_eq!(handle.root().expect("whole").0, *blake3::hash(&content).as_bytes());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_takes_part_in_no_swarm_says_so_to_whoever_speaks_of_one() {
+    let group = group();
+    let (mut one, mut two) = (Member::start(&group).await, Member::start(&group).await);
+    two.meet(&mut one).await;
+    let talk = two.peers.talk(one.node()).await.expect("connected");
+    timeout(SOON, talk.is_deaf()).await.expect("it says so");
+    let (gate, mut heard) = tokio::sync::mpsc::channel(1);
+    one.peers.attach(gate);
+    let mut talk = two.peers.talk(one.node()).await.expect("connected");
+    let message = Message { origin: OriginKey(1), say: Say::Alive };
+    talk.say(encode_frame(&message).expect("fits").into()).await.expect("taken");
+    let FromMember::Message { node, message: read, .. } =
+        timeout(SOON, heard.recv()).await.expect("comes").expect("is there")
+    else {
+        panic!("a message was said")
+    };
+    assert_eq!((node, *read), (two.node(), message));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,7 +14,7 @@ const MISSED: usize = 256;
 impl Server {
     /// Hears a member until its stream ends.
     pub(super) async fn hear(&self, node: NodeId, input: &mut Input) -> Result<(), Abandon> {
-        let Some(gate) = self.gate.get() else { return Err(Abandon::Unwanted) };
+        let Some(gate) = self.gate.get() else { return Err(Abandon::Deaf) };
         let mut missed = BTreeSet::new();
         loop {
             let message = match input.frame::<Message>().await {

@@ -97,6 +97,9 @@ pub(crate) enum Abandon {
     /// The asker does not want it any more, or is gone.
     #[error("the peer gave up")]
     Unwanted,
+    /// This node takes part in no swarm, so that nobody waits for its answers.
+    #[error("this node takes part in no swarm")]
+    Deaf,
     /// Something here failed; the log says what.
     #[error("a fault of this node: {0}")]
     Fault(String),
@@ -107,6 +110,7 @@ impl Abandon {
         match self {
             Self::Malformed(_) => code::MALFORMED,
             Self::Slow => code::SLOW,
+            Self::Deaf => code::DEAF,
             Self::Unwanted | Self::Fault(_) => code::ABORTED,
         }
     }
@@ -151,7 +155,9 @@ impl Server {
                 connection.close(code::MALFORMED, b"");
             }
             Abandon::Fault(_) => tracing::warn!(%node, %reason, "a question of a peer was given up"),
-            Abandon::Slow | Abandon::Unwanted => tracing::debug!(%node, %reason, "a question of a peer was given up"),
+            Abandon::Slow | Abandon::Unwanted | Abandon::Deaf => {
+                tracing::debug!(%node, %reason, "a question of a peer was given up")
+            }
         }
     }
 

@@ -23,8 +23,9 @@ impl Swarm {
                 if role == Role::Acting {
                     self.hear_home(now, origin, from);
                 }
-                let holdings = holdings.map(|holdings| *holdings);
+                let words = self.home_words();
                 if let Some(home) = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut()) {
+                    let holdings = holdings.filter(|_| words < HOME_WORDS).map(|holdings| *holdings);
                     home.on_holdings(now, from, content, holdings);
                 }
             }
@@ -89,7 +90,7 @@ impl Swarm {
                     }
                 }
                 let others = self.answering(now, origin);
-                let words: u64 = self.rooms.values().filter_map(|room| room.home.as_ref()).map(Home::words).sum();
+                let words = self.home_words();
                 let home = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut());
                 let home = home.filter(|home| words < HOME_WORDS || home.knows(&from, join.content.tag()));
                 if !home.is_some_and(|home| home.enter(now, from, *join, others)) {
@@ -98,6 +99,11 @@ impl Swarm {
             }
             _ => {}
         }
+    }
+
+    /// About how many words of memory all its homes take.
+    fn home_words(&self) -> u64 {
+        self.rooms.values().filter_map(|room| room.home.as_ref()).map(Home::words).sum()
     }
 
     /// Somebody acts, or is taken for the home, though this node follows one that goes before it: it is told. Members whose views
