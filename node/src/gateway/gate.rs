@@ -112,21 +112,29 @@ impl Gate {
 }
 
 async fn follow(current: Current, (parts, files): (Parts, Files), stop: CancellationToken) {
-    // What stands there when the node starts is what it was started with.
-    let mut seen = None;
+    // Compared with nothing: what changed since the node read its settings is found at the first look.
+    let (mut seen, mut told) = (Look::new(), None);
     loop {
-        let (files, before) = (files.clone(), seen.take());
+        let (files, before) = (files.clone(), seen);
         let looked = tokio::task::spawn_blocking(move || {
             let look = files.look();
-            let plan = before.filter(|before| *before != look).map(|_| files.plan());
+            let plan = (before != look).then(|| files.plan());
             (look, plan)
         });
         let Ok((look, plan)) = looked.await else { return };
-        seen = Some(look);
-        match plan {
+        let outcome = match plan {
             Some(Ok(plan)) => adapt(&current, plan, (&parts, &stop)).await,
-            Some(Err(error)) => tracing::warn!(%error, "what is mounted stays as it is: the settings are no good"),
-            None => {}
+            Some(Err(error)) => Err(format!("what is mounted stays as it is: the settings are no good: {error}")),
+            None => Ok(()),
+        };
+        seen = look;
+        if let Err(problem) = outcome {
+            // A port may become free, and rights may come back, without a change of the files.
+            seen.clear();
+            if told.as_ref() != Some(&problem) {
+                tracing::error!("{problem}");
+                told = Some(problem);
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,
@@ -135,18 +143,27 @@ async fn follow(current: Current, (parts, files): (Parts, Files), stop: Cancella
     }
 }
 
-async fn adapt(current: &Current, plan: Option<GatewayPlan>, (parts, stop): (&Parts, &CancellationToken)) {
-    let mounts = current.running().as_ref().map(|gateway| gateway.mounts.clone());
-    match (mounts, plan) {
-        (Some(mounts), plan) => {
+/// Brings the gateway to a plan; otherwise what is wrong, in words.
+async fn adapt(
+    current: &Current,
+    plan: Option<GatewayPlan>,
+    (parts, stop): (&Parts, &CancellationToken),
+) -> Result<(), String> {
+    let running = current.running().as_ref().map(|gateway| (gateway.mounts.clone(), gateway.shelf.clone()));
+    match (running, plan) {
+        (Some((mounts, shelf)), plan) => {
             if mounts.change(plan.as_ref().map_or(&[], |plan| plan.mounts.as_slice())) {
+                // What was kept by the rules of other mounts, with their links, and from where only they led.
+                shelf.clear();
                 tracing::info!(mounts = mounts.list().len(), "other mounts are served");
             }
         }
-        (None, Some(plan)) => match start(plan, parts.clone(), stop.clone()).await {
-            Ok(gateway) => *current.running() = Some(gateway),
-            Err(error) => tracing::error!(%error, "what is mounted cannot be served"),
-        },
+        (None, Some(plan)) => {
+            let started = start(plan, parts.clone(), stop.clone()).await;
+            let gateway = started.map_err(|error| format!("what is mounted cannot be served: {error}"))?;
+            *current.running() = Some(gateway);
+        }
         (None, None) => {}
     }
+    Ok(())
 }

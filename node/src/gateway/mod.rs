@@ -123,7 +123,7 @@ struct Gateway {
     named: Origin,
     /// The way to what a proxy's client names: public addresses alone (T-20).
     public: Origin,
-    shelf: Shelf,
+    shelf: Arc<Shelf>,
     flights: Flights,
     promises: Promises,
     saver: Saver,
@@ -146,6 +146,7 @@ struct Gateway {
 pub struct RunningGateway {
     address: SocketAddr,
     mounts: Mounts,
+    shelf: Arc<Shelf>,
     tasks: TaskTracker,
     reactors: Reactors,
 }
@@ -162,7 +163,7 @@ async fn start(plan: GatewayPlan, parts: Parts, stop: CancellationToken) -> Resu
     let tasks = TaskTracker::new();
     let (saver, saving) = Saver::start(parts.store.clone(), stop.clone());
     tasks.spawn(saving);
-    let mounts = Mounts::of(&plan, address);
+    let (mounts, shelf) = (Mounts::of(&plan, address), Arc::new(Shelf::default()));
     let pseudonym = format!("eddy-{}", data_encoding::HEXLOWER.encode(&rand::random::<[u8; 6]>()));
     let via = format!("1.1 {pseudonym}");
     let gateway = Arc::new(Gateway {
@@ -173,7 +174,7 @@ async fn start(plan: GatewayPlan, parts: Parts, stop: CancellationToken) -> Resu
         peers: parts.peers,
         named: Origin::new(named)?,
         public: Origin::new(public)?,
-        shelf: Shelf::default(),
+        shelf: shelf.clone(),
         flights: Flights::default(),
         promises: Promises::default(),
         saver,
@@ -194,7 +195,7 @@ async fn start(plan: GatewayPlan, parts: Parts, stop: CancellationToken) -> Resu
     tasks.close();
     let reactors = Reactors::start(&gateway, &listener).map_err(failed)?;
     tracing::info!(%address, "the gateway listens");
-    Ok(RunningGateway { address, mounts, tasks, reactors })
+    Ok(RunningGateway { address, mounts, shelf, tasks, reactors })
 }
 
 /// What its clients call it.

@@ -8,6 +8,7 @@ use eddy_content::ResourceUrl;
 use eddy_content::digest::{DigestAlgorithm, ExpectedDigest, parse};
 use eddy_content::url::MAX_URL_LENGTH;
 use serde::Deserialize;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +18,10 @@ const MOST: usize = 32_768;
 const MOST_OF_PAGE: usize = 16_384;
 /// Registries of cargo.
 const MOST_REGISTRIES: usize = 64;
+/// Markers in the place of a registry's files.
+const MOST_MARKERS: usize = 8;
+/// Characters of a name, a version or a sum in a sparse index.
+const LONGEST_NAME: usize = 256;
 /// Characters of a digest in a link.
 const LONGEST_DIGEST: usize = 160;
 
@@ -27,10 +32,19 @@ pub(super) struct Promises(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     /// By the hash of the file's URL.
-    named: HashMap<[u8; 32], ExpectedDigest>,
+    named: HashMap<[u8; 32], Named>,
     order: VecDeque<[u8; 32]>,
     /// Where a sparse index lies, and where its files do.
     registries: Vec<(String, String)>,
+}
+
+/// What is said of one file.
+#[derive(Debug)]
+struct Named {
+    /// The page that says it, by the hash of its URL.
+    page: [u8; 32],
+    /// What it says; nothing when another page says something else: nobody knows here which of them speaks for the file.
+    digest: Option<ExpectedDigest>,
 }
 
 /// A page that passes.
@@ -46,7 +60,7 @@ pub(super) struct Page<'a> {
 impl Promises {
     /// The digest that a file of this URL must have, if an index has named one.
     pub(super) fn of(&self, url: &ResourceUrl) -> Option<ExpectedDigest> {
-        self.inner().named.get(&key(url)).cloned()
+        self.inner().named.get(&key(url)).and_then(|named| named.digest.clone())
     }
 
     /// Whether something may be learned of a page: so that only those are read.
@@ -74,7 +88,7 @@ impl Promises {
         for (link, digest) in named {
             let is_safe = matches!(digest.algorithm, DigestAlgorithm::Sha256 | DigestAlgorithm::Sha512);
             if let Some(url) = page.url.join(&link).ok().filter(|url| is_safe && may_speak(url)) {
-                inner.keep(key(&url), digest);
+                inner.keep((key(&url), key(page.url)), digest);
             }
         }
     }
@@ -88,6 +102,10 @@ impl Promises {
 
     fn learn_registry(&self, config: &ResourceUrl, files: String) {
         let Some(root) = config.as_str().strip_suffix(CONFIG) else { return };
+        // It is repeated in every file's URL, and its markers stand for names.
+        if files.len() > MAX_URL_LENGTH || files.matches('{').count() > MOST_MARKERS {
+            return;
+        }
         let mut inner = self.inner();
         inner.registries.retain(|(known, _)| known != root);
         inner.registries.truncate(MOST_REGISTRIES - 1);
@@ -100,9 +118,21 @@ impl Promises {
 }
 
 impl Inner {
-    fn keep(&mut self, key: [u8; 32], digest: ExpectedDigest) {
-        if self.named.insert(key, digest).is_none() {
-            self.order.push_back(key);
+    /// Keeps what a page says of a file. A page may take its own word back, and no other's.
+    fn keep(&mut self, (key, page): ([u8; 32], [u8; 32]), digest: ExpectedDigest) {
+        match self.named.entry(key) {
+            Entry::Vacant(entry) => {
+                entry.insert(Named { page, digest: Some(digest) });
+                self.order.push_back(key);
+            }
+            Entry::Occupied(mut entry) => {
+                let named = entry.get_mut();
+                if named.page == page {
+                    named.digest = named.digest.is_some().then_some(digest);
+                } else if named.digest.as_ref() != Some(&digest) {
+                    named.digest = None;
+                }
+            }
         }
         while self.named.len() > MOST
             && let Some(oldest) = self.order.pop_front()
@@ -188,6 +218,9 @@ fn in_sparse_index(content: &[u8], files: &str) -> Vec<(String, ExpectedDigest)>
     let rows = content.split(|byte| *byte == b'\n').take(MOST_OF_PAGE);
     let named = rows.filter_map(|row| {
         let row: Row = serde_json::from_slice(row).ok()?;
+        if [&row.name, &row.vers, &row.cksum].iter().any(|text| text.len() > LONGEST_NAME) {
+            return None;
+        }
         let digest = parse(&format!("sha256:{}", row.cksum)).ok()?;
         let url = if files.contains('{') {
             let names = [("{crate}", &row.name), ("{version}", &row.vers), ("{sha256-checksum}", &row.cksum)];
@@ -196,7 +229,7 @@ fn in_sparse_index(content: &[u8], files: &str) -> Vec<(String, ExpectedDigest)>
             format!("{files}/{}/{}/download", row.name, row.vers)
         };
         // There are markers for folders as well, which nobody here has seen in use.
-        (!url.contains('{')).then_some((url, digest))
+        (url.len() <= MAX_URL_LENGTH && !url.contains('{')).then_some((url, digest))
     });
     named.collect()
 }
@@ -270,6 +303,42 @@ mod tests {
             learned(&promises, row, &rows);
             assert!(promises.of(&url(file)).is_some(), "{file}");
         }
+    }
+
+    #[test]
+    fn a_page_takes_its_own_word_back_and_another_ones_contradiction_ends_the_promise() {
+        let promises = Promises::default();
+        let says = |page: &str, digit: char| {
+            let hex = digit.to_string().repeat(64);
+            learned(&promises, (page, "text/html"), &format!("'/a.whl#sha256={hex}'"));
+            promises.of(&url("https://h/a.whl")).map(|digest| digest.value[0])
+        };
+        assert_eq!(says("https://h/simple/a/", '1'), Some(0x11));
+        assert_eq!(says("https://h/simple/a/", '2'), Some(0x22), "the file was published again");
+        assert_eq!(says("https://h/somebody/", '2'), Some(0x22));
+        assert_eq!(says("https://h/somebody/", '3'), None, "another page of the same origin says something else");
+        assert_eq!(says("https://h/simple/a/", '2'), None, "and nobody knows any more who is right");
+    }
+
+    #[test]
+    fn a_registry_that_makes_long_urls_of_short_rows_is_not_followed() {
+        let row = format!("{{\"name\":\"{}\",\"vers\":\"1\",\"cksum\":\"{HEX}\"}}\n", "n".repeat(200));
+        for (files, is_followed) in [
+            ("https://f.h/".to_owned() + &"x".repeat(MAX_URL_LENGTH), false),
+            ("https://f.h/".to_owned() + &"{crate}".repeat(MOST_MARKERS + 1), false),
+            ("https://f.h/".to_owned() + &"{crate}".repeat(MOST_MARKERS), true),
+        ] {
+            let promises = Promises::default();
+            learned(&promises, ("https://index.h/config.json", "application/json"), &format!("{{\"dl\":\"{files}\"}}"));
+            assert_eq!(promises.may_name(&url("https://index.h/n/n"), "text/plain"), is_followed);
+            learned(&promises, ("https://index.h/n/n", "text/plain"), &row);
+            assert_eq!(promises.inner().named.len(), usize::from(is_followed));
+        }
+        assert!(
+            in_sparse_index(row.replace("nnn", "nnnnnn").as_bytes(), "https://f.h").is_empty(),
+            "the name is too long"
+        );
+        assert!(in_sparse_index(row.as_bytes(), &("https://f.h/".to_owned() + &"x".repeat(MAX_URL_LENGTH))).is_empty());
     }
 
     #[test]

@@ -145,6 +145,12 @@ impl Shelf {
         self.inner().remove(url);
     }
 
+    /// Forgets everything.
+    pub(super) fn clear(&self) {
+        let mut inner = self.inner();
+        *inner = Inner { clock: inner.clock, ..Inner::default() };
+    }
+
     /// Answers and bytes that are there.
     #[cfg(test)]
     fn size(&self) -> (usize, usize) {
