@@ -271,7 +271,7 @@ async fn a_node_is_examined_while_it_runs_and_while_it_does_not() {
     assert_eq!(running.running, Some(pid));
     let refused = stage.node.ended(&["doctor", "--fix"]).unwrap();
     assert_eq!((refused.status, refused.code()), (Some(8), Some("store-in-use")));
-    assert!(refused.err.contains(&format!("kill {pid}")), "{refused:?}");
+    assert!(refused.err.contains(&format!("process {pid}")) && refused.err.contains("service stop`"), "{refused:?}");
     assert!(stage.daemon.take().unwrap().stop(std::time::Duration::from_secs(60)).unwrap().success());
 
     let alone: DoctorReport = stage.node.ask(&["doctor", "--strict"]).unwrap();
