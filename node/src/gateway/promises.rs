@@ -324,9 +324,9 @@ mod tests {
     fn a_registry_that_makes_long_urls_of_short_rows_is_not_followed() {
         let row = format!("{{\"name\":\"{}\",\"vers\":\"1\",\"cksum\":\"{HEX}\"}}\n", "n".repeat(200));
         for (files, is_followed) in [
-            ("https://f.h/".to_owned() + &"x".repeat(MAX_URL_LENGTH), false),
-            ("https://f.h/".to_owned() + &"{crate}".repeat(MOST_MARKERS + 1), false),
-            ("https://f.h/".to_owned() + &"{crate}".repeat(MOST_MARKERS), true),
+            ("https://files.h/".to_owned() + &"x".repeat(MAX_URL_LENGTH), false),
+            ("https://files.h/".to_owned() + &"{crate}".repeat(MOST_MARKERS + 1), false),
+            ("https://files.h/".to_owned() + &"{crate}".repeat(MOST_MARKERS), true),
         ] {
             let promises = Promises::default();
             learned(&promises, ("https://index.h/config.json", "application/json"), &format!("{{\"dl\":\"{files}\"}}"));
@@ -338,7 +338,9 @@ mod tests {
             in_sparse_index(row.replace("nnn", "nnnnnn").as_bytes(), "https://f.h").is_empty(),
             "the name is too long"
         );
-        assert!(in_sparse_index(row.as_bytes(), &("https://f.h/".to_owned() + &"x".repeat(MAX_URL_LENGTH))).is_empty());
+        assert!(
+            in_sparse_index(row.as_bytes(), &("https://files.h/".to_owned() + &"x".repeat(MAX_URL_LENGTH))).is_empty()
+        );
     }
 
     #[test]
