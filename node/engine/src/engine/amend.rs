@@ -73,7 +73,11 @@ impl Engine {
             self.preempt(id);
         }
         let Some(job) = self.roster.get_mut(id) else { return Err(CommandError::NoSuchJob) };
+        let is_slowed_down = old.terms.limit.is_none() && spec.terms.limit.is_some();
         job.amend(spec);
+        if is_slowed_down {
+            job.slow_down(now.mono, &mut self.out);
+        }
         if let Some(owner) = owner {
             job.life_mut().owner = owner;
         }

@@ -314,7 +314,7 @@ impl File {
                 let is_all_there_is = self.stretches.is_some() && !planner.serves_ranges() && elsewhere.is_empty();
                 let blocks = if is_all_there_is { run.start..planner.wanted_end() } else { run };
                 planner.begin_answered(s.now, fetch, blocks.clone(), self.waited);
-                if let Some(entity) = self.entity_id {
+                if let Some(entity) = self.entity_id.filter(|_| !self.is_limited) {
                     s.out.claim(fetch, entity, blocks.clone());
                 }
                 self.origin_reason = Some(match (self.peer_use.fetch, self.is_shareable, self.unwanted()) {

@@ -85,6 +85,8 @@ pub struct FileTerms {
     pub redirects: Redirects,
     /// Whether the origin is asked with another method than GET: once, and past the cache (F-68).
     pub is_asked_once: bool,
+    /// Whether there is a limit to what comes from the origin: nobody else waits for what comes slowly on purpose (F-110).
+    pub is_limited: bool,
 }
 
 /// Who writes the file beside the destination.
@@ -172,6 +174,7 @@ pub struct File {
     is_personal: bool,
     redirects: Redirects,
     is_asked_once: bool,
+    is_limited: bool,
     held_use: Option<HeldUse>,
     phase: Phase,
     /// The version last opened, for those who ask.
@@ -233,7 +236,7 @@ impl File {
     /// A file as its record has it.
     #[must_use]
     pub fn new(at: FileRef, spec: FileSpec, terms: FileTerms, record: FileRecord) -> Self {
-        let FileTerms { peers: peer_use, asking, is_personal, redirects, is_asked_once } = terms;
+        let FileTerms { peers: peer_use, asking, is_personal, redirects, is_asked_once, is_limited } = terms;
         let held = |cache| SourceBytes { cache, ..SourceBytes::default() };
         let (phase, length, root, bytes) = match record {
             FileRecord::Wanted { length, held: bytes } => (Phase::Idle, length, None, held(bytes)),
@@ -252,6 +255,7 @@ impl File {
             is_personal,
             redirects,
             is_asked_once,
+            is_limited,
             held_use: None,
             phase,
             entity: None,
@@ -306,8 +310,8 @@ impl File {
 
     /// Changes what it was asked for; whoever does has paused it.
     pub(crate) fn amend(&mut self, spec: FileSpec, terms: FileTerms) {
-        let FileTerms { peers, asking, is_personal, redirects, is_asked_once } = terms;
-        self.is_asked_once = is_asked_once;
+        let FileTerms { peers, asking, is_personal, redirects, is_asked_once, is_limited } = terms;
+        (self.is_asked_once, self.is_limited) = (is_asked_once, is_limited);
         let has_same = (self.peer_use, self.asking, self.is_personal) == (peers, asking, is_personal);
         if self.spec == spec && has_same && self.redirects == redirects {
             return;

@@ -5,6 +5,7 @@ use crate::outbox::Outbox;
 use crate::planner::{Order, Planner, Source, Words};
 use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, Held, Peer, PeerFault, Proof, Reach};
 use crate::retry;
+use eddy_content::http::RangeSupport;
 use eddy_content::{BlockSet, EntityId};
 use rand::rngs::SmallRng;
 use std::time::Duration;
@@ -92,7 +93,8 @@ impl File {
             Order::Fetch { source, blocks } => {
                 let fetch = s.out.name_fetch(file);
                 planner.begin(s.now, fetch, source, blocks.clone());
-                if let Some(entity) = self.entity_id {
+                let is_slow = self.is_limited && source == Source::Origin;
+                if let Some(entity) = self.entity_id.filter(|_| !is_slow) {
                     s.out.claim(fetch, entity, blocks.clone());
                 }
                 s.out.push(match source {
@@ -115,6 +117,22 @@ impl File {
                         Effect::FetchOrigin { fetch, file, credentials, blocks, ranges, through }
                     }
                 });
+            }
+        }
+    }
+
+    /// The job has a limit from now on: what it reads from the origin is asked for anew, as who it now is, and nobody else waits for
+    /// it. Where there are no ranges that would begin at the first byte, so it goes on.
+    pub(crate) fn slow_down(&mut self, now: Duration, out: &mut Outbox) {
+        self.seen = now;
+        let Some(planner) = &self.planner else { return };
+        let is_resumable = planner.ranges() == RangeSupport::Yes && !self.is_asked_once;
+        let of_origin = planner.fetches().filter(|fetch| planner.source_of(*fetch) == Some(Source::Origin));
+        for fetch in of_origin.collect::<Vec<_>>() {
+            if is_resumable {
+                self.abort_fetch(fetch, out);
+            } else {
+                out.unclaim(fetch);
             }
         }
     }

@@ -116,7 +116,7 @@ impl File {
         out.push(Effect::LeaveSwarm { file: self.at });
     }
 
-    fn abort_fetch(&mut self, fetch: FetchId, out: &mut Outbox) {
+    pub(super) fn abort_fetch(&mut self, fetch: FetchId, out: &mut Outbox) {
         let now = self.seen;
         if let Some(planner) = &mut self.planner {
             planner.abort(now, fetch);

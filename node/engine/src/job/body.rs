@@ -90,6 +90,7 @@ pub(crate) fn file_terms(spec: &JobSpec) -> FileTerms {
         is_personal: spec.terms.is_personal(),
         redirects: spec.terms.redirects,
         is_asked_once: spec.terms.method.is_some(),
+        is_limited: spec.terms.limit.is_some(),
     }
 }
 

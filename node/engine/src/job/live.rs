@@ -653,6 +653,16 @@ impl Job {
         Ok(is_changed)
     }
 
+    /// Lets every file read from the origin as one of a job with a limit does.
+    pub(crate) fn slow_down(&mut self, now: Duration, out: &mut Outbox) {
+        // Files behind have not begun.
+        if self.next_file > 0 {
+            for file in &mut self.body.at_hand_mut().files[..self.next_file] {
+                file.slow_down(now, out);
+            }
+        }
+    }
+
     /// Ends the turn of every file; what is durable stays.
     pub(crate) fn pause_files(&mut self, out: &mut Outbox) {
         // Files behind have not begun.
