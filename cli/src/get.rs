@@ -9,6 +9,7 @@ use crate::setting::{Setting, utf8};
 use clap::{Args, ValueEnum};
 use eddy_node::control::Client;
 use eddy_wire::api::check::{file_name, parse_ranges, parse_url};
+use eddy_wire::api::terms::limit_in_force;
 use eddy_wire::api::{
     Asking, FileSpec, Finish, JobAction, JobChange, JobSpec, JobState, PeerUse, Priority, SwarmView, Terms,
 };
@@ -236,11 +237,12 @@ async fn fetch(
     let started = Instant::now();
     let job = client.create_job(spec).await?;
     *id = Some(job.id.clone());
-    let (known, wanted) = (job.terms.limit_bytes_per_second, spec.terms.limit_bytes_per_second);
-    if known.unwrap_or_default() != wanted.unwrap_or_default() {
-        // It is a job that an interrupted command left, at another pace.
-        let limit = Terms { limit_bytes_per_second: Some(wanted.unwrap_or_default()), ..Terms::default() };
-        client.change_job(&job.id, &JobChange { terms: Some(limit), ..JobChange::default() }).await?;
+    if let Some(change) = other_limit(job.terms.limit_bytes_per_second, spec.terms.limit_bytes_per_second)
+        && let Err(problem) = client.change_job(&job.id, &change).await
+        // One that has ended meanwhile, or is being delivered, takes no limit and needs none.
+        && problem.error_code() != Some(ErrorCode::WrongState)
+    {
+        return Err(problem.into());
     }
     let patience = if args.wait { Patience::Endless } else { Patience::OnceBegun };
     let watch = client.watch(&job.id).await?;
@@ -251,6 +253,13 @@ async fn fetch(
         let _ = client.act(&job.id, JobAction::Cancel).await;
     }
     follow::finish(&job, setting, Some(started.elapsed()))
+}
+
+/// What changes the limit of a job that an interrupted command left at another pace than is wanted.
+fn other_limit(known: Option<u64>, wanted: Option<u64>) -> Option<JobChange> {
+    let wanted = wanted.unwrap_or_default();
+    let terms = Terms { limit_bytes_per_second: Some(wanted), ..Terms::default() };
+    (known != limit_in_force(wanted)).then(|| JobChange { terms: Some(terms), ..JobChange::default() })
 }
 
 /// Stays for the machines that fetch the same and may still need what is here, as long as there are some, and not long.
@@ -293,6 +302,18 @@ mod tests {
             Err(Failure::Problem(problem)) => Some(problem.code),
             _ => None,
         }
+    }
+
+    #[test]
+    fn f110_a_job_is_changed_only_when_another_limit_would_hold() {
+        // The node raises what is less than the least.
+        assert_eq!(other_limit(Some(64 * 1024), Some(1)), None);
+        assert_eq!((other_limit(None, None), other_limit(None, Some(0))), (None, None));
+        let changed = |known, wanted| {
+            other_limit(known, wanted).and_then(|change| change.terms).and_then(|terms| terms.limit_bytes_per_second)
+        };
+        assert_eq!(changed(Some(64 * 1024), None), Some(0), "it is taken away");
+        assert_eq!(changed(None, Some(1 << 20)), Some(1 << 20));
     }
 
     #[test]

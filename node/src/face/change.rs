@@ -8,7 +8,7 @@ use eddy_engine::job::spec::Credentials;
 use eddy_engine::job::terms::{self, HeaderField, Presence, ProxyUse, Secrecy, Token};
 use eddy_engine::{PeerUse, Priority, Terms};
 use eddy_wire::api::check::parse_url;
-use eddy_wire::api::terms::LEAST_LIMIT;
+use eddy_wire::api::terms::limit_in_force;
 use eddy_wire::api::{self, Forget, JobChange, MoreFiles, Problem};
 use eddy_wire::catalogue::ErrorCode;
 use std::time::Duration;
@@ -126,7 +126,7 @@ pub(super) fn merge(old: Terms, new: api::Terms) -> Result<Terms, Problem> {
         new.method.map_or(old.method, |method| Some(method).filter(|method| !matches!(method.as_str(), "" | "GET")));
     Ok(Terms {
         method,
-        limit: new.limit_bytes_per_second.map_or(old.limit, |limit| (limit > 0).then_some(limit.max(LEAST_LIMIT))),
+        limit: new.limit_bytes_per_second.map_or(old.limit, limit_in_force),
         ties: terms::Ties { hook, presence, certificate },
         description: new.description.unwrap_or(old.description),
         retry_delay: seconds(new.retry_delay_seconds, old.retry_delay),

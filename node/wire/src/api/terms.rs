@@ -27,6 +27,12 @@ pub const MAX_METHOD: usize = 64;
 /// Most characters of the name of a hook or of a certificate.
 pub const MAX_HOOK: usize = 64;
 
+/// The limit that holds for a job that wants this one; none for 0.
+#[must_use]
+pub fn limit_in_force(wanted: u64) -> Option<u64> {
+    (wanted > 0).then_some(wanted.max(LEAST_LIMIT))
+}
+
 /// What a job says besides which files it wants; all of it may be left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
