@@ -4,7 +4,7 @@ use eddy_content::ResourceUrl;
 use eddy_content::http::Asked;
 use eddy_content::url::TypedUrl;
 use eddy_node::origin::{
-    Cause, DigestUser, Fault, Opened, Origin, OriginConfig, OriginError, OriginRequest, PersonalHeaders, Phase,
+    Cause, DigestUser, Fault, Opened, Origin, OriginConfig, OriginError, OriginRequest, Pace, PersonalHeaders, Phase,
     PrivateAddresses, Proxies, Retry, TlsFault,
 };
 use eddy_tests::hostile::{
@@ -276,6 +276,14 @@ async fn a_stalled_http2_server_is_asked_with_http1_the_next_time() {
     let error = get(&origin, &whole(&server.url("/f"))).await.expect_err("stalls");
     assert_eq!(error.retry(), Retry::Transient { after: None }, "{error}");
     let (_, bytes) = get(&origin, &whole(&server.url("/f"))).await.expect("gets");
+    assert_eq!(bytes, version().whole());
+}
+
+#[tokio::test]
+async fn f110_a_job_with_a_limit_shares_no_http2_connection_with_others() {
+    let (server, config) = tls_config(Certificate::Good, Protocol::StallingHttp2).await;
+    let request = OriginRequest { pace: Some(Pace::new(Some(1 << 30))), ..whole(&server.url("/f")) };
+    let (_, bytes) = get(&impatient(config), &request).await.expect("is asked with HTTP/1.1 at once");
     assert_eq!(bytes, version().whole());
 }
 

@@ -12,7 +12,7 @@ use super::ways::Ways;
 use super::{DriverParts, held};
 use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
 use crate::network::{Losses, Outage};
-use crate::origin::{Origin, OriginRequest, Span, WeakPace};
+use crate::origin::{Origin, OriginRequest, Pace, Span};
 use crate::peer::Peers;
 use crate::sessions;
 use crate::swarm::{self, News, SwarmHandle};
@@ -93,8 +93,8 @@ pub(super) struct Executor {
     pub(super) seal: JobSeal,
     pub(super) heads: Heads,
     pub(super) wanting: Wanting,
-    /// Of jobs with transfers under way.
-    paces: HashMap<JobId, WeakPace>,
+    /// Of jobs with transfers under way, or that are ahead of their limit.
+    paces: HashMap<JobId, Pace>,
     ways: Ways,
     losses: Losses,
     peers: Option<Peers>,
@@ -207,6 +207,7 @@ impl Executor {
                 self.given.remove(&job);
                 self.holders.remove(&job);
                 self.bound.remove(&job);
+                self.paces.remove(&job);
                 self.forget_destinations(job);
                 if engine.job(job).is_none_or(|job| job.goal() != Goal::Hold) {
                     self.erase(job).await;

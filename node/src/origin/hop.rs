@@ -4,6 +4,7 @@ use super::budget::Permit;
 use super::client::Clients;
 use super::config::PrivateAddresses;
 use super::error::{Cause, OriginError};
+use super::pace::Pace;
 use super::reach::{Reach, literal_class};
 use super::request::{Audience, OriginRequest};
 use eddy_content::ResourceUrl;
@@ -15,6 +16,7 @@ use http::HeaderMap;
 pub(super) struct Path<'a> {
     clients: &'a Clients,
     named: &'a ResourceUrl,
+    pub(super) pace: Option<&'a Pace>,
     pub(super) url: ResourceUrl,
     hops: u8,
     pub(super) reach: Reach,
@@ -37,7 +39,8 @@ impl<'a> Path<'a> {
             PrivateAddresses::WhenNamed => Reach::Named,
             PrivateAddresses::Refused => Reach::From(AddressClass::Public),
         };
-        Self { clients, named: &request.url, url: request.url.clone(), hops: 0, reach }
+        let pace = request.pace.as_ref();
+        Self { clients, named: &request.url, pace, url: request.url.clone(), hops: 0, reach }
     }
 
     /// Refuses an address that is written in the URL itself.

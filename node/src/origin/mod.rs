@@ -46,7 +46,7 @@ pub use degrade::Degraded;
 pub use error::{Cause, Fault, OriginError, Phase, Retry, TlsFault};
 pub use head::{Head, LastHead};
 pub use open::{Opened, Origin};
-pub use pace::{Pace, WeakPace};
+pub use pace::Pace;
 pub use proof::DigestUser;
 pub use relay::{Redirects, RelayRequest, Relayed};
 pub use request::{OriginRequest, PersonalHeaders, Redirecting};

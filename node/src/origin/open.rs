@@ -197,9 +197,11 @@ impl Origin {
         path.check_literal()?;
         let is_proxied = shared.clients.is_proxied(path.url.as_url());
         let origin = path.url.origin();
-        let permit = shared.budgets.acquire(&origin).await;
+        let permit = shared.budgets.acquire(&origin, path.pace).await;
         let is_http1 = shared.http1_hosts.contains(&origin, Instant::now());
-        let versions = if is_http1 { Versions::Http1 } else { Versions::Any };
+        // RFC 9113 section 5.2.1: what waits unread on a connection is counted against all streams on it, those of other jobs too.
+        let is_slow = path.pace.is_some_and(Pace::is_limited);
+        let versions = if is_http1 || is_slow { Versions::Http1 } else { Versions::Any };
         // A proxy's own address is the administrator's choice, and the origin's is the proxy's to resolve.
         let reach = if is_proxied { Reach::Named } else { path.reach };
         let client =

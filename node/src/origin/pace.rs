@@ -3,30 +3,38 @@
 //! A body waits before it reads, so that nothing piles up here: the window of the connection fills, and the origin waits.
 
 use eddy_engine::bucket::Bucket;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 /// The pace of one job. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Pace(Arc<Shared>);
 
-/// A pace that is forgotten when nobody goes by it.
-#[derive(Debug, Clone)]
-pub struct WeakPace(Weak<Shared>);
-
 #[derive(Debug)]
 struct Shared {
     started: Instant,
     /// Bytes a second, and what may come by now.
     limit: Mutex<Option<(u64, Bucket)>>,
+    /// The job's turn to ask while it has a limit: several bodies would each come more slowly, and hold more places.
+    turn: Arc<Semaphore>,
+}
+
+/// A place among those that read slowly; given back when dropped.
+#[derive(Debug)]
+pub(super) struct SlowPlace {
+    _turn: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Pace {
     /// At most so many bytes a second; as fast as it goes without a number.
     #[must_use]
     pub fn new(rate: Option<u64>) -> Self {
-        Self(Arc::new(Shared { started: Instant::now(), limit: Mutex::new(rate.map(bucket)) }))
+        let (limit, turn) = (Mutex::new(rate.map(bucket)), Arc::new(Semaphore::new(1)));
+        Self(Arc::new(Shared { started: Instant::now(), limit, turn }))
     }
 
     /// The pace from now on, also of bodies that are being read: they notice within [`LOOK`].
@@ -37,10 +45,33 @@ impl Pace {
         }
     }
 
-    /// The same, without keeping it.
+    /// Whether nobody else goes by it and a fresh one would allow no more: it may be forgotten.
     #[must_use]
-    pub fn downgrade(&self) -> WeakPace {
-        WeakPace(Arc::downgrade(&self.0))
+    pub fn is_idle(&self) -> bool {
+        let now = self.0.started.elapsed();
+        Arc::strong_count(&self.0) == 1 && self.limit().as_ref().is_none_or(|(_, bucket)| bucket.is_full(now))
+    }
+
+    pub(super) fn is_limited(&self) -> bool {
+        self.limit().is_some()
+    }
+
+    /// Waits for the job's turn and then for one of `places`; `None` when the limit is taken away before. Cancel safe.
+    pub(super) async fn place(&self, places: Arc<Semaphore>) -> Option<SlowPlace> {
+        let turn = self.limited(Arc::clone(&self.0.turn).acquire_owned()).await?.ok()?;
+        let place = self.limited(places.acquire_owned()).await?.ok()?;
+        Some(SlowPlace { _turn: turn, _place: place })
+    }
+
+    /// Waits as long as there is a limit.
+    async fn limited<T>(&self, wait: impl Future<Output = T>) -> Option<T> {
+        let mut wait = pin!(wait);
+        while self.is_limited() {
+            if let Ok(done) = tokio::time::timeout(LOOK, &mut wait).await {
+                return Some(done);
+            }
+        }
+        None
     }
 
     /// Waits until more may come. Cancel safe.
@@ -69,14 +100,6 @@ impl Pace {
     }
 }
 
-impl WeakPace {
-    /// The pace, if anybody still goes by it.
-    #[must_use]
-    pub fn upgrade(&self) -> Option<Pace> {
-        self.0.upgrade().map(Pace)
-    }
-}
-
 fn bucket(rate: u64) -> (u64, Bucket) {
     (rate, Bucket::new(rate, rate / BURSTS))
 }
@@ -84,7 +107,7 @@ fn bucket(rate: u64) -> (u64, Bucket) {
 /// A burst is what comes in a fourth of a second.
 const BURSTS: u64 = 4;
 
-/// How long a body waits before it looks whether the pace is another one.
+/// How long a body, or a request, waits before it looks whether the pace is another one.
 const LOOK: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -116,6 +139,20 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(10)).await;
         pace.set(None);
         assert!(slow.await.expect("ran") <= 11, "who waits notices");
-        assert!(pace.downgrade().upgrade().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_came_too_fast_is_remembered_until_it_is_paid_for() {
+        let pace = Pace::new(Some(1024));
+        assert!(pace.is_idle());
+        let body = pace.clone();
+        assert!(!pace.is_idle(), "somebody goes by it");
+        body.take(10 * 1024);
+        drop(body);
+        assert!(!pace.is_idle(), "it is ahead of its time");
+        pace.set(Some(1024));
+        assert!((9..=10).contains(&seconds(&pace, 1).await), "the same limit forgives nothing");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert!(pace.is_idle());
     }
 }

@@ -5,7 +5,7 @@ use crate::deliver::refusal;
 use crate::driver::contact::{AheadBody, facts, first_answer};
 use crate::driver::heads::Keeping;
 use crate::driver::ways::{Dress, Place};
-use crate::origin::{ConfigError, LastHead, Origin, OriginBody, OriginRequest, Pace, WeakPace};
+use crate::origin::{ConfigError, LastHead, Origin, OriginBody, OriginRequest, Pace};
 use crate::transfer::progress::Progress;
 use crate::transfer::stream::StreamOrder;
 use crate::transfer::{self, failure};
@@ -42,19 +42,19 @@ impl Executor {
 
     /// The pace of a job, which all its transfers share.
     fn pace(&mut self, job: JobId, limit: Option<u64>) -> Pace {
-        if let Some(known) = self.paces.get(&job).and_then(WeakPace::upgrade) {
-            return known;
+        if let Some(known) = self.paces.get(&job) {
+            known.set(limit);
+            return known.clone();
         }
-        self.paces.retain(|_, known| known.upgrade().is_some());
+        self.paces.retain(|_, known| !known.is_idle());
         let pace = Pace::new(limit);
-        self.paces.insert(job, pace.downgrade());
+        self.paces.insert(job, pace.clone());
         pace
     }
 
     /// What is under way for a job goes at the pace that it names by now.
     pub(in crate::driver) fn heed_limit(&self, engine: &Engine, job: JobId) {
-        let pace = self.paces.get(&job).and_then(WeakPace::upgrade);
-        if let (Some(pace), Some(job)) = (pace, engine.job(job)) {
+        if let (Some(pace), Some(job)) = (self.paces.get(&job), engine.job(job)) {
             pace.set(job.spec().terms.limit);
         }
     }
