@@ -147,6 +147,10 @@ pub const ORIGIN_SILENCE: Duration = Duration::from_secs(10);
 pub const LEASE_PATIENCE: u32 = 8;
 /// See [`LEASE_PATIENCE`].
 pub const LEASE_TIME: Duration = Duration::from_secs(30);
+/// A stream whose reader shows nothing for this long is given to somebody else. An honest reader shows something every second or two
+/// (what it skips among it) and gives an origin up that is silent for [`ORIGIN_SILENCE`]: three times that leaves room for machines
+/// that are busy. Those who wait for the stream bear ten times this ([`HOME_WORTH_STREAM`]), so that a second and a third one may read.
+pub const STREAM_SILENCE: Duration = Duration::from_secs(30);
 /// A member whose origin requests fail at once reads no more for this long, doubled with each failure up to 5 doublings.
 pub const READ_PAUSE: Duration = ms(500);
 

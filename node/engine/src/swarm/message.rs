@@ -108,7 +108,8 @@ pub enum Say {
         /// Bytes.
         bytes: u64,
     },
-    /// Reader to home: this is how the origin serves the content, as its answer shows.
+    /// Reader to home: this is how the origin serves the content, as its answer shows. Said again while a stream brings what its reader
+    /// does not lack, which no progress tells.
     Offers {
         /// The content.
         content: ContentTag,

@@ -7,6 +7,7 @@ use crate::trust::{Duty, Sharing};
 use eddy_content::LookupKey;
 use std::time::Duration;
 
+mod hearsay;
 mod streams;
 mod successors;
 

@@ -17,6 +17,8 @@ const STAKE_WORDS: u64 = 64;
 pub(super) struct Board {
     pub(super) content: Content,
     pub(super) geometry: Geometry,
+    /// How the origin serves it, as the answers to its readers show.
+    pub(super) shown: Reading,
     /// By slot.
     pub(super) stakes: Vec<Option<Stake>>,
     pub(super) segments: Vec<Segment>,
@@ -154,6 +156,7 @@ impl Board {
         Self {
             content,
             geometry,
+            shown: Reading::Unknown,
             stakes: Vec::new(),
             segments: (0..count).map(|_| Segment::default()).collect(),
             available: Bits::none(count),
@@ -236,6 +239,14 @@ impl Board {
     pub(super) fn wanting(&self) -> impl Iterator<Item = (u32, &Stake)> + '_ {
         let stakes = self.stakes.iter().enumerate().filter_map(|(slot, stake)| Some((slot as u32, stake.as_ref()?)));
         stakes.filter(|(_, stake)| stake.wants.is_some() && !stake.have.is_full())
+    }
+
+    /// A member says how the origin serves it. That fills a gap and overturns nothing: whoever knows better finds it out with its first
+    /// lease, and says so then.
+    pub(super) fn hear(&mut self, said: Reading) {
+        if self.content.reading == Reading::Unknown {
+            self.content.reading = said;
+        }
     }
 
     /// Counts the segments that nobody holds or reads; of a stream those that nobody holds.

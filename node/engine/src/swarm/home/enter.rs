@@ -40,7 +40,7 @@ impl Home {
         }
         self.forget_stake(b, n);
         self.boards[b as usize].touched = now;
-        self.learn(now, b, join.content.reading);
+        self.boards[b as usize].hear(join.content.reading);
         self.take_stake(now, b, n, stake);
         self.adopt_reads(now, b, n, &join.flows);
         for flow in &join.flows {

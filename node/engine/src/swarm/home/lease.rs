@@ -3,7 +3,7 @@
 use super::Home;
 use super::board::{From, Link};
 use crate::swarm::constants::{
-    LEASE_PATIENCE, LEASE_ROUND_TRIPS, LEASE_SEGMENTS, LEASE_TIME, LEASES_MOST, ORPHAN_HOLD,
+    LEASE_PATIENCE, LEASE_ROUND_TRIPS, LEASE_SEGMENTS, LEASE_TIME, LEASES_MOST, ORPHAN_HOLD, STREAM_SILENCE,
 };
 use crate::swarm::message::{Item, JoinFlow, JoinSource};
 use crate::swarm::name::{ContentTag, LeaseId, Medium, Reading};
@@ -24,6 +24,14 @@ pub(super) struct Lease {
     pub(super) is_tail: bool,
     pub(super) bytes: u64,
     granted: Duration,
+    /// When its reader last showed that something came.
+    moved: Duration,
+}
+
+impl Lease {
+    fn new(now: Duration, board: u32, slot: u32, segments: Range<u32>) -> Self {
+        Self { board, slot, segments, is_tail: false, bytes: 0, granted: now, moved: now }
+    }
 }
 
 /// What becomes of the segments of a lease that ends before its time.
@@ -131,7 +139,7 @@ impl Home {
 
     fn enter_lease(&mut self, now: Duration, id: LeaseId, b: u32, segments: Range<u32>, n: u32) {
         self.lend(now, id, (b, n), segments.clone());
-        let lease = Lease { board: b, slot: n, segments, is_tail: false, bytes: 0, granted: now };
+        let lease = Lease::new(now, b, n, segments);
         let seat = &mut self.seats[n as usize];
         (seat.leases, seat.has_read) = (seat.leases + 1, true);
         self.leases.insert(id, lease);
@@ -236,8 +244,7 @@ impl Home {
             return;
         }
         self.seats[n as usize].leases += 1;
-        let lease = Lease { board: b, slot: n, segments, is_tail: false, bytes: 0, granted: now };
-        self.leases.insert(id, lease);
+        self.leases.insert(id, Lease::new(now, b, n, segments));
     }
 
     /// A lease is nearly over: the next one begins, so that the line never rests (trap 14).
@@ -248,21 +255,28 @@ impl Home {
         self.issue(now, Some(n));
     }
 
-    /// A reader has seen how the origin serves a content.
+    /// A reader has seen how the origin serves a content. Nobody else has: who holds no such lease is not believed.
     pub(super) fn on_offers(&mut self, now: Duration, n: u32, content: ContentTag, (id, reading): (LeaseId, Reading)) {
         let Some(b) = self.by_content.get(&content).copied() else { return };
+        let is_it = |lease: &&mut Lease| (lease.board, lease.slot) == (b, n);
+        let Some(lease) = self.leases.get_mut(&id).filter(is_it) else { return };
+        lease.moved = now;
         self.learn(now, b, reading);
-        if self.is_stream(b) && self.leases.get(&id).is_some_and(|lease| (lease.board, lease.slot) == (b, n)) {
+        if self.is_stream(b) {
             self.read_on(now, id);
         }
         self.issue(now, None);
     }
 
-    /// Somebody knows how the origin serves a content. Where ranges were announced and are not served, all leases were given in vain.
-    pub(super) fn learn(&mut self, now: Duration, b: u32, reading: Reading) {
+    /// An answer of the origin counts more than what was announced or heard, and that a range was answered with everything more than
+    /// that one was served. Where ranges were believed in and are not served, all leases were given in vain.
+    fn learn(&mut self, now: Duration, b: u32, shown: Reading) {
         let board = &mut self.boards[b as usize];
-        let known = board.content.reading;
-        board.content.reading = known.learn(reading);
+        board.shown = board.shown.learn(shown);
+        if board.shown == Reading::Unknown {
+            return;
+        }
+        let known = std::mem::replace(&mut board.content.reading, board.shown);
         if known == Reading::Ranges && self.is_stream(b) {
             let of_board = self.leases.iter().filter(|(_, lease)| lease.board == b);
             for id in of_board.map(|(id, _)| *id).collect::<Vec<_>>() {
@@ -276,6 +290,9 @@ impl Home {
         let Some(lease) = self.leases.get_mut(&id) else { return };
         let (b, n, end) = (lease.board, lease.slot, lease.segments.end);
         let count = self.boards[b as usize].segments.len() as u32;
+        if end == count {
+            return;
+        }
         (lease.segments.end, lease.is_tail) = (count, false);
         self.lend(now, id, (b, n), end..count);
         self.open_next(id);
@@ -285,8 +302,13 @@ impl Home {
 
     pub(super) fn on_progress(&mut self, now: Duration, n: u32, id: LeaseId, bytes: u64) {
         let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.slot == n) else { return };
-        let gained = bytes.saturating_sub(lease.bytes);
-        lease.bytes = lease.bytes.max(bytes);
+        // One that reads on under another home's lease counts from its beginning; more than there is nobody has read.
+        let board = &self.boards[lease.board as usize];
+        let most = board.geometry.segment_size() * board.segments.len() as u64;
+        let gained = bytes.min(most).saturating_sub(lease.bytes);
+        if gained > 0 {
+            (lease.bytes, lease.moved) = (lease.bytes + gained, now);
+        }
         self.pace.on_bytes(now, gained);
     }
 
@@ -357,13 +379,17 @@ impl Home {
         }
     }
 
-    /// Leases that take far too long are given to somebody else, whatever their readers say.
+    /// Leases that take far too long are given to somebody else, whatever their readers say; that of a stream, which lasts as long as it
+    /// lasts, when nothing comes any more.
     pub(super) fn revoke_late(&mut self, now: Duration) {
         let late = self.leases.iter().filter(|(_, lease)| {
+            if self.is_stream(lease.board) {
+                return now >= lease.moved + STREAM_SILENCE;
+            }
             let blocks = self.boards[lease.board as usize].geometry.segment_size() * lease.segments.len() as u64;
             let patience =
                 self.pace.time_for(blocks).map_or(LEASE_TIME, |time| (time * LEASE_PATIENCE).max(LEASE_TIME));
-            now >= lease.granted + patience && !self.is_stream(lease.board)
+            now >= lease.granted + patience
         });
         for (id, slot) in late.map(|(id, lease)| (*id, lease.slot)).collect::<Vec<_>>() {
             self.seats[slot as usize].on_read_fault(now, false);

@@ -24,6 +24,8 @@ pub(super) struct Read {
     blocks: u64,
     is_tail_told: bool,
     told: Duration,
+    /// What came since then was not lacking.
+    is_skipping: bool,
 }
 
 impl Member {
@@ -64,6 +66,7 @@ impl Member {
             blocks: 0,
             is_tail_told: false,
             told: now,
+            is_skipping: false,
         };
         self.reads.insert(lease, read);
         self.shell(Effect::Read { lease, content, segments, from, reading });
@@ -130,6 +133,12 @@ impl Member {
                 read.told = now;
                 let bytes = read.blocks * BLOCK_SIZE;
                 self.acts.push_back(Act::Home(Say::Progress { lease: *lease, bytes }));
+                let is_skipping = std::mem::take(&mut read.is_skipping);
+                let reading = self.jobs.get(&read.content).map(|job| job.content.reading);
+                if let Some(reading) = reading.filter(|reading| is_skipping && *reading == Reading::Stream) {
+                    let (content, lease) = (read.content, *lease);
+                    self.acts.push_back(Act::Home(Say::Offers { content, lease, reading }));
+                }
             }
         }
     }
@@ -171,7 +180,7 @@ impl Member {
     /// Bytes of a lease came that nobody lacks: a stream begins at the first byte (trap 13).
     pub(in crate::swarm) fn on_skipped(&mut self, now: Duration, lease: LeaseId) {
         let Some(read) = self.reads.get_mut(&lease) else { return };
-        read.last = now;
+        (read.last, read.is_skipping) = (now, true);
         if let Some(job) = self.jobs.get_mut(&read.content) {
             job.last_byte = now;
         }

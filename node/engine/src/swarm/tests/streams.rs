@@ -14,7 +14,7 @@ fn a_stream_has_one_reader_in_order_and_never_a_second() {
 }
 
 /// A node alone that wants a content of which nobody has said whether its origin serves ranges.
-fn unsaid(reading: Reading) -> Swarm {
+pub(super) fn unsaid(reading: Reading) -> Swarm {
     let mut node = Swarm::new(peer(0), LINE, Weight::STEADY, 1);
     let unsaid = Content { reading, ..content(8) };
     node.start(Duration::ZERO, ORIGIN, unsaid, Bits::none(8), Some((Order::Rarest, Patience::Foreground)));

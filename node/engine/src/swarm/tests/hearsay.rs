@@ -1,0 +1,167 @@
+//! Whom a home believes about what an origin serves, and how long a stream may stand still.
+
+use super::streams::unsaid;
+use super::*;
+
+/// A JOIN for eight segments of somebody who says this of the origin.
+fn join_with(reading: Reading, flows: Vec<JoinFlow>) -> Say {
+    let Say::Join(join) = join(&[], 8, flows) else { unreachable!() };
+    Say::Join(Box::new(Join { content: Content { reading, ..content(8) }, ..*join }))
+}
+
+/// The first segment, read under a lease that another home gave.
+fn reads_first(lease: u64) -> Vec<JoinFlow> {
+    vec![JoinFlow { segment: 0, source: JoinSource::Origin(LeaseId(lease)), prefix: 0 }]
+}
+
+fn leases(said: &[(Peer, Say)], to: Peer) -> Vec<(LeaseId, std::ops::Range<u32>)> {
+    let leases = items(said, to).into_iter().filter_map(|item| match item {
+        Item::Lease { lease, segments } => Some((lease, segments)),
+        Item::From { .. } => None,
+    });
+    leases.collect()
+}
+
+/// A home whose one reader reads ranges under [`LEASES`] leases.
+fn ranged(reader: Peer) -> (Swarm, Vec<(LeaseId, std::ops::Range<u32>)>) {
+    let mut home = home_with(&[], 8);
+    let given = leases(&said(&say(&mut home, ms(1), reader, join(&[], 8, vec![]))), reader);
+    assert_eq!(given.len(), LEASES as usize);
+    (home, given)
+}
+
+/// Whether the reader, which has read segment 0, or the other one gets a lease of the next range.
+fn goes_on_in_ranges(home: &mut Swarm, reader: Peer, other: Peer) -> bool {
+    let done = Say::Done { content: content(8).tag(), segments: vec![0] };
+    let told = said(&say(home, ms(50), reader, done));
+    let given = [leases(&told, reader), leases(&told, other)].concat();
+    given.len() == 1 && given[0].1 == (4..5)
+}
+
+#[test]
+fn a_joining_member_that_speaks_of_a_stream_ends_no_lease() {
+    let (reader, liar) = (peer(10), peer(11));
+    let (mut home, _) = ranged(reader);
+    let told = said(&say(&mut home, ms(2), liar, join_with(Reading::Stream, reads_first(99))));
+    assert_eq!((leases(&told, reader), leases(&told, liar)), (vec![], vec![]), "{told:?}");
+    assert!(goes_on_in_ranges(&mut home, reader, liar));
+}
+
+#[test]
+fn who_holds_no_lease_is_not_believed_about_what_the_origin_serves() {
+    let (reader, liar) = (peer(10), peer(11));
+    let (mut home, given) = ranged(reader);
+    say(&mut home, ms(2), liar, join(&[], 8, vec![]));
+    for lease in [given[0].0, given[3].0, LeaseId(0), LeaseId(u64::MAX)] {
+        let lie = Say::Offers { content: content(8).tag(), lease, reading: Reading::Stream };
+        let told = said(&say(&mut home, ms(3), liar, lie));
+        assert_eq!((leases(&told, reader), leases(&told, liar)), (vec![], vec![]), "{told:?}");
+    }
+    assert!(goes_on_in_ranges(&mut home, reader, liar));
+    // Who holds it is.
+    let seen = Say::Offers { content: content(8).tag(), lease: given[1].0, reading: Reading::Stream };
+    let told = said(&say(&mut home, ms(60), reader, seen));
+    let streams = [leases(&told, reader), leases(&told, liar)].concat();
+    assert_eq!(streams.iter().map(|(_, segments)| segments.clone()).collect::<Vec<_>>(), vec![1..8], "one reads it");
+}
+
+#[test]
+fn what_an_answer_shows_counts_more_than_what_a_member_has_heard() {
+    let mut home = unsaid(Reading::Unknown);
+    let other = peer(11);
+    let lease = reads(&effects(&mut home))[0].0;
+    home.handle_peer_up(other, Weight::STEADY);
+    let mut done = say(&mut home, ms(1), other, join_with(Reading::Stream, vec![]));
+    assert!(reads(&done).is_empty() && leases(&said(&done), other).is_empty(), "{done:?}");
+    home.handle_reading(ms(2), content(8).tag(), lease, Reading::Ranges);
+    done = effects(&mut home);
+    let own = reads(&done).into_iter().map(|(_, segments)| segments.start);
+    let mut begun: Vec<u32> = leases(&said(&done), other).iter().map(|(_, segments)| segments.start).collect();
+    begun.extend(own);
+    begun.sort_unstable();
+    assert_eq!(begun, vec![1, 2, 3]);
+}
+
+/// A home of a stream, its reader, which has taken the lease with it, and somebody who waits.
+fn streaming(reader: Peer, child: Peer) -> Swarm {
+    let mut home = home_with(&[], 8);
+    say(&mut home, ms(1), reader, join_with(Reading::Stream, reads_first(9)));
+    let told = said(&say(&mut home, ms(1), child, join_with(Reading::Stream, vec![])));
+    assert!(items(&told, child).contains(&Item::From { segment: 0, source: PeerTag::of(&reader) }), "{told:?}");
+    home
+}
+
+#[test]
+fn a_stream_that_stands_still_is_given_to_somebody_else() {
+    let (reader, child) = (peer(10), peer(11));
+    let mut home = streaming(reader, child);
+    let tag = content(8).tag();
+    let source = Some(PeerTag::of(&reader));
+    let starves = Say::Fail { content: tag, segment: 0, source, reason: FailReason::Starved, prefix: 0 };
+    for second in 1..STREAM_SILENCE.as_secs() {
+        let now = Duration::from_secs(second);
+        let mut told = said(&pass(&mut home, now));
+        // That it is still there is no progress, and that it starves blames nobody.
+        told.extend(said(&say(&mut home, now, reader, Say::Progress { lease: LeaseId(9), bytes: 0 })));
+        told.extend(said(&say(&mut home, now, child, starves.clone())));
+        assert_eq!(leases(&told, child), vec![], "after {now:?}");
+    }
+    let told = said(&pass(&mut home, ms(1) + STREAM_SILENCE + SAFETY_PASS));
+    let given = leases(&told, child);
+    assert_eq!(given.iter().map(|(_, segments)| segments.clone()).collect::<Vec<_>>(), vec![0..8], "{told:?}");
+    // What the old reader says counts no more.
+    let late = Say::Offers { content: tag, lease: LeaseId(9), reading: Reading::Stream };
+    assert_eq!(say(&mut home, STREAM_SILENCE + SAFETY_PASS * 2, reader, late), vec![]);
+}
+
+#[test]
+fn a_stream_that_moves_is_left_to_its_reader_also_while_it_skips() {
+    let (reader, child) = (peer(10), peer(11));
+    let progress = |count: u64| Say::Progress { lease: LeaseId(9), bytes: count << 16 };
+    let skips = |_: u64| Say::Offers { content: content(8).tag(), lease: LeaseId(9), reading: Reading::Stream };
+    for sign in [&progress as &dyn Fn(u64) -> Say, &skips] {
+        let mut home = streaming(reader, child);
+        let mut now = ms(1);
+        for count in 1..6 {
+            now += STREAM_SILENCE - ms(1);
+            let mut told = said(&pass(&mut home, now));
+            told.extend(said(&say(&mut home, now, reader, sign(count))));
+            assert_eq!(leases(&told, child), vec![], "after {now:?}");
+        }
+        assert_eq!(leases(&said(&pass(&mut home, now + STREAM_SILENCE + SAFETY_PASS)), child).len(), 1);
+    }
+}
+
+#[test]
+fn a_reader_says_that_its_stream_moves_while_nothing_of_it_is_lacking() {
+    let ranked = ranked(2);
+    let tag = content(8).tag();
+    for reading in [Reading::Stream, Reading::Ranges] {
+        let mut member = Swarm::new(ranked[1], LINE, Weight::STEADY, 1);
+        member.handle_peer_up(ranked[0], Weight::STEADY);
+        let wants = Some((Order::Rarest, Patience::Foreground));
+        member.start(Duration::ZERO, ORIGIN, Content { reading, ..content(8) }, Bits::none(8), wants);
+        effects(&mut member);
+        let items = vec![Item::Lease { lease: LeaseId(3), segments: 0..8 }];
+        say(&mut member, ms(1), ranked[0], Say::Assign { content: tag, collect: ms(20), items });
+        let offers = |told: &[(Peer, Say)]| {
+            let offers = Say::Offers { content: tag, lease: LeaseId(3), reading: Reading::Stream };
+            told.iter().filter(|(to, say)| (to, say) == (&ranked[0], &offers)).count()
+        };
+        member.handle_skipped(ms(400), tag, LeaseId(3));
+        let told = said(&pass(&mut member, ms(400) + PROGRESS + WATCH));
+        assert_eq!(offers(&told), usize::from(reading == Reading::Stream), "{told:?}");
+        let told = said(&pass(&mut member, ms(400) + PROGRESS * 4));
+        assert_eq!(offers(&told), 0, "nothing more came: {told:?}");
+    }
+}
+
+#[test]
+fn nobody_has_read_more_than_there_is() {
+    let reader = peer(10);
+    let (mut home, given) = ranged(reader);
+    for (lease, _) in given {
+        say(&mut home, ms(20), reader, Say::Progress { lease, bytes: u64::MAX });
+    }
+    assert!(goes_on_in_ranges(&mut home, reader, peer(11)));
+}
