@@ -14,7 +14,7 @@ use crate::driver::EngineLimits;
 use crate::group::PkiFiles;
 use crate::origin::{ClientCertificate, OriginConfig, Proxies};
 use eddy_cache::{Limits, Quota, Reserve, StoreConfig};
-use eddy_engine::engine::INACTIVE;
+use eddy_engine::engine::{INACTIVE, Swarms};
 use eddy_engine::schedule::Places;
 use eddy_engine::upload::UploadLimits;
 use eddy_wire::api::amount::{Amount, BadAmount, parse_age, parse_amount, parse_rate, parse_size};
@@ -467,8 +467,9 @@ impl PeerSettings {
 
     /// Whether this node takes part in swarms, whose members both take and give.
     #[must_use]
-    pub fn may_swarm(&self) -> bool {
-        self.swarm.unwrap_or(false) && self.may_fetch() && self.may_serve()
+    pub fn swarms(&self) -> Swarms {
+        let is_on = self.swarm.unwrap_or(false) && self.may_fetch() && self.may_serve();
+        if is_on { Swarms::On } else { Swarms::Off }
     }
 
     /// What may leave to peers.

@@ -83,6 +83,7 @@ pub async fn start(parts: Parts<'_>, stop: CancellationToken) -> Result<Neighbou
     let mut config = PeersConfig { listen, trust: parts.trust, records, ..PeersConfig::default() };
     config.limits.upload = parts.uploads;
     config.limits.serving = if parts.settings.may_serve() { Serving::Members } else { Serving::Nobody };
+    config.limits.swarms = parts.settings.swarms();
     let (peers, peer_events) =
         Peers::start(config, parts.identity, parts.group, parts.store.clone(), stop.clone()).await?;
     if let Some(denied) = parts.group.denied() {

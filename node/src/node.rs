@@ -20,7 +20,6 @@ use crate::scrub;
 use crate::secret_file::SecretFileError;
 use eddy_cache::{FaultKind, Limits, OpenError, Quota, Store, StoreConfig};
 use eddy_engine::Failure;
-use eddy_engine::engine::Swarms;
 use eddy_wire::api::Problem;
 use eddy_wire::catalogue::ErrorCode;
 use std::path::{Path, PathBuf};
@@ -208,7 +207,7 @@ impl Node {
             } else {
                 Duration::ZERO
             },
-            swarms: if settings.peers.may_swarm() { Swarms::On } else { Swarms::Off },
+            swarms: settings.peers.swarms(),
             network: config.network,
             directory,
             durability: match (config.runs_as, &trouble) {

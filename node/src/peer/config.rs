@@ -1,5 +1,6 @@
 //! What can be set of the peer room, and every bound that a member meets here.
 
+use eddy_engine::engine::Swarms;
 use eddy_engine::trust::Policy;
 use eddy_engine::upload::UploadLimits;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -53,6 +54,8 @@ pub struct Limits {
     pub upload: UploadLimits,
     /// Who is given what is held here.
     pub serving: Serving,
+    /// Whether what members say of swarms is heard here, once there is somebody to hear it.
+    pub swarms: Swarms,
 }
 
 /// Who is given what is held here.
@@ -76,6 +79,7 @@ impl Default for Limits {
             handshakes: 256,
             upload: UploadLimits::default(),
             serving: Serving::default(),
+            swarms: Swarms::Off,
         }
     }
 }

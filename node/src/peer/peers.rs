@@ -131,6 +131,7 @@ impl Peers {
             pool: Pool::default(),
             warm,
             serving: config.limits.serving,
+            swarms: config.limits.swarms,
         };
         let keeper = Arc::new(Keeper::new(Arc::clone(&group), badge));
         let tasks = TaskTracker::new();

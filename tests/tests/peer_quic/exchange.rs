@@ -3,6 +3,7 @@
 use crate::kit::{BLOCK, Failure, Member, SOON, content, entity, group};
 use eddy_cache::{Privacy, RemoveOutcome};
 use eddy_content::BlockSet;
+use eddy_engine::engine::Swarms;
 use eddy_engine::swarm::{Message, OriginKey, Say};
 use eddy_node::peer::{FromMember, Limits, Parting, Patience, PeerEvent, ReadFailure, Serving};
 use eddy_wire::frame::encode_frame;
@@ -97,6 +98,27 @@ async fn a_member_that_takes_part_in_no_swarm_says_so_to_whoever_speaks_of_one()
         panic!("a message was said")
     };
     assert_eq!((node, *read), (two.node(), message));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_still_starting_is_not_taken_for_one_without_swarms() {
+    for (swarms, is_deaf) in [(Swarms::On, false), (Swarms::Off, true)] {
+        let group = group();
+        let limits = Limits { swarms, ..Limits::default() };
+        let mut one = Member::start_with(&group, limits, Patience::default()).await;
+        let mut two = Member::start(&group).await;
+        two.meet(&mut one).await;
+        let mut talk = two.peers.talk(one.node()).await.expect("connected");
+        let message = encode_frame(&Message { origin: OriginKey(1), say: Say::Alive }).expect("fits");
+        let stopped = async {
+            while talk.say(message.clone().into()).await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, stopped).await.expect("nobody hears it yet");
+        // Known by then, or never: one look is enough.
+        assert_eq!(timeout(Duration::ZERO, talk.is_deaf()).await.is_ok(), is_deaf, "{swarms:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,6 +4,7 @@ use super::ask::{find, offered};
 use super::{Abandon, Server, Shared};
 use crate::peer::gate::{FromMember, Here, origin_of};
 use crate::peer::stream::{Input, InputError};
+use eddy_engine::engine::Swarms;
 use eddy_engine::swarm::{Bits, Content, Message, Say};
 use eddy_wire::NodeId;
 use std::collections::BTreeSet;
@@ -14,7 +15,10 @@ const MISSED: usize = 256;
 impl Server {
     /// Hears a member until its stream ends.
     pub(super) async fn hear(&self, node: NodeId, input: &mut Input) -> Result<(), Abandon> {
-        let Some(gate) = self.gate.get() else { return Err(Abandon::Deaf) };
+        let Some(gate) = self.gate.get() else {
+            // A node that is starting takes connections a moment before it hears: taken for deaf, it would be passed over while they last.
+            return Err(if self.shared.swarms == Swarms::On { Abandon::Unwanted } else { Abandon::Deaf });
+        };
         let mut missed = BTreeSet::new();
         loop {
             let message = match input.frame::<Message>().await {

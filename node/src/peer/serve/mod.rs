@@ -42,6 +42,7 @@ use super::gate::FromMember;
 use super::membership::Keeper;
 use super::stream::{Input, InputError};
 use eddy_cache::Store;
+use eddy_engine::engine::Swarms;
 use eddy_wire::NodeId;
 use eddy_wire::frame::{Frame, ReadRefusal, ReadReply, Request, StreamKind, encode_frame};
 use eddy_wire::membership::MembershipQuestion;
@@ -83,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     pub(crate) warm: Warm,
     pub(crate) serving: Serving,
+    pub(crate) swarms: Swarms,
 }
 
 /// Why a stream is given up.
