@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
-use eddy_tests::hostile::{Behaviour, BodyFault, HostileOrigin, Mark, Resource, Version};
+use eddy_tests::hostile::{Behaviour, BodyFault, HostileOrigin, Mark, RangeAnswer, RangeLie, Resource, Version};
 use eddy_tests::process::{Eddy, Gateway, Nginx, NginxSpec, http_client, mount, write_sample};
 use eddy_wire::api::GatewayView;
 use reqwest::Method;
@@ -368,6 +368,29 @@ async fn what_is_not_as_its_name_promises_is_given_whole_to_nobody_and_kept_nowh
             let is_refused = got.status == 502 || got.content.is_none();
             assert!(is_refused && !got.is_hit(), "{length}: {} {:?}", got.status, got.fields);
             assert!(origin.counters().path(&wrong).requests > asked, "nothing of it is held");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_behind_the_end_of_a_part_are_given_to_nobody() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "");
+    // The first half of a large file, and all of a small one as a part of it; behind each comes what is of neither.
+    for (length, ranges) in [(8 << 20, RangeAnswer::Lie(RangeLie::Shorter)), (SMALL, RangeAnswer::Honest)] {
+        let version = Version::new(length, length);
+        let whole = version.whole();
+        let path = by_hash(&whole);
+        let script = move |ask: &eddy_tests::hostile::Ask| {
+            let lives = saying(&["Cache-Control: max-age=3600"]);
+            let framing = eddy_tests::hostile::Framing::Chunked;
+            let first = Behaviour { ranges, framing, body: Some(BodyFault::Extra(4 << 20)), ..lives.clone() };
+            (if ask.number == 1 { first } else { lives }, None)
+        };
+        origin.publish(&path, Resource::scripted(version, script));
+        for _ in 0..2 {
+            let got = gateway.get(&format!("/m{path}"), &[]).await.unwrap();
+            assert_eq!((got.status, got.whole() == whole), (200, true), "{length}: {:?}", got.fields);
         }
     }
 }

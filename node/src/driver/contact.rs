@@ -31,11 +31,11 @@ impl AheadBody {
     ///
     /// Its beginning is shown to those who wait for it from the first piece on: whatever stands between an answer and its place in the
     /// store, a turn, the driver, an entity made durable, takes longer than the first bytes need.
-    pub fn begin(mut body: OriginBody, start: u64, recent: Option<Recent>) -> (Self, impl Future<Output = ()> + Send) {
+    pub fn begin(mut body: OriginBody, span: Span, recent: Option<Recent>) -> (Self, impl Future<Output = ()> + Send) {
         let (wanted, is_wanted) = oneshot::channel();
         let (hand_over, handed_over) = oneshot::channel();
         let reading = async move {
-            if show_until(&mut body, start, recent.as_ref(), is_wanted).await.is_ok() {
+            if show_until(&mut body, span, recent.as_ref(), is_wanted).await.is_ok() {
                 let _ = hand_over.send(body);
             }
         };
@@ -50,23 +50,32 @@ impl AheadBody {
 }
 
 /// Shows the beginning of a body, as much as there is memory for, until it is wanted.
+///
+/// What lies behind its span belongs to nobody and is not shown.
 async fn show_until(
     body: &mut OriginBody,
-    start: u64,
+    span: Span,
     recent: Option<&Recent>,
     mut wanted: oneshot::Receiver<()>,
 ) -> Result<(), oneshot::error::RecvError> {
-    let mut shown = 0;
-    while let Some(recent) = recent.filter(|recent| shown < recent.most()) {
+    let (mut place, mut taken) = (span.start, 0);
+    while let Some(recent) = recent.filter(|_| span.end.is_none_or(|end| place < end)) {
         let piece = tokio::select! {
             biased;
             wanted = &mut wanted => return wanted,
             piece = body.read_ahead() => piece,
         };
-        let Some(piece) = piece else { break };
-        let place = start + shown;
-        shown += piece.len() as u64;
+        let Some(mut piece) = piece else { break };
+        taken += Recent::cost(&piece);
+        if taken > recent.most() {
+            // It would take the place of the first.
+            break;
+        }
+        let left = span.end.map_or(u64::MAX, |end| end - place);
+        piece.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+        let length = piece.len() as u64;
         recent.put(place, piece);
+        place += length;
     }
     wanted.await
 }

@@ -6,6 +6,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
+/// Pieces that have no more bytes together are kept as one: an origin may send them one by one, and each costs memory beside them.
+const TINY: usize = 512;
+
 /// A body that somebody fills and any number of readers read.
 #[derive(Debug, Default)]
 pub(super) struct Growing {
@@ -56,7 +59,12 @@ impl Growing {
             let mut state = self.state();
             let at = state.received;
             state.received += bytes.len() as u64;
-            state.pieces.push((at, bytes));
+            match state.pieces.last_mut() {
+                Some((_, last)) if last.len() + bytes.len() <= TINY => {
+                    *last = Bytes::from([last.as_ref(), bytes.as_ref()].concat());
+                }
+                _ => state.pieces.push((at, bytes)),
+            }
             drop(state);
             self.more.notify_waiters();
         }
@@ -178,6 +186,15 @@ mod tests {
         }
         assert_eq!(found, [b"0123456789".to_vec(), b"3456".to_vec(), b"9".to_vec()]);
         assert_eq!(growing.all().expect("whole"), Bytes::from_static(b"0123456789"));
+    }
+
+    #[tokio::test]
+    async fn bytes_that_come_one_by_one_are_kept_in_few_pieces() {
+        let growing = Growing::with_room(None);
+        let all: Vec<u8> = (0..4096u32).map(|number| number as u8).collect();
+        all.iter().for_each(|byte| growing.push(Bytes::copy_from_slice(&[*byte])));
+        assert_eq!(growing.state().pieces.len(), 4096 / TINY);
+        assert_eq!(read(growing, 300..4096).await.expect("here"), &all[300..]);
     }
 
     #[tokio::test]

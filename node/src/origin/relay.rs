@@ -101,7 +101,13 @@ impl Origin {
             .map_err(|fault| OriginError { url: Box::new(final_url.clone()), cause: Cause::Protocol(fault) })?;
         // RFC 9112 section 6.3: what has no content whatever its fields say.
         let is_bare = request.method == Method::HEAD || matches!(head.status, 204 | 205 | 304);
-        let meter = BodyMeter::passing(framing, BodyLimit(self.shared.clients.config().body_limit));
+        let limit = BodyLimit(self.shared.clients.config().body_limit);
+        let meter = match &verdict {
+            // a part ends where its range does, whatever its framing.
+            Verdict::Continue { .. } => BodyMeter::new(&verdict, framing, limit),
+            _ => None,
+        };
+        let meter = meter.unwrap_or_else(|| BodyMeter::passing(framing, limit));
         let shared = Arc::clone(&self.shared);
         let body = (!is_bare).then(|| OriginBody::new(response, final_url.clone(), meter, shared, permit));
         Ok(Relayed { final_url, head, verdict, exchange, body })

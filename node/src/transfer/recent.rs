@@ -8,6 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
+/// What a piece costs beside its bytes: an origin may send them one by one.
+const OVERHEAD: u64 = 128;
+
 /// The newest bytes of an entity that is being filled.
 #[derive(Debug, Clone)]
 pub struct Recent(Arc<Inner>);
@@ -26,39 +29,44 @@ struct Pieces {
     by_place: BTreeMap<u64, Bytes>,
     /// Their places in the order in which they came.
     order: VecDeque<u64>,
-    bytes: u64,
+    cost: u64,
 }
 
 impl Recent {
-    /// None yet, and at most so many.
+    /// None yet, and at most so many, with what they cost.
     #[must_use]
     pub fn new(most: u64, room: Option<OwnedSemaphorePermit>) -> Self {
         Self(Arc::new(Inner { pieces: Mutex::default(), more: Notify::new(), most, _room: room }))
     }
 
-    /// Bytes that are kept at most.
+    /// Bytes that are kept at most, with what they cost.
     #[must_use]
     pub fn most(&self) -> u64 {
         self.0.most
     }
 
+    /// The memory that such a piece is counted as.
+    #[must_use]
+    pub fn cost(piece: &Bytes) -> u64 {
+        piece.len() as u64 + OVERHEAD
+    }
+
     /// Keeps bytes that came for this place of the entity; what came first makes room for them.
     pub fn put(&self, place: u64, bytes: Bytes) {
-        if bytes.is_empty() || bytes.len() as u64 > self.0.most {
+        if bytes.is_empty() || Self::cost(&bytes) > self.0.most {
             return;
         }
         let mut pieces = self.0.pieces.lock().unwrap_or_else(PoisonError::into_inner);
         if pieces.by_place.contains_key(&place) {
             return;
         }
-        pieces.bytes += bytes.len() as u64;
+        pieces.cost += Self::cost(&bytes);
         pieces.by_place.insert(place, bytes);
         pieces.order.push_back(place);
-        while pieces.bytes > self.0.most
+        while pieces.cost > self.0.most
             && let Some(oldest) = pieces.order.pop_front()
         {
-            let length = pieces.by_place.remove(&oldest).map_or(0, |bytes| bytes.len() as u64);
-            pieces.bytes -= length;
+            pieces.cost -= pieces.by_place.remove(&oldest).map_or(0, |bytes| Self::cost(&bytes));
         }
         drop(pieces);
         self.0.more.notify_waiters();
@@ -85,7 +93,7 @@ mod tests {
 
     #[test]
     fn the_newest_bytes_are_here_and_the_oldest_make_room() {
-        let recent = Recent::new(10, None);
+        let recent = Recent::new(10 + 2 * OVERHEAD, None);
         recent.put(0, Bytes::from_static(b"0123"));
         recent.put(100, Bytes::from_static(b"abcd"));
         assert_eq!(recent.from(2).as_deref(), Some(b"23".as_slice()));
@@ -98,9 +106,17 @@ mod tests {
 
     #[test]
     fn what_is_longer_than_all_room_is_not_kept_and_takes_nobodys_place() {
-        let recent = Recent::new(4, None);
+        let recent = Recent::new(4 + OVERHEAD, None);
         recent.put(0, Bytes::from_static(b"01"));
         recent.put(2, Bytes::from_static(b"23456"));
         assert_eq!((recent.from(0).as_deref(), recent.from(2)), (Some(b"01".as_slice()), None));
+    }
+
+    #[test]
+    fn bytes_that_come_one_by_one_take_the_memory_that_they_cost() {
+        let recent = Recent::new(100 * (1 + OVERHEAD), None);
+        (0..1000).for_each(|place| recent.put(place, Bytes::from_static(b"x")));
+        let kept = (0..1000).filter(|place| recent.from(*place).is_some()).count();
+        assert_eq!((kept, recent.from(899)), (100, None), "the newest hundred");
     }
 }

@@ -155,7 +155,7 @@ pub enum BodyFault {
     StallAfter(u64, Duration),
     /// This many bytes, then a pause, again and again.
     Drip(usize, Duration),
-    /// This many bytes more than announced.
+    /// This many bytes more than announced; in chunked framing in a chunk of their own.
     Extra(usize),
     /// In chunked framing: a chunk size that is no number, after this many bytes.
     BrokenChunk(u64),

@@ -123,11 +123,18 @@ impl<L: Line> Sender<'_, L> {
             }
             _ => {}
         }
+        if let Some(BodyFault::Extra(count)) = fault {
+            let extra = vec![b'x'; count];
+            if self.is_chunked {
+                self.line.write_all(format!("{count:x}\r\n").as_bytes()).await?;
+            }
+            self.line.write_all(&extra).await?;
+            if self.is_chunked {
+                self.line.write_all(b"\r\n").await?;
+            }
+        }
         if self.is_chunked {
             self.line.write_all(b"0\r\n\r\n").await?;
-        }
-        if let Some(BodyFault::Extra(count)) = fault {
-            self.line.write_all(&vec![b'x'; count]).await?;
         }
         Ok(After::KeepOpen)
     }

@@ -227,7 +227,7 @@ impl Flight {
         let begins = span.is_some_and(|(start, _)| start == 0);
         let recent = if begins { self.recent() } else { None };
         let body = body.map(|(span, body)| {
-            let (ahead, reading) = AheadBody::begin(body, span.start, recent.clone());
+            let (ahead, reading) = AheadBody::begin(body, span, recent.clone());
             let stop = self.gateway.stop.clone();
             self.gateway.tasks.spawn(async move { stop.run_until_cancelled_owned(reading).await });
             (span, ahead)
