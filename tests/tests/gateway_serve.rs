@@ -373,6 +373,17 @@ async fn what_is_not_as_its_name_promises_is_given_whole_to_nobody_and_kept_nowh
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promise_says_nothing_of_an_answer_that_is_not_the_file() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "");
+    let (gone, coded) = (by_hash(b"it was taken back"), by_hash(b"before it was coded"));
+    assert_eq!(gateway.get(&format!("/m{gone}"), &[]).await.unwrap().status, 404);
+    let bytes = publish(&origin, &coded, SMALL, saying(&["Content-Encoding: x-test", "Cache-Control: max-age=3600"]));
+    let got = gateway.get(&format!("/m{coded}"), &[]).await.unwrap();
+    assert_eq!((got.status, got.whole() == bytes), (200, true), "{:?}", got.fields);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_behind_the_end_of_a_part_are_given_to_nobody() {
     let origin = HostileOrigin::start().await.unwrap();
     let gateway = gateway(&origin, "");

@@ -39,8 +39,10 @@ enum Stand {
     /// The entity is not open yet.
     Opening,
     Going,
-    /// Nothing more comes; what is not there then will not be.
+    /// Nothing more comes; what is not there then will not be, and nobody has held the whole against what its name promises.
     Over,
+    /// The whole is here, and is what its name promises.
+    Kept,
     /// The whole is here, and is not what its name promises.
     False,
 }
@@ -90,7 +92,7 @@ impl Filling {
 
     /// One that is whole.
     pub(super) fn whole(entity: EntityHandle) -> Arc<Self> {
-        let filling = Self::new(entity.geometry().length(), Vec::new(), Recent::new(0, None), None, Stand::Over);
+        let filling = Self::new(entity.geometry().length(), Vec::new(), Recent::new(0, None), None, Stand::Kept);
         let _ = filling.place.set((entity, Arrivals::default()));
         Arc::new(filling)
     }
@@ -149,16 +151,16 @@ impl Filling {
         }
         // A job that has ended refuses, which is right.
         let _ = driver.act(Whose::Anybodys, job, Act::Cancel).await;
-        let is_false = !self.keeps_its_promise().await;
-        self.stand.send_replace(if is_false { Stand::False } else { Stand::Over });
-        Followed { sources, is_false }
+        let end = self.judge().await;
+        self.stand.send_replace(end);
+        Followed { sources, is_false: end == Stand::False }
     }
 
-    /// Whether the whole, if it is here, is what its name promises; that takes a pass over it.
-    async fn keeps_its_promise(&self) -> bool {
-        let Some((entity, _)) = self.place.get().filter(|(entity, _)| entity.is_complete()) else { return true };
+    /// How it stands in the end: whether the whole is here, and is what its name promises; that takes a pass over it.
+    async fn judge(&self) -> Stand {
+        let Some((entity, _)) = self.place.get().filter(|(entity, _)| entity.is_complete()) else { return Stand::Over };
         if self.promised.is_empty() {
-            return true;
+            return Stand::Kept;
         }
         let (entity, mut check) = (entity.clone(), DigestCheck::new(&self.promised));
         let kept = tokio::task::spawn_blocking(move || {
@@ -169,17 +171,17 @@ impl Filling {
             }
             check.verify().ok()
         });
-        kept.await.is_ok_and(|kept| kept.is_some())
+        if kept.await.is_ok_and(|kept| kept.is_some()) { Stand::Kept } else { Stand::False }
     }
 
-    /// The end of what may be shown now.
+    /// The end of what may be shown now: of what is promised not the last block, unless the whole is known to be that.
     fn shown(&self, now: Stand) -> u64 {
         match now {
-            Stand::Opening | Stand::Going if !self.promised.is_empty() => {
+            Stand::False => 0,
+            Stand::Opening | Stand::Going | Stand::Over if !self.promised.is_empty() => {
                 self.length.saturating_sub(1) / BLOCK_SIZE * BLOCK_SIZE
             }
-            Stand::False => 0,
-            _ => self.length,
+            Stand::Opening | Stand::Going | Stand::Over | Stand::Kept => self.length,
         }
     }
 
@@ -271,7 +273,7 @@ impl Reader {
                     None => return broken(to).await,
                 },
                 (None, None) if now == Stand::Over => return self.go_on(range, check, to).await,
-                (None, _) if matches!(now, Stand::Over | Stand::False) => return broken(to).await,
+                (None, _) if matches!(now, Stand::Over | Stand::Kept | Stand::False) => return broken(to).await,
                 (None, _) => {
                     tokio::select! {
                         () = arrival => {}
@@ -360,5 +362,25 @@ fn read_some(entity: &EntityHandle, blocks: Range<u32>) -> Result<(Range<u32>, V
             entity.read_written(first.clone(), &mut bytes).map(|()| (first, bytes))
         }
         read => read.map(|()| (blocks, bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eddy_content::digest::DigestAlgorithm;
+
+    fn coming(promised: Vec<ExpectedDigest>) -> Filling {
+        Filling::new(3 * BLOCK_SIZE + 5, promised, Recent::new(0, None), None, Stand::Opening)
+    }
+
+    #[test]
+    fn the_end_of_what_is_promised_is_shown_when_the_whole_keeps_it_and_not_before() {
+        let digest = ExpectedDigest { algorithm: DigestAlgorithm::Sha256, value: vec![7; 32] };
+        let (promised, plain) = (coming(vec![digest]), coming(Vec::new()));
+        for now in [Stand::Opening, Stand::Going, Stand::Over] {
+            assert_eq!((promised.shown(now), plain.shown(now)), (3 * BLOCK_SIZE, plain.length), "{now:?}");
+        }
+        assert_eq!((promised.shown(Stand::Kept), promised.shown(Stand::False)), (promised.length, 0));
     }
 }

@@ -126,7 +126,8 @@ impl RangeSupport {
 impl Coding {
     /// The coding that the head names; `None` when it names none, which in a 206 to If-Range says nothing (RFC 9110
     /// section 15.3.7).
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
         let mut codings = Vec::new();
         for value in headers.get_all(CONTENT_ENCODING) {
             let text = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();

@@ -65,7 +65,8 @@ impl Flight {
         if is_shown {
             self.stand(&relayed, growing.clone(), length);
         }
-        let is_whole = self.fill(&growing, body, (relayed.final_url.clone(), known), length).await;
+        let promised = self.promised(&relayed.head);
+        let is_whole = self.fill((&growing, &promised), body, (relayed.final_url.clone(), known), length).await;
         match is_whole {
             Ok(()) => growing.end_whole(),
             Err(refusal) => {
@@ -96,13 +97,12 @@ impl Flight {
     /// Reads a body to its end, taking it up again where it broke off, under If-Range: another version never joins (R-10, T-23).
     async fn fill(
         &self,
-        growing: &Growing,
+        (growing, promised): (&Growing, &[ExpectedDigest]),
         body: OriginBody,
         (url, known): (ResourceUrl, Option<Known>),
         length: u64,
     ) -> Result<(), Refusal> {
-        let promised = self.promised();
-        let mut intake = Intake::new(growing, length, &self.target.tally, &promised);
+        let mut intake = Intake::new(growing, length, &self.target.tally, promised);
         let mut broken = match intake.read(body).await {
             Ok(()) => return Ok(()),
             Err(broken) => broken,
@@ -158,7 +158,7 @@ impl Flight {
             // nobody knows whether that was all.
             return self.alone(relayed.head, read, None);
         }
-        if !keeps(&self.promised(), &read) {
+        if !keeps(&self.promised(&relayed.head), &read) {
             self.land(Landing::Failed(Arc::new(Broke::False.refusal())));
             return None;
         }
@@ -219,7 +219,7 @@ impl Flight {
         let freshness = Box::new(Freshness::of(&relayed.head.headers, self.asked_by(), relayed.exchange));
         let span = body.as_ref().map(|(span, _)| (span.start, span.end));
         // Of digests only the promised one is looked at in the end: members are believed as if the origin had named none.
-        let promised = self.promised();
+        let promised = self.promised(&kept);
         let representation = Representation { digests: Vec::new(), ..representation };
         let facts = contacted(relayed.final_url.clone(), representation, freshness, span);
         let facts = Contacted { waited: self.waited, ..facts };

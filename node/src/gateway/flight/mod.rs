@@ -28,7 +28,7 @@ use bytes::Bytes;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::Question;
 use eddy_content::http::serve::{Keeping, Name, OnError, digest_of, name_of, on_error};
-use eddy_content::http::{Asked, ResponseHead};
+use eddy_content::http::{Asked, Coding, ResponseHead};
 use eddy_content::{ResourceUrl, Validator};
 use http::header::{ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE};
 use http::{Method, StatusCode};
@@ -298,8 +298,13 @@ impl Flight {
         is_good
     }
 
-    /// What the whole must keep: a digest that the name promises, or an index.
-    fn promised(&self) -> Vec<ExpectedDigest> {
+    /// What the whole must keep: a digest that the name promises, or an index. It is of the file's own bytes: of coded ones, and of an answer
+    /// that says that there is no such file, nothing is promised.
+    fn promised(&self, head: &ResponseHead) -> Vec<ExpectedDigest> {
+        let is_coded = Coding::of(&head.headers).is_some_and(|coding| coding != Coding::Identity);
+        if is_coded || !matches!(head.status, 200 | 203) {
+            return Vec::new();
+        }
         let url = &self.target.url;
         let by_index = || self.gateway.promises.of(url).filter(|_| self.target.door == Door::Mount);
         digest_of(url).or_else(by_index).into_iter().collect()

@@ -104,7 +104,7 @@ impl Flight {
         if let Joint::Digest(digests) = joint {
             growth.digests = digests;
         }
-        growth.digests.extend(self.promised());
+        growth.digests.extend(self.promised(&relayed.head));
         self.grow(relayed, representation, body, growth).await
     }
 
