@@ -1,10 +1,10 @@
 //! Eight machines want the same file at once, behind one line, from an origin that is far away (300 ms to the first byte) and gives each
-//! connection 8 MiB/s: curl on each of them, nginx as a proxy with `proxy_cache_lock` and `slice`, and eddy. What the origin sent, in
-//! copies, and when the last machine had it.
+//! connection 8 MiB/s: curl on each of them, nginx as a proxy with `proxy_cache_lock`, with and without `slice`, Squid with
+//! `collapsed_forwarding`, and eddy. What the origin sent, in copies, and when the last machine had it.
 //!
 //! `cargo build --release -p eddy-cli && cargo bench -p eddy-tests --bench one_copy`. `EDDY_BENCH_MIB` (64), `EDDY_BENCH_MACHINES` (8) and
 //! `EDDY_BENCH_RUNS` (3) set the size, `EDDY_BENCH_WAN` and `EDDY_BENCH_LAN` the lines in Mbit/s (200 and 1000). Needs the lab (root) and
-//! nginx. Nothing is asserted about time: that is for people to read.
+//! nginx; without Squid its row is left out. Nothing is asserted about time: that is for people to read.
 
 #![allow(clippy::unwrap_used, reason = "a bench, like a test, may unwrap")]
 
@@ -21,10 +21,16 @@ const HOSTILE_ORIGIN: &str = env!("CARGO_BIN_EXE_hostile-origin");
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Of the nodes: all of their homes lie on one disk.
 const SETTINGS: &str = "[cache]\nreserve = \"1 MiB\"\nquota = \"1 GiB\"\n[peers]\nswarm = true\n";
-/// Of the proxy: one request to the origin for each MiB, however many want it.
-const CACHE: &str = "slice 1m; proxy_cache one; proxy_cache_key $uri$is_args$args$slice_range; proxy_cache_valid 200 206 1h; \
-                     proxy_set_header Range $slice_range; proxy_set_header Connection \"\"; proxy_http_version 1.1; \
+/// Of the proxy: one request to the origin, however many want it.
+const CACHE: &str = "proxy_cache one; proxy_cache_valid 200 206 1h; proxy_set_header Connection \"\"; proxy_http_version 1.1; \
                      proxy_cache_lock on; proxy_cache_lock_timeout 120s; proxy_cache_lock_age 120s;";
+/// The same for each MiB.
+const SLICES: &str = "slice 1m; proxy_cache_key $uri$is_args$args$slice_range; proxy_set_header Range $slice_range;";
+/// Of the other proxy, which keeps all in memory and lets nobody wait that may share.
+const SQUID: &str = "http_access allow all\ncollapsed_forwarding on\ncache_mem 1 GB\nmaximum_object_size_in_memory 1 GB\n\
+                     maximum_object_size 1 GB\nrefresh_pattern . 60 100% 60\naccess_log none\ncache_log stdio:/dev/stderr\n\
+                     pid_filename none\npinger_enable off\nshutdown_lifetime 1 seconds\n";
+const SQUID_PORT: u16 = 3128;
 
 /// How one contender did in one run.
 struct Outcome {
@@ -96,12 +102,31 @@ impl<'lab> Office<'lab> {
         })
     }
 
-    fn by_nginx(&self, seed: u64) -> Outcome {
+    fn by_nginx(&self, slices: &str, seed: u64) -> Outcome {
         let folder = tempfile::tempdir().unwrap();
         let http = format!("proxy_cache_path {} keys_zone=one:10m max_size=4g;", folder.path().display());
-        let directives = format!("location / {{ {CACHE} proxy_pass http://{}; }}", self.origin);
+        let directives = format!("location / {{ {CACHE} {slices} proxy_pass http://{}; }}", self.origin);
         let proxy = Nginx::on(self.lab.host(self.machines), &NginxSpec { directives, http, ..NginxSpec::default() });
         self.by_curl(&proxy.unwrap().address().to_string(), seed)
+    }
+
+    fn by_squid(&self, seed: u64) -> Outcome {
+        let host = self.lab.host(self.machines);
+        let folder = tempfile::tempdir().unwrap();
+        let (settings, to) = (folder.path().join("squid.conf"), tempfile::tempdir().unwrap());
+        // It gives up being root, and reads its settings before.
+        std::fs::write(&settings, format!("{SQUID}http_port {}:{SQUID_PORT}\n", host.address())).unwrap();
+        let mut squid = host.spawn("squid", ["-N", "-f", settings.to_str().unwrap()]).unwrap();
+        squid.wait_line("Accepting HTTP Socket connections", PATIENCE).unwrap();
+        let (proxy, url) = (format!("http://{}:{SQUID_PORT}", host.address()), self.file(&self.origin, seed));
+        let outcome = self.race(seed, |n, host| {
+            let to = to.path().join(n.to_string());
+            let mut command = curl(host, &url, &to);
+            command.env_remove("no_proxy").args(["--noproxy", "", "-x", &proxy]);
+            (command, to)
+        });
+        squid.stop(PATIENCE).unwrap();
+        outcome
     }
 
     fn by_eddy(&self, seed: u64) -> Outcome {
@@ -148,8 +173,13 @@ fn main() {
     println!("| | copies from the origin | requests | last machine |\n|---|---|---|---|");
     let curl = |seed| office.by_curl(&office.origin, seed);
     tell("curl on each", runs, 100, curl);
-    tell("nginx, cache lock and slices of 1 MiB", runs, 200, |seed| office.by_nginx(seed));
-    tell("eddy", runs, 300, |seed| office.by_eddy(seed));
+    tell("nginx, cache lock", runs, 200, |seed| office.by_nginx("", seed));
+    tell("nginx, cache lock and slices of 1 MiB", runs, 300, |seed| office.by_nginx(SLICES, seed));
+    match Command::new("squid").arg("-v").output() {
+        Ok(_) => tell("Squid, collapsed forwarding", runs, 400, |seed| office.by_squid(seed)),
+        Err(_) => eprintln!("skipped: squid is not installed"),
+    }
+    tell("eddy", runs, 500, |seed| office.by_eddy(seed));
 }
 
 fn tell(name: &str, runs: u64, seed: u64, run: impl Fn(u64) -> Outcome) {
