@@ -110,6 +110,13 @@ impl Truth {
         self.entities.entry(tag).or_default().is_pinned.settle(pinned);
     }
 
+    /// An entity is let in, or found. Where a removal of it may have come to pass, it may be a new one, which nobody has pinned.
+    pub(crate) fn may_be_new(&mut self, tag: u64) {
+        if self.entities.get(&tag).is_some_and(|truth| truth.is_here.perhaps.contains(&false)) {
+            self.pin_may_become(tag, false);
+        }
+    }
+
     /// Whether it may have to go for another.
     pub(crate) fn is_surely_pinned(&self, tag: u64) -> bool {
         self.entities.get(&tag).is_some_and(|truth| *truth.is_pinned.said() && !truth.is_pinned.is_open())

@@ -269,6 +269,7 @@ impl World {
         if let Some(handle) = self.handles.get(&tag) {
             return Ok(handle.clone());
         }
+        self.truth.may_be_new(tag);
         let handle = match self.begin_with_room(tag) {
             // Everything else is pinned, until it is not.
             Err(AdmitError::NoRoom { .. }) => {
