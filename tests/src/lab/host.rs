@@ -39,6 +39,10 @@ impl Host {
         self.address
     }
 
+    pub(super) fn inside(&self) -> &Namespace {
+        &self.namespace
+    }
+
     /// The name of its namespace.
     #[must_use]
     pub fn namespace(&self) -> &str {

@@ -1,10 +1,12 @@
 //! Running `ip` and `tc`, and the names of namespaces.
 
+use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// What every namespace of every lab begins with.
 const PREFIX: &str = "eddy-lab-";
@@ -34,6 +36,29 @@ impl Namespace {
     /// Runs `tc` inside.
     pub(super) fn tc(&self, arguments: &[&str]) -> Result<String> {
         run("tc", &[&["-n", &self.name], arguments].concat())
+    }
+
+    /// The hardware address of a device inside.
+    pub(super) fn hardware_address(&self, device: &str) -> Result<String> {
+        let shown = self.ip(&["-o", "link", "show", "dev", device])?;
+        let address = shown.split_whitespace().skip_while(|word| *word != "link/ether").nth(1);
+        address.map(str::to_owned).with_context(|| format!("{device} has no hardware address: {shown}"))
+    }
+
+    /// Tells the hardware addresses of others that are reached by a device, for good.
+    pub(super) fn introduce(&self, device: &str, others: &[(Ipv4Addr, String)]) -> Result<()> {
+        let lines: String = others
+            .iter()
+            .map(|(address, hardware)| {
+                format!("neighbour replace {address} lladdr {hardware} dev {device} nud permanent\n")
+            })
+            .collect();
+        let mut command = Command::new("ip");
+        command.args(["-n", &self.name, "-batch", "-"]).stdin(Stdio::piped());
+        let mut child = command.spawn().context("ip -batch")?;
+        child.stdin.take().context("ip -batch has no input")?.write_all(lines.as_bytes())?;
+        ensure!(child.wait()?.success(), "ip -n {} -batch: {lines}", self.name);
+        Ok(())
     }
 
     /// A command that will run inside; its process id is that of the program.

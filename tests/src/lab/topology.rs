@@ -16,6 +16,10 @@ const LAN_PREFIX: u8 = 16;
 const WAN: [Ipv4Addr; 2] = [Ipv4Addr::new(172, 16, 77, 1), Ipv4Addr::new(172, 16, 77, 2)];
 /// Most hosts of a lab.
 const MAX_HOSTS: usize = 200;
+/// Hosts of a lab that need not be told each other's hardware addresses. The kernel's table of those is one for all namespaces and
+/// ends at 1024 entries that were asked for (`net.ipv4.neigh.default.gc_thresh3`): 32 hosts that all know each other fill it, and then
+/// there is "no way to the host". Entries that are told do not count.
+const STRANGERS: usize = 16;
 
 /// A rate in megabits per second, as `tc` counts them (10^6 bits, framing included).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,10 +54,25 @@ impl Lab {
         assert!(spec.hosts <= MAX_HOSTS, "at most {MAX_HOSTS} hosts");
         ip::sweep()?;
         let router = Namespace::new("router")?;
-        router.ip(&["link", "add", "lan", "type", "bridge", "mcast_snooping", "0"])?;
+        // Of its own: a bridge without one takes that of a port, and changes it with the ports.
+        router.ip(&["link", "add", "lan", "address", "02:00:00:00:00:01", "type", "bridge", "mcast_snooping", "0"])?;
         router.ip(&["address", "add", &format!("{GATEWAY}/{LAN_PREFIX}"), "dev", "lan"])?;
         router.ip(&["link", "set", "lan", "up"])?;
-        let hosts = (0..spec.hosts).map(|n| add_host(&router, n, spec.lan_rate)).collect::<Result<Vec<_>>>()?;
+        let mut hosts = Vec::new();
+        for number in 0..spec.hosts {
+            hosts.push(add_host(&router, number, spec.lan_rate)?);
+        }
+        if spec.hosts > STRANGERS {
+            let all: Vec<(Ipv4Addr, String)> = std::iter::once((GATEWAY, router.hardware_address("lan")?))
+                .chain(hosts.iter().map(|(host, hardware)| (host.address(), hardware.clone())))
+                .collect();
+            router.introduce("lan", &all[1..])?;
+            for (host, _) in &hosts {
+                let others: Vec<_> = all.iter().filter(|(address, _)| *address != host.address()).cloned().collect();
+                host.inside().introduce(WIRE, &others)?;
+            }
+        }
+        let hosts = hosts.into_iter().map(|(host, _)| host).collect();
         let origin = add_origin(&router, spec.wan_rate)?;
         let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward";
         let status = router.command("sh").args(["-c", forward]).status().context("forwarding")?;
@@ -92,7 +111,8 @@ impl Lab {
     }
 }
 
-fn add_host(router: &Namespace, number: usize, rate: Option<Mbit>) -> Result<Host> {
+/// The host, and the hardware address of its end of the line.
+fn add_host(router: &Namespace, number: usize, rate: Option<Mbit>) -> Result<(Host, String)> {
     let own = Namespace::new(&format!("h{number}"))?;
     let port = format!("p{number}");
     wire(&own, router, &port, rate)?;
@@ -102,7 +122,8 @@ fn add_host(router: &Namespace, number: usize, rate: Option<Mbit>) -> Result<Hos
     own.ip(&["address", "add", &format!("{address}/{LAN_PREFIX}"), "broadcast", "+", "dev", WIRE])?;
     own.ip(&["route", "add", "default", "via", &GATEWAY.to_string()])?;
     own.ip(&["route", "add", "224.0.0.0/4", "dev", WIRE])?;
-    Ok(Host::new(own, address))
+    let hardware = own.hardware_address(WIRE)?;
+    Ok((Host::new(own, address), hardware))
 }
 
 fn add_origin(router: &Namespace, rate: Option<Mbit>) -> Result<Host> {
