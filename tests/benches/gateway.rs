@@ -2,7 +2,7 @@
 //!
 //! | part | what is compared | wanted |
 //! |---|---|---|
-//! | `miss` | an object that nobody holds, through the gateway and directly; origins 0, 20 and 100 ms away | at most 1.02 of the time; first byte at most 2 ms later |
+//! | `miss` | an object that nobody holds, through the gateway, directly, and through a relay that only copies; origins 0, 20 and 100 ms away | at most 1.02 of the time; first byte at most 2 ms later |
 //! | `hit` | an object that is held, and small ones by 16 clients, from the gateway and from nginx | at least 0.8 of the bytes a second |
 //! | `small` | 10,000 files of 10 KiB that nobody holds, 16 clients, through the gateway and through nginx | at least 1.0 of the files a second |
 //! | `shared` | 64 MiB, 8 clients at once, an origin with 300 ms to the first byte and 8 MiB/s a connection | one copy; the slowest at most 1.05 of one direct client (aria2c) with as many connections |
@@ -97,38 +97,49 @@ impl Bench {
             for (length, times) in [(64 << 10, 8), (8 * MIB, 4), (largest * MIB, 1)] {
                 let gateway = self.gateway(&line);
                 let (proxy, _cache) = self.proxy(&line);
+                let relay = self.runtime.block_on(relay(line.trim_start_matches("http://").to_owned())).unwrap();
                 let (mut ratios, mut later, mut shown) = (Vec::new(), Vec::new(), Vec::new());
                 let (mut by_nginx, mut later_by_nginx) = (Vec::new(), Vec::new());
+                let (mut by_relay, mut later_by_relay) = (Vec::new(), Vec::new());
                 for round in 0..self.rounds * times {
                     let file = origin.files().join(name(length, round));
                     write_sample(&file, round, length).unwrap();
                     let name = name(length, round);
-                    let urls = [format!("{line}/{name}"), gateway.url(&format!("/m/{name}")), proxy.url(&name)];
+                    let urls = [
+                        format!("{line}/{name}"),
+                        gateway.url(&format!("/m/{name}")),
+                        proxy.url(&name),
+                        format!("{relay}/{name}"),
+                    ];
                     // Whoever comes later finds the file in the page cache: all do, for it has just been written.
                     let first = round as usize % urls.len();
-                    let mut taken = [const { None }; 3];
+                    let mut taken = [const { None }; 4];
                     for turn in 0..urls.len() {
                         let who = (first + turn) % urls.len();
                         taken[who] = Some(curl(&urls[who]));
                     }
-                    let [direct, through, nginx] = taken.map(Option::unwrap);
-                    assert_eq!([direct.bytes, through.bytes, nginx.bytes], [length; 3]);
+                    let [direct, through, nginx, relay] = taken.map(Option::unwrap);
+                    assert_eq!([direct.bytes, through.bytes, nginx.bytes, relay.bytes], [length; 4]);
                     ratios.push(through.all / direct.all);
                     later.push((through.first - direct.first) * 1e3);
                     by_nginx.push(nginx.all / direct.all);
                     later_by_nginx.push((nginx.first - direct.first) * 1e3);
+                    by_relay.push(relay.all / direct.all);
+                    later_by_relay.push((relay.first - direct.first) * 1e3);
                     shown.push(direct.all);
                     std::fs::remove_file(file).unwrap();
                 }
                 println!(
                     "miss {:>8} KiB, {distance:>3} ms away: direct {:.4} s, ratio {:.3} (wanted 1.02), first byte {:+.2} ms (wanted +2); \
-                     nginx proxy_cache {:.3}, {:+.2} ms",
+                     nginx proxy_cache {:.3}, {:+.2} ms; a relay that only copies {:.3}, {:+.2} ms",
                     length >> 10,
                     median(&mut shown),
                     median(&mut ratios),
                     median(&mut later),
                     median(&mut by_nginx),
-                    median(&mut later_by_nginx)
+                    median(&mut later_by_nginx),
+                    median(&mut by_relay),
+                    median(&mut later_by_relay)
                 );
             }
         }
@@ -320,6 +331,23 @@ fn small_files(folder: &Path, count: usize) {
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+/// The URL of a relay that copies bytes and nothing else: what whoever stands between a client and an origin costs at least.
+async fn relay(to: String) -> io::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let to = to.clone();
+            tokio::spawn(async move {
+                let Ok(mut far) = TcpStream::connect(&to).await else { return };
+                let _ = (near.set_nodelay(true), far.set_nodelay(true));
+                let _ = tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, 256 << 10, 256 << 10).await;
+            });
+        }
+    });
+    Ok(format!("http://{address}"))
 }
 
 /// A line to an origin on which every byte takes its time, in both directions; the first also that of the handshake.
