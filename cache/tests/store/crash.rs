@@ -88,8 +88,9 @@ fn write_and_commit(store: &Store, tag: u64, choices: &mut Choices) {
 struct Log {
     held: HashMap<u64, BlockSet>,
     acknowledged_bytes: u64,
-    /// By worker: the version that was acknowledged and the one that was on its way.
-    jobs: HashMap<u64, (Option<u64>, u64)>,
+    /// By worker: the version that was acknowledged, and those that were on their way since: several, where nobody has looked between
+    /// one kill and the next.
+    jobs: HashMap<u64, (Option<u64>, Vec<u64>)>,
 }
 
 impl Log {
@@ -101,8 +102,8 @@ impl Log {
             let number = |at: usize| words[at].parse::<u64>().expect("a number");
             match words[0] {
                 "removing" => drop(self.held.remove(&number(1))),
-                "putting" => self.jobs.entry(number(1)).or_default().1 = number(2),
-                "put" => self.jobs.entry(number(1)).or_default().0 = Some(number(2)),
+                "putting" => self.jobs.entry(number(1)).or_default().1.push(number(2)),
+                "put" => *self.jobs.entry(number(1)).or_default() = (Some(number(2)), Vec::new()),
                 "held" => {
                     let run = number(2) as u32..number(3) as u32;
                     let geometry = eddy_content::Geometry::new(LENGTH).expect("a geometry");
@@ -138,8 +139,9 @@ impl Log {
         for (worker, (acknowledged, on_its_way)) in &mut self.jobs {
             let found =
                 jobs.get(&[*worker as u8; 16]).map(|row| u64::from_le_bytes(row[..].try_into().expect("a version")));
-            assert!(found == *acknowledged || found == Some(*on_its_way), "job {worker}: {found:?}");
-            *acknowledged = found;
+            let is_right = found == *acknowledged || found.is_some_and(|found| on_its_way.contains(&found));
+            assert!(is_right, "job {worker}: {found:?}, acknowledged was {acknowledged:?}, on its way {on_its_way:?}");
+            (*acknowledged, *on_its_way) = (found, Vec::new());
         }
         let mut used = 0;
         for row in store.ledger().expect("the ledger") {
