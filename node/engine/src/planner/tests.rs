@@ -1,7 +1,10 @@
 //! What the planner decides, one situation at a time.
 
+use super::flight::ABORT_GRACE;
 use super::neighbour::BUSY_PATIENCE;
+use super::origin::ORIGIN_FLIGHTS;
 use super::*;
+use crate::port::PeerFault;
 use eddy_content::BLOCK_SIZE;
 use rand::SeedableRng;
 
