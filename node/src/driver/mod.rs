@@ -7,6 +7,7 @@
 //! | module | idea |
 //! |---|---|
 //! | [`command`] | what others may ask of the driver |
+//! | `answer` | commands, each answered |
 //! | `take_over` | the jobs of the last run, page by page |
 //! | `make` | jobs are made, and listed |
 //! | [`execute`] | carries effects out |
@@ -17,6 +18,7 @@
 //! | [`account`] | what the ledger knows of a file that is whole |
 //! | `publish` | files become visible together |
 //! | `ways` | what questions show of their job, and through which proxy they go |
+//! | `tell` | what became of a job is told to the log, and to those who follow it |
 //! | [`log`] | what happened to jobs, durable and bounded |
 //! | [`seal`] | jobs at rest cannot be read without the home's key |
 //! | [`view`] | the engine's jobs as the API shows them |
@@ -24,6 +26,7 @@
 //! | `watchers` | who follows a job, and when a view is made for them |
 
 mod account;
+mod answer;
 pub mod command;
 mod contact;
 mod durable;
@@ -35,6 +38,7 @@ mod make;
 mod publish;
 pub mod seal;
 mod take_over;
+mod tell;
 mod view;
 mod waiting;
 mod watchers;
@@ -50,16 +54,16 @@ use eddy_cache::{Store, StoreError};
 use eddy_engine::engine::{CommandError, Swarms, Turns};
 use eddy_engine::job::live::Job;
 use eddy_engine::schedule::Places;
-use eddy_engine::{Effect, Engine, EngineConfig, Failure, Goal, Input, JobId, JobRecord, JobState, Notice, Now, Owner};
-use eddy_wire::api::{EventKind, JobView};
-use execute::{Executor, Holder};
+use eddy_engine::{Effect, Engine, EngineConfig, Failure, Goal, Input, JobId, JobRecord, JobState, Notice, Now};
+use eddy_wire::api::JobView;
+use execute::Executor;
 use heads::Heads;
 use log::EventLog;
 use seal::JobSeal;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use watchers::Watchers;
@@ -283,115 +287,6 @@ impl Driver {
         }
     }
 
-    async fn on_command(&mut self, command: Command) {
-        let now = self.now();
-        match command {
-            Command::Create { spec, start, answer } => {
-                let made = self.make(vec![(*spec, start)]).await.pop().unwrap_or(Err(Refusal::Stopping));
-                let _ = answer.send(made.and_then(|id| self.view(Whose::Anybodys, id)));
-            }
-            Command::CreateAll { wishes, answer } => {
-                let _ = answer.send(self.make(wishes).await);
-            }
-            Command::Amend { whose, job, change, answer } => {
-                let owner = self.engine.job(job).map(Job::owner);
-                let amended = self.amend((now, whose), job, change);
-                self.settle().await;
-                if amended.is_ok() {
-                    self.executor.heed_limit(&self.engine, job);
-                    let is_taken = owner != self.engine.job(job).map(Job::owner);
-                    if is_taken {
-                        // What was answered to the last owner may be a secret of theirs (F-84).
-                        self.executor.forget_heads(job).await;
-                        // What is done for it from now on is done as its new owner.
-                        self.executor.forget_destinations(job);
-                        // Who followed it followed their own.
-                        self.watchers.end(job);
-                    }
-                    self.tell(vec![(job, if is_taken { EventKind::Taken } else { EventKind::Changed })]).await;
-                }
-                let _ = answer.send(amended.and_then(|()| self.view(Whose::Anybodys, job)));
-            }
-            Command::Wish { whose, job, file, answer } => {
-                let wish = self.job(whose, job).and_then(|job| {
-                    let file = job.files().get(file as usize).ok_or(Refusal::Command(CommandError::NoSuchFile))?;
-                    let is_personal = job.spec().terms.is_personal() || file.spec().credentials.is_some();
-                    Ok(command::Wish {
-                        spec: file.spec().clone(),
-                        length: file.length(),
-                        is_staged: file.is_staged(),
-                        is_personal,
-                    })
-                });
-                self.engine.put_away(job);
-                let _ = answer.send(wish);
-            }
-            Command::Find { whose, prefix, answer } => {
-                let found = self.engine.jobs_from(prefix.first).take_while(|job| prefix.is_of(job.id()));
-                let _ = answer.send(found.filter(|job| whose.has(job.owner())).map(Job::id).take(2).collect());
-            }
-            Command::Act { whose, job, act, answer } => {
-                let done = self.job(whose, job).map(|_| ()).and_then(|()| {
-                    let done = match act {
-                        command::Act::Resume => self.engine.resume(now, job),
-                        command::Act::Suspend => self.engine.suspend(now, job),
-                        command::Act::Cancel => self.engine.cancel(now, job),
-                        command::Act::Complete => self.engine.complete(now, job),
-                    };
-                    done.map_err(Refusal::Command)
-                });
-                self.settle().await;
-                let _ = answer.send(done.and_then(|()| self.view(Whose::Anybodys, job)));
-            }
-            Command::Owner { whose, job, answer } => {
-                let _ = answer.send(self.job(whose, job).map(Job::owner));
-            }
-            Command::View { whose, job, answer } => {
-                let _ = answer.send(self.view(whose, job));
-            }
-            Command::List { whose, after, most, answer } => {
-                let _ = answer.send(self.list(whose, after, most));
-            }
-            Command::Watch { whose, job, answer } => {
-                let _ = answer.send(self.watch(whose, job));
-            }
-            Command::Hold { order, answer } => self.hold(*order, answer).await,
-            Command::IsBusy { answer } => {
-                let _ = answer.send(self.engine.is_busy());
-            }
-            Command::IsNeeded { answer } => {
-                let _ = answer.send(self.engine.is_busy() || self.engine.awaits_owners());
-            }
-        }
-    }
-
-    fn amend(&mut self, (now, whose): (Now, Whose), id: JobId, change: command::Change) -> Result<(), Refusal> {
-        let amendment = change(self.job(whose, id)?).map_err(|problem| Refusal::Problem(Box::new(problem)));
-        self.engine.put_away(id);
-        self.engine.amend(now, id, amendment?).map_err(Refusal::Command)
-    }
-
-    /// Makes a job that holds an entity, and has its first question answered by what the asker knows already.
-    async fn hold(&mut self, order: command::HoldOrder, answer: oneshot::Sender<command::Holding>) {
-        let id = JobId(rand::random());
-        let holder = Holder { answer, recent: order.recent };
-        self.executor.expect(id, order.given, order.origin, holder);
-        self.engine.create(self.now(), id, Owner(rustix::process::geteuid().as_raw()), order.spec);
-        let _ = self.engine.resume(self.now(), id);
-        self.settle().await;
-    }
-
-    fn watch(&mut self, whose: Whose, job: JobId) -> Result<watch::Receiver<JobView>, Refusal> {
-        let view = self.view(whose, job)?;
-        if view.state.is_final() {
-            // The last view, from a sender that is gone.
-            return Ok(watch::channel(view).1);
-        }
-        let now = self.now().mono;
-        let job = self.engine.job(job).ok_or(Refusal::Command(eddy_engine::engine::CommandError::NoSuchJob))?;
-        Ok(self.watchers.follow(now, job, view))
-    }
-
     /// Carries effects out and publishes notices until nothing is left.
     async fn settle(&mut self) {
         let mut records = Vec::new();
@@ -439,76 +334,9 @@ impl Driver {
         self.watchers.sweep();
     }
 
-    /// Shows those who follow a job what became of it, as far as it is due.
-    fn show(&mut self, changed: &[JobId], ended: &[JobId]) {
-        let now = self.now().mono;
-        for id in changed.iter().chain(ended) {
-            let is_urgent = self.engine.job(*id).is_some_and(|job| self.watchers.is_urgent(now, job));
-            if is_urgent
-                && let Ok(view) = self.view(Whose::Anybodys, *id)
-                && let Some(job) = self.engine.job(*id)
-            {
-                self.watchers.tell(now, job, view);
-            }
-        }
-        for id in self.watchers.due(now) {
-            let view = self.view(Whose::Anybodys, id);
-            match (self.engine.job(id), view) {
-                (Some(job), Ok(view)) => self.watchers.tell(now, job, view),
-                _ => self.watchers.end(id),
-            }
-        }
-    }
-
-    /// Remembers what the log is told.
-    fn note(&mut self, news: &[(JobId, EventKind)]) {
-        for (id, _) in news {
-            match self.engine.job(*id).map(Job::state) {
-                Some(state) => drop(self.told.insert(*id, state)),
-                None => drop(self.told.remove(id)),
-            }
-        }
-    }
-
     async fn write_down(&mut self, records: &mut Vec<JobRecord>) {
         if !records.is_empty() {
             self.executor.persist(std::mem::take(records)).await;
-        }
-    }
-
-    /// What is new about a job since the log was told last.
-    fn news_of(&self, id: JobId) -> Option<EventKind> {
-        // What is only held is nobody's job.
-        let job = self.engine.job(id).filter(|job| job.goal() != Goal::Hold)?;
-        let (state, told) = (job.state(), self.told.get(&id).copied());
-        if told == Some(state) {
-            return None;
-        }
-        Some(match state {
-            JobState::Suspended if told.is_none() => EventKind::Created,
-            JobState::Suspended if job.has_ranges() => EventKind::RangesTransferred,
-            JobState::Suspended => EventKind::Paused,
-            JobState::Queued if told.is_some_and(JobState::is_active) => EventKind::Preempted,
-            JobState::Queued => EventKind::Queued,
-            JobState::Connecting => return None,
-            JobState::Transferring => EventKind::Transferring,
-            JobState::TransientError => EventKind::Waiting,
-            JobState::Error => EventKind::Failed,
-            JobState::Transferred => EventKind::Transferred,
-            JobState::Acknowledged => EventKind::Finished,
-            JobState::Cancelled => EventKind::Cancelled,
-        })
-    }
-
-    /// Tells the log; what it was told is with the system when this returns.
-    async fn tell(&self, news: Vec<(JobId, EventKind)>) {
-        let at = u64::try_from(self.now().wall).unwrap_or_default().saturating_mul(1000);
-        let events = news.into_iter().filter_map(|(id, kind)| Some(log::event(kind, self.engine.job(id)?, at)));
-        let events: Vec<_> = events.collect();
-        if !events.is_empty() {
-            let log = self.events.clone();
-            // A disk that hangs holds nothing up but this.
-            let _ = tokio::task::spawn_blocking(move || log.append(events)).await;
         }
     }
 
