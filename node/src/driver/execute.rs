@@ -1,17 +1,29 @@
 //! Carries the engine's effects out: in order, and the durable ones before anything that follows.
+//!
+//! | module | idea |
+//! |---|---|
+//! | `asking` | how the origin of a job's file is asked |
+//! | `opening` | an entity is opened for a file |
+//! | `gate` | on how many words held blocks must stand, and do |
+//! | `fetching` | blocks are fetched into an open entity |
+//! | `staging` | what is held is staged beside its destination |
 
 mod asking;
+mod fetching;
+mod gate;
+mod opening;
+mod staging;
 
-use super::account::{Owed, settle_account};
+use super::account::Owed;
 use super::command::Holding;
 use super::contact::{AheadBody, asked};
-use super::heads::{Heads, Keeping, Wanting};
+use super::heads::{Heads, Wanting};
 use super::publish::Publishing;
 use super::seal::JobSeal;
 use super::ways::Ways;
 use super::{DriverParts, held};
-use crate::deliver::{Destination, Part, StageError, StageOrder, refusal};
-use crate::network::{Losses, Outage};
+use crate::deliver::Destination;
+use crate::network::Losses;
 use crate::origin::{Origin, OriginRequest, Pace, Span};
 use crate::peer::Peers;
 use crate::sessions;
@@ -20,32 +32,27 @@ use crate::transfer::audit::AuditOrder;
 use crate::transfer::open::OpenEntity;
 use crate::transfer::origin::OriginFetch;
 use crate::transfer::peer::PeerFetch;
-use crate::transfer::progress::Progress;
 use crate::transfer::recent::Recent;
 use crate::transfer::room::CacheRoom;
-use crate::transfer::{self, failure};
 use asking::is_asked_once;
-use eddy_cache::{Account, EntityHandle, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Store};
+use eddy_cache::{Account, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Store};
+use eddy_content::EntityId;
 use eddy_content::digest::ExpectedDigest;
-use eddy_content::{BlockSet, EntityId, ResourceUrl};
 use eddy_engine::engine::Swarms;
 use eddy_engine::job::portion::Stretches;
-use eddy_engine::port::{Contacted, FetchOutcome, StagedFile};
-use eddy_engine::trust::{Demand, Digest, Line};
+use eddy_engine::port::{Contacted, FetchOutcome};
 use eddy_engine::{
     Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Goal, Held, Input, JobId, Portion,
 };
-use eddy_wire::catalogue::ErrorCode;
+use fetching::Work;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long a peer may take to say what it holds; the planner gives up waiting sooner.
-const ASK_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) use opening::OpenedFile;
 
 /// How often an entity that is not to be trusted is tried to be removed while something still holds it.
 const DISTRUST_TRIES: u32 = 20;
@@ -72,19 +79,6 @@ pub(super) struct Holder {
     pub(super) answer: oneshot::Sender<Holding>,
     /// Where bytes from the origin are shown before they are written.
     pub(super) recent: Option<Recent>,
-}
-
-/// A fetch into an open entity.
-enum Work {
-    Origin(Origin, OriginFetch, Option<Keeping>),
-    Audit(Origin, Peers, AuditOrder),
-    Peer(Peers, PeerFetch),
-}
-
-/// An entity that a task has opened for a file.
-pub(super) struct OpenedFile {
-    file: FileRef,
-    result: Result<OpenEntity, Failure>,
 }
 
 pub(super) struct Executor {
@@ -175,26 +169,6 @@ impl Executor {
         self.fetches.values().for_each(CancellationToken::cancel);
         self.parked.clear();
         self.open.clear();
-    }
-
-    /// Enters an entity that was opened; what to tell the engine.
-    pub(super) fn on_opened(&mut self, opened: OpenedFile) -> Input {
-        let OpenedFile { file, result } = opened;
-        let result = result.map(|open| {
-            let held = open.entity.held();
-            if let Some(Holder { answer, recent }) = self.holders.remove(&file.job) {
-                match recent {
-                    Some(recent) => open.follow_closely(recent),
-                    None => open.follow(),
-                }
-                let (entity, arrivals) = (open.entity.clone(), open.arrivals());
-                // Who waited may be gone; then nobody ends the job, and it ends by itself when all is held.
-                let _ = answer.send(Holding { job: file.job, entity, arrivals });
-            }
-            self.open.insert(file, open);
-            held
-        });
-        Input::Opened { file, result }
     }
 
     pub(super) async fn execute(&mut self, engine: &Engine, effect: Effect) {
@@ -418,128 +392,6 @@ impl Executor {
         });
     }
 
-    /// What decides whether what is held of a file still stands; nothing where a digest decides, or no member ever gave a byte.
-    fn gate(&self, url: &ResourceUrl, digests: &[ExpectedDigest]) -> Option<Gate> {
-        let peers = self.peers.clone().filter(|_| digests.is_empty())?;
-        let line = if url.is_https() { Line::Tls } else { Line::Plain };
-        let needed = match peers.policy().demand(line, Digest::Unknown) {
-            Demand::Statements(needed) => needed,
-            Demand::NoPeers(_) => u8::MAX,
-        };
-        Some(Gate { peers, needed })
-    }
-
-    fn open_entity(&self, file: FileRef, new: NewEntity, (destination, gate): (Option<Destination>, Option<Gate>)) {
-        let (room, opened, inputs, tasks) =
-            (self.room.clone(), self.opened.clone(), self.inputs.clone(), self.tasks.clone());
-        let last_modified = new.last_modified;
-        self.tasks.spawn_blocking(move || {
-            let opening = AssertUnwindSafe(|| -> Result<_, Failure> {
-                let entity = admit(&room, new, destination.as_ref())?;
-                let doubted = gate.and_then(|gate| gate.close(&entity.0));
-                Ok((entity, doubted))
-            });
-            // The engine awaits an answer to everything that it asks for.
-            let begun =
-                catch_unwind(opening).unwrap_or_else(|_| Err(Failure::fatal("internal", "opening the entity died")));
-            let result = match begun {
-                Ok((entity, doubted)) => {
-                    if let Some(blocks) = doubted {
-                        // Another job may count on them.
-                        let _ = inputs.blocking_send(Input::Doubted { file, entity: entity.0.id(), blocks });
-                    }
-                    Ok(OpenEntity::start((file, room), entity, last_modified, inputs, &tasks))
-                }
-                Err(failure) => {
-                    tracing::warn!(detail = %failure.detail, "the cache does not take the file in");
-                    Err(failure)
-                }
-            };
-            let _ = opened.blocking_send(OpenedFile { file, result });
-        });
-    }
-
-    fn ask(&self, file: FileRef, asked: Vec<eddy_engine::Peer>) {
-        let (Some(peers), Some(open)) = (&self.peers, self.open.get(&file)) else { return };
-        for peer in asked {
-            let (peers, inputs, entity) = (peers.clone(), self.inputs.clone(), open.entity.entity().clone());
-            self.tasks.spawn(async move {
-                let asked = tokio::time::timeout(ASK_TIMEOUT, transfer::peer::ask(&peers, peer, &entity)).await;
-                let blocks = asked.unwrap_or_else(|_| BlockSet::new());
-                let _ = inputs.send(Input::Holds { file, entity: entity.id(), peer, blocks }).await;
-            });
-        }
-    }
-
-    /// Spawns a fetch for an open file; it reports its end whatever happens.
-    fn fetch(&mut self, fetch: FetchId, file: FileRef, work: Work) {
-        let Some(open) = self.open.get(&file).cloned() else {
-            self.answer(move || Input::Ended { fetch, outcome: FetchOutcome::Failed(not_open()) });
-            return;
-        };
-        let (cancel, inputs, judges) = (self.token(fetch), self.inputs.clone(), self.peers.clone());
-        let mut losses = self.losses.for_resource(&open.entity.entity().url);
-        self.tasks.spawn(async move {
-            let _done = cancel.clone().drop_guard();
-            let mut progress = Progress::new(fetch, inputs.clone());
-            let outcome = match work {
-                Work::Origin(origin, order, keeping) => {
-                    let fetching = transfer::origin::fetch(&origin, &open, order, &mut progress, &cancel);
-                    let fetched = losses.during(&cancel, fetching).await;
-                    let outcome = lost(fetched, &losses).await;
-                    settle(judges, &open).await;
-                    if let Some(keeping) = keeping {
-                        keeping.keep().await;
-                    }
-                    outcome
-                }
-                Work::Audit(origin, peers, order) => {
-                    transfer::audit::audit((&origin, &peers), &open, order, &inputs, &cancel).await
-                }
-                Work::Peer(peers, order) => {
-                    transfer::peer::fetch(&peers, &open, order, (&mut progress, &inputs), &cancel).await
-                }
-            };
-            tracing::debug!(fetch = fetch.0, ?outcome, "fetch ended");
-            let _ = inputs.send(Input::Ended { fetch, outcome }).await;
-        });
-    }
-
-    fn stage(&mut self, engine: &Engine, file: FileRef, stretches: Option<Stretches>, digests: Vec<ExpectedDigest>) {
-        let (Some(open), Some(destination)) = (self.open.get(&file).cloned(), self.destination(engine, file)) else {
-            // The engine awaits an answer to everything that it asks for.
-            self.answer(move || Input::Staged { file, result: Err(not_open()) });
-            return;
-        };
-        // What is delivered may be the digest's; what else is in its blocks is not.
-        let of_whole = if stretches.is_none() { digests.as_slice() } else { &[] };
-        let (store, gate) = (self.store.clone(), self.gate(&open.entity.entity().url, of_whole));
-        let judges = self.peers.clone();
-        self.answer(move || {
-            if let Some(blocks) = gate.and_then(|gate| gate.close(&open.entity)) {
-                return Input::Damaged { file, blocks };
-            }
-            let order = StageOrder { digests: &digests, last_modified: open.last_modified, room: &open.room };
-            let (staged, length) = match &stretches {
-                None => (destination.stage(&open.entity, open.take_part(), &order), open.entity.geometry().length()),
-                Some(stretches) => (destination.stage_ranges(&open.entity, stretches, &order), stretches.length()),
-            };
-            match staged {
-                Ok(root) => {
-                    let balance = settle_account(&store, open.account(), length);
-                    let wasted = balance.origin.wasted.total() + balance.peers.wasted.total();
-                    let (origin, peers) = (balance.origin.used, balance.peers.used);
-                    let audited = balance.audited;
-                    let witnesses = witnesses(judges.as_ref(), &open.entity);
-                    let staged = StagedFile { length, root, origin, peers, wasted, audited, witnesses };
-                    Input::Staged { file, result: Ok(staged) }
-                }
-                Err(StageError::Damaged(blocks)) => Input::Damaged { file, blocks },
-                Err(StageError::Failed(failure)) => Input::Staged { file, result: Err(failure) },
-            }
-        });
-    }
-
     /// Hands in what is known already.
     fn tell(&self, input: Input) {
         let inputs = self.inputs.clone();
@@ -560,75 +412,6 @@ impl Executor {
         self.fetches.retain(|_, known| !known.is_cancelled());
         self.fetches.insert(fetch, token.clone());
         token
-    }
-}
-
-/// Looks whether held blocks of an entity still stand on enough words.
-struct Gate {
-    peers: Peers,
-    needed: u8,
-}
-
-impl Gate {
-    /// Puts aside what does not, and says what that was. Blocks on the disk.
-    fn close(self, entity: &EntityHandle) -> Option<BlockSet> {
-        let weak = self.peers.weak(entity, self.needed);
-        if weak.is_empty() {
-            return None;
-        }
-        entity.set_aside(&weak);
-        Some(weak)
-    }
-}
-
-/// Blocks came from the origin: what members signed about them is right or wrong from now on.
-async fn settle(peers: Option<Peers>, open: &OpenEntity) {
-    if let Some(peers) = peers {
-        peers.settle(&open.entity).await;
-    }
-}
-
-/// How many members vouch for what this node did not fetch itself, at least.
-fn witnesses(peers: Option<&Peers>, entity: &EntityHandle) -> Option<u8> {
-    match peers {
-        Some(peers) => peers.witnesses(entity),
-        // It was believed while this node was in a group.
-        None if entity.held().difference(&entity.fetched_here()).is_empty() => None,
-        None => Some(1),
-    }
-}
-
-/// Lets an entity in, with the file that will be the user's beside it: where the disk has no room for both, the cache goes
-/// without.
-fn admit(
-    room: &CacheRoom,
-    new: NewEntity,
-    destination: Option<&Destination>,
-) -> Result<(EntityHandle, Option<Part>), Failure> {
-    let entity = room.store.begin(new).map_err(|error| failure::of_admission(&error, &room.directory))?;
-    let Some(destination) = destination else { return Ok((entity, None)) };
-    destination.mirror(&entity, room).map(|part| (entity.clone(), part)).map_err(|failure| {
-        let id = entity.id();
-        drop(entity);
-        // Another job may have it open; then it stays.
-        let _ = room.store.remove(&id);
-        let detail = format!("the disk has no room for the file and its copy in the cache: {}", failure.detail);
-        Failure { class: FailureClass::Disk, ..refusal(ErrorCode::CacheTooSmall, detail) }
-    })
-}
-
-/// Why there is no way to a host: because there is none to anywhere, if that is so.
-async fn explained(failure: Failure, losses: &Losses) -> Failure {
-    let is_lost = failure.class == FailureClass::Unreachable && losses.is_gone().await;
-    if is_lost { failure::network_lost() } else { failure }
-}
-
-/// What became of a transfer: one that was ended because the network went has failed.
-async fn lost((outcome, outage): (FetchOutcome, Outage), losses: &Losses) -> FetchOutcome {
-    match (outcome, outage) {
-        (FetchOutcome::Aborted, Outage::Met) => FetchOutcome::Failed(failure::network_lost()),
-        (FetchOutcome::Failed(failure), _) => FetchOutcome::Failed(explained(failure, losses).await),
-        (outcome, _) => outcome,
     }
 }
 

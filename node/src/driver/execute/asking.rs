@@ -1,6 +1,7 @@
 //! How the origin of a job's file is asked: on which way, with what, for how much, and where the answer is kept.
 
-use super::{Executor, Given, Parked, explained, lost, settle, spec};
+use super::fetching::{explained, lost, settle};
+use super::{Executor, Given, Parked, spec};
 use crate::deliver::refusal;
 use crate::driver::contact::{AheadBody, facts, first_answer};
 use crate::driver::heads::Keeping;

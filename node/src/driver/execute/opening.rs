@@ -1,0 +1,95 @@
+//! An entity is opened for a file.
+
+use super::gate::Gate;
+use super::{Executor, Holder};
+use crate::deliver::{Destination, Part, refusal};
+use crate::driver::command::Holding;
+use crate::transfer::failure;
+use crate::transfer::open::OpenEntity;
+use crate::transfer::room::CacheRoom;
+use eddy_cache::{EntityHandle, NewEntity};
+use eddy_engine::{Failure, FailureClass, FileRef, Input};
+use eddy_wire::catalogue::ErrorCode;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// An entity that a task has opened for a file.
+pub(in crate::driver) struct OpenedFile {
+    file: FileRef,
+    result: Result<OpenEntity, Failure>,
+}
+
+impl Executor {
+    /// Enters an entity that was opened; what to tell the engine.
+    pub(in crate::driver) fn on_opened(&mut self, opened: OpenedFile) -> Input {
+        let OpenedFile { file, result } = opened;
+        let result = result.map(|open| {
+            let held = open.entity.held();
+            if let Some(Holder { answer, recent }) = self.holders.remove(&file.job) {
+                match recent {
+                    Some(recent) => open.follow_closely(recent),
+                    None => open.follow(),
+                }
+                let (entity, arrivals) = (open.entity.clone(), open.arrivals());
+                // Who waited may be gone; then nobody ends the job, and it ends by itself when all is held.
+                let _ = answer.send(Holding { job: file.job, entity, arrivals });
+            }
+            self.open.insert(file, open);
+            held
+        });
+        Input::Opened { file, result }
+    }
+
+    pub(super) fn open_entity(
+        &self,
+        file: FileRef,
+        new: NewEntity,
+        (destination, gate): (Option<Destination>, Option<Gate>),
+    ) {
+        let (room, opened, inputs, tasks) =
+            (self.room.clone(), self.opened.clone(), self.inputs.clone(), self.tasks.clone());
+        let last_modified = new.last_modified;
+        self.tasks.spawn_blocking(move || {
+            let opening = AssertUnwindSafe(|| -> Result<_, Failure> {
+                let entity = admit(&room, new, destination.as_ref())?;
+                let doubted = gate.and_then(|gate| gate.close(&entity.0));
+                Ok((entity, doubted))
+            });
+            // The engine awaits an answer to everything that it asks for.
+            let begun =
+                catch_unwind(opening).unwrap_or_else(|_| Err(Failure::fatal("internal", "opening the entity died")));
+            let result = match begun {
+                Ok((entity, doubted)) => {
+                    if let Some(blocks) = doubted {
+                        // Another job may count on them.
+                        let _ = inputs.blocking_send(Input::Doubted { file, entity: entity.0.id(), blocks });
+                    }
+                    Ok(OpenEntity::start((file, room), entity, last_modified, inputs, &tasks))
+                }
+                Err(failure) => {
+                    tracing::warn!(detail = %failure.detail, "the cache does not take the file in");
+                    Err(failure)
+                }
+            };
+            let _ = opened.blocking_send(OpenedFile { file, result });
+        });
+    }
+}
+
+/// Lets an entity in, with the file that will be the user's beside it: where the disk has no room for both, the cache goes
+/// without.
+fn admit(
+    room: &CacheRoom,
+    new: NewEntity,
+    destination: Option<&Destination>,
+) -> Result<(EntityHandle, Option<Part>), Failure> {
+    let entity = room.store.begin(new).map_err(|error| failure::of_admission(&error, &room.directory))?;
+    let Some(destination) = destination else { return Ok((entity, None)) };
+    destination.mirror(&entity, room).map(|part| (entity.clone(), part)).map_err(|failure| {
+        let id = entity.id();
+        drop(entity);
+        // Another job may have it open; then it stays.
+        let _ = room.store.remove(&id);
+        let detail = format!("the disk has no room for the file and its copy in the cache: {}", failure.detail);
+        Failure { class: FailureClass::Disk, ..refusal(ErrorCode::CacheTooSmall, detail) }
+    })
+}
