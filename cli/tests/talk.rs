@@ -6,8 +6,8 @@ mod stage;
 
 use eddy_node::control::Face;
 use eddy_wire::api::{EntityView, JobAction, JobState, JobView};
-use stage::scripted::{Step, own};
-use stage::{Stage, half, missing, queued, text, unresolved, whole};
+use stage::scripted::Step;
+use stage::{Stage, half, missing, own, queued, text, unresolved, whole};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetched_file_is_one_line_on_standard_output() {

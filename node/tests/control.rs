@@ -1,337 +1,25 @@
-//! The control API over a real socket: the typed client, raw requests and refusals, in front of a node of plain data.
+//! The control API over a real socket: the typed client, raw requests and refusals, in front of a scripted node.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+mod scripted;
+
 use eddy_node::control::client::{ExportFailure, VerificationNews};
-use eddy_node::control::face::{ExportPiece, VerifyNews};
-use eddy_node::control::{Asker, Bytes, Client, ControlListener, Face, Guard, serve};
+use eddy_node::control::{Bytes, Client, ControlListener, Guard, serve};
 use eddy_wire::api::{
-    BatchView, CacheView, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd, ExportOrder,
-    ExportView, FileQuery, FileSpec, FilledView, Finish, GatewayView, HeadView, HeaderView, ImportQuery, ImportView,
-    JobAction, JobBatch, JobChange, JobSpec, JobState, JobView, LimitView, LimitsChange, LimitsOutcome, LimitsView,
-    MadeJob, Mode, MoreFiles, PackedView, Page, PageQuery, PeerDetail, PeerUse, PeersView, PinChange, PlanView,
-    Priority, Problem, RangeOrder, RemovalOrder, Removed, ReportView, StatusView, Terms, TermsView, VerifiedView,
-    VerifyProgress,
+    EntityQuery, ExportOrder, FileSpec, Finish, ImportQuery, JobAction, JobSpec, JobState, LimitsChange, PageQuery,
+    PeerUse, Priority, Problem, RemovalOrder, Terms, VerifyProgress,
 };
 use eddy_wire::catalogue::ErrorCode;
+use scripted::Scripted;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-
-/// A node that holds its jobs in memory and fetches nothing.
-#[derive(Default)]
-struct Plain {
-    jobs: Mutex<Vec<watch::Sender<JobView>>>,
-    stop: CancellationToken,
-}
-
-impl Plain {
-    fn with_job<T>(&self, id: &str, f: impl FnOnce(&watch::Sender<JobView>) -> T) -> Result<T, Problem> {
-        let jobs = self.jobs.lock().unwrap();
-        jobs.iter().find(|job| job.borrow().id == id).map(f).ok_or(ErrorCode::JobNotFound.into())
-    }
-}
-
-fn view(id: usize, spec: &JobSpec) -> JobView {
-    JobView {
-        id: id.to_string(),
-        name: spec.name.clone().unwrap_or_default(),
-        state: if spec.start { JobState::Queued } else { JobState::Suspended },
-        priority: spec.priority,
-        finish: spec.finish,
-        peers: spec.peers,
-        owner: 1000,
-        terms: TermsView::default(),
-        created_unix_ms: 0,
-        changed_unix_ms: 0,
-        transferred_unix_ms: None,
-        faults: 0,
-        waiting: None,
-        files: Vec::new(),
-        rate: 0,
-        eta_seconds: None,
-        error: None,
-        next_attempt_unix_ms: None,
-    }
-}
-
-fn limits() -> LimitsView {
-    let limit = |value: &str| LimitView { value: value.into(), set_by: "default".into() };
-    LimitsView { quota: limit("3 B"), reserve: limit("4 B"), max_age: limit("none") }
-}
-
-impl Face for Plain {
-    async fn status(&self) -> Result<StatusView, Problem> {
-        Ok(StatusView {
-            version: "0".into(),
-            pid: std::process::id(),
-            node: "n".into(),
-            home: "/h".into(),
-            group: None,
-            listen: Vec::new(),
-            mode: Mode::Daemon,
-            uptime_seconds: 0,
-            jobs: 0,
-            peers: 0,
-            activity: "rests".into(),
-        })
-    }
-
-    async fn create_job(&self, _asker: Asker, spec: JobSpec, _key: Option<&str>) -> Result<JobView, Problem> {
-        let mut jobs = self.jobs.lock().unwrap();
-        let view = view(jobs.len(), &spec);
-        jobs.push(watch::Sender::new(view.clone()));
-        Ok(view)
-    }
-
-    async fn create_jobs(&self, asker: Asker, batch: JobBatch, key: Option<&str>) -> Result<BatchView, Problem> {
-        let mut jobs = Vec::new();
-        for spec in batch.jobs {
-            jobs.push(MadeJob { id: Some(self.create_job(asker, spec, key).await?.id), error: None });
-        }
-        Ok(BatchView { jobs })
-    }
-
-    async fn events(&self, _asker: Asker, query: PageQuery) -> Result<Page<EventView>, Problem> {
-        let job = self.jobs.lock().unwrap().first().map(|job| job.borrow().clone());
-        let event = job.filter(|_| query.after.is_none() || query.after.as_deref() == Some("0")).map(|job| EventView {
-            id: "1".into(),
-            at_unix_ms: 1_700_000_000_000,
-            kind: EventKind::Created,
-            job: job.id,
-            name: job.name,
-            owner: job.owner,
-            state: job.state,
-            hook: None,
-            code: None,
-            detail: None,
-        });
-        Ok(Page { items: event.into_iter().collect(), next: None })
-    }
-
-    fn event_news(&self) -> watch::Receiver<u64> {
-        watch::channel(0).1
-    }
-
-    async fn change_job(&self, _asker: Asker, id: &str, change: JobChange) -> Result<JobView, Problem> {
-        self.with_job(id, |job| {
-            job.send_modify(|view| view.name = change.name.unwrap_or_else(|| view.name.clone()));
-            job.borrow().clone()
-        })
-    }
-
-    async fn add_files(&self, asker: Asker, id: &str, _more: MoreFiles) -> Result<JobView, Problem> {
-        self.job(asker, id).await
-    }
-
-    async fn order_ranges(&self, asker: Asker, id: &str, _order: RangeOrder) -> Result<JobView, Problem> {
-        self.job(asker, id).await
-    }
-
-    async fn filled(&self, _asker: Asker, _id: &str, query: FileQuery) -> Result<FilledView, Problem> {
-        Ok(FilledView { file: query.file, length: None, filled: Vec::new() })
-    }
-
-    async fn job(&self, _asker: Asker, id: &str) -> Result<JobView, Problem> {
-        self.with_job(id, |job| job.borrow().clone())
-    }
-
-    async fn heads(&self, _asker: Asker, id: &str, query: PageQuery) -> Result<(u32, Page<HeadView>), Problem> {
-        let field = |name: &str, value: Option<&str>| HeaderView { name: name.into(), value: value.map(str::to_owned) };
-        let head = |file: u32, url: &str| HeadView {
-            file,
-            url: url.to_owned(),
-            destination: "/srv/a".to_owned(),
-            received_unix_ms: 1_700_000_000_000,
-            status: 200,
-            fields: vec![field("content-type", Some("text/\u{1b}[2Jplain")), field("set-cookie", None)],
-            is_cut: false,
-        };
-        let after = query.after.map_or(-1, |after| after.parse().unwrap());
-        self.with_job(id, |job| {
-            let job = job.borrow();
-            let files = (0..).zip(&job.files).filter(|(file, _)| i64::from(*file) > after);
-            let items = files.map(|(at, file)| head(at, &file.url)).collect();
-            (0, Page { items, next: None })
-        })
-    }
-
-    async fn jobs(&self, _asker: Asker, query: PageQuery) -> Result<Page<JobView>, Problem> {
-        let jobs = self.jobs.lock().unwrap();
-        let first = query.after.as_ref().map_or(0, |after| after.parse::<usize>().unwrap() + 1);
-        let items: Vec<JobView> = jobs.iter().skip(first).take(query.size()).map(|job| job.borrow().clone()).collect();
-        let next = (first + items.len() < jobs.len()).then(|| items.last().map(|job| job.id.clone())).flatten();
-        Ok(Page { items, next })
-    }
-
-    async fn act(&self, _asker: Asker, id: &str, action: JobAction) -> Result<JobView, Problem> {
-        let state = match action {
-            JobAction::Resume => JobState::Queued,
-            JobAction::Pause => JobState::Suspended,
-            JobAction::Cancel => JobState::Cancelled,
-            JobAction::Take => JobState::Suspended,
-            JobAction::Finish => return Err(Problem::new(ErrorCode::WrongState, "it is not transferred")),
-        };
-        self.with_job(id, |job| {
-            job.send_modify(|view| view.state = state);
-            job.borrow().clone()
-        })
-    }
-
-    async fn watch(&self, _asker: Asker, id: &str) -> Result<watch::Receiver<JobView>, Problem> {
-        self.with_job(id, watch::Sender::subscribe)
-    }
-
-    async fn cache(&self) -> Result<CacheView, Problem> {
-        Ok(CacheView {
-            directory: "/c".into(),
-            entities: 1,
-            used: 2,
-            quota: 3,
-            reserve: 4,
-            free: 5,
-            available: 1,
-            pinned: 0,
-            limits: limits(),
-            scrubbed_unix_ms: None,
-            corrupt_blocks: 0,
-            findings: Vec::new(),
-        })
-    }
-
-    async fn entities(&self, _query: EntityQuery) -> Result<Page<EntityView>, Problem> {
-        Ok(Page { items: Vec::new(), next: None })
-    }
-
-    async fn entity(&self, id: &str) -> Result<EntityDetail, Problem> {
-        Err(Problem::new(ErrorCode::EntityNotFound, id))
-    }
-
-    async fn pin(&self, id: &str) -> Result<PinChange, Problem> {
-        Ok(PinChange { id: id.into(), url: "https://h/a".into(), pinned: true, changed: true })
-    }
-
-    async fn unpin(&self, id: &str) -> Result<PinChange, Problem> {
-        Ok(PinChange { id: id.into(), url: "https://h/a".into(), pinned: false, changed: false })
-    }
-
-    async fn set_limits(&self, change: LimitsChange) -> Result<LimitsOutcome, Problem> {
-        let old = limits();
-        let quota = LimitView { value: change.quota.unwrap_or_default(), set_by: "/h/eddy.toml".into() };
-        let new = LimitsView { quota, ..limits() };
-        let written_to = (!change.dry_run).then(|| "/h/eddy.toml".to_owned());
-        let plan = self.plan_removal(RemovalOrder { ids: Vec::new(), ..RemovalOrder::default() }).await?;
-        Ok(LimitsOutcome { old, new, written_to, plan })
-    }
-
-    async fn verify(&self, id: &str) -> Result<mpsc::Receiver<VerifyNews>, Problem> {
-        if id.starts_with("cc") {
-            return Err(ErrorCode::EntityNotFound.into());
-        }
-        let (sender, news) = mpsc::channel(2);
-        sender.send(VerifyNews::Progress(VerifyProgress { done: 1, held: 2 })).await.unwrap();
-        let corrupt = if id.starts_with("aabb") { 65_536 } else { 0 };
-        let view = VerifiedView { id: id.into(), url: "https://h/a".into(), bytes: 1 << 20, corrupt };
-        sender.send(VerifyNews::Done(view)).await.unwrap();
-        Ok(news)
-    }
-
-    async fn export(&self, order: ExportOrder) -> Result<mpsc::Receiver<ExportPiece>, Problem> {
-        let (sender, pieces) = mpsc::channel(4);
-        for piece in ["a pack", "age of ", "1"] {
-            sender.send(ExportPiece::Bytes(piece.into())).await.unwrap();
-        }
-        let view = ExportView {
-            entities: order.ids.len() as u64,
-            bytes: 3 << 20,
-            signer: "12D3KooWme".into(),
-            left_out: Vec::new(),
-        };
-        let is_bad = order.ids.iter().any(|id| id.starts_with("bbbb"));
-        let end = if is_bad { ExportEnd::Failed(ErrorCode::StoreUnusable.into()) } else { ExportEnd::Done(view) };
-        sender.send(ExportPiece::End(end)).await.unwrap();
-        Ok(pieces)
-    }
-
-    async fn import(&self, query: ImportQuery, mut pieces: mpsc::Receiver<Bytes>) -> Result<ImportView, Problem> {
-        let mut package = Vec::new();
-        while let Some(piece) = pieces.recv().await {
-            package.extend_from_slice(&piece);
-            // A node knows from the first bytes that this is none.
-            if !package.starts_with(b"a pack") {
-                return Err(ErrorCode::NotAPackage.into());
-            }
-        }
-        if package != b"a package of 1" {
-            return Err(ErrorCode::PackageDamaged.into());
-        }
-        if query.signer.is_some_and(|signer| signer != "12D3KooWme") {
-            return Err(ErrorCode::PackageUntrusted.into());
-        }
-        let entity = PackedView {
-            id: "aaaa".repeat(16),
-            url: "https://h/a.iso".into(),
-            length: 4 << 20,
-            packed: 3 << 20,
-            shareable: true,
-        };
-        let bytes = if query.dry_run { 0 } else { 3 << 20 };
-        Ok(ImportView { signer: "12D3KooWme".into(), entities: vec![entity], bytes, left_out: Vec::new() })
-    }
-
-    async fn plan_removal(&self, order: RemovalOrder) -> Result<PlanView, Problem> {
-        Ok(PlanView { count: order.ids.len() as u64, ..PlanView::default() })
-    }
-
-    async fn remove(&self, order: RemovalOrder) -> Result<Removed, Problem> {
-        Ok(Removed { removed: order.ids, kept: Vec::new(), freed: 7 })
-    }
-
-    async fn peers(&self) -> Result<PeersView, Problem> {
-        Ok(PeersView {
-            group: None,
-            reason: Some("this node is in no group".into()),
-            peers: Vec::new(),
-            swarms: Vec::new(),
-        })
-    }
-
-    async fn peer(&self, node: &str) -> Result<PeerDetail, Problem> {
-        Ok(PeerDetail {
-            node: node.to_owned(),
-            peer: None,
-            anchor: false,
-            proofs: 0,
-            blocked_seconds: None,
-            discredited_seconds: None,
-            removed: false,
-            evidence: Vec::new(),
-        })
-    }
-
-    async fn report(&self, _asker: Asker, _query: PageQuery) -> Result<ReportView, Problem> {
-        Ok(ReportView { rows: Vec::new(), totals: eddy_wire::api::Account::default(), next: None })
-    }
-
-    async fn gateway(&self) -> Result<GatewayView, Problem> {
-        Ok(GatewayView { listens: Some("http://127.0.0.1:1".into()), mounts: Vec::new() })
-    }
-
-    async fn metrics(&self) -> Result<String, Problem> {
-        Ok("# TYPE eddy_uptime_seconds gauge\neddy_uptime_seconds 1\n".into())
-    }
-
-    async fn shutdown(&self) -> Result<(), Problem> {
-        self.stop.cancel();
-        Ok(())
-    }
-}
 
 /// A running API.
 struct Running {
@@ -345,8 +33,8 @@ struct Running {
 fn start() -> Running {
     let home = tempfile::tempdir().unwrap();
     let socket = home.path().join("run/control.sock");
-    let node = Arc::new(Plain::default());
-    let stop = node.stop.clone();
+    let stop = CancellationToken::new();
+    let node = Arc::new(Scripted::new(|job| job.state = JobState::Suspended, stop.clone()));
     let serving = tokio::spawn(serve(ControlListener::bind(&socket).unwrap(), node, Guard::default(), stop.clone()));
     Running { _home: home, client: Client::new(&socket).unwrap(), socket, stop, serving }
 }
@@ -412,19 +100,21 @@ async fn a_job_is_made_listed_followed_and_cancelled_through_the_client() {
 #[tokio::test]
 async fn every_other_question_has_its_answer() {
     let api = start();
-    assert_eq!(api.client.status().await.unwrap().pid, std::process::id());
-    assert_eq!(api.client.cache().await.unwrap().quota, 3);
-    assert!(api.client.entities(&EntityQuery::default()).await.unwrap().items.is_empty());
+    assert_eq!(api.client.status().await.unwrap().pid, 1);
+    assert_eq!(api.client.cache().await.unwrap().quota, 1 << 30);
+    let held = "aaaa".repeat(16);
+    assert_eq!(api.client.entities(&EntityQuery::default()).await.unwrap().items[0].id, held);
+    assert_eq!(api.client.entity(&held).await.unwrap().entity.id, held);
     assert_eq!(api.client.entity("ab/c").await.unwrap_err().detail.as_deref(), Some("ab/c"));
-    let order = RemovalOrder { ids: vec!["abc".into()], ..RemovalOrder::default() };
+    let order = RemovalOrder { ids: vec![held], ..RemovalOrder::default() };
     assert!(api.client.pin("abc").await.unwrap().pinned && !api.client.unpin("abc").await.unwrap().pinned);
     let change = LimitsChange { quota: Some("9 B".into()), ..LimitsChange::default() };
     assert_eq!(api.client.set_limits(&change).await.unwrap().new.quota.value, "9 B");
     assert_eq!(api.client.plan_removal(&order).await.unwrap().count, 1);
-    assert_eq!(api.client.remove(&order).await.unwrap().freed, 7);
+    assert_eq!(api.client.remove(&order).await.unwrap().freed, 3 << 20);
     assert!(api.client.peers().await.unwrap().reason.is_some());
-    assert_eq!(api.client.report(&PageQuery::default()).await.unwrap().totals.delivered, 0);
-    assert_eq!(api.client.gateway().await.unwrap().listens.as_deref(), Some("http://127.0.0.1:1"));
+    assert_eq!(api.client.report(&PageQuery::default()).await.unwrap().totals.delivered, 3 << 20);
+    assert_eq!(api.client.gateway().await.unwrap().listens.as_deref(), Some("http://127.0.0.1:7718"));
     assert!(api.client.metrics().await.unwrap().ends_with("\neddy_uptime_seconds 1\n"));
     let (status, document) = raw_call(&api.socket, "GET", "/v1/openapi.json", "").await;
     assert_eq!((status, &document["openapi"]), (200, &Value::from("3.1.0")));
@@ -496,7 +186,7 @@ async fn pages_follow_each_other_without_gap_or_repetition() {
             break;
         }
     }
-    assert_eq!(seen, ["0", "1", "2", "3", "4"]);
+    assert_eq!(seen, ["job0", "job1", "job2", "job3", "job4"]);
 }
 
 #[tokio::test]

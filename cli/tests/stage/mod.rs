@@ -1,8 +1,9 @@
 //! The real binary in front of a scripted node, over the real socket.
 
+#[path = "../../../node/tests/scripted/mod.rs"]
 pub(crate) mod scripted;
 
-use eddy_node::control::{ControlListener, Guard, serve, socket_of};
+use eddy_node::control::{Asker, ControlListener, Guard, Reach, serve, socket_of};
 use eddy_wire::api::{JobState, JobView, Problem};
 use eddy_wire::catalogue::ErrorCode;
 use rustix::process::{Pid, Signal};
@@ -10,7 +11,7 @@ use scripted::{Scripted, Step};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// A served node in a home of its own, and what it remembers.
@@ -29,8 +30,8 @@ impl Drop for Stage {
 impl Stage {
     pub(crate) fn new(begin: Step) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let node = Arc::new(Scripted { begin, jobs: Mutex::default(), asked: Mutex::default() });
         let stop = CancellationToken::new();
+        let node = Arc::new(Scripted::new(begin, stop.clone()));
         let listener = ControlListener::bind(&socket_of(home.path())).unwrap();
         tokio::spawn(serve(listener, Arc::clone(&node), Guard::default(), stop.clone()));
         Self { home, node, stop }
@@ -92,6 +93,11 @@ impl Running {
         let output = self.child.wait_with_output().unwrap();
         (output.status.code(), text(&output.stdout), rest)
     }
+}
+
+/// A user in their own node.
+pub(crate) fn own() -> Asker {
+    Asker { uid: 0, reach: Reach::All }
 }
 
 pub(crate) fn text(bytes: &[u8]) -> String {

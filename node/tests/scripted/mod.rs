@@ -1,7 +1,8 @@
-//! A node whose jobs do what each test says.
+//! A node whose jobs do what each test says: what stands behind the socket in the tests of the control API, and in those of the
+//! command line, which take it from here.
 
 use eddy_node::control::face::{ExportPiece, VerifyNews};
-use eddy_node::control::{Asker, Bytes, Face, Reach};
+use eddy_node::control::{Asker, Bytes, Face};
 use eddy_wire::api::{
     Account, BatchView, CacheView, DigestCheck, EntityDetail, EntityQuery, EntityView, EventKind, EventView, ExportEnd,
     ExportOrder, ExportView, FileQuery, FileState, FileView, FilledView, Finding, GatewayView, HeadView, HeaderView,
@@ -14,18 +15,25 @@ use eddy_wire::api::{
 use eddy_wire::catalogue::ErrorCode;
 use std::sync::Mutex;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 /// A change of a job.
 pub(crate) type Step = fn(&mut JobView);
 
 /// A node whose jobs begin as the test says and change when it says so, and that remembers what it was asked to do.
 pub(crate) struct Scripted {
-    pub(crate) begin: Step,
-    pub(crate) jobs: Mutex<Vec<watch::Sender<JobView>>>,
+    begin: Step,
+    jobs: Mutex<Vec<watch::Sender<JobView>>>,
     pub(crate) asked: Mutex<Vec<String>>,
+    /// Set when it is asked to stop.
+    stop: CancellationToken,
 }
 
 impl Scripted {
+    pub(crate) fn new(begin: Step, stop: CancellationToken) -> Self {
+        Self { begin, jobs: Mutex::default(), asked: Mutex::default(), stop }
+    }
+
     fn note(&self, what: impl Into<String>) {
         self.asked.lock().unwrap().push(what.into());
     }
@@ -116,11 +124,6 @@ fn stored() -> Vec<EntityView> {
             ..entity("bbbb", "https://p:81/c?...", 2 << 20, 1_700_000_200_000)
         },
     ]
-}
-
-/// A user in their own node.
-pub(crate) fn own() -> Asker {
-    Asker { uid: 0, reach: Reach::All }
 }
 
 impl Face for Scripted {
@@ -226,9 +229,13 @@ impl Face for Scripted {
         })
     }
 
-    async fn jobs(&self, _asker: Asker, _query: PageQuery) -> Result<Page<JobView>, Problem> {
-        let items = self.jobs.lock().unwrap().iter().map(|job| job.borrow().clone()).collect();
-        Ok(Page { items, next: None })
+    async fn jobs(&self, _asker: Asker, query: PageQuery) -> Result<Page<JobView>, Problem> {
+        let jobs = self.jobs.lock().unwrap();
+        let place = |id: &String| id.strip_prefix("job").unwrap().parse::<usize>().unwrap();
+        let first = query.after.as_ref().map_or(0, |after| place(after) + 1);
+        let items: Vec<JobView> = jobs.iter().skip(first).take(query.size()).map(|job| job.borrow().clone()).collect();
+        let next = (first + items.len() < jobs.len()).then(|| items.last().map(|job| job.id.clone())).flatten();
+        Ok(Page { items, next })
     }
 
     async fn act(&self, _asker: Asker, id: &str, action: JobAction) -> Result<JobView, Problem> {
@@ -238,6 +245,9 @@ impl Face for Scripted {
             JobAction::Resume => job.send_modify(|view| view.state = JobState::Queued),
             JobAction::Pause => job.send_modify(|view| view.state = JobState::Suspended),
             JobAction::Cancel => job.send_modify(|view| view.state = JobState::Cancelled),
+            JobAction::Finish if job.borrow().state != JobState::Transferred => {
+                return Err(Problem::new(ErrorCode::WrongState, "it is not transferred"));
+            }
             JobAction::Finish => job.send_modify(|view| view.state = JobState::Acknowledged),
             JobAction::Take => job.send_modify(|view| view.owner = 1),
         }
@@ -285,7 +295,8 @@ impl Face for Scripted {
     }
 
     async fn entity(&self, id: &str) -> Result<EntityDetail, Problem> {
-        let entity = stored().into_iter().find(|entity| entity.id == id).ok_or(ErrorCode::EntityNotFound)?;
+        let held = stored().into_iter().find(|entity| entity.id == id);
+        let entity = held.ok_or_else(|| Problem::new(ErrorCode::EntityNotFound, id))?;
         Ok(EntityDetail {
             requested_url: "https://h/latest".into(),
             blake3: Some("cd".repeat(32)),
@@ -462,6 +473,7 @@ impl Face for Scripted {
     }
 
     async fn shutdown(&self) -> Result<(), Problem> {
+        self.stop.cancel();
         Ok(())
     }
 }
