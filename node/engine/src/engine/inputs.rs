@@ -1,11 +1,10 @@
 //! Inputs: what happened outside, handed to the file that it concerns.
 
 use super::Engine;
-use crate::file::Surroundings;
 use crate::job::live::{Job, News};
 use crate::job::spec::JobId;
 use crate::job::terms::Presence;
-use crate::port::{Effect, FileRef, Input, Notice, Now, Peer};
+use crate::port::{Effect, FileRef, Input, Notice, Now};
 use crate::retry;
 use crate::sessions::Sessions;
 
@@ -127,13 +126,7 @@ impl Engine {
     }
 
     fn hand_in(&mut self, now: Now, at: FileRef, input: Input) -> Option<FileRef> {
-        let job = self.roster.get_mut(at.job)?;
-        let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
-        let (settling_until, cache_use, swarm) =
-            (self.settling_until, job.cache_use, Self::swarm_of(self.swarms, job.spec()));
-        let (out, rng) = (&mut self.out, &mut self.rng);
-        let trust = &self.trust;
-        let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, swarm, trust, out, rng };
+        let (job, mut s) = self.surroundings(now, at.job)?;
         let is_notable = !matches!(input, Input::Holds { .. } | Input::Committed { .. } | Input::Skipped { .. });
         let file = job.file_mut(at.file)?;
         let progress = file.progress();

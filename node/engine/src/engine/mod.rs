@@ -10,7 +10,7 @@ mod why;
 pub use amend::Amendment;
 pub use why::TurnWait;
 
-use crate::file::CacheUse;
+use crate::file::{CacheUse, Surroundings};
 use crate::job::live::Job;
 use crate::job::parcel::Parcel;
 use crate::job::record::JobRecord;
@@ -202,6 +202,18 @@ impl Engine {
     #[must_use]
     pub fn fetches(&self) -> usize {
         self.out.fetches()
+    }
+
+    /// A job, and what its files act in.
+    fn surroundings(&mut self, now: Now, id: JobId) -> Option<(&mut Job, Surroundings<'_>)> {
+        let job = self.roster.get_mut(id)?;
+        let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
+        let (settling_until, cache_use, swarm) =
+            (self.settling_until, job.cache_use, Self::swarm_of(self.swarms, job.spec()));
+        let (out, rng) = (&mut self.out, &mut self.rng);
+        let trust = &self.trust;
+        let s = Surroundings { now: now.mono, peers, settling_until, cache_use, swarm, trust, out, rng };
+        Some((job, s))
     }
 
     /// How the files of a job take part in swarms, if they may.

@@ -1,11 +1,11 @@
 //! Turns: who runs, what ends a turn, and what becomes of a job then.
 
 use super::{ENDED_KEPT, Engine, Turns};
-use crate::file::{CacheUse, File, Surroundings};
+use crate::file::{CacheUse, File};
 use crate::job::live::{Job, Movers};
 use crate::job::spec::{Finish, JobId};
 use crate::job::state::{JobEvent, JobState};
-use crate::port::{Effect, Failure, FailureClass, FileRef, Notice, Now, Peer};
+use crate::port::{Effect, Failure, FailureClass, FileRef, Notice, Now};
 use crate::queue::HostKey;
 use crate::{retry, schedule};
 use eddy_content::EntityId;
@@ -114,12 +114,7 @@ impl Engine {
         {
             self.looks += 1;
         }
-        let peers: &[Peer] = if job.spec().peers.fetch { &self.peers } else { &[] };
-        let (settling_until, cache_use, swarm) =
-            (self.settling_until, job.cache_use, Self::swarm_of(self.swarms, job.spec()));
-        let (out, rng) = (&mut self.out, &mut self.rng);
-        let trust = &self.trust;
-        let mut s = Surroundings { now: now.mono, peers, settling_until, cache_use, swarm, trust, out, rng };
+        let Some((job, mut s)) = self.surroundings(now, id) else { return };
         job.advance_files(movers, &mut s);
         if let Some((file, failure)) = job.stopper() {
             let failure = failure.clone();
