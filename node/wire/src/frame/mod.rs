@@ -14,6 +14,7 @@
 //! | [`answer`] | "I hold these blocks of it" |
 //! | [`vouch`] | "here is who signed for them" |
 //! | [`read`] | "here are hashes, the word of who fetched them, and bytes" |
+//! | `words` | statements and their hashes, as the last two carry them |
 //! | [`reader`] | frames out of a stream, whatever the pieces it comes in |
 //!
 //! Everything is bounded before it is allocated (T-06, T-19); whatever breaks a rule is a [`FrameError`], which is always
@@ -24,6 +25,7 @@ pub mod read;
 pub mod reader;
 pub mod request;
 pub mod vouch;
+mod words;
 
 pub use answer::{Answer, Answers};
 pub use read::{ReadRefusal, ReadReply, RunHeader};

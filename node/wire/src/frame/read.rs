@@ -6,7 +6,8 @@
 
 use super::request::{is_readable, read_run, write_run};
 use super::sealed::Layout;
-use super::{FrameError, MAX_HASHES, MAX_STATEMENTS, Unsendable, kind};
+use super::words::{Said, Words};
+use super::{FrameError, MAX_STATEMENTS, Unsendable, kind};
 use crate::cursor::Cursor;
 use crate::statement::EndorsedStatement;
 use eddy_content::tree::BlockHash;
@@ -70,39 +71,24 @@ impl RunHeader {
             && self.statements.iter().all(|said| self.hashes_of(said.signed.statement.blocks()).is_some())
     }
 
+    fn words(&self) -> Words<'_> {
+        Words { hashes_from: self.hashes_from, hashes: &self.hashes, statements: &self.statements }
+    }
+
     fn write(&self, out: &mut Vec<u8>) -> Result<(), Unsendable> {
-        if self.hashes.len() > MAX_HASHES {
-            return Err(Unsendable::TooMany { field: "hashes" });
-        }
-        if self.statements.len() > MAX_STATEMENTS {
-            return Err(Unsendable::TooMany { field: "statements" });
-        }
+        self.words().check(MAX_STATEMENTS)?;
         if !self.is_complete() {
             return Err(Unsendable::TooMany { field: "blocks without a hash" });
         }
         out.push(kind::RUN);
         write_run(&self.send, out);
-        out.extend_from_slice(&self.hashes_from.to_le_bytes());
-        out.extend_from_slice(&(self.hashes.len() as u16).to_le_bytes());
-        self.hashes.iter().for_each(|hash| out.extend_from_slice(&hash.0));
-        out.extend_from_slice(&(self.statements.len() as u16).to_le_bytes());
-        self.statements.iter().for_each(|said| out.extend_from_slice(&said.encode()));
+        self.words().write(out);
         Ok(())
     }
 
     fn read(cursor: &mut Cursor<'_>) -> Result<Self, FrameError> {
         let send = read_run(cursor)?;
-        let hashes_from = cursor.u32()?;
-        let count = usize::from(cursor.u16()?);
-        if count > MAX_HASHES {
-            return Err(FrameError::Field { field: "number of hashes" });
-        }
-        let hashes = (0..count).map(|_| cursor.array().map(BlockHash)).collect::<Result<_, _>>()?;
-        let count = usize::from(cursor.u16()?);
-        if count > MAX_STATEMENTS {
-            return Err(FrameError::Field { field: "number of statements" });
-        }
-        let statements = (0..count).map(|_| EndorsedStatement::read(cursor)).collect::<Result<_, _>>()?;
+        let Said { hashes_from, hashes, statements } = Said::read(cursor, MAX_STATEMENTS)?;
         let header = Self { hashes_from, hashes, send, statements };
         if header.is_complete() { Ok(header) } else { Err(FrameError::Field { field: "run header" }) }
     }

@@ -4,6 +4,7 @@
 //! passes on those of others; the asker compares them before a byte is sent.
 
 use super::sealed::Layout;
+use super::words::{Said, Words};
 use super::{FrameError, MAX_HASHES, Unsendable, kind};
 use crate::cursor::Cursor;
 use crate::statement::{Claim, EndorsedStatement};
@@ -72,25 +73,20 @@ impl Vouched {
         };
         self.statements.iter().all(has_all)
     }
+
+    fn words(&self) -> Words<'_> {
+        Words { hashes_from: self.hashes_from, hashes: &self.hashes, statements: &self.statements }
+    }
 }
 
 impl Layout for Vouched {
     fn write(&self, out: &mut Vec<u8>) -> Result<(), Unsendable> {
-        if self.hashes.len() > MAX_HASHES {
-            return Err(Unsendable::TooMany { field: "hashes" });
-        }
-        if self.statements.len() > MAX_VOUCHED {
-            return Err(Unsendable::TooMany { field: "statements" });
-        }
+        self.words().check(MAX_VOUCHED)?;
         if !self.is_complete() {
             return Err(Unsendable::TooMany { field: "blocks without a hash" });
         }
         out.push(kind::VOUCHED);
-        out.extend_from_slice(&self.hashes_from.to_le_bytes());
-        out.extend_from_slice(&(self.hashes.len() as u16).to_le_bytes());
-        self.hashes.iter().for_each(|hash| out.extend_from_slice(&hash.0));
-        out.extend_from_slice(&(self.statements.len() as u16).to_le_bytes());
-        self.statements.iter().for_each(|said| out.extend_from_slice(&said.encode()));
+        self.words().write(out);
         Ok(())
     }
 
@@ -99,17 +95,7 @@ impl Layout for Vouched {
             kind::VOUCHED => {}
             found => return Err(FrameError::Kind { found }),
         }
-        let hashes_from = cursor.u32()?;
-        let count = usize::from(cursor.u16()?);
-        if count > MAX_HASHES {
-            return Err(FrameError::Field { field: "number of hashes" });
-        }
-        let hashes = (0..count).map(|_| cursor.array().map(BlockHash)).collect::<Result<_, _>>()?;
-        let count = usize::from(cursor.u16()?);
-        if count > MAX_VOUCHED {
-            return Err(FrameError::Field { field: "number of statements" });
-        }
-        let statements = (0..count).map(|_| EndorsedStatement::read(cursor)).collect::<Result<_, _>>()?;
+        let Said { hashes_from, hashes, statements } = Said::read(cursor, MAX_VOUCHED)?;
         let vouched = Self { hashes_from, hashes, statements };
         if vouched.is_complete() { Ok(vouched) } else { Err(FrameError::Field { field: "hashes" }) }
     }
