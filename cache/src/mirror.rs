@@ -104,8 +104,8 @@ impl fmt::Debug for Mirror {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Account, NewEntity, Privacy, Quota, Reserve, Source, Store, StoreConfig};
-    use eddy_content::{BLOCK_SIZE, Entity, ResourceUrl, Validator};
+    use crate::{Account, NewEntity, Quota, Reserve, Source, Store, StoreConfig};
+    use eddy_content::BLOCK_SIZE;
 
     #[test]
     fn a_mirror_whose_disk_fills_up_ends_quietly_and_the_store_goes_on() {
@@ -116,18 +116,7 @@ mod tests {
             reserve: Reserve::Bytes(0),
         };
         let store = Store::open(config).expect("opens");
-        let url = ResourceUrl::parse("https://origin.example/a").expect("a URL");
-        let entity =
-            Entity { url: url.clone(), validator: Validator::StrongEtag("\"1\"".to_owned()), length: 12 * BLOCK_SIZE };
-        let new = NewEntity {
-            entity,
-            requested_url: url,
-            privacy: Privacy::Shareable,
-            last_modified: None,
-            digests: Vec::new(),
-            freshness: None,
-        };
-        let handle = store.begin(new).expect("admitted");
+        let handle = store.begin(NewEntity::numbered(1, 12 * BLOCK_SIZE)).expect("admitted");
         let path = directory.path().join("part");
         let mirror = Arc::new(handle.mirror(&path, File::create_new(&path).expect("created")).expect("room"));
         let mut writer = handle

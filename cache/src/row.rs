@@ -57,6 +57,23 @@ pub struct NewEntity {
     pub freshness: Option<Freshness>,
 }
 
+#[cfg(test)]
+impl NewEntity {
+    /// The entity number `tag`, of `length` bytes.
+    pub(crate) fn numbered(tag: u64, length: u64) -> Self {
+        let url = ResourceUrl::parse(&format!("https://origin.example/{tag}")).expect("a URL");
+        let validator = eddy_content::Validator::StrongEtag(format!("\"{tag}\""));
+        Self {
+            entity: Entity { url: url.clone(), validator, length },
+            requested_url: url,
+            privacy: Privacy::Shareable,
+            last_modified: None,
+            digests: Vec::new(),
+            freshness: None,
+        }
+    }
+}
+
 /// What the index knows of an entity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntityRecord {

@@ -380,8 +380,8 @@ mod tests {
     use crate::check::{Depth, Object, Repair, Severity, check};
     use crate::index::Change;
     use crate::ledger::{Account, Source};
-    use crate::{NewEntity, Privacy, Store, StoreConfig};
-    use eddy_content::{BlockHash, Entity, EntityId, ResourceUrl, Validator};
+    use crate::{NewEntity, Store, StoreConfig};
+    use eddy_content::{BlockHash, EntityId};
 
     /// A row is whole and says what cannot be: of an entity that lies in the index, which has no page of its own to rot.
     #[test]
@@ -394,15 +394,7 @@ mod tests {
         ];
         for damage in damages {
             let directory = tempfile::tempdir().expect("a directory");
-            let url = ResourceUrl::parse("https://origin.example/small").expect("a URL");
-            let new = NewEntity {
-                entity: Entity { url: url.clone(), validator: Validator::StrongEtag("\"1\"".to_owned()), length: 400 },
-                requested_url: url,
-                privacy: Privacy::Shareable,
-                last_modified: None,
-                digests: Vec::new(),
-                freshness: None,
-            };
+            let new = NewEntity::numbered(1, 400);
             let id = new.entity.id();
             let store = Store::open(StoreConfig::new(directory.path())).expect("opens");
             let handle = store.begin(new).expect("admitted");

@@ -3,8 +3,8 @@
 use crate::disk::RealFile;
 use crate::entity::Shared;
 use crate::ledger::{Account, LedgerRow, Source};
-use crate::{NewEntity, Privacy, Quota, Reserve, Store, StoreConfig};
-use eddy_content::{BLOCK_SIZE, BlockHash, BlockSet, Entity, ResourceUrl, Validator};
+use crate::{NewEntity, Quota, Reserve, Store, StoreConfig};
+use eddy_content::{BLOCK_SIZE, BlockHash, BlockSet};
 use std::fs::File;
 use std::sync::{Arc, PoisonError};
 
@@ -30,18 +30,7 @@ fn after_a_failed_sync_nothing_written_since_the_last_good_one_is_believed() {
         reserve: Reserve::Bytes(0),
     };
     let store = Store::open(config).expect("opens");
-    let url = ResourceUrl::parse("https://origin.example/a").expect("a URL");
-    let entity =
-        Entity { url: url.clone(), validator: Validator::StrongEtag("\"1\"".to_owned()), length: 10 * BLOCK_SIZE };
-    let new = NewEntity {
-        entity,
-        requested_url: url,
-        privacy: Privacy::Shareable,
-        last_modified: None,
-        digests: Vec::new(),
-        freshness: None,
-    };
-    let handle = store.begin(new).expect("admitted");
+    let handle = store.begin(NewEntity::numbered(1, 10 * BLOCK_SIZE)).expect("admitted");
     let write = |first: u32, count: u32| {
         let mut writer = handle.writer(first, ORIGIN, ACCOUNT);
         writer.push(&vec![first as u8; (u64::from(count) * BLOCK_SIZE) as usize]).expect("pushed");

@@ -196,26 +196,14 @@ mod tests {
     use crate::index::{Change, IndexOpenError};
     use crate::room::Pin;
     use crate::row::{NewEntity, Place};
-    use crate::{OpenError, Privacy, Quota, Reserve, Store, StoreConfig};
-    use eddy_content::{Entity, ResourceUrl, Validator};
+    use crate::{OpenError, Quota, Reserve, Store, StoreConfig};
     use redb::{Database, ReadableDatabase};
     use std::collections::BTreeMap;
     use std::path::Path;
     use std::sync::Arc;
 
     fn record(tag: u64) -> EntityRecord {
-        let url = ResourceUrl::parse(&format!("https://origin.example/{tag}")).expect("a URL");
-        let entity =
-            Entity { url: url.clone(), validator: Validator::StrongEtag(format!("\"{tag}\"")), length: 99_999 };
-        let new = NewEntity {
-            entity,
-            requested_url: url,
-            privacy: Privacy::Shareable,
-            last_modified: None,
-            digests: Vec::new(),
-            freshness: None,
-        };
-        EntityRecord::admit(&new, Place::Files, tag, 1000 + tag.cast_signed())
+        EntityRecord::admit(&NewEntity::numbered(tag, 99_999), Place::Files, tag, 1000 + tag.cast_signed())
     }
 
     fn open(directory: &Path) -> Index {

@@ -245,14 +245,13 @@ fn has_row(stock: &Stock, name: &str) -> Result<bool, StoreError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Privacy;
     use crate::disk::RealDisk;
     use crate::index::Index;
     use crate::journal;
     use crate::room::{Limits, Quota, Reserve};
     use crate::row::NewEntity;
     use crate::store::Files;
-    use eddy_content::{Entity, Geometry, ResourceUrl, Validator};
+    use eddy_content::Geometry;
     use std::sync::Arc;
 
     /// A stock of `count` entities with files; nobody sweeps it but the test.
@@ -265,18 +264,7 @@ mod tests {
         let stock = Stock::new(files, index, journal, transaction, limits).expect("a stock");
         stock.begin_numbering(0, Vec::new()).expect("numbered");
         for tag in 1..=count {
-            let url = ResourceUrl::parse(&format!("https://origin.example/{tag}")).expect("a URL");
-            let entity =
-                Entity { url: url.clone(), validator: Validator::StrongEtag(format!("\"{tag}\"")), length: 70_000 };
-            let new = NewEntity {
-                entity,
-                requested_url: url,
-                privacy: Privacy::Shareable,
-                last_modified: None,
-                digests: Vec::new(),
-                freshness: None,
-            };
-            let record = EntityRecord::admit(&new, Place::Files, tag, wall_clock());
+            let record = EntityRecord::admit(&NewEntity::numbered(tag, 70_000), Place::Files, tag, wall_clock());
             let geometry = Geometry::new(70_000).expect("a geometry");
             stock.files.make(&record, &geometry).expect("made");
             stock.committer.commit(vec![Change::Entity(Box::new(record), [0; 32])]).expect("committed");

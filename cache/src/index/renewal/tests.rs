@@ -3,8 +3,8 @@
 use crate::check::{Depth, Repair, Severity, check};
 use crate::handle::EntityHandle;
 use crate::ledger::{Account, Source};
-use crate::{NewEntity, Privacy, Quota, Reserve, Store, StoreConfig, StoreError};
-use eddy_content::{BLOCK_SIZE, BlockSet, Entity, EntityId, ResourceUrl, Validator};
+use crate::{NewEntity, Quota, Reserve, Store, StoreConfig, StoreError};
+use eddy_content::{BLOCK_SIZE, BlockSet, EntityId};
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -18,17 +18,7 @@ const JOBS: u8 = 100;
 const LENGTHS: [u64; 5] = [400, 30_000, 2 * BLOCK_SIZE, 3 * BLOCK_SIZE, 4 * BLOCK_SIZE + 5];
 
 fn new(tag: usize) -> NewEntity {
-    let url = ResourceUrl::parse(&format!("https://origin.example/{tag}")).expect("a URL");
-    let length = LENGTHS[tag];
-    let entity = Entity { url: url.clone(), validator: Validator::StrongEtag(format!("\"{tag}\"")), length };
-    NewEntity {
-        entity,
-        requested_url: url,
-        privacy: Privacy::Shareable,
-        last_modified: None,
-        digests: Vec::new(),
-        freshness: None,
-    }
+    NewEntity::numbered(tag as u64, LENGTHS[tag])
 }
 
 fn open(directory: &Path) -> Store {
