@@ -164,7 +164,7 @@ pub enum FreshnessPolicy {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct PeerSettings {
-    /// Where peers are served, over UDP: "0.0.0.0:7717". Port 0 takes any free one. Default: every address, any port.
+    /// Where peers are served, over UDP: "0.0.0.0:7717". Port 0 takes any free one. Default: every IPv4 address, any port.
     #[schema(value_type = Option<String>)]
     pub listen: Option<SocketAddr>,
     /// Whether neighbours are found by multicast on the local network. Default: true.

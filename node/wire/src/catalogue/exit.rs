@@ -118,7 +118,7 @@ impl Exit {
             Self::Integrity => "the bytes are not what they should be",
             Self::Destination => "the destination cannot be written",
             Self::Store => "the store cannot be used",
-            Self::Group => "no group, or a wrong group secret",
+            Self::Group => "no group, a wrong secret or code, or not let in",
             Self::Daemon => "the node of this machine cannot be asked",
             Self::NotFound => "no such job or entity",
             Self::State => "the job cannot do that in its state",
