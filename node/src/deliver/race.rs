@@ -3,6 +3,7 @@
 
 use super::tests::{Place, content, me, published};
 use super::*;
+use rustix::fs::RenameFlags;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 
