@@ -99,7 +99,7 @@ impl Driver {
     }
 
     /// Makes a job that holds an entity, and has its first question answered by what the asker knows already.
-    async fn hold(&mut self, order: command::HoldOrder, answer: oneshot::Sender<command::Holding>) {
+    async fn hold(&mut self, order: command::HoldOrder, answer: oneshot::Sender<Result<command::Holding, Refusal>>) {
         let id = JobId(rand::random());
         let holder = Holder { answer, recent: order.recent };
         self.executor.expect(id, order.given, order.origin, holder);

@@ -112,6 +112,9 @@ pub enum Refusal {
     /// The job could not be written down, so it was not made (promise 7).
     #[error("the job cannot be written down: {}", .0.detail)]
     NotDurable(Box<Failure>),
+    /// The store does not take it in.
+    #[error("it cannot be held: {}", .0.detail)]
+    NotHeld(Box<Failure>),
     /// The node refuses it for this reason.
     #[error("{}", .0.title)]
     Problem(Box<Problem>),
@@ -145,7 +148,7 @@ pub(super) enum Command {
     Watch { whose: Whose, job: JobId, answer: oneshot::Sender<Result<watch::Receiver<JobView>, Refusal>> },
     IsBusy { answer: oneshot::Sender<bool> },
     IsNeeded { answer: oneshot::Sender<bool> },
-    Hold { order: Box<HoldOrder>, answer: oneshot::Sender<Holding> },
+    Hold { order: Box<HoldOrder>, answer: oneshot::Sender<Result<Holding, Refusal>> },
 }
 
 /// The way to the driver. A command that was sent is carried out whole, even if its asker goes away.
@@ -219,9 +222,9 @@ impl DriverHandle {
         self.ask(|answer| Command::IsNeeded { answer }).await
     }
 
-    /// Has an entity filled, and gives it as soon as it is open; [`Refusal::Stopping`] also where it cannot be opened.
+    /// Has an entity filled, and gives it as soon as it is open; [`Refusal::NotHeld`] where it cannot be opened.
     pub async fn hold(&self, order: HoldOrder) -> Result<Holding, Refusal> {
-        self.ask(|answer| Command::Hold { order: Box::new(order), answer }).await
+        self.ask(|answer| Command::Hold { order: Box::new(order), answer }).await?
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Refusal> {

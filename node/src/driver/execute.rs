@@ -15,7 +15,7 @@ mod opening;
 mod staging;
 
 use super::account::Owed;
-use super::command::Holding;
+use super::command::{Holding, Refusal};
 use super::contact::{AheadBody, asked};
 use super::heads::{Heads, Wanting};
 use super::publish::Publishing;
@@ -76,7 +76,7 @@ pub struct Given {
 
 /// Who waits for the entity of a job that only holds.
 pub(super) struct Holder {
-    pub(super) answer: oneshot::Sender<Holding>,
+    pub(super) answer: oneshot::Sender<Result<Holding, Refusal>>,
     /// Where bytes from the origin are shown before they are written.
     pub(super) recent: Option<Recent>,
 }

@@ -289,6 +289,22 @@ impl Driver {
 
     /// Carries effects out and publishes notices until nothing is left.
     async fn settle(&mut self) {
+        loop {
+            let changed = self.carry_out().await;
+            let refused: Vec<JobId> =
+                changed.into_iter().filter(|id| self.executor.turn_away(&self.engine, *id)).collect();
+            if refused.is_empty() {
+                return;
+            }
+            for id in refused {
+                // Nobody else knows of it, so nobody else would end it.
+                let _ = self.engine.cancel(self.now(), id);
+            }
+        }
+    }
+
+    /// The same once; which jobs have changed.
+    async fn carry_out(&mut self) -> Vec<JobId> {
         let mut records = Vec::new();
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
@@ -332,6 +348,7 @@ impl Driver {
             tracing::info!(job = %id, "the job has ended");
         }
         self.watchers.sweep();
+        changed
     }
 
     async fn write_down(&mut self, records: &mut Vec<JobRecord>) {

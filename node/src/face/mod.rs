@@ -261,6 +261,10 @@ fn of_refusal(refusal: Refusal) -> Problem {
             let row = ErrorCode::parse(&failure.code).unwrap_or(ErrorCode::StoreUnusable);
             Problem::new(row, format!("the job cannot be written down: {}", failure.detail))
         }
+        Refusal::NotHeld(failure) => {
+            let row = ErrorCode::parse(&failure.code).unwrap_or(ErrorCode::StoreUnusable);
+            Problem::new(row, failure.detail)
+        }
         Refusal::Problem(problem) => *problem,
         Refusal::Stopping => Problem::from(ErrorCode::ShuttingDown),
         Refusal::Command(CommandError::NoSuchJob) => Problem::from(ErrorCode::JobNotFound),

@@ -2,20 +2,19 @@
 //!
 //! Every reader reads at its own pace: what has just come from the origin from memory, the rest from the store, block by block and each
 //! held against its hash; the transfer goes on at its own. Reading begins before the entity is open, for its place in the store takes
-//! longer than the first bytes need. When nobody reads any more, what is far from its end is given up; its blocks stay.
+//! longer than the first bytes need. When nobody reads any more, what is far from its end is given up; its blocks stay. What the store does
+//! not take, or takes no more of, each reader reads at the origin for itself (`alone`).
 
+use super::alone::{Rest, Way};
 use super::body::{Broken, Pieces};
-use super::tally::{self, Tally};
 use crate::driver::command::{Act, Whose};
 use crate::driver::{DriverHandle, HoldOrder, Holding};
-use crate::origin::{Opened, Origin, OriginRequest};
 use crate::transfer::open::Arrivals;
 use crate::transfer::recent::Recent;
 use bytes::Bytes;
 use eddy_cache::{EntityHandle, ReadError};
+use eddy_content::BLOCK_SIZE;
 use eddy_content::digest::{DigestCheck, ExpectedDigest};
-use eddy_content::http::{Asked, Known, Precondition};
-use eddy_content::{BLOCK_SIZE, ResourceUrl};
 use eddy_engine::JobId;
 use eddy_wire::api::{JobState, Sources};
 use std::ops::Range;
@@ -39,7 +38,7 @@ enum Stand {
     /// The entity is not open yet.
     Opening,
     Going,
-    /// Nothing more comes; what is not there then will not be, and nobody has held the whole against what its name promises.
+    /// Nothing more comes into the store; what is not there then will not be, and nobody has held the whole against what its name promises.
     Over,
     /// The whole is here, and is what its name promises.
     Kept,
@@ -59,21 +58,11 @@ pub(super) struct Filling {
     silence: Arrivals,
     /// What has just come from the origin.
     recent: Recent,
-    /// How a reader goes on if it never is.
+    /// How a reader goes on where the store has nothing for it.
     way: Option<Way>,
     stand: watch::Sender<Stand>,
     /// Readers now.
     readers: watch::Sender<usize>,
-}
-
-/// The way to the origin for a reader whose entity the store does not take.
-#[derive(Debug)]
-pub(super) struct Way {
-    pub(super) origin: Origin,
-    pub(super) url: ResourceUrl,
-    /// The version that the reader has begun with: another one never joins.
-    pub(super) known: Known,
-    pub(super) tally: Arc<Tally>,
 }
 
 impl Filling {
@@ -98,9 +87,9 @@ impl Filling {
     }
 
     /// One that a job fills.
-    pub(super) fn of(holding: &Holding, promised: Vec<ExpectedDigest>) -> Arc<Self> {
+    pub(super) fn of(holding: &Holding, promised: Vec<ExpectedDigest>, way: Way) -> Arc<Self> {
         let length = holding.entity.geometry().length();
-        let filling = Self::new(length, promised, Recent::new(0, None), None, Stand::Opening);
+        let filling = Self::new(length, promised, Recent::new(0, None), Some(way), Stand::Opening);
         filling.open(holding);
         Arc::new(filling)
     }
@@ -122,7 +111,8 @@ impl Filling {
                 self.open(&holding);
                 self.follow(holding.job, driver).await
             }
-            Err(_) => {
+            Err(refusal) => {
+                self.say_refused(&refusal);
                 self.stand.send_replace(Stand::Over);
                 Followed::default()
             }
@@ -138,6 +128,9 @@ impl Filling {
                 let state = {
                     let view = view.borrow_and_update();
                     sources = view.sources();
+                    if let (JobState::Error, Some(error)) = (view.state, &view.error) {
+                        self.say_refused(error.detail.as_deref().unwrap_or(&error.title));
+                    }
                     view.state
                 };
                 if state.is_final() || state == JobState::Error {
@@ -154,6 +147,11 @@ impl Filling {
         let end = self.judge().await;
         self.stand.send_replace(end);
         Followed { sources, is_false: end == Stand::False }
+    }
+
+    fn say_refused(&self, why: impl std::fmt::Display) {
+        let url = self.way.as_ref().map(|way| tracing::field::display(&way.url));
+        tracing::warn!(url, %why, "a file is filled no further: each of its readers goes on at the origin");
     }
 
     /// How it stands in the end: whether the whole is here, and is what its name promises; that takes a pass over it.
@@ -178,9 +176,7 @@ impl Filling {
     fn shown(&self, now: Stand) -> u64 {
         match now {
             Stand::False => 0,
-            Stand::Opening | Stand::Going | Stand::Over if !self.promised.is_empty() => {
-                self.length.saturating_sub(1) / BLOCK_SIZE * BLOCK_SIZE
-            }
+            Stand::Opening | Stand::Going | Stand::Over if !self.promised.is_empty() => last_block(self.length),
             Stand::Opening | Stand::Going | Stand::Over | Stand::Kept => self.length,
         }
     }
@@ -220,6 +216,11 @@ impl Filling {
         bytes.truncate(usize::try_from(range.end - range.start).unwrap_or(usize::MAX));
         Some(bytes)
     }
+}
+
+/// Where the last block of so many bytes begins.
+pub(super) fn last_block(length: u64) -> u64 {
+    length.saturating_sub(1) / BLOCK_SIZE * BLOCK_SIZE
 }
 
 /// Which of the blocks of a range can be read now, from the first on.
@@ -270,10 +271,11 @@ impl Reader {
                 (Some(bytes), _) => bytes,
                 (None, Some((entity, blocks))) if !blocks.is_empty() => match read(entity, blocks, &visible).await {
                     Some(bytes) => bytes,
-                    None => return broken(to).await,
+                    // Damaged, or lost with a commit that failed.
+                    None => return self.go_on(range, check, to).await,
                 },
-                (None, None) if now == Stand::Over => return self.go_on(range, check, to).await,
-                (None, _) if matches!(now, Stand::Over | Stand::Kept | Stand::False) => return broken(to).await,
+                (None, _) if now == Stand::Over => return self.go_on(range, check, to).await,
+                (None, _) if matches!(now, Stand::Kept | Stand::False) => return broken(to).await,
                 (None, _) => {
                     tokio::select! {
                         () = arrival => {}
@@ -296,38 +298,15 @@ impl Reader {
         }
     }
 
-    /// Sends what the store has no place for: from the origin, for this reader alone.
-    async fn go_on(&self, range: Range<u64>, mut check: Option<DigestCheck>, to: &Pieces) {
-        let Some(way) = self.0.way.as_ref().filter(|_| self.0.promised.is_empty() || check.is_some()) else {
-            return broken(to).await;
+    /// Sends what the store does not have: from the origin, for this reader alone.
+    async fn go_on(&self, range: Range<u64>, check: Option<DigestCheck>, to: &Pieces) {
+        let (length, promised) = (self.0.length, &self.0.promised);
+        let sent = match &self.0.way {
+            Some(way) => way.send(Rest { range, length, promised, check }, to).await,
+            None => Err(Broken),
         };
-        let asked = Asked::Range { first: range.start, last: Some(range.end - 1) };
-        let request = OriginRequest::new(way.url.clone(), asked).about(way.known.clone(), Precondition::IfRange);
-        let mut body = match way.origin.open(&request).await {
-            Ok(Opened::Body { span, body, .. }) if span.start == range.start => body,
-            // Another version, or no ranges: what was sent cannot be continued.
-            _ => return broken(to).await,
-        };
-        let mut left = range.end - range.start;
-        while left > 0 {
-            let next = tokio::select! {
-                biased;
-                () = to.closed() => return,
-                next = body.next() => next,
-            };
-            let Ok(Some(mut bytes)) = next else { return broken(to).await };
-            way.tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
-            bytes.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-            left -= bytes.len() as u64;
-            if let Some(check) = &mut check {
-                check.update(&bytes);
-            }
-            if left == 0 && check.take().is_some_and(|check| check.verify().is_err()) {
-                return broken(to).await;
-            }
-            if to.send(Ok(bytes)).await.is_err() {
-                return;
-            }
+        if sent.is_err() {
+            broken(to).await;
         }
     }
 }

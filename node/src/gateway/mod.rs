@@ -19,6 +19,7 @@
 //! | `parts` | parts of a body in memory, and what they make together |
 //! | `pass` | what goes to one client, and what is kept of it |
 //! | `filling` | an entity of the store that is read while the engine fills it |
+//! | `alone` | a reader that goes on at the origin for itself |
 //! | `saver` | small bodies into the store, behind everything else |
 //! | `answer` | a stored answer, made into the answer to a request |
 //! | `body` | the content on its way to a client |
@@ -28,6 +29,7 @@
 //! | `refusal` | the gateway's own answers |
 //! | `tally` | what was asked and answered, by mount |
 
+mod alone;
 mod answer;
 mod body;
 mod fields;

@@ -1,6 +1,6 @@
 //! The first questions: what is held here, what the origin has, and under which version it is opened.
 
-use super::{CacheUse, FIRST_RANGE, File, HeldUse, PartUse, Phase, SourceBytes, Surroundings};
+use super::{CacheUse, FIRST_RANGE, File, HeldUse, NO_DESCRIPTOR, PartUse, Phase, SourceBytes, Surroundings};
 use crate::job::portion::Ranges;
 use crate::job::spec::Asking;
 use crate::job::terms::Redirects;
@@ -284,7 +284,7 @@ impl File {
                 // descriptors, which come back.
                 match (failure.code.as_str(), failure.class) {
                     ("cache-too-small", _) => self.pass_cache_by("the file does not fit into the cache"),
-                    ("too-many-open-files", _) => return self.fail(failure),
+                    (NO_DESCRIPTOR, _) => return self.fail(failure),
                     (_, FailureClass::Disk) => self.pass_cache_by(CACHE_FAILS),
                     _ => return self.fail(failure),
                 }

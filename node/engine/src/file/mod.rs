@@ -23,7 +23,7 @@ use crate::job::spec::{Asking, FileSpec, Goal, PeerUse};
 use crate::job::terms::Redirects;
 use crate::outbox::Outbox;
 use crate::planner::Planner;
-use crate::port::{ContactMethod, Contacted, Effect, Failure, FetchId, FileRef, Held, Peer};
+use crate::port::{ContactMethod, Contacted, Effect, Failure, FailureClass, FetchId, FileRef, Held, Peer};
 use crate::swarm::Patience;
 use crate::trust::Policy;
 use eddy_content::digest::ExpectedDigest;
@@ -42,6 +42,8 @@ const CHANGES_ALLOWED: u32 = 3;
 const MISMATCHES_ALLOWED: u32 = 1;
 /// Stagings of one file in one turn that found stored blocks damaged before the disk is taken for failing.
 const DAMAGES_ALLOWED: u32 = 3;
+/// The row of want of descriptors.
+const NO_DESCRIPTOR: &str = "too-many-open-files";
 
 /// What a turn may do with the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -531,7 +533,12 @@ impl File {
         self.spec.goal() == Goal::Hold
     }
 
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, mut failure: Failure) {
+        // Whoever reads what is only held goes on without the store sooner than a disk gets well. Descriptors come back by themselves.
+        let is_disk = failure.class == FailureClass::Disk && failure.code != NO_DESCRIPTOR;
+        if is_disk && self.is_only_held() {
+            failure.class = FailureClass::Fatal;
+        }
         self.failure = Some(failure);
         self.phase = Phase::Failed;
     }

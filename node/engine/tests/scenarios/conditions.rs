@@ -73,6 +73,31 @@ fn a_cache_whose_disk_stays_in_the_way_is_passed_by() {
 }
 
 #[test]
+fn what_is_only_held_ends_with_the_disk_and_waits_for_descriptors() {
+    let held = || {
+        let mut spec = job(&["a"]);
+        spec.files[0].destination = String::new();
+        spec
+    };
+    // Met by the opening, and in the middle: who reads goes on without the store, and nothing else waits for it.
+    for at in [0, 900] {
+        let mut rig = rig(Origin { rate: MIB, ..Origin::new(64 * MIB) });
+        let id = rig.start(held());
+        rig.run_for(Duration::from_millis(at));
+        rig.store.standing = Some(disk());
+        rig.run_to_state(id, JobState::Error);
+        assert_eq!(rig.engine.job(id).unwrap().failure().unwrap().code, "disk-full", "{at}");
+    }
+    let mut rig = rig(Origin { rate: MIB, ..Origin::new(64 * MIB) });
+    let id = rig.start(held());
+    rig.run_for(Duration::from_millis(900));
+    rig.store.standing = Some(coded("too-many-open-files"));
+    rig.run_to_state(id, JobState::TransientError);
+    rig.store.standing = None;
+    rig.run_to_state(id, JobState::Transferring);
+}
+
+#[test]
 fn without_descriptors_the_cache_is_not_passed_by() {
     let mut rig = rig(Origin::new(16 * MIB));
     rig.store.standing = Some(coded("too-many-open-files"));

@@ -3,12 +3,12 @@
 use super::gate::Gate;
 use super::{Executor, Holder};
 use crate::deliver::{Destination, Part, refusal};
-use crate::driver::command::Holding;
+use crate::driver::command::{Holding, Refusal};
 use crate::transfer::failure;
 use crate::transfer::open::OpenEntity;
 use crate::transfer::room::CacheRoom;
 use eddy_cache::{EntityHandle, NewEntity};
-use eddy_engine::{Failure, FailureClass, FileRef, Input};
+use eddy_engine::{Engine, Failure, FailureClass, FileRef, Input, JobId, JobState};
 use eddy_wire::catalogue::ErrorCode;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -31,12 +31,23 @@ impl Executor {
                 }
                 let (entity, arrivals) = (open.entity.clone(), open.arrivals());
                 // Who waited may be gone; then nobody ends the job, and it ends by itself when all is held.
-                let _ = answer.send(Holding { job: file.job, entity, arrivals });
+                let _ = answer.send(Ok(Holding { job: file.job, entity, arrivals }));
             }
             self.open.insert(file, open);
             held
         });
         Input::Opened { file, result }
+    }
+
+    /// Tells who waits for the entity of a job that it will not come, because the job has failed; whether somebody waited.
+    pub(in crate::driver) fn turn_away(&mut self, engine: &Engine, id: JobId) -> bool {
+        let failed = engine.job(id).filter(|job| job.state() == JobState::Error);
+        let Some(holder) = failed.and_then(|_| self.holders.remove(&id)) else { return false };
+        let unknown = || Failure::fatal("internal", "the job has failed");
+        let why = failed.and_then(|job| job.failure().cloned()).unwrap_or_else(unknown);
+        // Who waited may be gone.
+        let _ = holder.answer.send(Err(Refusal::NotHeld(Box::new(why))));
+        true
     }
 
     pub(super) fn open_entity(

@@ -1,6 +1,7 @@
 //! Where the body of an answer goes: into memory, where everybody reads it as it comes, or into the store by the engine.
 
-use super::super::filling::{Filling, Followed, Way};
+use super::super::alone::Way;
+use super::super::filling::{Filling, Followed};
 use super::super::growing::Growing;
 use super::super::links;
 use super::super::promises::Page;
@@ -240,18 +241,25 @@ impl Flight {
             origin,
         };
         let (driver, tally) = (self.gateway.driver.clone(), self.target.tally.clone());
+        let (origin, url) = (self.target.origin.clone(), relayed.final_url.clone());
+        let way = Way { origin, url, known, tally: tally.clone() };
         let filling = match recent {
             Some(recent) => {
-                let (origin, url) = (self.target.origin.clone(), relayed.final_url.clone());
-                let filling =
-                    Filling::coming(length, promised, recent, Way { origin, url, known, tally: tally.clone() });
+                let filling = Filling::coming(length, promised, recent, way);
                 let filled = filling.clone();
                 self.follow((id, tally), async move { filled.fill(order, &driver).await });
                 filling
             }
             None => {
-                let holding = driver.hold(order).await.ok()?;
-                let filling = Filling::of(&holding, promised);
+                let holding = match driver.hold(order).await {
+                    Ok(holding) => holding,
+                    Err(refusal) => {
+                        tracing::warn!(url = %self.target.url, why = %refusal, "the store does not take a file");
+                        self.is_refused = true;
+                        return None;
+                    }
+                };
+                let filling = Filling::of(&holding, promised, way);
                 let followed = filling.clone();
                 self.follow((id, tally), async move { followed.follow(holding.job, &driver).await });
                 filling

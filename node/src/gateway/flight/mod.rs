@@ -136,6 +136,7 @@ impl Gateway {
             stale,
             beginning,
             waited: None,
+            is_refused: false,
             landing,
             solo: Some(solo),
         };
@@ -166,6 +167,8 @@ struct Flight {
     beginning: Option<Beginning>,
     /// How long the last answer was waited for.
     waited: Option<Duration>,
+    /// Whether the store does not take it.
+    is_refused: bool,
     landing: watch::Sender<Option<Landing>>,
     solo: Option<oneshot::Sender<Solo>>,
 }

@@ -150,7 +150,7 @@ impl Flight {
         match length {
             _ if links::has_links(&self.target.links, &relayed.head) => self.gather(relayed, body).await,
             Some(length) if length > MOST_IN_MEMORY => {
-                let Some(representation) = representation.filter(may_hold) else {
+                let Some(representation) = representation.filter(|of| may_hold(of) && !self.is_refused) else {
                     return self.alone(relayed.head, Bytes::new(), Some(body));
                 };
                 let span = Span { start: 0, end: Some(length) };
