@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
 use eddy_tests::hostile::{Behaviour, HostileOrigin, Resource, Version};
-use eddy_tests::process::{Eddy, Gateway, http_client, mount};
-use std::time::Duration;
+use eddy_tests::lab::{self, Lab, LabSpec};
+use eddy_tests::process::{Eddy, Gateway, MIB, Nginx, NginxSpec, http_client, mount, write_sample};
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -201,4 +204,52 @@ async fn a_thousand_idle_connections_and_slow_readers_cost_little_and_hold_nobod
     // Each slow reader has at most two pieces of 1 MiB in its queue, and one that is being read.
     assert!(after < before + IDLE_BYTES + 50 * (4 << 20), "{} MiB more", (after - before) >> 20);
     drop((idle, slow));
+}
+
+/// A public address: it exists in the lab alone.
+const PUBLIC: Ipv4Addr = Ipv4Addr::new(172, 15, 77, 1);
+
+#[test]
+fn t31_a_mounts_client_gets_what_its_index_promises_whatever_a_proxys_client_fetches() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    let lab = Lab::new(LabSpec { hosts: 1, lan_rate: None, wan_rate: None }).unwrap();
+    let host = &lab.hosts()[0];
+    host.add_address(PUBLIC).unwrap();
+    // So slow that what two clients want at once is on its way at once.
+    let directives = format!("listen {PUBLIC}:80; limit_rate 4m; types {{ text/html html; }}");
+    let origin = Nginx::on(host, &NginxSpec { directives, ..NginxSpec::default() }).unwrap();
+    let work = tempfile::tempdir().unwrap();
+    let files = [("small.whl", 3 * MIB), ("large.whl", 8 * MIB)];
+    let mut page = String::new();
+    for (name, length) in files {
+        write_sample(&origin.files().join(name), 3, length).unwrap();
+        page += &format!("<a href=\"{name}#sha256={}\">{name}</a>\n", "1".repeat(64));
+    }
+    std::fs::write(origin.files().join("index.html"), page).unwrap();
+    let settings = format!("proxy = true\n{}", mount("/m", &format!("http://{PUBLIC}"), ""));
+    let gateway = Gateway::start(Eddy::on(host).unwrap(), &settings).unwrap();
+    let mounted = |name: &str| -> Command {
+        let mut command = host.command("curl");
+        command.args(["-sS", "--fail", "--noproxy", "*", "-o", "/dev/null", &gateway.url(&format!("/m/{name}"))]);
+        command
+    };
+    assert!(mounted("index.html").status().unwrap().success());
+    for (name, _) in files {
+        let taken = work.path().join(name);
+        let mut command = host.command("curl");
+        command.args(["-sS", "--fail", "--no-buffer", "--noproxy", "", "--proxy", &gateway.url("")]);
+        let mut proxied = command.arg("-o").arg(&taken).arg(format!("http://{PUBLIC}/{name}")).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while taken.metadata().map_or(0, |file| file.len()) == 0 {
+            assert!(Instant::now() < deadline && proxied.try_wait().unwrap().is_none(), "{}", gateway.daemon.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let refused = |when: &str| assert!(!mounted(name).status().unwrap().success(), "{name} is not so: {when}");
+        refused("while a proxy's client fetches it");
+        assert!(proxied.wait().unwrap().success(), "{name}: nothing is promised there");
+        assert!(std::fs::read(&taken).unwrap() == std::fs::read(origin.files().join(name)).unwrap());
+        refused("after a proxy's client has fetched it");
+    }
 }

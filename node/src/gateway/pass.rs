@@ -227,6 +227,7 @@ fn stored(call: &Call, relayed: &Relayed, length: u64, growing: Arc<Growing>) ->
         freshness: Freshness::of(headers, question, relayed.exchange),
         variant: Variant::of(headers, &call.sent.fields),
         languages: call.sent.fields.get(ACCEPT_LANGUAGE).cloned(),
+        door: call.target.door,
         marks: Marks::of(&fields, relayed.exchange.received),
         fields,
         length,

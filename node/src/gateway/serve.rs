@@ -4,7 +4,7 @@ use super::answer::{Here, Wanted, answer};
 use super::body::AnswerBody;
 use super::fields::Sent;
 use super::filling::Filling;
-use super::flight::{Landing, Outcome, Place, Solo, Target};
+use super::flight::{Door, Landing, Outcome, Place, Solo, Target};
 use super::refusal::Refusal;
 use super::shelf::{Held, Look, Stored};
 use super::{Gateway, MAX_CONTENT};
@@ -105,12 +105,25 @@ impl Gateway {
     fn look<'a>(&self, call: &'a Call) -> (Look, Cow<'a, HeaderMap>) {
         let (url, fields) = (&call.target.url, &call.sent.fields);
         let look = self.shelf.look(url, fields);
+        if let Look::Here(stored) = &look
+            && self.is_doubted(stored, &call.target)
+        {
+            return (Look::Nothing, Cow::Borrowed(fields));
+        }
         if matches!(look, Look::OtherVariant)
             && let Some(like) = self.shelf.in_favourite_language(url, fields)
         {
-            return (self.shelf.look(url, &like), Cow::Owned(like));
+            return match self.shelf.look(url, &like) {
+                Look::Here(stored) if self.is_doubted(&stored, &call.target) => (Look::Nothing, Cow::Borrowed(fields)),
+                look => (look, Cow::Owned(like)),
+            };
         }
         (look, Cow::Borrowed(fields))
+    }
+
+    /// Whether an index promises a mount's client something that nobody has held this against: a proxy's client brought it.
+    fn is_doubted(&self, stored: &Stored, target: &Target) -> bool {
+        (stored.door, target.door) == (Door::Proxy, Door::Mount) && self.promises.of(&target.url).is_some()
     }
 
     /// The store has lost the body of what was on the shelf: once more, from the origin.
@@ -143,7 +156,7 @@ impl Gateway {
         let all = 0..u64::MAX;
         // `bytes=0-` is the whole by another name.
         let is_range = call.fields.contains_key(RANGE) && select(&call.fields, u64::MAX) != Selected::Ranges(vec![all]);
-        let is_flying = self.is_flying(&call.target.url, &call.sent);
+        let is_flying = self.is_flying(&call.target, &call.sent);
         let has_whole = stale.as_ref().is_some_and(|stored| !matches!(stored.held, Held::Parts(_)));
         // A part of what is not here is not worth the whole: passed on as it comes.
         let is_part = is_range && !has_whole && !is_flying && !self.is_in_store(&call.target.url).await;

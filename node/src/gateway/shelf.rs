@@ -4,6 +4,7 @@
 //! body that the store holds is used under it.
 
 use super::filling::Filling;
+use super::flight::Door;
 use super::growing::Growing;
 use super::parts::Parts;
 use eddy_content::http::freshness::{Freshness, Variant};
@@ -46,6 +47,8 @@ pub(super) struct Stored {
     pub(super) variant: Option<Variant>,
     /// The languages that the request which brought it wanted.
     pub(super) languages: Option<HeaderValue>,
+    /// By which door the request came that brought it.
+    pub(super) door: Door,
     /// Its version's marks.
     pub(super) marks: Marks,
     /// Bytes of the body.
@@ -209,6 +212,7 @@ mod tests {
             freshness: Freshness::of(&answer, question, Exchange { asked: 0, received: 0 }),
             variant: Variant::of(&answer, fields),
             languages: fields.get(ACCEPT_LANGUAGE).cloned(),
+            door: Door::Mount,
             fields: answer,
             marks: Marks::default(),
             length: length as u64,

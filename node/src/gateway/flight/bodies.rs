@@ -305,6 +305,7 @@ impl Flight {
             freshness: Freshness::of(headers, self.asked_by(), relayed.exchange),
             variant: Variant::of(headers, &self.sent.fields),
             languages: self.sent.fields.get(ACCEPT_LANGUAGE).cloned(),
+            door: self.target.door,
             marks: Marks::of(&fields, relayed.exchange.received),
             fields,
             length,

@@ -61,7 +61,7 @@ pub(super) struct Target {
 }
 
 /// By which way a request came to its target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Door {
     /// The administrator has mounted it: its indexes are believed.
     Mount,
@@ -103,8 +103,13 @@ pub(super) struct Solo {
 #[derive(Default)]
 pub(super) struct Flights(Mutex<HashMap<Likeness, watch::Receiver<Option<Landing>>>>);
 
-/// What requests have in common that one flight answers: the URL, and what the origin gets of their fields.
-type Likeness = (ResourceUrl, [u8; 32]);
+/// What requests have in common that one flight answers: the URL, what the origin gets of their fields, and the door, for an index promises
+/// nothing to a proxy's client, and reaches nothing for it.
+type Likeness = (ResourceUrl, [u8; 32], Door);
+
+fn likeness(target: &Target, sent: &Sent) -> Likeness {
+    (target.url.clone(), sent.likeness(), target.door)
+}
 
 /// A place in a flight.
 pub(super) struct Place {
@@ -116,7 +121,7 @@ pub(super) struct Place {
 impl Gateway {
     /// Joins the flight that wants the same, or starts one.
     pub(super) fn board(self: &Arc<Self>, target: &Target, sent: &Sent, stale: Option<Arc<Stored>>) -> Place {
-        let key = (target.url.clone(), sent.likeness());
+        let key = likeness(target, sent);
         let mut flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(landing) = flights.get(&key) {
             return Place { landing: landing.clone(), solo: None };
@@ -155,7 +160,7 @@ impl Gateway {
     /// Whether something is on its way for such a request.
     pub(super) fn is_flying(&self, url: &ResourceUrl, sent: &Sent) -> bool {
         let flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
-        flights.contains_key(&(url.clone(), sent.likeness()))
+        flights.contains_key(&likeness(target, sent))
     }
 }
 
