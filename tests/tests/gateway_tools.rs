@@ -6,7 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
 use eddy_tests::hostile::{Behaviour, HostileOrigin, Resource, Version};
-use eddy_tests::process::{Eddy, Gateway, Running, mount};
+use eddy_tests::process::{Eddy, Gateway, Nginx, NginxSpec, Running, mount, write_sample};
+use sha2::{Digest as _, Sha256};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -196,6 +197,91 @@ fn pip_downloads_a_wheel_through_the_gateway_and_a_second_node_gets_it_from_the_
         nodes.push((node, here));
     }
     assert!(wheels[0][0].1 == wheels[1][0].1, "the same bytes");
+}
+
+/// Makes a wheel that holds some bytes.
+fn wheel(folder: &Path, name: &str, seed: u64) -> String {
+    const MAKE: &str = "import sys, zipfile
+path, name, data = sys.argv[1:]
+with zipfile.ZipFile(path, 'w') as wheel:
+    wheel.write(data, name + '/data.bin')
+    folder = name + '-1.0.dist-info/'
+    wheel.writestr(folder + 'METADATA', 'Metadata-Version: 2.1\\nName: ' + name.replace('_', '-') + '\\nVersion: 1.0\\n')
+    wheel.writestr(folder + 'WHEEL', 'Wheel-Version: 1.0\\nGenerator: eddy\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+    wheel.writestr(folder + 'RECORD', '')
+";
+    let work = tempfile::tempdir().unwrap();
+    let data = work.path().join("data.bin");
+    write_sample(&data, seed, 100_000).unwrap();
+    let path = folder.join(format!("{name}-1.0-py3-none-any.whl"));
+    good(&Command::new("python3").args(["-c", MAKE]).arg(&path).arg(name).arg(&data).output().unwrap());
+    data_encoding::HEXLOWER.encode(&Sha256::digest(std::fs::read(&path).unwrap()))
+}
+
+#[test]
+fn pip_follows_an_index_from_the_root_of_its_host_and_past_itself() {
+    if !Nginx::ready() || !is_here("pip") {
+        return;
+    }
+    let http = "types { text/html html; application/vnd.pypi.simple.v1+json json; }".to_owned();
+    let directives = "index index.html index.json;".to_owned();
+    let origin = Nginx::here(&NginxSpec { http, directives, ..NginxSpec::default() }).unwrap();
+    // As pypiserver and devpi do, as Nexus and Artifactory do, and the first once more in JSON.
+    let projects = [
+        ("eddy_root", "/packages/", "html"),
+        ("eddy_past", "../../packages/", "html"),
+        ("eddy_json", "/packages/", "json"),
+    ];
+    let (simple, packages) = (origin.files().join("repository/simple"), origin.files().join("packages"));
+    let past = origin.files().join("repository/packages");
+    for folder in [&simple, &packages, &past] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let mut list = String::new();
+    for (number, (name, place, kind)) in projects.into_iter().enumerate() {
+        let file = format!("{name}-1.0-py3-none-any.whl");
+        let digest = wheel(if place.starts_with('/') { &packages } else { &past }, name, number as u64);
+        let project = name.replace('_', "-");
+        let page = match kind {
+            "html" => {
+                format!("<!DOCTYPE html><html><body><a href=\"{place}{file}#sha256={digest}\">{file}</a></body></html>")
+            }
+            _ => format!(
+                "{{\"meta\":{{\"api-version\":\"1.0\"}},\"name\":\"{project}\",\"files\":[{{\"filename\":\"{file}\",\"url\":\"{place}{file}\",\"hashes\":{{\"sha256\":\"{digest}\"}}}}]}}"
+            ),
+        };
+        std::fs::create_dir_all(simple.join(&project)).unwrap();
+        std::fs::write(simple.join(&project).join(format!("index.{kind}")), page).unwrap();
+        list += &format!("<a href=\"{project}/\">{project}</a>\n");
+    }
+    // An index of one's own has no page of the project that public ones have.
+    std::fs::write(simple.join("index.html"), list).unwrap();
+    let work = tempfile::tempdir().unwrap();
+    let (conf, eddy) = (work.path().join("pip.conf"), eddy(""));
+    let variables = [("PIP_CONFIG_FILE", conf.as_path())];
+    enable(&eddy, &["pip", "--origin", &origin.url("repository/simple")], &variables);
+    let node = daemon(&eddy);
+    for turn in ["first", "second"] {
+        let mut command = Command::new("pip");
+        let kept = ["PATH", "HOME"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        command.env_clear().envs(kept);
+        command.env("PIP_CONFIG_FILE", &conf).env("PIP_NO_CACHE_DIR", "1").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+        command.args(["download", "--no-deps", "-d", turn]).args(projects.map(|(name, ..)| name.replace('_', "-")));
+        good(&command.current_dir(work.path()).output().unwrap());
+        for (name, place, _) in projects {
+            let file = format!("{name}-1.0-py3-none-any.whl");
+            let given = std::fs::read(if place.starts_with('/') { &packages } else { &past }.join(&file)).unwrap();
+            assert!(std::fs::read(work.path().join(turn).join(&file)).unwrap() == given, "{file}: {}", node.log());
+        }
+    }
+    let log = origin.access().unwrap();
+    for (name, ..) in projects {
+        let asks = log.iter().filter(|access| access.uri.contains(&format!("{name}-1.0"))).count();
+        assert_eq!(asks, 1, "{name} is asked for once, through the gateway: {log:#?}");
+    }
+    good(&eddy.command(["gateway", "test", "pip"]).output().unwrap());
+    disable(&eddy, "pip", &variables);
+    assert!(!conf.exists());
 }
 
 /// The port at which a process is reached over UDP.

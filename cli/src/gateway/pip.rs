@@ -1,13 +1,17 @@
-//! pip: its index becomes a mount; the files of an index that keeps them elsewhere are led through the gateway as well.
+//! pip: the host of its index becomes a mount, for an index leads to its files past itself, or from the root of its host. The files of one that
+//! keeps them at other hosts are led through the gateway as well.
 
 use super::change::{Change, Edit};
 use super::tool::Tool;
 use super::{Mount, ask, refused};
 use crate::failure::Failure;
+use reqwest::Url;
 use std::path::PathBuf;
 
-/// A project that every index has, to see where it keeps its files.
+/// A project that every public index has, to see where it keeps its files.
 const SAMPLE: &str = "pip";
+/// Where the host of the index is mounted.
+const PATH: &str = "/pip/index";
 
 pub(super) async fn plan(base: &str, origin: Option<&str>) -> Result<Change, Failure> {
     let index = match origin {
@@ -17,20 +21,56 @@ pub(super) async fn plan(base: &str, origin: Option<&str>) -> Result<Change, Fai
         }
     };
     let index = index.trim_end_matches('/').to_owned();
-    let page = ask::text(&format!("{index}/{SAMPLE}/")).await?;
-    let mut mounts = vec![Mount { path: "/pip/index".to_owned(), origin: index.clone(), links: Vec::new() }];
-    for (number, root) in ask::hosts_of(&page).into_iter().filter(|root| !index.starts_with(root)).take(8).enumerate() {
+    let (host, folder) = host_and_folder(&index)?;
+    let page = sample(&index).await?;
+    let mut links = vec![(format!("{host}/"), format!("{PATH}/")), ("/".to_owned(), format!("{PATH}/"))];
+    let mut files = Vec::new();
+    for root in ask::hosts_of(&page).into_iter().filter(|root| *root != format!("{host}/")).take(8) {
         // A page names other hosts as well; those of its files are the ones that its links lead to.
         if !page.contains(&format!("href=\"{root}")) {
             continue;
         }
-        let path = format!("/pip/files{number}");
-        mounts[0].links.push((root.clone(), format!("{path}/")));
-        mounts.push(Mount { path, origin: root.trim_end_matches('/').to_owned(), links: Vec::new() });
+        let path = format!("/pip/files{}", files.len());
+        links.push((root.clone(), format!("{path}/")));
+        files.push(Mount { path, origin: root.trim_end_matches('/').to_owned(), links: Vec::new() });
     }
-    let line = format!("index-url = {base}/pip/index/");
+    let mut mounts = vec![Mount { path: PATH.to_owned(), origin: host, links }];
+    mounts.extend(files);
+    let line = format!("index-url = {base}{PATH}{folder}/");
     let file = Edit::of(config_file()?, |before| Ok(set(before, &line)))?;
     Ok(Change { tool: Tool::Pip, mounts, files: vec![file] })
+}
+
+/// `https://host` of an index, and what follows.
+fn host_and_folder(index: &str) -> Result<(String, String), Failure> {
+    let odd = |why: &str| refused(format!("the index of pip {why}; name another with --origin"));
+    let url = Url::parse(index).map_err(|_| odd("is no URL"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(odd("has a password in its URL, which the gateway does not keep"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(odd("has a query"));
+    }
+    Ok((url.origin().ascii_serialization(), url.path().trim_end_matches('/').to_owned()))
+}
+
+/// A page that shows where the files are: of a project that most have, or of the first one that the index lists.
+async fn sample(index: &str) -> Result<String, Failure> {
+    if let Ok(page) = ask::text(&format!("{index}/{SAMPLE}/")).await {
+        return Ok(page);
+    }
+    let root = format!("{index}/");
+    let list = ask::text(&root).await?;
+    let first = first_link(&list).and_then(|link| Url::parse(&root).ok()?.join(link).ok());
+    match first {
+        Some(project) => ask::text(project.as_str()).await,
+        None => Ok(list),
+    }
+}
+
+fn first_link(page: &str) -> Option<&str> {
+    let rest = page.split_once("href=\"")?.1;
+    Some(rest.split_once('"')?.0)
 }
 
 /// The index that pip uses, by its own word.
@@ -78,6 +118,19 @@ fn set(before: &str, line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_is_its_host_and_a_folder_there() {
+        let parts = |index| host_and_folder(index).ok();
+        let of = |host: &str, folder: &str| Some((host.to_owned(), folder.to_owned()));
+        assert_eq!(parts("https://h/simple"), of("https://h", "/simple"));
+        assert_eq!(parts("http://h:3141/root/pypi/+simple"), of("http://h:3141", "/root/pypi/+simple"));
+        assert_eq!(parts("https://h"), of("https://h", ""));
+        for odd in ["https://me:secret@h/simple", "https://h/simple?x", "simple"] {
+            assert_eq!(parts(odd), None, "{odd}");
+        }
+        assert_eq!(first_link("<a class=x href=\"a/\">a</a> <a href=\"b/\">"), Some("a/"));
+    }
 
     #[test]
     fn the_index_is_set_where_it_stands_or_added() {

@@ -56,7 +56,7 @@ pub struct MountSettings {
     #[serde(default)]
     pub unsafe_methods: UnsafeMethods,
     /// Links in its pages and indexes that are to lead through the gateway as well, for registries that keep files elsewhere:
-    /// { "https://files.host/" = "/files/" }.
+    /// { "https://files.host/" = "/files/" }; of "/", those that begin at the origin's root.
     #[serde(default)]
     pub links: BTreeMap<String, String>,
     /// How long after its time something may still be used while the origin cannot be reached, where the origin says nothing about
@@ -127,7 +127,7 @@ pub enum BadGateway {
     #[error("`tunnel` needs `proxy = true`")]
     TunnelAlone,
     /// A link that is none.
-    #[error("a link leads from the beginning of a URL to a path of the gateway: {0}")]
+    #[error("a link leads from the beginning of a URL, or from `/`, to a path of the gateway: {0}")]
     Link(String),
     /// A time that is none.
     #[error("stale-on-error of the mount {path}: {reason}")]
@@ -232,7 +232,8 @@ impl MountSettings {
         let (fields, unsafe_methods) = (self.fields, self.unsafe_methods);
         let mut links: Vec<_> = self.links.clone().into_iter().collect();
         links.sort_by_key(|(from, _)| std::cmp::Reverse(from.len()));
-        let is_link = |(from, to): &(String, String)| TypedUrl::parse(from).is_ok() && to.starts_with('/');
+        let is_begun = |from: &str| from == "/" || TypedUrl::parse(from).is_ok();
+        let is_link = |(from, to): &(String, String)| is_begun(from) && to.starts_with('/');
         if let Some((from, _)) = links.iter().find(|link| !is_link(link)) {
             return Err(BadGateway::Link(from.escape_debug().to_string()));
         }
@@ -300,6 +301,10 @@ mod tests {
             assert!(matches!(mount(path, "https://h"), Err(BadGateway::Path(_))), "{path}");
         }
         assert!(matches!(mount("/a", "ftp://h"), Err(BadGateway::Origin { .. })));
+        for (link, is_good) in [("/", true), ("https://f/", true), ("/files/", false), ("f", false)] {
+            let links = format!("[[mount]]\npath = \"/a\"\norigin = \"https://h\"\nlinks = {{ \"{link}\" = \"/a/\" }}");
+            assert_eq!(plan(&links).is_ok(), is_good, "{link}");
+        }
         for origin in ["https://u:p@h", "https://h/?a", "https://h/#a"] {
             assert!(matches!(mount("/a", origin), Err(BadGateway::NotPlain(_))), "{origin}");
         }

@@ -164,7 +164,7 @@ impl Flight {
             return None;
         }
         self.learn(&relayed.head, &read).await;
-        if links::has_links(&self.target.links, &relayed.head) {
+        if links::has_links(&self.target.links, &self.target.url, &relayed.head) {
             let read = links::lead(&self.target.links, &self.gateway.base, &mut relayed.head.headers, &read);
             let length = read.len() as u64;
             // Not the origin's bytes any more: never in the store.

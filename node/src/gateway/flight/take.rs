@@ -148,7 +148,9 @@ impl Flight {
         };
         let length = length_of(&relayed.head);
         match length {
-            _ if links::has_links(&self.target.links, &relayed.head) => self.gather(relayed, body).await,
+            _ if links::has_links(&self.target.links, &self.target.url, &relayed.head) => {
+                self.gather(relayed, body).await
+            }
             Some(length) if length > MOST_IN_MEMORY => {
                 let Some(representation) = representation.filter(|of| may_hold(of) && !self.is_refused) else {
                     return self.alone(relayed.head, Bytes::new(), Some(body));
