@@ -439,6 +439,49 @@ async fn an_index_promises_the_digests_of_the_files_it_lists() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_whose_links_are_replaced_take_no_more_memory_than_they_have_bytes() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "links = { \"https://files.example/\" = \"/files/\" }");
+    // All the memory for small bodies would be gone, if each took as much as the longest of them.
+    let pages: Vec<String> = (0..80).map(|number| format!("/simple/{number}/")).collect();
+    for page in &pages {
+        publish(&origin, page, SMALL, saying(&["Content-Type: text/html", "Cache-Control: max-age=3600"]));
+    }
+    let long = publish(&origin, "/long/", 9 << 20, saying(&["Content-Type: text/html", "Cache-Control: max-age=3600"]));
+    for turn in 0..2 {
+        for page in &pages {
+            let got = gateway.get(&format!("/m{page}"), &[]).await.unwrap();
+            assert_eq!((got.status, got.is_hit()), (200, turn == 1), "{page} {:?}", got.fields);
+        }
+        let got = gateway.get("/m/long/", &[]).await.unwrap();
+        assert!(got.whole() == long && got.is_hit() == (turn == 1), "{:?}", got.fields);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_gets_the_end_of_an_index_when_its_promises_are_known() {
+    if !Nginx::ready() {
+        return;
+    }
+    let spec = NginxSpec { directives: "types { text/html html; }".into(), ..NginxSpec::default() };
+    let origin = Nginx::here(&spec).unwrap();
+    // So long that it is read while it comes, and that a pass over it takes its time.
+    let mut page = String::new();
+    while page.len() < 3 << 19 {
+        page += &format!("<a href=\"{0:0>40}.whl#sha256={1}\">{0:0>40}.whl</a>\n", page.len(), "2".repeat(64));
+    }
+    let gateway =
+        Gateway::start(Eddy::here().unwrap(), &mount("/m", origin.url("").trim_end_matches('/'), "")).unwrap();
+    for number in 0..4 {
+        write_sample(&origin.files().join(format!("bad-{number}.whl")), 1, SMALL).unwrap();
+        let link = format!("<a href=\"bad-{number}.whl#sha256={}\">bad</a>\n", "1".repeat(64));
+        std::fs::write(origin.files().join(format!("{number}.html")), format!("{page}{link}")).unwrap();
+        assert!(gateway.get(&format!("/m/{number}.html"), &[]).await.unwrap().whole().ends_with(link.as_bytes()));
+        assert_eq!(gateway.get(&format!("/m/bad-{number}.whl"), &[]).await.unwrap().status, 502);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_running_daemon_follows_what_is_mounted() {
     let origin = HostileOrigin::start().await.unwrap();
     let whole = publish(&origin, "/f", SMALL, saying(&["Cache-Control: max-age=3600"]));

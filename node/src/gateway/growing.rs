@@ -76,6 +76,17 @@ impl Growing {
         pieces.iter().for_each(|piece| see(piece));
     }
 
+    /// All that has come so far, and these bytes behind it.
+    pub(super) fn followed_by(&self, last: &Bytes) -> Bytes {
+        if self.received() == 0 {
+            return last.clone();
+        }
+        let mut all = BytesMut::with_capacity(self.received() as usize + last.len());
+        self.look(|piece| all.extend_from_slice(piece));
+        all.extend_from_slice(last);
+        all.freeze()
+    }
+
     /// Bytes so far.
     pub(super) fn received(&self) -> u64 {
         self.state().received

@@ -9,6 +9,7 @@ use super::super::refusal::{Refusal, is_origins_fault};
 use super::super::shelf::{Held, Stored};
 use super::super::tally::{self, Tally};
 use super::intake::{Broke, Intake};
+use super::take::length_of;
 use super::{Door, FIRST_RANGE, Flight, Landing, MOST_IN_MEMORY, Manner, Outcome, Solo, value};
 use crate::driver::{AheadBody, Given, HoldOrder, contacted};
 use crate::origin::{Opened, OriginBody, OriginRequest, Relayed, Span};
@@ -32,6 +33,8 @@ const SMALL: u64 = 64 << 10;
 /// Bytes of a large body that stay in memory for readers that keep up: all that comes with the first answer, or less where memory is
 /// scarce.
 const RECENT: [u64; 2] = [FIRST_RANGE, 2 << 20];
+/// Bytes of the longest page whose links are replaced.
+const MOST_OF_PAGE: u64 = 16 << 20;
 /// How often a body that breaks off is taken up again without a byte between.
 const RESUMES: u32 = 5;
 /// The first pause before that; it doubles.
@@ -67,9 +70,24 @@ impl Flight {
             self.stand(&relayed, growing.clone(), length);
         }
         let promised = self.promised(&relayed.head);
-        let is_whole = self.fill((&growing, &promised), body, (relayed.final_url.clone(), known), length).await;
-        match is_whole {
-            Ok(()) => growing.end_whole(),
+        let page = self.page(&relayed.head);
+        let mut intake = Intake::new(&growing, length, &self.target.tally, &promised);
+        if page.is_some() {
+            intake = intake.withholding();
+        }
+        match self.fill(&mut intake, body, (relayed.final_url.clone(), known)).await {
+            Ok(()) => {
+                let last = intake.withheld();
+                if let Some(kind) = page {
+                    let content = growing.followed_by(&last);
+                    // What was joined is a page when it is what the origin promised.
+                    if keeps(&digests, &content) {
+                        self.learn(kind, content).await;
+                    }
+                }
+                growing.push(last);
+                growing.end_whole();
+            }
             Err(refusal) => {
                 growing.end_broken();
                 self.gateway.shelf.forget(&self.target.url);
@@ -85,7 +103,6 @@ impl Flight {
             self.gateway.shelf.forget(&self.target.url);
             return Some(Manner::Whole);
         }
-        self.learn(&relayed.head, &bytes).await;
         if !is_shown {
             self.stand(&relayed, growing, length);
         }
@@ -98,12 +115,10 @@ impl Flight {
     /// Reads a body to its end, taking it up again where it broke off, under If-Range: another version never joins (R-10, T-23).
     async fn fill(
         &self,
-        (growing, promised): (&Growing, &[ExpectedDigest]),
+        intake: &mut Intake<'_>,
         body: OriginBody,
         (url, known): (ResourceUrl, Option<Known>),
-        length: u64,
     ) -> Result<(), Refusal> {
-        let mut intake = Intake::new(growing, length, &self.target.tally, promised);
         let mut broken = match intake.read(body).await {
             Ok(()) => return Ok(()),
             Err(broken) => broken,
@@ -112,8 +127,8 @@ impl Flight {
         while let (Broke::Off(_), Some(known), true) = (&broken, &known, tries < RESUMES) {
             tokio::time::sleep(RESUME_PAUSE * 2u32.pow(tries)).await;
             tries += 1;
-            let first = growing.received();
-            let asked = Asked::Range { first, last: Some(length - 1) };
+            let first = intake.received();
+            let asked = Asked::Range { first, last: Some(intake.length() - 1) };
             let request = OriginRequest::new(url.clone(), asked).about(known.clone(), Precondition::IfRange);
             match self.target.origin.open(&request).await {
                 Ok(Opened::Body { span, body, .. }) if span.start == first => match intake.read(body).await {
@@ -124,16 +139,19 @@ impl Flight {
                 // Another version, or no ranges: what was sent cannot be continued.
                 _ => break,
             }
-            if growing.received() > first {
+            if intake.received() > first {
                 tries = 0;
             }
         }
         Err(broken.refusal())
     }
 
-    /// A body of unknown length: read as far as memory allows, then passed on if that was not all.
+    /// A body of unknown length, or one whose links are replaced: read as far as memory allows, then passed on if that was not all.
     pub(super) async fn gather(&mut self, mut relayed: Relayed, mut body: OriginBody) -> Option<Manner> {
-        let Some(room) = self.gateway.room(MOST_IN_MEMORY) else {
+        let has_links = links::has_links(&self.target.links, &self.target.url, &relayed.head);
+        let most = if has_links { MOST_OF_PAGE } else { MOST_IN_MEMORY };
+        let mut reserved = length_of(&relayed.head).map_or(MOST_IN_MEMORY, |length| length.min(MOST_IN_MEMORY));
+        let Some(mut room) = self.gateway.room(reserved) else {
             return self.alone(relayed.head, Bytes::new(), Some(body));
         };
         let mut read = bytes::BytesMut::new();
@@ -142,8 +160,12 @@ impl Flight {
                 Ok(Some(bytes)) => {
                     self.target.tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
                     read.extend_from_slice(&bytes);
-                    if read.len() as u64 > MOST_IN_MEMORY {
-                        return self.alone(relayed.head, read.freeze(), Some(body));
+                    while read.len() as u64 > reserved {
+                        let Some(more) = self.gateway.room(MOST_IN_MEMORY).filter(|_| reserved < most) else {
+                            return self.alone(relayed.head, read.freeze(), Some(body));
+                        };
+                        room.merge(more);
+                        reserved += MOST_IN_MEMORY;
                     }
                 }
                 Ok(None) => break,
@@ -163,14 +185,18 @@ impl Flight {
             self.land(Landing::Failed(Arc::new(Broke::False.refusal())));
             return None;
         }
-        self.learn(&relayed.head, &read).await;
-        if links::has_links(&self.target.links, &self.target.url, &relayed.head) {
+        if let Some(kind) = self.page(&relayed.head) {
+            self.learn(kind, read.clone()).await;
+        }
+        if has_links {
             let read = links::lead(&self.target.links, &self.gateway.base, &mut relayed.head.headers, &read);
             let length = read.len() as u64;
+            give_back(&mut room, length);
             // Not the origin's bytes any more: never in the store.
             return self.stand(&relayed, Growing::whole(read, Some(room)), length);
         }
         let length = read.len() as u64;
+        give_back(&mut room, length);
         self.stand(&relayed, Growing::whole(read.clone(), Some(room)), length);
         if let Verdict::Whole { representation } = relayed.verdict.clone() {
             self.save(&relayed, Representation { length: Some(length), ..representation }, read);
@@ -178,15 +204,18 @@ impl Flight {
         None
     }
 
-    /// Learns what a page says of others, before its client can ask for them.
-    async fn learn(&self, head: &ResponseHead, content: &Bytes) {
+    /// The type of a page from which something may be learned.
+    fn page(&self, head: &ResponseHead) -> Option<String> {
         let kind =
             head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("").to_ascii_lowercase();
         let is_plain = head.status == 200 && !head.headers.contains_key(CONTENT_ENCODING);
-        if self.target.door != Door::Mount || !is_plain || !self.gateway.promises.may_name(&self.target.url, &kind) {
-            return;
-        }
-        let (gateway, target, content) = (self.gateway.clone(), self.target.clone(), content.clone());
+        let is_page = self.target.door == Door::Mount && is_plain;
+        (is_page && self.gateway.promises.may_name(&self.target.url, &kind)).then_some(kind)
+    }
+
+    /// Learns what a page says of others, before its client can ask for them.
+    async fn learn(&self, kind: String, content: Bytes) {
+        let (gateway, target) = (self.gateway.clone(), self.target.clone());
         let learning = tokio::task::spawn_blocking(move || {
             let page = Page { url: &target.url, kind: &kind, content: &content, links: &target.links };
             gateway.promises.learn(&page);
@@ -331,6 +360,12 @@ impl Flight {
         let freshness = Freshness::of(&relayed.head.headers, self.asked_by(), relayed.exchange);
         self.gateway.saver.save(&self.target.url, entity, &representation, freshness, bytes);
     }
+}
+
+/// Gives the memory back that so many bytes do not need: they may lie there for long.
+fn give_back(room: &mut OwnedSemaphorePermit, bytes: u64) {
+    let needed = usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX);
+    drop(room.split(room.num_permits().saturating_sub(needed)));
 }
 
 /// Whether bytes keep these promises.

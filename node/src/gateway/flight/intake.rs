@@ -1,4 +1,5 @@
-//! A body on its way into memory, held against the digest that its name promises, if it promises one.
+//! A body on its way into memory, held against the digest that its name promises, if it promises one. Its last piece may be withheld until
+//! something else is done: whoever reads it gets no end before that.
 
 use super::super::growing::Growing;
 use super::super::refusal::Refusal;
@@ -33,6 +34,14 @@ pub(super) struct Intake<'a> {
     length: u64,
     tally: &'a Tally,
     check: Option<DigestCheck>,
+    ending: Ending,
+}
+
+/// What becomes of the last piece.
+#[derive(Debug, PartialEq, Eq)]
+enum Ending {
+    Shown,
+    Withheld(Bytes),
 }
 
 impl<'a> Intake<'a> {
@@ -42,12 +51,36 @@ impl<'a> Intake<'a> {
         if let Some(check) = &mut check {
             growing.look(|piece| check.update(piece));
         }
-        Self { growing, length, tally, check }
+        Self { growing, length, tally, check, ending: Ending::Shown }
+    }
+
+    /// One that keeps the last piece back.
+    pub(super) fn withholding(self) -> Self {
+        Self { ending: Ending::Withheld(Bytes::new()), ..self }
+    }
+
+    /// What was kept back.
+    pub(super) fn withheld(self) -> Bytes {
+        match self.ending {
+            Ending::Shown => Bytes::new(),
+            Ending::Withheld(last) => last,
+        }
+    }
+
+    /// Bytes that have come.
+    pub(super) fn received(&self) -> u64 {
+        self.growing.received()
+    }
+
+    /// Bytes that are to come in all.
+    pub(super) fn length(&self) -> u64 {
+        self.length
     }
 
     /// Reads a body as far as it goes. Where a digest is promised the last piece waits for it: nobody gets all of what is false.
     pub(super) async fn read(&mut self, mut body: OriginBody) -> Result<(), Broke> {
         let mut last = Bytes::new();
+        let waits = self.check.is_some() || self.ending != Ending::Shown;
         loop {
             match body.next().await {
                 Ok(Some(mut bytes)) => {
@@ -58,7 +91,7 @@ impl<'a> Intake<'a> {
                         return self.end(last);
                     }
                     self.tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
-                    let ready = if self.check.is_some() { std::mem::replace(&mut last, bytes) } else { bytes };
+                    let ready = if waits { std::mem::replace(&mut last, bytes) } else { bytes };
                     self.push(ready);
                 }
                 Ok(None) if self.growing.received() + last.len() as u64 == self.length => return self.end(last),
@@ -87,7 +120,10 @@ impl<'a> Intake<'a> {
             check.update(&last);
             check.verify().map_err(|_| Broke::False)?;
         }
-        self.growing.push(last);
+        match &mut self.ending {
+            Ending::Shown => self.growing.push(last),
+            Ending::Withheld(withheld) => *withheld = last,
+        }
         Ok(())
     }
 }

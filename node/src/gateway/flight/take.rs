@@ -171,7 +171,7 @@ impl Flight {
 }
 
 /// The length that a head names.
-fn length_of(head: &ResponseHead) -> Option<u64> {
+pub(super) fn length_of(head: &ResponseHead) -> Option<u64> {
     Framing::of(head).ok()?.length()
 }
 
