@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `change` | what is written for a tool, shown first, and what stood there before |
 //! | `tool` | which tools there are |
-//! | `apt`, `pip`, `npm`, `cargo`, `docker`, `containerd`, `dnf`, `nix`, `conda` | where each keeps its origins, and what leads it here |
+//! | `apt`, `pip`, `npm`, `cargo`, `docker`, `containerd`, `dnf`, `nix`, `conda`, `huggingface` | where each keeps its origins, and what leads it here |
 //! | `ask` | the few questions that are asked while a change is made |
 
 mod apt;
@@ -15,6 +15,7 @@ mod conda;
 mod containerd;
 mod dnf;
 mod docker;
+mod huggingface;
 mod nix;
 mod npm;
 mod pip;
@@ -64,7 +65,7 @@ pub struct EnableArgs {
     /// The origin, instead of the one in the tool's present configuration
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
-    /// Change the files of a system that lies under this folder: an image that is being made, say. For docker, containerd, dnf, nix, conda
+    /// Change the files of a system that lies under this folder: an image that is being made, say. For docker, containerd, dnf, nix, conda, huggingface
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
@@ -106,6 +107,9 @@ async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
     }
     change.make(&folder)?;
     setting.note("done; a running daemon serves it within a few seconds");
+    if args.tool == Tool::Huggingface {
+        setting.note(&huggingface::hint(&base(setting)?));
+    }
     Ok(())
 }
 
@@ -194,6 +198,7 @@ impl Tool {
             Self::Dnf => dnf::plan(base, origin, system),
             Self::Nix => nix::plan(base, origin, system),
             Self::Conda => conda::plan(base, origin, root),
+            Self::Huggingface => huggingface::plan(base, origin, root),
             Self::Apt => apt::plan(base, origin),
             Self::Pip => pip::plan(base, origin).await,
             Self::Npm => npm::plan(base, origin),

@@ -439,6 +439,58 @@ async fn an_index_promises_the_digests_of_the_files_it_lists() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_redirects_to_a_file_promises_its_digest_and_says_its_version() {
+    let (hub, store) = (HostileOrigin::start().await.unwrap(), HostileOrigin::start().await.unwrap());
+    let gateway = gateway(&hub, "");
+    for (name, length) in [("small.json", SMALL), ("large.safetensors", LARGE)] {
+        for is_right in [true, false] {
+            let path = format!("/org/model/resolve/main/{is_right}-{name}");
+            let liar = saying(&["Cache-Control: max-age=3600", "X-Repo-Commit: of-the-store"]);
+            let whole = publish(&store, &path, length, liar);
+            let promised = Sha256::digest(if is_right { whole.as_slice() } else { b"something else" });
+            let promised = format!("\"{}\"", data_encoding::HEXLOWER.encode(&promised));
+            let (place, tag) = (store.url(&path), promised.clone());
+            // Signed anew each time.
+            let leads = move |ask: &eddy_tests::hostile::Ask| {
+                let leads = Behaviour::redirect(format!("{place}?signature={}", ask.number))
+                    .with_header(format!("X-Linked-Etag: {tag}"))
+                    .with_header(format!("X-Linked-Size: {length}"))
+                    .with_header("X-Repo-Commit: 0123abcd");
+                (leads, None)
+            };
+            hub.publish(&path, Resource::scripted(Version::new(1, 0), leads));
+            let path = format!("/m{path}");
+            for turn in 0..2 {
+                // As its client does: HEAD first, which must say all of it.
+                let head = gateway.ask(Method::HEAD, &path, &[]).await.unwrap();
+                for (field, value) in [("x-linked-etag", promised.as_str()), ("x-repo-commit", "0123abcd")] {
+                    assert_eq!((head.status, head.field(field)), (200, value), "{path} {:?}", head.fields);
+                }
+                assert_eq!(head.field("x-linked-size"), length.to_string());
+                let got = gateway.get(&path, &[]).await.unwrap();
+                if is_right {
+                    assert!(got.status == 200 && got.whole() == whole, "{path}: {:?}", got.fields);
+                    assert_eq!((got.field("x-repo-commit"), got.is_hit()), ("0123abcd", turn == 1), "{:?}", got.fields);
+                } else {
+                    assert!(got.status == 502 || got.content.is_none(), "{path}: {} {:?}", got.status, got.fields);
+                }
+            }
+        }
+    }
+    let path = "/org/model/resolve/main/true-large.safetensors";
+    let before = store.counters().path(path).body_bytes;
+    assert_eq!(before, LARGE, "one copy");
+    let Gateway { eddy, mut daemon, .. } = gateway;
+    let eddy = tokio::task::spawn_blocking(move || {
+        daemon.stop(Duration::from_secs(30)).unwrap();
+        eddy
+    });
+    let gateway = Gateway::restart(eddy.await.unwrap()).unwrap();
+    assert_eq!(gateway.get(&format!("/m{path}"), &[]).await.unwrap().whole().len() as u64, LARGE);
+    assert_eq!(store.counters().path(path).body_bytes, before, "it is known again under the hub's own name");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_whose_links_are_replaced_take_no_more_memory_than_they_have_bytes() {
     let origin = HostileOrigin::start().await.unwrap();
     let gateway = gateway(&origin, "links = { \"https://files.example/\" = \"/files/\" }");

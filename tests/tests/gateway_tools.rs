@@ -416,7 +416,7 @@ fn tools_without_an_engine_here_are_led_through_the_gateway_and_every_file_comes
     let before = files(&etc);
     let eddy = eddy("");
     let root = ["--root", system.path().to_str().unwrap()];
-    for tool in ["docker", "containerd", "dnf", "nix", "conda"] {
+    for tool in ["docker", "containerd", "dnf", "nix", "conda", "huggingface"] {
         enable(&eddy, &[&[tool], root.as_slice()].concat(), &[]);
         let text: String =
             files(&etc).into_iter().map(|(_, bytes)| String::from_utf8(bytes).unwrap()).collect::<Vec<_>>().join("");
@@ -428,13 +428,13 @@ fn tools_without_an_engine_here_are_led_through_the_gateway_and_every_file_comes
         assert!(files(&etc) == before, "{tool}: every file is as it was");
     }
     // All at once: their mounts stand side by side in one gateway.
-    for tool in ["docker", "containerd", "dnf", "nix", "conda"] {
+    for tool in ["docker", "containerd", "dnf", "nix", "conda", "huggingface"] {
         enable(&eddy, &[&[tool], root.as_slice()].concat(), &[]);
     }
     let node = daemon(&eddy);
     assert!(node.log().contains("the gateway listens"), "{}", node.log());
     drop(node);
-    for tool in ["conda", "docker", "nix", "containerd", "dnf"] {
+    for tool in ["huggingface", "conda", "docker", "nix", "containerd", "dnf"] {
         disable(&eddy, tool, &[]);
     }
     assert!(files(&etc) == before, "every file is as it was");

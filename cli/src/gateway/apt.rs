@@ -72,7 +72,7 @@ impl Plan<'_> {
         let origin = origin.trim_end_matches('/');
         let number = self.mounts.iter().position(|mount| mount.origin == origin).unwrap_or_else(|| {
             let path = format!("/apt/{}", self.mounts.len());
-            self.mounts.push(Mount { path, origin: origin.to_owned(), links: Vec::new() });
+            self.mounts.push(Mount::plain(path, origin));
             self.mounts.len() - 1
         });
         format!("mirror+file:{}", self.list(number).display())

@@ -12,17 +12,13 @@ pub(super) async fn plan(base: &str, origin: Option<&str>) -> Result<Change, Fai
     let index = origin.map(str::to_owned).or_else(|| index_of(&home)).ok_or_else(missing)?;
     let index = index.trim_start_matches("sparse+").trim_end_matches('/').to_owned();
     let described = ask::text(&format!("{index}/config.json")).await?;
-    let mut mounts = vec![Mount { path: "/cargo/index".to_owned(), origin: index.clone(), links: Vec::new() }];
+    let mut mounts = vec![Mount::plain("/cargo/index", index.as_str())];
     let value: serde_json::Value =
         serde_json::from_str(&described).map_err(|error| refused(format!("{index}/config.json: {error}")))?;
     let files = value.get("dl").and_then(|dl| dl.as_str()).unwrap_or_default();
     for root in ask::hosts_of(files).into_iter().take(1) {
         mounts[0].links.push((root.clone(), "/cargo/files/".to_owned()));
-        mounts.push(Mount {
-            path: "/cargo/files".to_owned(),
-            origin: root.trim_end_matches('/').to_owned(),
-            links: Vec::new(),
-        });
+        mounts.push(Mount::plain("/cargo/files", root.trim_end_matches('/')));
     }
     let file = Edit::of(home.join("config.toml"), |before| {
         if before.contains("[source.crates-io]") || before.contains("[source.eddy]") {

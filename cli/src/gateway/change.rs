@@ -21,6 +21,26 @@ pub(crate) struct Mount {
     pub(crate) origin: String,
     /// Links that are to lead through the gateway.
     pub(crate) links: Vec<(String, String)>,
+    /// What becomes of methods that change something.
+    #[serde(default)]
+    pub(crate) methods: Methods,
+}
+
+/// What becomes of methods that change something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Methods {
+    #[default]
+    Refused,
+    /// The tool asks with them.
+    Forwarded,
+}
+
+impl Mount {
+    /// One without links, of files that are read.
+    pub(crate) fn plain(path: impl Into<String>, origin: impl Into<String>) -> Self {
+        Self { path: path.into(), origin: origin.into(), links: Vec::new(), methods: Methods::Refused }
+    }
 }
 
 /// A file of the tool.
@@ -91,7 +111,9 @@ impl Change {
             if pairs.is_empty() { String::new() } else { format!("links = {{ {} }}\n", pairs.join(", ")) }
         };
         let text = |mount: &Mount| {
-            format!("[[mount]]\npath = {}\norigin = {}\n{}", quoted(&mount.path), quoted(&mount.origin), links(mount))
+            let methods = if mount.methods == Methods::Forwarded { "unsafe-methods = \"forward\"\n" } else { "" };
+            let (path, origin) = (quoted(&mount.path), quoted(&mount.origin));
+            format!("[[mount]]\npath = {path}\norigin = {origin}\n{methods}{}", links(mount))
         };
         self.mounts.iter().map(text).collect()
     }
@@ -218,8 +240,8 @@ mod tests {
 
     fn change(file: &Path) -> Change {
         let edit = Edit::of(file.to_path_buf(), |before| Ok(format!("{before}two\n"))).unwrap();
-        let mount =
-            Mount { path: "/x".into(), origin: "https://h".into(), links: vec![("https://f/".into(), "/y/".into())] };
+        let links = vec![("https://f/".into(), "/y/".into())];
+        let mount = Mount { links, ..Mount::plain("/x", "https://h") };
         Change { tool: Tool::Npm, mounts: vec![mount], files: vec![edit] }
     }
 

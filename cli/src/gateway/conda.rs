@@ -16,7 +16,7 @@ pub(super) fn plan(base: &str, origin: Option<&str>, root: Option<&Path>) -> Res
     let origin = origin.map(str::to_owned).or(present).unwrap_or_else(|| ALIAS.to_owned());
     let origin = origin.trim_end_matches('/').to_owned();
     let file = Edit::of(file, |before| Ok(set(before, &format!("channel_alias: {base}/conda"))))?;
-    let mounts = vec![Mount { path: "/conda".to_owned(), origin, links: Vec::new() }];
+    let mounts = vec![Mount::plain("/conda", origin)];
     Ok(Change { tool: Tool::Conda, mounts, files: vec![file] })
 }
 

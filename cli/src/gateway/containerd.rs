@@ -21,7 +21,7 @@ pub(super) fn plan(base: &str, origin: Option<&str>, root: &Path) -> Result<Chan
         }
     };
     let path = format!("/containerd/{}", name.replace(':', "_"));
-    let mounts = vec![Mount { path: path.clone(), origin: format!("{server}/v2"), links: Vec::new() }];
+    let mounts = vec![Mount::plain(path.as_str(), format!("{server}/v2"))];
     let folder = root.join("etc/containerd/certs.d").join(&name);
     let file = Edit::of(folder.join("hosts.toml"), |before| {
         if !before.is_empty() {

@@ -41,7 +41,7 @@ fn with_gateway(line: &str, base: &str, mounts: &mut Vec<Mount>) -> String {
             // Variables of dnf may stand in the path: the mount is the host.
             let number = mounts.iter().position(|mount| mount.origin == host).unwrap_or_else(|| {
                 let path = format!("/dnf/{}", mounts.len());
-                mounts.push(Mount { path, origin: host.to_owned(), links: Vec::new() });
+                mounts.push(Mount::plain(path, host));
                 mounts.len() - 1
             });
             out += &format!("{base}{}{path} ", mounts[number].path);

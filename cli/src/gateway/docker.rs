@@ -18,7 +18,7 @@ pub(super) fn plan(base: &str, origin: Option<&str>, root: &Path) -> Result<Chan
     let origin = origin.unwrap_or_else(|| REGISTRY.to_owned());
     let origin = origin.trim_end_matches('/').trim_end_matches("/v2").to_owned();
     // The engine allows no path in a mirror: the mount is the one that it will ask for.
-    let mounts = vec![Mount { path: "/v2".to_owned(), origin: format!("{origin}/v2"), links: Vec::new() }];
+    let mounts = vec![Mount::plain("/v2", format!("{origin}/v2"))];
     let file = Edit::of(file, |before| set(before, base))?;
     Ok(Change { tool: Tool::Docker, mounts, files: vec![file] })
 }

@@ -20,7 +20,7 @@ pub(super) fn plan(base: &str, origin: Option<&str>, root: &Path) -> Result<Chan
     let origin = origin.map(str::to_owned).or(first).unwrap_or_else(|| CACHE.to_owned());
     let origin = origin.trim_end_matches('/').to_owned();
     let file = Edit::of(file, |before| Ok(set(before, &format!("{base}/nix"))))?;
-    let mounts = vec![Mount { path: "/nix".to_owned(), origin, links: Vec::new() }];
+    let mounts = vec![Mount::plain("/nix", origin)];
     Ok(Change { tool: Tool::Nix, mounts, files: vec![file] })
 }
 

@@ -14,7 +14,7 @@ pub(super) fn plan(base: &str, origin: Option<&str>) -> Result<Change, Failure> 
     let file = ask::tool("npm", &["config", "get", "userconfig"]).filter(|path| path.starts_with('/'));
     let file = PathBuf::from(file.ok_or_else(|| refused("npm does not say where its configuration is".to_owned()))?);
     let links = vec![(format!("{registry}/"), "/npm/".to_owned())];
-    let mounts = vec![Mount { path: "/npm".to_owned(), origin: registry, links }];
+    let mounts = vec![Mount { links, ..Mount::plain("/npm", registry) }];
     let line = format!("registry={base}/npm/");
     let file = Edit::of(file, |before| Ok(set(before, &line)))?;
     Ok(Change { tool: Tool::Npm, mounts, files: vec![file] })

@@ -32,9 +32,9 @@ pub(super) async fn plan(base: &str, origin: Option<&str>) -> Result<Change, Fai
         }
         let path = format!("/pip/files{}", files.len());
         links.push((root.clone(), format!("{path}/")));
-        files.push(Mount { path, origin: root.trim_end_matches('/').to_owned(), links: Vec::new() });
+        files.push(Mount::plain(path, root.trim_end_matches('/').to_owned()));
     }
-    let mut mounts = vec![Mount { path: PATH.to_owned(), origin: host, links }];
+    let mut mounts = vec![Mount { links, ..Mount::plain(PATH, host) }];
     mounts.extend(files);
     let line = format!("index-url = {base}{PATH}{folder}/");
     let file = Edit::of(config_file()?, |before| Ok(set(before, &line)))?;

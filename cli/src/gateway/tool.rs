@@ -23,10 +23,12 @@ pub(crate) enum Tool {
     Nix,
     /// Conda's packages
     Conda,
+    /// Models and data sets of Hugging Face's hub, in sessions that begin after it
+    Huggingface,
 }
 
 impl Tool {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Apt,
         Self::Pip,
         Self::Npm,
@@ -36,6 +38,7 @@ impl Tool {
         Self::Dnf,
         Self::Nix,
         Self::Conda,
+        Self::Huggingface,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Tool {
             Self::Dnf => "dnf",
             Self::Nix => "nix",
             Self::Conda => "conda",
+            Self::Huggingface => "huggingface",
         }
     }
 }

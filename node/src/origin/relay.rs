@@ -64,17 +64,22 @@ impl Origin {
     pub async fn relay(&self, request: RelayRequest) -> Result<Relayed, OriginError> {
         let named = OriginRequest::new(request.url.clone(), request.asked.clone());
         let mut path = Path::start(&self.shared.clients, &named);
+        let mut told = HeaderMap::new();
         loop {
+            let is_named = path.audience() == Audience::NamedOrigin;
             let mut fields = request.fields.clone();
-            if path.audience() != Audience::NamedOrigin {
+            if !is_named {
                 OWN.iter().for_each(|name| drop(fields.remove(name)));
             }
             let question = (request.method.clone(), fields, None);
-            let hop =
+            let mut hop =
                 self.exchange(&path, question, request.content.clone()).await.map_err(|cause| path.error(cause))?;
             let verdict = judge(&expectation(&request, &path.url), &hop.head, unix_now());
             match verdict {
                 Verdict::Redirect { location } if request.redirects == Redirects::Follow => {
+                    if is_named {
+                        carry(&mut told, &hop.head.headers);
+                    }
                     path.follow(&location, hop).map_err(|cause| path.error(cause))?;
                 }
                 Verdict::Protocol(fault) if Framing::of(&hop.head).is_err() => {
@@ -82,6 +87,9 @@ impl Origin {
                     return Err(path.error(Cause::Protocol(fault)));
                 }
                 verdict => {
+                    // What the named origin has said of the file counts, and not what the place says to which it led.
+                    TOLD.iter().filter(|_| !is_named).for_each(|name| drop(hop.head.headers.remove(name)));
+                    carry(&mut hop.head.headers, &told);
                     let url = path.url.clone();
                     return self.relayed(&request, url, verdict, hop);
                 }
@@ -122,6 +130,23 @@ fn expectation(request: &RelayRequest, url: &ResourceUrl) -> Expectation {
         precondition: if is_conditional { Precondition::IfNoneMatch } else { Precondition::None },
         known: None,
         privacy: request.privacy,
+    }
+}
+
+/// Fields of a file that a redirect to it has: which version it is of, its digest, its length. The hub of Hugging Face has them, and its
+/// client needs them.
+const TOLD: [HeaderName; 3] = [
+    HeaderName::from_static("x-repo-commit"),
+    HeaderName::from_static("x-linked-etag"),
+    HeaderName::from_static("x-linked-size"),
+];
+
+/// Puts what the one says of the file into the other, where that does not say it.
+fn carry(to: &mut HeaderMap, from: &HeaderMap) {
+    for name in TOLD {
+        if let (None, Some(value)) = (to.get(&name), from.get(&name)) {
+            to.insert(name, value.clone());
+        }
     }
 }
 

@@ -19,6 +19,10 @@ impl Flight {
     /// Takes an answer; the next question, if that was not the last.
     pub(super) async fn take(&mut self, mut relayed: Relayed, manner: Manner) -> Option<Manner> {
         let status = relayed.head.status;
+        if self.linked(&relayed.head).is_some() {
+            // The place that a hub leads to has another URL each time, signed anew. The hub's own names the same bytes, by their digest.
+            relayed.final_url = self.target.url.clone();
+        }
         if matches!(status, 500 | 502 | 503 | 504) && self.use_stale() {
             return None;
         }
