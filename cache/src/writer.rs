@@ -2,7 +2,7 @@
 //!
 //! Whole runs are hashed and written straight from the caller's slice; only what does not fill a block waits in a buffer
 //! of 256 KiB. A large file of the user's is written past the page cache at the same time (see [`crate::direct`]), and for that
-//! everything passes through aligned buffers of 1 MiB: one is filled while others are written (`behind`). A block from a peer is
+//! everything passes through aligned buffers of 512 KiB: one is filled while others are written (`behind`). A block from a peer is
 //! held against its expected hash before a byte of it is written (T-01).
 
 use crate::behind::{Run, Target, WriteBehind};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Bytes written at once where possible: a run that still lies in the second-level cache after it was hashed.
 const RUN: usize = 256 * 1024;
 /// Bytes written at once past the cache, where each write waits for the disk.
-const DIRECT_RUN: usize = 1024 * 1024;
+const DIRECT_RUN: usize = 512 * 1024;
 const BLOCK: usize = BLOCK_SIZE as usize;
 
 /// Writes consecutive blocks of one entity from one source for one account.
