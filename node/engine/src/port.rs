@@ -42,7 +42,7 @@ impl fmt::Debug for Peer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FetchId(pub u64);
 
-/// The name of what a swarm has ordered of one file: one segment of a member, or some of the origin.
+/// The name of what a swarm has ordered of one file: one segment of a member, several that it holds, or some of the origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TakeId(pub u64);
 

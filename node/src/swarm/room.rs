@@ -11,7 +11,7 @@ use crate::transfer::open::Arrivals;
 use eddy_content::http::RangeSupport;
 use eddy_content::{Geometry, LookupKey};
 use eddy_engine::planner::Source;
-use eddy_engine::port::{TakeEnd, TakeId};
+use eddy_engine::port::{Reach, TakeEnd, TakeId};
 use eddy_engine::swarm::{
     Content, ContentTag, Effect, FlowFault, Link, Medium, Message, OriginKey, ReadFault, Reading, Say, Swarm, Weight,
 };
@@ -177,7 +177,6 @@ impl Room {
             return self.to_engine.push_back(Input::SwarmOver { file: want.file });
         };
         let tag = content.tag();
-        want.open.follow();
         self.know(content, geometry, origin);
         self.contents.touch(tag);
         let Some(known) = self.contents.at_mut(tag) else { return };
@@ -266,9 +265,14 @@ impl Room {
         let now = self.now();
         let Some(known) = self.contents.at(tag) else { return };
         match what {
-            What::Flow { source, segment } => {
-                if end == TakeEnd::Corrupt || !known.is_whole(segment..segment + 1) {
-                    let fault = if end == TakeEnd::Corrupt { FlowFault::Corrupt } else { FlowFault::Refused };
+            What::Flow { source, segments, reach } => {
+                let fault = match (end, reach) {
+                    (TakeEnd::Corrupt, _) => FlowFault::Corrupt,
+                    (TakeEnd::Over | TakeEnd::Lacking, Reach::Held) => FlowFault::Lacking,
+                    _ => FlowFault::Refused,
+                };
+                let failed = segments.into_iter().filter(|segment| !known.is_whole(*segment..segment + 1));
+                for segment in failed.collect::<Vec<_>>() {
                     self.swarm.handle_flow_fault(now, source, tag, segment, fault);
                 }
             }
@@ -332,8 +336,12 @@ impl Room {
         match effect {
             Effect::Send { to, message } => self.outbox.send(to, &message),
             Effect::Subscribe { source, content, segment, from } => {
-                let what = What::Flow { source, segment };
+                let what = What::Flow { source, segments: vec![segment], reach: Reach::Coming };
                 self.take(content, (segment..segment + 1, from), (Source::Peer(source), Reading::Ranges), what);
+            }
+            Effect::Fetch { source, content, segments, from } => {
+                let what = What::Flow { source, segments: segments.clone().collect(), reach: Reach::Held };
+                self.take(content, (segments, from), (Source::Peer(source), Reading::Ranges), what);
             }
             Effect::Unsubscribe { content, segment, .. } => {
                 let ended = self.takes.end_flow(content, segment);
@@ -353,8 +361,11 @@ impl Room {
             }
             Effect::Refuse { to, content, segment } => self.answer((to, content, segment), None),
             Effect::Watch { content, sharing } => {
-                if let Some(file) = self.taking(content) {
-                    self.to_engine.push_back(Input::Watch { file, sharing });
+                if let Some(want) = self.contents.at(content).and_then(|known| known.wants.first()) {
+                    if sharing.among > 1 {
+                        want.open.pass_on();
+                    }
+                    self.to_engine.push_back(Input::Watch { file: want.file, sharing });
                 }
             }
             Effect::LookTwice { content, block } => match self.taking(content) {
@@ -396,8 +407,9 @@ impl Room {
             Reading::Stream => Some(end),
             Reading::Unknown => Some(known.geometry.block_count()),
         };
+        let reach = if let What::Flow { reach, .. } = what { reach } else { Reach::Held };
         let take = self.takes.begin(Take { file, content, what });
-        self.to_engine.push_back(Input::Take { file, take, source, blocks: start..end, through });
+        self.to_engine.push_back(Input::Take { file, take, source, blocks: start..end, through, reach });
     }
 
     fn untake(&mut self, ended: Vec<(TakeId, FileRef)>) {

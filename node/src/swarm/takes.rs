@@ -1,6 +1,6 @@
 //! What was ordered of the engine, under which name.
 
-use eddy_engine::port::TakeId;
+use eddy_engine::port::{Reach, TakeId};
 use eddy_engine::swarm::{ContentTag, LeaseId};
 use eddy_engine::{FileRef, Peer};
 use std::collections::BTreeMap;
@@ -20,12 +20,14 @@ pub(super) struct Take {
 /// What is taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
-    /// A segment of a member.
+    /// Segments of a member.
     Flow {
         /// Whom.
         source: Peer,
-        /// Which.
-        segment: u32,
+        /// Which; none that has come to be wanted no more.
+        segments: Vec<u32>,
+        /// Whether it may still be receiving them.
+        reach: Reach,
     },
     /// Segments of the origin.
     Lease {
@@ -68,29 +70,59 @@ impl Takes {
         self.takes.remove(&take)
     }
 
-    /// Takes those of a content out that bring a segment from a member, and for whom they were.
+    /// A segment of a content is wanted from no member any more: takes those out that were to bring nothing else, and says for whom they
+    /// were.
     pub(super) fn end_flow(&mut self, content: ContentTag, of: u32) -> Vec<(TakeId, FileRef)> {
-        self.end_where(|take| {
-            take.content == content && matches!(take.what, What::Flow { segment, .. } if segment == of)
-        })
+        let mut ended = Vec::new();
+        self.takes.retain(|id, take| {
+            let What::Flow { segments, .. } = &mut take.what else { return true };
+            let Some(place) = segments.iter().position(|segment| *segment == of && take.content == content) else {
+                return true;
+            };
+            segments.remove(place);
+            if segments.is_empty() {
+                ended.push((*id, take.file));
+            }
+            !segments.is_empty()
+        });
+        ended
     }
 
     /// Takes those out that bring something under a lease.
     pub(super) fn end_lease(&mut self, of: LeaseId) -> Vec<(TakeId, FileRef)> {
-        self.end_where(|take| matches!(take.what, What::Lease { lease, .. } if lease == of))
+        let is_it = |take: &Take| matches!(take.what, What::Lease { lease, .. } if lease == of);
+        let ended: Vec<_> =
+            self.takes.iter().filter(|(_, take)| is_it(take)).map(|(id, take)| (*id, take.file)).collect();
+        self.takes.retain(|_, take| !is_it(take));
+        ended
     }
 
     /// Forgets what was ordered for a file.
     pub(super) fn forget(&mut self, file: FileRef) {
         self.takes.retain(|_, take| take.file != file);
     }
+}
 
-    fn end_where(&mut self, is_it: impl Fn(&Take) -> bool) -> Vec<(TakeId, FileRef)> {
-        let ended: Vec<_> =
-            self.takes.iter().filter(|(_, take)| is_it(take)).map(|(id, take)| (*id, take.file)).collect();
-        for (id, _) in &ended {
-            self.takes.remove(id);
-        }
-        ended
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eddy_engine::JobId;
+
+    const ONE: ContentTag = ContentTag(1);
+
+    #[test]
+    fn a_request_for_several_segments_ends_when_none_of_them_is_wanted_any_more() {
+        let mut takes = Takes::default();
+        let file = FileRef { job: JobId([1; 16]), file: 0 };
+        let (source, reach) = (Peer([1; 32]), Reach::Held);
+        let what = What::Flow { source, segments: vec![4, 5], reach };
+        let take = takes.begin(Take { file, content: ONE, what });
+        assert_eq!(takes.end_flow(ContentTag(2), 4), vec![], "of another content");
+        assert_eq!(takes.end_flow(ONE, 4), vec![]);
+        let left = Take { file, content: ONE, what: What::Flow { source, segments: vec![5], reach } };
+        assert_eq!(takes.at(take), Some(&left));
+        assert_eq!(takes.end_flow(ONE, 4), vec![]);
+        assert_eq!(takes.end_flow(ONE, 5), vec![(take, file)]);
+        assert_eq!(takes.at(take), None);
     }
 }

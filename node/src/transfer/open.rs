@@ -51,8 +51,10 @@ pub struct OpenEntity {
     /// The file beside the destination that gets each block as it comes, until it is staged.
     part: Arc<Mutex<Option<Part>>>,
     written: Arc<AtomicU64>,
-    /// Whether others read what comes as soon as it is written.
+    /// Whether others here read what comes as soon as it is written.
     is_followed: Arc<AtomicBool>,
+    /// Whether members do.
+    is_passed_on: Arc<AtomicBool>,
     /// The newest bytes from the origin, for who follows.
     recent: Arc<OnceLock<Recent>>,
     wake: Arc<Notify>,
@@ -82,6 +84,7 @@ impl OpenEntity {
             part: Arc::new(Mutex::new(part)),
             written: written.clone(),
             is_followed: Arc::default(),
+            is_passed_on: Arc::default(),
             recent: Arc::default(),
             wake: wake.clone(),
             arrivals: arrivals.clone(),
@@ -98,7 +101,7 @@ impl OpenEntity {
         self.arrivals.clone()
     }
 
-    /// Others read what comes, as soon as it is written: fetches that begin from now on write small runs.
+    /// Others here read what comes, as soon as it is written: fetches that begin from now on write small runs.
     pub fn follow(&self) {
         self.is_followed.store(true, Ordering::Relaxed);
     }
@@ -116,7 +119,18 @@ impl OpenEntity {
         self.recent.get()
     }
 
-    /// Whether others read what comes.
+    /// What comes is passed on to members as soon as it is written: so do fetches of what nobody has whole.
+    pub fn pass_on(&self) {
+        self.is_passed_on.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether what comes is passed on to members.
+    #[must_use]
+    pub fn is_passed_on(&self) -> bool {
+        self.is_passed_on.load(Ordering::Relaxed)
+    }
+
+    /// Whether others here read what comes.
     #[must_use]
     pub fn is_followed(&self) -> bool {
         self.is_followed.load(Ordering::Relaxed)

@@ -131,7 +131,7 @@ impl Reader<'_> {
             Ok(reading) => reading,
             Err(failure) => return judge(peers, node, open, &failure),
         };
-        let mut sink = Sink::start(open, Source::Peer { node: node.0 });
+        let mut sink = Sink::start(open, Source::Peer { node: node.0 }).reaching(self.reach);
         let outcome = loop {
             let Some(next) = self.next(&mut reading, progress).await else { break FetchOutcome::Aborted };
             let is_taken = match next {

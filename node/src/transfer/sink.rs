@@ -10,6 +10,7 @@ use bytes::Bytes;
 use eddy_cache::{RunWriter, Source, StoredStatement, WriteError};
 use eddy_content::{BLOCK_SIZE, BlockHash};
 use eddy_engine::Failure;
+use eddy_engine::port::Reach;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -107,6 +108,8 @@ pub enum SinkFault {
 pub struct Sink {
     open: OpenEntity,
     source: Source,
+    /// Of a member: whether it may still be receiving what it gives.
+    reach: Reach,
     state: State,
 }
 
@@ -125,7 +128,13 @@ impl Sink {
     /// The end of one fetch of the open file.
     #[must_use]
     pub fn start(open: &OpenEntity, source: Source) -> Self {
-        Self { open: open.clone(), source, state: State::Waiting(Little::default()) }
+        Self { open: open.clone(), source, reach: Reach::Coming, state: State::Waiting(Little::default()) }
+    }
+
+    /// The same of what a member holds: whoever waits for that can have it from there, and is no reason to hurry.
+    #[must_use]
+    pub fn reaching(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 
     /// Begins a run of blocks from the origin.
@@ -177,12 +186,12 @@ impl Sink {
 
     /// Writes what has come, and then what comes. When nothing does, it is committed as well: the thread is at hand.
     fn write(&self, little: Little, queue: Option<mpsc::Receiver<Queued>>) -> JoinHandle<Result<(), SinkFault>> {
-        let (open, source) = (self.open.clone(), self.source);
+        let (open, source, reach) = (self.open.clone(), self.source, self.reach);
         tokio::task::spawn_blocking(move || {
             let is_all = queue.is_none();
             let coming = queue.into_iter().flat_map(|mut queue| std::iter::from_fn(move || queue.blocking_recv()));
             let coming = coming.map(|(piece, _room)| piece);
-            write_all(&open, source, little.into_pieces().chain(coming))?;
+            write_all(&open, (source, reach), little.into_pieces().chain(coming))?;
             if is_all {
                 let committed = open.entity.commit();
                 committed.map_err(|error| SinkFault::Commit(failure::of_commit(&error, &open.room.directory)))?;
@@ -216,7 +225,11 @@ impl Sink {
     }
 }
 
-fn write_all(open: &OpenEntity, source: Source, pieces: impl Iterator<Item = Piece>) -> Result<(), SinkFault> {
+fn write_all(
+    open: &OpenEntity,
+    (source, reach): (Source, Reach),
+    pieces: impl Iterator<Item = Piece>,
+) -> Result<(), SinkFault> {
     let mut writer: Option<RunWriter> = None;
     for piece in pieces {
         if let Piece::Run { first_block, hashes, statements } = piece {
@@ -233,7 +246,8 @@ fn write_all(open: &OpenEntity, source: Source, pieces: impl Iterator<Item = Pie
                 Some(mirror) => run.mirror(mirror),
                 None => run,
             };
-            writer = Some(if open.is_followed() { run.promptly() } else { run });
+            let is_hasty = open.is_followed() || (open.is_passed_on() && reach == Reach::Coming);
+            writer = Some(if is_hasty { run.promptly() } else { run });
             continue;
         }
         let writer = writer.as_mut().ok_or(SinkFault::NoRun)?;

@@ -4,6 +4,7 @@ use super::clock::{Moment, time_of};
 use super::host::Serve;
 use super::source::{Connection, ORIGIN_WINDOW};
 use super::world::{Event, World};
+use eddy_engine::Peer;
 use eddy_engine::swarm::{ContentTag, Effect, LeaseId, Medium, Message, ReadFault, Reading};
 use rand::RngExt;
 use std::ops::Range;
@@ -22,13 +23,15 @@ impl World {
         match effect {
             Effect::Send { to, message } => self.send(n, self.by_peer[&to], message),
             Effect::Subscribe { source, content, segment, from } => {
-                let (to, file) = (self.by_peer[&source], self.file(content));
-                self.serial += 1;
-                let subscription = self.serial;
-                self.hosts[n].subscriptions.insert((file, segment), (to, subscription));
-                self.figures.subscriptions += 1;
-                let event = Event::Subscribe { to, from: n, file, segment, block: from, subscription };
-                self.deliver(n, to, event);
+                self.subscribe(n, source, (self.file(content), segment), from);
+            }
+            // One request, which is served in this order.
+            Effect::Fetch { source, content, segments, from } => {
+                let file = self.file(content);
+                let starts = segments.clone().map(|segment| if segment == segments.start { from } else { 0 });
+                for (segment, from) in segments.clone().zip(starts) {
+                    self.subscribe(n, source, (file, segment), from);
+                }
             }
             Effect::Unsubscribe { source, content, segment } => {
                 let (to, file) = (self.by_peer[&source], self.file(content));
@@ -63,6 +66,15 @@ impl World {
                 self.settle_file(n, file);
             }
         }
+    }
+
+    fn subscribe(&mut self, n: usize, source: Peer, (file, segment): (usize, u32), block: u32) {
+        let to = self.by_peer[&source];
+        self.serial += 1;
+        let subscription = self.serial;
+        self.hosts[n].subscriptions.insert((file, segment), (to, subscription));
+        self.figures.subscriptions += 1;
+        self.deliver(n, to, Event::Subscribe { to, from: n, file, segment, block, subscription });
     }
 
     fn file(&self, content: ContentTag) -> usize {

@@ -116,6 +116,7 @@ fn kind(say: &Say) -> &'static str {
         Say::Fail { .. } => "fail",
         Say::Redirect { .. } => "redirect",
         Say::NotHome => "not-home",
+        Say::Reached { .. } => "reached",
         Say::Changed { .. } => "changed",
         Say::Leave { .. } => "leave",
         Say::Return { .. } => "return",

@@ -146,7 +146,9 @@ impl Engine {
             Input::Damaged { blocks, .. } => file.on_damaged(&blocks, s.out),
             Input::Staged { result, .. } => file.on_staged(result, &mut s),
             Input::Published { result, .. } => is_published = file.on_published(result),
-            Input::Take { take, source, blocks, through, .. } => file.on_take(take, (source, blocks, through), &mut s),
+            Input::Take { take, source, blocks, through, reach, .. } => {
+                file.on_take(take, (source, blocks), (through, reach), &mut s);
+            }
             Input::Answered { fetch, ranges } => file.on_answered(fetch, ranges, s.out),
             Input::Skipped { fetch } => file.on_skipped(fetch, s.out),
             Input::Untake { take, .. } => file.on_untake(take, &mut s),

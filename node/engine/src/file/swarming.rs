@@ -10,6 +10,7 @@ use crate::outbox::Outbox;
 use crate::planner::{Order, Source};
 use crate::port::{Effect, FetchId, FetchOutcome, Peer, PeerFault, Proof, Reach, TakeEnd, TakeId};
 use crate::swarm;
+use eddy_content::BLOCK_SIZE;
 use eddy_content::http::RangeSupport;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -80,9 +81,12 @@ impl File {
         }
     }
 
-    /// The policy must be content with one statement, since a swarm has one source for each block; and all of it must be wanted.
+    /// The policy must be content with one statement, since a swarm has one source for each block; and all of it must be wanted. To ask
+    /// who brings a single block costs as much as the block.
     fn may_swarm(&self) -> bool {
-        self.may_use_peers() && self.stretches.is_none() && self.spec.portion.demand().is_none() && self.needed() == 1
+        let is_worth_it = self.entity.as_ref().is_some_and(|entity| entity.length > BLOCK_SIZE);
+        let is_all_wanted = self.stretches.is_none() && self.spec.portion.demand().is_none();
+        is_worth_it && is_all_wanted && self.may_use_peers() && self.needed() == 1
     }
 
     /// Joins, once what was begun alone has ended. True: the file's own plan has to wait.
@@ -129,7 +133,8 @@ impl File {
     pub(crate) fn on_take(
         &mut self,
         take: TakeId,
-        (source, blocks, through): (Source, Range<u32>, Option<u32>),
+        (source, blocks): (Source, Range<u32>),
+        (through, reach): (Option<u32>, Reach),
         s: &mut Surroundings<'_>,
     ) {
         let (true, Some(planner)) = (self.swarming.is_taking(), &mut self.planner) else { return };
@@ -153,7 +158,7 @@ impl File {
             s.out.push(match source {
                 Source::Peer(peer) => {
                     let proof = Proof { needed: 1, ask: Vec::<Peer>::new() };
-                    Effect::FetchPeer { fetch, file, peer, blocks, proof, reach: Reach::Coming }
+                    Effect::FetchPeer { fetch, file, peer, blocks, proof, reach }
                 }
                 Source::Origin => {
                     self.origin_reason = Some("this machine reads it for all that want it");
@@ -210,6 +215,7 @@ impl File {
             FetchOutcome::Done | FetchOutcome::Aborted => TakeEnd::Over,
             FetchOutcome::Changed => TakeEnd::Changed,
             FetchOutcome::PeerFailed(PeerFault::Lied) => TakeEnd::Corrupt,
+            FetchOutcome::PeerFailed(PeerFault::NotHere) => TakeEnd::Lacking,
             FetchOutcome::NoRanges => TakeEnd::NoRanges,
             FetchOutcome::Failed(_) | FetchOutcome::PeerFailed(_) | FetchOutcome::Unwitnessed(_) => TakeEnd::Failed,
         };

@@ -261,4 +261,6 @@ pub enum TakeEnd {
     Changed,
     /// It serves no ranges, and this take was of some.
     NoRanges,
+    /// The member does not hold what it was said to hold.
+    Lacking,
 }

@@ -2,7 +2,7 @@
 
 #[cfg(doc)]
 use super::Effect;
-use super::{Failure, FetchId, FileRef, Peer, TakeId};
+use super::{Failure, FetchId, FileRef, Peer, Reach, TakeId};
 use crate::job::spec::JobId;
 use crate::planner::Source;
 use crate::sessions::Sessions;
@@ -134,6 +134,8 @@ pub enum Input {
         blocks: Range<u32>,
         /// Of the origin: whether its answer may be the whole, and up to which block that is read.
         through: Option<u32>,
+        /// Of a member: whether it may still be receiving them.
+        reach: Reach,
     },
     /// The swarm takes an order back.
     Untake {

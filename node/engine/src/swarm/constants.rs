@@ -104,6 +104,9 @@ pub const SUBSCRIBER_PATIENCE: [Duration; 4] = [ms(2), ms(8), ms(32), ms(128)];
 /// Flows that a member gives at once.
 pub const UPLOADS: u32 = 32;
 
+/// Flows of a member with all of a content from which on it begins no segment that nobody else has or receives.
+pub const FIRST_COPIES: u32 = 8;
+
 /// Flows of one content that a member has at once when its rate is not known.
 pub const WINDOW: u32 = 16;
 /// The least of them.
@@ -112,6 +115,13 @@ pub const WINDOW_LEAST: u32 = 8;
 pub const WINDOW_MOST: u32 = 128;
 /// Flows of one content that a member has at once whatever its home says: twice the longest window, and what leases bring.
 pub const FLOWS_MOST: usize = 512;
+/// Requests into which the window of a member is cut that takes held segments alone: each costs both sides a signature and a commit, and
+/// with four of them the line never rests.
+pub const RUNS: u32 = 4;
+/// Bytes of the longest of them: what one request between peers may be for.
+pub const RUN_BYTES: u64 = 16 << 20;
+/// Segments of the longest of them; the smallest has 1 MiB.
+pub const RUN_SEGMENTS: u32 = 16;
 /// Time whose bytes a member has under way.
 pub const WINDOW_TIME: Duration = ms(500);
 
@@ -135,6 +145,11 @@ pub const LEASES_BY_RATE: u32 = 8;
 pub const LEASES_MOST: u32 = 16;
 /// Round trips that one request should last at least (trap 15).
 pub const LEASE_ROUND_TRIPS: u32 = 4;
+/// A lease that is over sooner, or sooner than one should be by [`LEASE_ROUND_TRIPS`], is followed by ones twice as long: a request, two
+/// messages and a commit cost some milliseconds, whatever the line.
+pub const LEASE_SHORT: Duration = ms(50);
+/// One that takes this multiple of it by ones half as long, so that others get their turn.
+pub const LEASE_LONG: u32 = 8;
 /// Segments of the longest lease.
 pub const LEASE_SEGMENTS: u32 = 16;
 /// When the rest of a lease needs fewer round trips than this, the next one is given (trap 14).
@@ -151,6 +166,16 @@ pub const LEASE_TIME: Duration = Duration::from_secs(30);
 /// (what it skips among it) and gives an origin up that is silent for [`ORIGIN_SILENCE`]: three times that leaves room for machines
 /// that are busy. Those who wait for the stream bear ten times this ([`HOME_WORTH_STREAM`]), so that a second and a third one may read.
 pub const STREAM_SILENCE: Duration = Duration::from_secs(30);
+/// A stream of which nobody but its reader has more after this is given to somebody else, whatever its reader says: twice what an honest
+/// one bears of a silent origin ([`ORIGIN_SILENCE`]). Doubled with each loss up to [`STREAM_DOUBLINGS`] doublings, for lines so slow that
+/// a run of 256 KiB takes longer.
+pub const STREAM_UNCHECKED: Duration = Duration::from_secs(20);
+/// See [`STREAM_UNCHECKED`]: from the fourth on it is what a useless home costs.
+pub const STREAM_DOUBLINGS: u32 = 4;
+/// Bytes per second at which a new reader of a stream is thought to pass over what the others have, where nobody has seen its pace.
+pub const SKIP_PACE: u64 = 1 << 20;
+/// How often a member tells how much of a stream it has.
+pub const REACHED: Duration = Duration::from_secs(2);
 /// A member whose origin requests fail at once reads no more for this long, doubled with each failure up to 5 doublings.
 pub const READ_PAUSE: Duration = ms(500);
 

@@ -27,7 +27,18 @@ pub enum Effect {
         /// First block that is lacking, counted in the segment.
         from: u32,
     },
-    /// That is no longer wanted.
+    /// Ask a member for segments that it holds, all at once, from this block of the first one on.
+    Fetch {
+        /// Whom.
+        source: Peer,
+        /// The content.
+        content: ContentTag,
+        /// The segments, in this order.
+        segments: Range<u32>,
+        /// First block that is lacking, counted in the first segment.
+        from: u32,
+    },
+    /// A segment that was asked for is no longer wanted.
     Unsubscribe {
         /// Whom it was asked of.
         source: Peer,
@@ -114,8 +125,10 @@ pub enum ReadFault {
 /// How a flow from a member ended, other than whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FlowFault {
-    /// It does not have the segment, or will not give it.
+    /// It does not have the segment yet, or will not give it.
     Refused,
+    /// It was asked for what it holds, and does not hold it.
+    Lacking,
     /// What it sent does not verify.
     Corrupt,
 }

@@ -150,6 +150,14 @@ pub enum Say {
         /// The content that is no more.
         content: ContentTag,
     },
+    /// Member to home, of a stream that somebody else reads: so much of it is verified here. What the reader says of itself nobody can
+    /// check; this is what others have of it.
+    Reached {
+        /// The content.
+        content: ContentTag,
+        /// Verified blocks.
+        blocks: u32,
+    },
     /// Member to home: I go, and give no more.
     Leave {
         /// The content.
@@ -226,6 +234,13 @@ pub enum Item {
         /// The source.
         source: PeerTag,
     },
+    /// From a member that holds all of them, at once and in this order.
+    Held {
+        /// The segments.
+        segments: Range<u32>,
+        /// The source.
+        source: PeerTag,
+    },
     /// From the origin.
     Lease {
         /// The name of the right.
@@ -255,8 +270,10 @@ pub enum FailReason {
     Starved,
     /// What it sent does not verify.
     Corrupt,
-    /// It does not have it, or will not give it.
+    /// It does not have it yet, or will not give it.
     Refused,
     /// The origin failed.
     OriginError,
+    /// It was said to hold it, and does not.
+    Lacking,
 }

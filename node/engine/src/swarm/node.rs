@@ -467,8 +467,9 @@ impl Swarm {
         while let Some(out) = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut()?.poll_out()) {
             match out {
                 Out::Tell(peer, say) => self.tell(peer, origin, say),
-                Out::AskAll(content) => {
-                    let others: Vec<Peer> = self.all.keys().copied().filter(|peer| *peer != me).collect();
+                Out::AskAll(content, but) => {
+                    let others = self.all.keys().copied().filter(|peer| *peer != me && *peer != but);
+                    let others: Vec<Peer> = others.collect();
                     for peer in others {
                         self.tell(peer, origin, Say::Query { content });
                     }
@@ -483,7 +484,9 @@ impl Swarm {
             Act::Shell(effect) => self.effects.push_back(effect),
             Act::Peer(peer, say) => self.tell(peer, origin, say),
             Act::Home(say) => {
-                if let Some(home) = follows {
+                // One that only gives follows nobody; its own home knows of it all the same.
+                let acts = self.rooms.get(&origin).is_some_and(|room| room.home.is_some());
+                if let Some(home) = follows.or(acts.then_some(self.me)) {
                     self.tell(home, origin, say);
                 }
             }

@@ -7,6 +7,7 @@ use crate::trust::{Duty, Sharing};
 use eddy_content::LookupKey;
 use std::time::Duration;
 
+mod alone;
 mod hearsay;
 mod streams;
 mod successors;
@@ -346,9 +347,19 @@ fn two_that_accuse_make_a_member_no_source_and_what_it_holds_is_read_anew() {
     let is_lease = |item: &Item| matches!(item, Item::Lease { .. });
     say(&mut home, ms(1), taker, join(&[0], 1, vec![]));
     say(&mut home, ms(1), one, join(&[], 1, vec![]));
+    let given = items(&said(&say(&mut home, ms(1), other, join(&[], 1, vec![]))), other);
     let first = said(&say(&mut home, ms(10), one, fail.clone()));
     assert!(!items(&first, one).iter().any(is_lease), "one accuser is not enough");
-    say(&mut home, ms(11), other, join(&[], 1, vec![]));
+    // Whom the other takes it from has nothing any more: it is sent to the holder as well.
+    let [Item::From { source: orphan, .. }] = given[..] else { panic!("{given:?}") };
+    let starves = Say::Fail {
+        content: content(1).tag(),
+        segment: 0,
+        source: Some(orphan),
+        reason: FailReason::Starved,
+        prefix: 0,
+    };
+    say(&mut home, ms(11), other, starves);
     let second = said(&say(&mut home, ms(12), other, fail));
     let leases = [one, other].into_iter().flat_map(|n| items(&second, n)).filter(is_lease).count();
     assert_eq!(leases, 1, "{second:?}");
@@ -357,15 +368,23 @@ fn two_that_accuse_make_a_member_no_source_and_what_it_holds_is_read_anew() {
 #[test]
 fn nobody_reads_because_holders_are_busy_but_who_refused_them_all_may() {
     // Trap 10.
-    let (holder, one) = (peer(10), peer(11));
+    let (holder, other, one) = (peer(10), peer(12), peer(11));
     let mut home = home_with(&[], 1);
+    let fail = |source| {
+        let (content, source) = (content(1).tag(), Some(source));
+        Say::Fail { content, segment: 0, source, reason: FailReason::Dead, prefix: 0 }
+    };
     say(&mut home, ms(1), holder, join(&[0], 1, vec![]));
-    let given = said(&say(&mut home, ms(1), one, join(&[], 1, vec![])));
-    assert_eq!(items(&given, one), vec![Item::From { segment: 0, source: PeerTag::of(&holder) }]);
+    say(&mut home, ms(1), other, join(&[], 1, vec![]));
+    let mut given = items(&said(&say(&mut home, ms(1), one, join(&[], 1, vec![]))), one);
+    assert!(matches!(given[..], [Item::From { .. }]), "{given:?}");
     assert_eq!(items(&said(&pass(&mut home, ms(5000))), one), vec![], "however long it takes");
-    let source = Some(PeerTag::of(&holder));
-    let fail = Say::Fail { content: content(1).tag(), segment: 0, source, reason: FailReason::Stalled, prefix: 0 };
-    say(&mut home, ms(5000), one, fail);
+    // It refuses whomever it is sent to, until nobody is left.
+    for _ in 0..2 {
+        let [Item::From { source, .. }] = given[..] else { panic!("{given:?}") };
+        given = items(&said(&say(&mut home, ms(5000), one, fail(source))), one);
+    }
+    assert_eq!(given, vec![]);
     assert_eq!(items(&said(&pass(&mut home, ms(5000) + RESCUE - ms(1))), one), vec![]);
     let rescued = items(&said(&pass(&mut home, ms(5000) + RESCUE + SAFETY_PASS)), one);
     assert!(matches!(rescued[..], [Item::Lease { .. }]), "{rescued:?}");

@@ -1,15 +1,17 @@
-//! ASSIGN: what to take from where. 12 bytes for each source, 20 for each lease.
+//! ASSIGN: what to take from where. 12 bytes for each segment of a source, 16 for each run of them that it holds and for each lease.
 //!
-//! The highest bit of an item's segment tells a lease: its name and length follow in the place of a source.
+//! The highest bit of an item's first segment tells a lease, whose name comes in the place of a source; the second highest a run. Of both
+//! the segment behind the last follows.
 
 use super::{put_u32, put_u64};
 use crate::cursor::Cursor;
 use crate::frame::{FrameError, Unsendable};
-use eddy_engine::swarm::constants::{ASSIGN_ITEMS, SEGMENTS};
+use eddy_engine::swarm::constants::{ASSIGN_ITEMS, RUN_SEGMENTS, SEGMENTS};
 use eddy_engine::swarm::{Item, LeaseId, PeerTag};
 use std::time::Duration;
 
 const IS_LEASE: u32 = 1 << 31;
+const IS_RUN: u32 = 1 << 30;
 
 pub(super) fn write(collect: Duration, items: &[Item], out: &mut Vec<u8>) -> Result<(), Unsendable> {
     if items.len() > ASSIGN_ITEMS {
@@ -23,6 +25,11 @@ pub(super) fn write(collect: Duration, items: &[Item], out: &mut Vec<u8>) -> Res
             Item::From { segment, source } => {
                 put_u32(*segment, out);
                 put_u64(source.0, out);
+            }
+            Item::Held { segments, source } => {
+                put_u32(segments.start | IS_RUN, out);
+                put_u64(source.0, out);
+                put_u32(segments.end, out);
             }
             Item::Lease { lease, segments } => {
                 put_u32(segments.start | IS_LEASE, out);
@@ -46,16 +53,23 @@ pub(super) fn read(cursor: &mut Cursor<'_>) -> Result<(Duration, Vec<Item>), Fra
 
 fn read_item(cursor: &mut Cursor<'_>) -> Result<Item, FrameError> {
     let first = cursor.u32()?;
-    let segment = first & !IS_LEASE;
-    if segment >= SEGMENTS {
+    let (segment, kind) = (first & !(IS_LEASE | IS_RUN), first & (IS_LEASE | IS_RUN));
+    if segment >= SEGMENTS || kind == IS_LEASE | IS_RUN {
         return Err(FrameError::Field { field: "segment" });
     }
-    if first & IS_LEASE == 0 {
-        return Ok(Item::From { segment, source: PeerTag(cursor.u64()?) });
+    let name = cursor.u64()?;
+    if kind == 0 {
+        return Ok(Item::From { segment, source: PeerTag(name) });
     }
-    let (lease, end) = (LeaseId(cursor.u64()?), cursor.u32()?);
-    if end <= segment || end > SEGMENTS {
-        return Err(FrameError::Field { field: "segments of a lease" });
+    let end = cursor.u32()?;
+    let is_run = kind == IS_RUN;
+    if end <= segment || end > SEGMENTS || (is_run && end - segment > RUN_SEGMENTS) {
+        return Err(FrameError::Field { field: "segments" });
     }
-    Ok(Item::Lease { lease, segments: segment..end })
+    let segments = segment..end;
+    Ok(if is_run {
+        Item::Held { segments, source: PeerTag(name) }
+    } else {
+        Item::Lease { lease: LeaseId(name), segments }
+    })
 }

@@ -48,6 +48,7 @@ mod kind {
     pub(super) const ALIVE: u8 = 51;
     pub(super) const AT: u8 = 52;
     pub(super) const OFFERS: u8 = 53;
+    pub(super) const REACHED: u8 = 54;
 }
 
 impl Layout for Message {
@@ -113,6 +114,10 @@ impl Layout for Message {
                 put_u32(*prefix, out);
             }
             Say::NotHome | Say::Alive => {}
+            Say::Reached { content, blocks } => {
+                put_u64(content.0, out);
+                put_u32(*blocks, out);
+            }
             Say::Changed { content } | Say::Leave { content } => put_u64(content.0, out),
             Say::Return { lease, prefix } => {
                 put_u64(lease.0, out);
@@ -124,7 +129,7 @@ impl Layout for Message {
 
     fn read(cursor: &mut Cursor<'_>) -> Result<Self, FrameError> {
         let kind = cursor.u8()?;
-        if !(kind::JOIN..=kind::OFFERS).contains(&kind) {
+        if !(kind::JOIN..=kind::REACHED).contains(&kind) {
             return Err(FrameError::Kind { found: kind });
         }
         let origin = OriginKey(cursor.u64()?);
@@ -177,6 +182,7 @@ fn read_say(kind: u8, cursor: &mut Cursor<'_>) -> Result<Say, FrameError> {
         kind::REDIRECT => Say::Redirect { home: Peer(cursor.array()?) },
         kind::NOT_HOME => Say::NotHome,
         kind::ALIVE => Say::Alive,
+        kind::REACHED => Say::Reached { content: read_tag(cursor)?, blocks: cursor.u32()? },
         kind::CHANGED => Say::Changed { content: read_tag(cursor)? },
         kind::LEAVE => Say::Leave { content: read_tag(cursor)? },
         kind::RETURN => Say::Return { lease: LeaseId(cursor.u64()?), prefix: cursor.u32()? },
@@ -205,6 +211,7 @@ fn kind_of(say: &Say) -> u8 {
         Say::Redirect { .. } => kind::REDIRECT,
         Say::NotHome => kind::NOT_HOME,
         Say::Alive => kind::ALIVE,
+        Say::Reached { .. } => kind::REACHED,
         Say::Changed { .. } => kind::CHANGED,
         Say::Leave { .. } => kind::LEAVE,
         Say::Return { .. } => kind::RETURN,
@@ -325,13 +332,14 @@ fn read_duty(code: u8) -> Result<Duty, FrameError> {
     }
 }
 
-const REASONS: [FailReason; 6] = [
+const REASONS: [FailReason; 7] = [
     FailReason::Dead,
     FailReason::Stalled,
     FailReason::Starved,
     FailReason::Corrupt,
     FailReason::Refused,
     FailReason::OriginError,
+    FailReason::Lacking,
 ];
 
 fn reason_code(reason: FailReason) -> u8 {
@@ -342,6 +350,7 @@ fn reason_code(reason: FailReason) -> u8 {
         FailReason::Corrupt => 4,
         FailReason::Refused => 5,
         FailReason::OriginError => 6,
+        FailReason::Lacking => 7,
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::frame::{decode_frame, encode_frame};
-use eddy_engine::swarm::constants::LOST;
+use eddy_engine::swarm::constants::{LOST, RUN_SEGMENTS};
 use eddy_engine::swarm::{Bits, Holdings, Item, Join, JoinFlow, JoinSource, Link, Medium, Order};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -28,6 +28,7 @@ fn goldens() -> Vec<(&'static str, Say)> {
     let join = Join { content: content(), link: link(), wants: Some(Order::Rarest), have, flows, lost };
     let items =
         vec![Item::From { segment: 3, source: PeerTag(0xaabb) }, Item::Lease { lease: LeaseId(10), segments: 0..2 }];
+    let run = vec![Item::Held { segments: 1..4, source: PeerTag(0xaabb) }];
     let fail = |source| Say::Fail { content: tag, segment: 3, source, reason: FailReason::Stalled, prefix: 5 };
     vec![
         ("join", Say::Join(Box::new(join))),
@@ -36,6 +37,7 @@ fn goldens() -> Vec<(&'static str, Say)> {
         ("have any", Say::HaveAny { content: tag, role: Role::Plain, holdings: Some(Box::new(holdings)) }),
         ("have none", Say::HaveAny { content: tag, role: Role::Acting, holdings: None }),
         ("assign", Say::Assign { content: tag, collect: Duration::from_millis(250), items }),
+        ("assign a run", Say::Assign { content: tag, collect: Duration::from_millis(20), items: run }),
         ("watch", Say::Watch { content: tag, sharing: Sharing { among: 8, duty: Duty::Other } }),
         ("alarm", Say::Alarm { content: tag, block: 77 }),
         ("who is", Say::WhoIs { peer: PeerTag(0xaabb) }),
@@ -55,6 +57,7 @@ fn goldens() -> Vec<(&'static str, Say)> {
         ("redirect", Say::Redirect { home: Peer([0x77; 32]) }),
         ("not home", Say::NotHome),
         ("alive", Say::Alive),
+        ("reached", Say::Reached { content: tag, blocks: 77 }),
         ("changed", Say::Changed { content: tag }),
         ("leave", Say::Leave { content: tag }),
         ("return", Say::Return { lease: LeaseId(10), prefix: 2 }),
@@ -118,6 +121,10 @@ fn what_is_too_much_is_neither_sent_nor_read() {
     let item = Item::From { segment: 0, source: PeerTag(0) };
     let items = vec![item; eddy_engine::swarm::constants::ASSIGN_ITEMS + 1];
     assert!(encode_frame(&message(Say::Assign { content: tag, collect: Duration::ZERO, items })).is_err());
+    let long = vec![Item::Held { segments: 0..RUN_SEGMENTS + 1, source: PeerTag(0) }];
+    let bytes =
+        encode_frame(&message(Say::Assign { content: tag, collect: Duration::ZERO, items: long })).expect("fits");
+    assert_eq!(decode_frame::<Message>(&bytes), Err(FrameError::Field { field: "segments" }));
     let far = Say::Waiting { content: tag, segment: SEGMENTS, prefix: 0 };
     let bytes = encode_frame(&message(far)).expect("fits");
     assert_eq!(decode_frame::<Message>(&bytes), Err(FrameError::Field { field: "segment" }));
@@ -170,6 +177,10 @@ fn flows() -> impl Strategy<Value = JoinFlow> {
 fn items() -> impl Strategy<Value = Item> {
     prop_oneof![
         (0..SEGMENTS, any::<u64>()).prop_map(|(segment, source)| Item::From { segment, source: PeerTag(source) }),
+        (0..SEGMENTS, any::<u64>(), 1..=RUN_SEGMENTS).prop_map(|(first, source, count)| Item::Held {
+            segments: first..first.saturating_add(count).min(SEGMENTS),
+            source: PeerTag(source)
+        }),
         (0..SEGMENTS, any::<u64>(), 1..100_u32).prop_map(|(first, lease, count)| Item::Lease {
             lease: LeaseId(lease),
             segments: first..first.saturating_add(count).min(SEGMENTS)
@@ -228,7 +239,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_panic_and_what_is_read_has_one_form(kind in 30..55_u8, rest in vec(any::<u8>(), 0..200)) {
+    fn no_bytes_panic_and_what_is_read_has_one_form(kind in 30..56_u8, rest in vec(any::<u8>(), 0..200)) {
         let payload = [&[kind], rest.as_slice()].concat();
         if let Ok(message) = crate::frame::decode_payload::<Message>(&payload) {
             let bytes = encode_frame(&message).expect("was a frame");
@@ -237,7 +248,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_is_refused_or_says_something_else(which in 0..25_usize, place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn a_changed_byte_is_refused_or_says_something_else(which in 0..27_usize, place in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let (_, say) = goldens().swap_remove(which);
         let message = message(say);
         let mut bytes = encode_frame(&message).expect("fits");

@@ -1,10 +1,12 @@
 //! One content at its home: who wants and has which segment, and who takes it from whom.
 
 use super::Home;
+use crate::port::Peer;
 use crate::swarm::bits::Bits;
 use crate::swarm::name::{Content, LeaseId, Order, Reading};
 use crate::trust::Sharing;
 use eddy_content::Geometry;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Words of 8 bytes that a segment takes, without who takes it from whom.
@@ -24,8 +26,8 @@ pub(super) struct Board {
     pub(super) segments: Vec<Segment>,
     /// Segments that somebody can be sent to somebody for.
     pub(super) available: Bits,
-    /// Answers to the query about holdings that are still to come.
-    pub(super) awaited: usize,
+    /// Whose answers to the query about holdings are still to come.
+    pub(super) awaited: BTreeSet<Peer>,
     /// Sources are given from then on, or when all have answered.
     opens: Duration,
     /// Leases are.
@@ -39,6 +41,8 @@ pub(super) struct Board {
     pub(super) unread: u32,
     /// Who looks at one block for sure.
     pub(super) watcher: Watcher,
+    /// Times that a reader of the stream lost it because it did not get on.
+    pub(super) streams_lost: u32,
 }
 
 /// What somebody is receiving who has not joined yet.
@@ -116,6 +120,28 @@ pub(super) struct Link {
     pub(super) from: From,
     /// Bits per second that were set aside for it.
     pub(super) rate: u64,
+    pub(super) lane: Lane,
+}
+
+/// Whether a flow is a request of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Lane {
+    /// It is.
+    #[default]
+    Own,
+    /// It comes behind another one, by the same request.
+    Shared,
+}
+
+impl Link {
+    pub(super) fn new(from: From, rate: u64) -> Self {
+        Self { from, rate, lane: Lane::Own }
+    }
+
+    /// Flows that it counts for at its source.
+    pub(super) fn children(self) -> u32 {
+        u32::from(self.lane == Lane::Own)
+    }
 }
 
 impl Segment {
@@ -160,7 +186,7 @@ impl Board {
             stakes: Vec::new(),
             segments: (0..count).map(|_| Segment::default()).collect(),
             available: Bits::none(count),
-            awaited: 0,
+            awaited: BTreeSet::new(),
             opens: now,
             reads_from: now,
             next_opening: None,
@@ -169,37 +195,47 @@ impl Board {
             is_retired: false,
             unread: count,
             watcher: Watcher::Nobody,
+            streams_lost: 0,
         }
     }
 
     /// Whether sources are given.
     pub(super) fn is_open(&self, now: Duration) -> bool {
-        self.awaited == 0 || now >= self.opens
+        self.awaited.is_empty() || now >= self.opens
     }
 
     /// Whether leases are.
     pub(super) fn is_readable(&self, now: Duration) -> bool {
-        self.awaited == 0 || now >= self.reads_from
+        self.awaited.is_empty() || now >= self.reads_from
     }
 
     /// When more is given though somebody does not answer.
     pub(super) fn opening(&self) -> Option<Duration> {
-        self.next_opening.filter(|_| self.awaited > 0)
+        self.next_opening.filter(|_| !self.awaited.is_empty())
     }
 
-    /// Waits for so many answers, with sources and with leases so long.
-    pub(super) fn wait(&mut self, answers: usize, opens: Duration, reads_from: Duration) {
-        (self.awaited, self.opens, self.reads_from) = (answers, opens, reads_from);
+    /// Waits for the answers of these, with sources and with leases so long.
+    pub(super) fn wait(&mut self, others: BTreeSet<Peer>, opens: Duration, reads_from: Duration) {
+        (self.awaited, self.opens, self.reads_from) = (others, opens, reads_from);
         self.next_opening = Some(opens);
     }
 
-    /// Its time has come. Whether more is given.
-    pub(super) fn look_at_opening(&mut self, now: Duration) {
+    /// Somebody has said what it holds, or never will. Whether it was the last one that was waited for.
+    pub(super) fn has_answered(&mut self, peer: &Peer) -> bool {
+        self.awaited.remove(peer) && self.awaited.is_empty()
+    }
+
+    /// Whether it is time to give more, though somebody does not answer.
+    pub(super) fn look_at_opening(&mut self, now: Duration) -> bool {
+        if self.opening().is_none_or(|at| now < at) {
+            return false;
+        }
         if now >= self.reads_from {
-            (self.awaited, self.next_opening) = (0, None);
-        } else if now >= self.opens {
+            (self.awaited, self.next_opening) = (BTreeSet::new(), None);
+        } else {
             self.next_opening = Some(self.reads_from);
         }
+        true
     }
 
     /// Somebody receives these and has not joined yet.
@@ -261,13 +297,13 @@ impl Board {
     pub(super) fn words(&self) -> u64 {
         let segments = self.segments.len() as u64;
         let stakes = self.stakes.iter().flatten().count() as u64;
-        segments * SEGMENT_WORDS + stakes * (STAKE_WORDS + segments / 16)
+        segments * SEGMENT_WORDS + stakes * (STAKE_WORDS + segments / 16) + 4 * self.awaited.len() as u64
     }
 
     /// Gives back what it takes.
     pub(super) fn clear(&mut self) {
         (self.segments, self.stakes, self.available) = (Vec::new(), Vec::new(), Bits::none(0));
-        (self.is_retired, self.awaited, self.expected) = (true, 0, Vec::new());
+        (self.is_retired, self.awaited, self.expected) = (true, BTreeSet::new(), Vec::new());
     }
 
     fn refresh(&mut self, segment: u32) {
@@ -317,7 +353,7 @@ impl Home {
         if let From::Member(p) = link.from {
             stake.flows += 1;
             let source = &mut self.seats[p as usize];
-            source.children += 1;
+            source.children += link.children();
             source.given += 1;
             self.given += 1;
             source.committed += link.rate;
@@ -351,7 +387,7 @@ impl Home {
         }
         if let From::Member(p) = link.from {
             let source = &mut self.seats[p as usize];
-            source.children = source.children.saturating_sub(1);
+            source.children = source.children.saturating_sub(link.children());
             source.committed = source.committed.saturating_sub(link.rate);
         }
     }

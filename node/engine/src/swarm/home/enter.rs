@@ -9,6 +9,7 @@ use crate::swarm::bits::Bits;
 use crate::swarm::constants::{ACTIVATION, CONTENTS, EXPECTED, MEMBERS, TAKE_OVER_MOST};
 use crate::swarm::message::{Holdings, Join, JoinFlow, JoinSource, Say};
 use crate::swarm::name::{Content, ContentTag, PeerTag};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Whether somebody was home before.
@@ -21,13 +22,16 @@ pub(in crate::swarm) enum Succession {
 }
 
 impl Home {
-    /// A member says all that it has; what was known of it before counts no more. `others` is how many members can be asked.
-    pub(in crate::swarm) fn enter(&mut self, now: Duration, from: Peer, join: Join, others: usize) -> bool {
-        let Some(b) = self.board_of(now, join.content, others) else { return false };
+    /// A member says all that it has; what was known of it before counts no more. `others` are those that can be asked about a
+    /// content that is new here.
+    pub(in crate::swarm) fn enter(&mut self, now: Duration, from: Peer, join: Join, others: BTreeSet<Peer>) -> bool {
+        let Some(b) = self.board_of(now, join.content, (from, others)) else { return false };
         let Some(n) = self.seat_of(now, from) else { return false };
         if self.boards[b as usize].segments.len() != join.have.len() as usize {
             return false;
         }
+        // Who has joined has said it all.
+        let opens = self.boards[b as usize].has_answered(&from);
         let seat = &mut self.seats[n as usize];
         (seat.link, seat.is_alive, seat.is_joined) = (join.link, true, true);
         seat.pending.retain(|(board, _)| *board != b);
@@ -51,12 +55,21 @@ impl Home {
         let collect = self.collecting(b);
         self.out.push_back(Out::Tell(from, Say::Assign { content, collect, items: Vec::new() }));
         self.issue(now, None);
-        self.fill(now, b, n);
+        if opens {
+            self.fill_all(now, b);
+        } else {
+            self.fill(now, b, n);
+        }
         // What is assigned now answers the JOIN: nobody waits for a collection that has just begun.
         let items = std::mem::take(&mut self.seats[n as usize].pending);
         self.seats[n as usize].urgent.extend(items);
         self.has_urgent = true;
-        self.tell_watch(b, n);
+        if self.among(b) == 2 {
+            // The one who was alone has somebody to feed: it hears of that before it brings much more.
+            self.tell_watches(b);
+        } else {
+            self.tell_watch(b, n);
+        }
         true
     }
 
@@ -70,7 +83,7 @@ impl Home {
     ) {
         let Some(b) = self.by_content.get(&content).copied() else { return };
         let board = &mut self.boards[b as usize];
-        board.awaited = board.awaited.saturating_sub(1);
+        board.has_answered(&from);
         let count = board.segments.len() as u32;
         if let Some(Holdings { link, have, flows }) = holdings.filter(|holdings| holdings.have.len() == count)
             && let Some(n) = self.seat_of(now, from)
@@ -85,7 +98,7 @@ impl Home {
                 self.boards[b as usize].expect(n, coming, now + EXPECTED);
             }
         }
-        if self.boards[b as usize].awaited == 0 {
+        if self.boards[b as usize].awaited.is_empty() {
             self.issue(now, None);
             self.fill_all(now, b);
         }
@@ -101,7 +114,7 @@ impl Home {
         self.note_prefix(b, s, n, flow.prefix);
         let JoinSource::Member(source) = flow.source else { return };
         if let Some(p) = self.seat_of(now, source).filter(|p| *p != n) {
-            self.link(now, b, s, n, Link { from: From::Member(p), rate: 0 });
+            self.link(now, b, s, n, Link::new(From::Member(p), 0));
         }
     }
 
@@ -116,6 +129,12 @@ impl Home {
 
     /// A member is gone.
     pub(in crate::swarm) fn on_peer_down(&mut self, now: Duration, peer: Peer) {
+        for b in 0..self.boards.len() as u32 {
+            if self.boards[b as usize].has_answered(&peer) {
+                self.issue(now, None);
+                self.fill_all(now, b);
+            }
+        }
         let Some(n) = self.by_peer.get(&peer).copied() else { return };
         let seat = &mut self.seats[n as usize];
         (seat.is_alive, seat.is_joined) = (false, false);
@@ -204,17 +223,17 @@ impl Home {
         Some(slot as u32)
     }
 
-    fn board_of(&mut self, now: Duration, content: Content, others: usize) -> Option<u32> {
+    fn board_of(&mut self, now: Duration, content: Content, (from, others): (Peer, BTreeSet<Peer>)) -> Option<u32> {
         if let Some(b) = self.by_content.get(&content.tag()) {
             let known = self.boards[*b as usize].content;
             return ((known.key, known.length) == (content.key, content.length)).then_some(*b);
         }
         let geometry = content.geometry()?;
         let mut board = Board::new(now, content, geometry);
-        if others > 0 {
+        if !others.is_empty() {
             let opens = now + ACTIVATION;
             board.wait(others, opens, if self.is_taking_over(now) { now + TAKE_OVER_MOST } else { opens });
-            self.out.push_back(Out::AskAll(content));
+            self.out.push_back(Out::AskAll(content, from));
         }
         let free = self.boards.iter().position(|board| board.is_retired);
         let b = match free {

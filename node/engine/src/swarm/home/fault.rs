@@ -30,6 +30,7 @@ impl Home {
             self.issue(now, Some(n));
         }
         self.fill(now, b, n);
+        self.read_alone(now, b, n);
         self.wake(now);
     }
 
@@ -81,6 +82,9 @@ impl Home {
         }
         if let Some(p) = p {
             self.blame(now, b, n, p, failed.reason);
+            if failed.reason == FailReason::Lacking && self.is_alone(b, n) {
+                self.on_lacking(b, s, p);
+            }
         }
         self.resume(now, b, s, n);
     }
@@ -90,6 +94,7 @@ impl Home {
         self.source(now, b, s, n);
         self.issue(now, None);
         self.fill(now, b, n);
+        self.read_alone(now, b, n);
     }
 
     /// A member has a part of a segment: should its reader be gone, the longest part is read on.
@@ -104,8 +109,8 @@ impl Home {
     fn blame(&mut self, now: Duration, b: u32, n: u32, p: u32, reason: FailReason) {
         let Some(stake) = self.boards[b as usize].stake_mut(n) else { return };
         match reason {
-            // It only came too early, or the branch has no root: the source is not to blame.
-            FailReason::Starved => return,
+            // It only came too early, or the branch has no root, or it holds less than was thought: the source is not to blame.
+            FailReason::Starved | FailReason::Lacking => return,
             FailReason::Refused => stake.refuse(now, p, now + RESCUE),
             FailReason::Dead | FailReason::Stalled | FailReason::Corrupt | FailReason::OriginError => {
                 stake.refuse(now, p, now + REFUSAL);
@@ -118,6 +123,14 @@ impl Home {
         };
         if self.seats[p as usize].strike(now, n, time) {
             self.strike_out(now, p);
+        }
+    }
+
+    /// A member does not hold what it said. Believed of one that takes it alone: nobody else is harmed if that is a lie.
+    fn on_lacking(&mut self, b: u32, s: u32, p: u32) {
+        self.drop_holder(b, s, p);
+        if let Some(stake) = self.boards[b as usize].stake_mut(p) {
+            stake.have.remove(s);
         }
     }
 

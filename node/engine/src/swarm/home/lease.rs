@@ -2,8 +2,10 @@
 
 use super::Home;
 use super::board::{From, Link};
+use super::stream::Checked;
 use crate::swarm::constants::{
     LEASE_PATIENCE, LEASE_ROUND_TRIPS, LEASE_SEGMENTS, LEASE_TIME, LEASES_MOST, ORPHAN_HOLD, STREAM_SILENCE,
+    TAIL_ROUND_TRIPS,
 };
 use crate::swarm::message::{Item, JoinFlow, JoinSource};
 use crate::swarm::name::{ContentTag, LeaseId, Medium, Reading};
@@ -24,13 +26,16 @@ pub(super) struct Lease {
     pub(super) is_tail: bool,
     pub(super) bytes: u64,
     granted: Duration,
-    /// When its reader last showed that something came.
+    /// When its reader last said that something came.
     moved: Duration,
+    /// What others say of it.
+    pub(super) checked: Checked,
 }
 
 impl Lease {
     fn new(now: Duration, board: u32, slot: u32, segments: Range<u32>) -> Self {
-        Self { board, slot, segments, is_tail: false, bytes: 0, granted: now, moved: now }
+        let checked = Checked::new(now);
+        Self { board, slot, segments, is_tail: false, bytes: 0, granted: now, moved: now, checked }
     }
 }
 
@@ -61,7 +66,7 @@ impl Home {
         }
     }
 
-    fn has_lease_free(&self) -> bool {
+    pub(super) fn has_lease_free(&self) -> bool {
         let budget = self.pace.leases();
         let active = self.leases.values().filter(|lease| !lease.is_tail).count() as u32;
         active < budget && (self.leases.len() as u32) < (2 * budget).min(LEASES_MOST)
@@ -94,7 +99,7 @@ impl Home {
         self.boards[b as usize].wanting().any(|(n, stake)| stake.lacks(s) && self.may_read(now, n))
     }
 
-    fn may_read(&self, now: Duration, n: u32) -> bool {
+    pub(super) fn may_read(&self, now: Duration, n: u32) -> bool {
         let seat = &self.seats[n as usize];
         seat.is_alive && seat.is_joined && now >= seat.no_reading_before
     }
@@ -143,6 +148,9 @@ impl Home {
         let seat = &mut self.seats[n as usize];
         (seat.leases, seat.has_read) = (seat.leases + 1, true);
         self.leases.insert(id, lease);
+        if self.is_stream(b) {
+            self.allow_skipping(id);
+        }
         self.open_next(id);
     }
 
@@ -157,7 +165,7 @@ impl Home {
             }
             let segment = &mut board.segments[s as usize];
             (segment.lease, segment.best, segment.is_open) = (Some(id), None, false);
-            self.link(now, b, s, n, Link { from: From::Origin, rate });
+            self.link(now, b, s, n, Link::new(From::Origin, rate));
         }
     }
 
@@ -180,7 +188,8 @@ impl Home {
         }
         let bytes = self.pace.bytes_in(self.pace.round_trip() * LEASE_ROUND_TRIPS);
         let fair = (board.unread / (2 * self.pace.leases())).max(1);
-        let wanted = (bytes.div_ceil(board.geometry.segment_size()).max(1) as u32).min(LEASE_SEGMENTS).min(fair);
+        let by_round_trips = bytes.div_ceil(board.geometry.segment_size()).min(LEASE_SEGMENTS.into()) as u32;
+        let wanted = by_round_trips.max(self.pace.extent()).min(LEASE_SEGMENTS).min(fair);
         let is_free = |s: u32| {
             let segment = &board.segments[s as usize];
             let is_unread = segment.holders == 0 && segment.lease.is_none() && segment.best.is_none();
@@ -237,7 +246,7 @@ impl Home {
             let is_lacking = board.stake(n).is_some_and(|stake| stake.lacks(s));
             if is_lacking && board.segments[s as usize].link(n).from == From::Nowhere {
                 board.segments[s as usize].lease.get_or_insert(id);
-                self.link(now, b, s, n, Link { from: From::Origin, rate: 0 });
+                self.link(now, b, s, n, Link::new(From::Origin, 0));
             }
         }
         if self.leases.contains_key(&id) {
@@ -251,7 +260,10 @@ impl Home {
     pub(super) fn on_tail(&mut self, now: Duration, n: u32, id: LeaseId, first_byte: Duration) {
         let Some(lease) = self.leases.get_mut(&id).filter(|lease| lease.slot == n) else { return };
         lease.is_tail = true;
+        let (count, so_far) = (lease.segments.len() as u32, now.saturating_sub(lease.granted));
         self.pace.on_round_trip(first_byte);
+        // What is left of it needs less than that; the next one should know before it begins.
+        self.pace.on_lease(count, so_far + first_byte * TAIL_ROUND_TRIPS);
         self.issue(now, Some(n));
     }
 
@@ -295,6 +307,7 @@ impl Home {
         }
         (lease.segments.end, lease.is_tail) = (count, false);
         self.lend(now, id, (b, n), end..count);
+        self.allow_skipping(id);
         self.open_next(id);
         self.boards[b as usize].count_unread();
         self.fill_all(now, b);
@@ -335,7 +348,9 @@ impl Home {
         }
         let bytes = self.boards[lease.board as usize].geometry.segment_size() * lease.segments.len() as u64;
         let rest = bytes.saturating_sub(lease.bytes);
+        let (count, took) = (lease.segments.len() as u32, now.saturating_sub(lease.granted));
         self.pace.on_bytes(now, rest);
+        self.pace.on_lease(count, took);
         self.end_lease(id);
     }
 
@@ -380,18 +395,19 @@ impl Home {
     }
 
     /// Leases that take far too long are given to somebody else, whatever their readers say; that of a stream, which lasts as long as it
-    /// lasts, when nothing comes any more.
+    /// lasts, when nothing comes any more, or nothing of it to anybody else.
     pub(super) fn revoke_late(&mut self, now: Duration) {
         let late = self.leases.iter().filter(|(_, lease)| {
             if self.is_stream(lease.board) {
-                return now >= lease.moved + STREAM_SILENCE;
+                return now >= lease.moved + STREAM_SILENCE || self.is_unchecked(now, lease);
             }
             let blocks = self.boards[lease.board as usize].geometry.segment_size() * lease.segments.len() as u64;
             let patience =
                 self.pace.time_for(blocks).map_or(LEASE_TIME, |time| (time * LEASE_PATIENCE).max(LEASE_TIME));
             now >= lease.granted + patience
         });
-        for (id, slot) in late.map(|(id, lease)| (*id, lease.slot)).collect::<Vec<_>>() {
+        for (id, slot, b) in late.map(|(id, lease)| (*id, lease.slot, lease.board)).collect::<Vec<_>>() {
+            self.boards[b as usize].streams_lost += u32::from(self.is_stream(b));
             self.seats[slot as usize].on_read_fault(now, false);
             self.drop_lease(now, id, Ending::Kept);
         }

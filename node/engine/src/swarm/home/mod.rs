@@ -11,6 +11,8 @@
 //! | [`enter`] | a member joins, leaves, is gone |
 //! | [`lease`] | who reads what from the origin |
 //! | [`tree`] | which source a member gets |
+//! | [`runs`] | what a member gets that shares a content with nobody |
+//! | [`stream`] | whether the one who reads a stream gets on, by the word of others |
 //! | [`fault`] | what a failed flow means |
 //! | [`pace`] | how many leases there are |
 //! | [`upkeep`] | counts afresh and looks after everybody |
@@ -21,7 +23,9 @@ mod enter;
 mod fault;
 mod lease;
 mod pace;
+mod runs;
 mod seat;
+mod stream;
 mod tree;
 mod upkeep;
 mod watch;
@@ -48,8 +52,8 @@ pub(super) use enter::Succession;
 pub(super) enum Out {
     /// Tell a member.
     Tell(Peer, Say),
-    /// Ask every member that is known.
-    AskAll(Content),
+    /// Ask every member that is known but this one, which has said itself what it holds.
+    AskAll(Content, Peer),
 }
 
 /// The home of one origin.
@@ -144,6 +148,11 @@ impl Home {
         slot.zip(board).is_some_and(|(slot, board)| board.stake(*slot).is_some())
     }
 
+    /// Whether somebody has joined for a content.
+    pub(super) fn has_heard_of(&self, content: ContentTag) -> bool {
+        self.by_content.contains_key(&content)
+    }
+
     /// One of the contents, to ask others about.
     pub(super) fn any_content(&self) -> Option<Content> {
         self.boards.iter().find(|board| !board.is_retired).map(|board| board.content)
@@ -162,6 +171,7 @@ impl Home {
             Say::Tail { lease, first_byte } => self.on_tail(now, slot, lease, first_byte),
             Say::Progress { lease, bytes } => self.on_progress(now, slot, lease, bytes),
             Say::Offers { content, lease, reading } => self.on_offers(now, slot, content, (lease, reading)),
+            Say::Reached { content, blocks } => self.on_reached(now, slot, content, blocks),
             Say::Return { lease, prefix } => self.on_return(now, slot, lease, prefix),
             Say::Leave { content } => self.on_leave(now, slot, content),
             Say::Changed { content } => self.on_changed(content),
@@ -261,7 +271,11 @@ impl Home {
 
     /// Does what is due.
     pub(super) fn on_timeout(&mut self, now: Duration) {
-        self.boards.iter_mut().for_each(|board| board.look_at_opening(now));
+        for b in 0..self.boards.len() as u32 {
+            if self.boards[b as usize].look_at_opening(now) {
+                self.fill_all(now, b);
+            }
+        }
         self.grace_ends = self.grace_ends.filter(|at| *at > now);
         if self.pass_at <= now {
             self.pass(now);

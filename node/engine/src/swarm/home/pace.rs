@@ -1,6 +1,9 @@
 //! How many leases there are: few, because every one more only divides the line; more, where an origin slows each down.
 
-use crate::swarm::constants::{LEASES, LEASES_BY_RATE, LEASES_MOST, TRIAL, TRIAL_HOLD};
+use crate::swarm::constants::{
+    HOME_WORTH_STREAM, LEASE_LONG, LEASE_ROUND_TRIPS, LEASE_SEGMENTS, LEASE_SHORT, LEASES, LEASES_BY_RATE, LEASES_MOST,
+    SKIP_PACE, TRIAL, TRIAL_HOLD,
+};
 use std::time::Duration;
 
 /// The line counts as unused when less than this share of a member's line comes from the origin.
@@ -21,7 +24,13 @@ pub(super) struct Pace {
     since: Duration,
     /// Bytes per second, smoothed; `None` before the first second is over.
     rate: Option<f64>,
+    /// The most that it ever was.
+    peak: f64,
     round_trip: Duration,
+    /// The shortest that it ever was: the others waited in line as well.
+    least: Option<Duration>,
+    /// Segments of a lease that is worth what it costs, as far as is known.
+    extent: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +46,17 @@ enum Trial {
 impl Pace {
     pub(super) fn new(now: Duration) -> Self {
         let trial = Trial::Not { before: now + TRIAL * 4 };
-        Self { leases: LEASES, trial, bytes: 0, since: now, rate: None, round_trip: Duration::ZERO }
+        Self {
+            leases: LEASES,
+            trial,
+            bytes: 0,
+            since: now,
+            rate: None,
+            peak: 0.0,
+            round_trip: Duration::ZERO,
+            least: None,
+            extent: 1,
+        }
     }
 
     pub(super) fn leases(&self) -> u32 {
@@ -49,8 +68,25 @@ impl Pace {
     }
 
     pub(super) fn on_round_trip(&mut self, round_trip: Duration) {
+        self.least = Some(self.least.map_or(round_trip, |known| known.min(round_trip)));
         let is_first = self.round_trip.is_zero();
         self.round_trip = if is_first { round_trip } else { (self.round_trip * 3 + round_trip) / 4 };
+    }
+
+    /// A lease of so many segments is over after so long, or will be: short ones cost more than they bring.
+    pub(super) fn on_lease(&mut self, segments: u32, took: Duration) {
+        let round_trip = self.least.unwrap_or_default();
+        let short = LEASE_SHORT.max(round_trip * (1 + LEASE_ROUND_TRIPS));
+        if took < short {
+            self.extent = self.extent.max(segments * 2).min(LEASE_SEGMENTS);
+        } else if took > short * LEASE_LONG {
+            self.extent = self.extent.min((segments / 2).max(1));
+        }
+    }
+
+    /// Segments of a lease, where round trips do not ask for more.
+    pub(super) fn extent(&self) -> u32 {
+        self.extent
     }
 
     pub(super) fn round_trip(&self) -> Duration {
@@ -73,6 +109,12 @@ impl Pace {
         Duration::try_from_secs_f64(bytes as f64 * f64::from(self.leases) / rate).ok()
     }
 
+    /// How long a reader may take to pass over so much: half as quick as the line was at its best, and no longer than the others bear.
+    pub(super) fn time_to_skip(&self, bytes: u64) -> Duration {
+        let pace = if self.peak > 1.0 { self.peak / 2.0 } else { SKIP_PACE as f64 };
+        Duration::try_from_secs_f64(bytes as f64 / pace).map_or(HOME_WORTH_STREAM, |time| time.min(HOME_WORTH_STREAM))
+    }
+
     /// Looks at the last second. `line` is what a member's line carries, in bits per second.
     pub(super) fn look(&mut self, now: Duration, line: u64) {
         let elapsed = now.saturating_sub(self.since);
@@ -84,6 +126,7 @@ impl Pace {
         self.rate = Some(self.rate.map_or(rate, |known| (known + rate) / 2.0));
         let line = line as f64 / 8.0;
         let smoothed = self.rate.unwrap_or(rate);
+        self.peak = self.peak.max(smoothed);
         match self.trial {
             Trial::Not { before } if now >= before && rate > 0.0 => self.think(now, smoothed, line),
             Trial::Not { .. } => {}

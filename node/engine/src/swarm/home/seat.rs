@@ -36,6 +36,28 @@ pub(super) struct Seat {
     pub(super) pending: Vec<(u32, Item)>,
 }
 
+/// Whether something is to be taken of a member that has this segment in it.
+fn is_of(item: &Item, segment: u32) -> bool {
+    match item {
+        Item::From { segment: of, .. } => *of == segment,
+        Item::Held { segments, .. } => segments.contains(&segment),
+        Item::Lease { .. } => false,
+    }
+}
+
+/// What is left of an assignment without a segment.
+fn without(item: Item, segment: u32) -> Vec<Item> {
+    match item {
+        item if !is_of(&item, segment) => vec![item],
+        Item::Held { segments, source } => {
+            let parts = [segments.start..segment, segment + 1..segments.end];
+            let parts = parts.into_iter().filter(|part| !part.is_empty());
+            parts.map(|segments| Item::Held { segments, source }).collect()
+        }
+        Item::From { .. } | Item::Lease { .. } => Vec::new(),
+    }
+}
+
 impl Seat {
     pub(super) fn new(now: Duration, peer: Peer) -> Self {
         Self {
@@ -60,10 +82,13 @@ impl Seat {
 
     /// An assignment that is not sent yet is void: sent later, it would replace a better one.
     pub(super) fn withdraw(&mut self, board: u32, segment: u32) {
-        let is_it =
-            |(b, item): &(u32, Item)| *b == board && matches!(item, Item::From { segment: s, .. } if *s == segment);
-        self.pending.retain(|item| !is_it(item));
-        self.urgent.retain(|item| !is_it(item));
+        for items in [&mut self.pending, &mut self.urgent] {
+            if items.iter().any(|(b, item)| *b == board && is_of(item, segment)) {
+                let all = std::mem::take(items).into_iter();
+                let rest = |b: u32, item: Item| if b == board { without(item, segment) } else { vec![item] };
+                *items = all.flat_map(|(b, item)| rest(b, item).into_iter().map(move |item| (b, item))).collect();
+            }
+        }
     }
 
     /// Whether others may be sent to it.

@@ -5,7 +5,7 @@
 
 use super::Home;
 use super::board::{From, Link};
-use crate::swarm::constants::{CANDIDATES, DEPTH, SAMPLE, UPLOADS, WOKEN};
+use crate::swarm::constants::{CANDIDATES, DEPTH, FIRST_COPIES, SAMPLE, UPLOADS, WOKEN};
 use crate::swarm::message::Item;
 use crate::swarm::name::{ContentTag, Medium, Order, PeerTag, Reading};
 use crate::swarm::node::{Glance, Reads};
@@ -55,6 +55,9 @@ impl Home {
         let room = seat.window(board.geometry.segment_size()).saturating_sub(flows) as usize;
         if room == 0 {
             return;
+        }
+        if self.is_alone(b, n) {
+            return self.fill_alone(now, b, n, room as u32);
         }
         let segments = board.available.without(&stake.have, &stake.under_way);
         let mut segments: Vec<(u64, u32)> = segments.map(|s| (self.urgency(b, s, n, order), s)).collect();
@@ -116,13 +119,13 @@ impl Home {
 
     fn put(&mut self, now: Duration, b: u32, s: u32, n: u32) -> bool {
         let Some((source, rate)) = self.choose_source(now, b, s, n) else { return false };
-        self.link(now, b, s, n, Link { from: From::Member(source), rate });
+        self.link(now, b, s, n, Link::new(From::Member(source), rate));
         let item = Item::From { segment: s, source: PeerTag::of(&self.seats[source as usize].peer) };
         self.assign(now, b, n, item);
         true
     }
 
-    fn choose_source(&mut self, now: Duration, b: u32, s: u32, n: u32) -> Option<(u32, u64)> {
+    pub(super) fn choose_source(&mut self, now: Duration, b: u32, s: u32, n: u32) -> Option<(u32, u64)> {
         let count = self.boards[b as usize].segments[s as usize].sources.len();
         let drawn: Vec<usize> = if count <= CANDIDATES {
             (0..count).collect()
@@ -190,7 +193,17 @@ impl Home {
         if p == n || !seat.is_source(now) || seat.children >= UPLOADS || is_refused {
             return None;
         }
+        if seat.children >= FIRST_COPIES && self.is_first_copy(b, s, p) {
+            return None;
+        }
         self.branch(now, b, s, n, p)
+    }
+
+    /// Whether nobody but `p`, who has all of the content, has or receives a segment. As with leases, few of those are begun at a time: many
+    /// at once would each be slow, and whoever follows them as well (trap 2).
+    fn is_first_copy(&self, b: u32, s: u32, p: u32) -> bool {
+        let board = &self.boards[b as usize];
+        board.segments[s as usize].sources == [p] && board.stake(p).is_some_and(|stake| stake.have.is_full())
     }
 
     /// What leads from `p` to the origin or to a holder without passing `avoid`.

@@ -53,7 +53,7 @@ impl Home {
                 for (n, link) in segment.linked() {
                     if let From::Member(p) = link.from {
                         flows[n as usize] += 1;
-                        self.seats[p as usize].children += 1;
+                        self.seats[p as usize].children += link.children();
                         self.seats[p as usize].committed += link.rate;
                     }
                 }

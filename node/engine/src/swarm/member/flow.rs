@@ -15,12 +15,14 @@ pub(super) struct Flow {
     pub(super) lease: Option<LeaseId>,
     /// The source that this member has not met yet.
     pub(super) stranger: Option<PeerTag>,
+    /// First segment of the request that it comes by, where that is for several.
+    pub(super) run: Option<u32>,
     /// Verified blocks.
     pub(super) prefix: u32,
     begun: Duration,
     last: Option<Duration>,
     /// Smoothed time between two arrivals.
-    gap: Duration,
+    pub(super) gap: Duration,
     /// When its source last said that it has no more itself.
     waiting_heard: Option<Duration>,
     /// When the home was last told that it starves.
@@ -29,9 +31,9 @@ pub(super) struct Flow {
 
 impl Flow {
     pub(super) fn new(now: Duration, source: Option<Peer>, lease: Option<LeaseId>, prefix: u32) -> Self {
-        let (stranger, last, waiting_heard, starved_told) = (None, None, None, None);
+        let (stranger, run, last, waiting_heard, starved_told) = (None, None, None, None, None);
         let gap = Duration::ZERO;
-        Self { source, lease, stranger, prefix, begun: now, last, gap, waiting_heard, starved_told }
+        Self { source, lease, stranger, run, prefix, begun: now, last, gap, waiting_heard, starved_told }
     }
 
     /// A flow whose source must be introduced first.
@@ -58,6 +60,14 @@ impl Flow {
         self.waiting_heard = None;
         self.starved_told = None;
         self.prefix = self.prefix.max(prefix);
+    }
+
+    /// Something came by the same request, at this pace: its source is not silent.
+    pub(super) fn on_run(&mut self, now: Duration, gap: Duration) {
+        match &mut self.last {
+            Some(last) => *last = now,
+            None => (self.begun, self.gap) = (now, gap),
+        }
     }
 
     /// Its source has `prefix` blocks and no more.
@@ -91,7 +101,7 @@ impl Flow {
 
     fn patience(&self) -> Duration {
         match self.last {
-            None => FIRST_BYTE,
+            None => FIRST_BYTE.max((self.gap * SILENCE_GAPS).min(SILENCE_MOST)),
             Some(_) => (self.gap * SILENCE_GAPS).clamp(SILENCE, SILENCE_MOST),
         }
     }

@@ -14,7 +14,9 @@ mod read;
 mod watch;
 
 use super::bits::Bits;
-use super::constants::{ALARMS, ALARMS_EACH, COLLECT_DONE, DONE_SEGMENTS, FLOWS_MOST, JOIN_FLOWS, REFUSAL, UPLOADS};
+use super::constants::{
+    ALARMS, ALARMS_EACH, COLLECT_DONE, DONE_SEGMENTS, FLOWS_MOST, JOIN_FLOWS, REFUSAL, RUN_BYTES, RUN_SEGMENTS, UPLOADS,
+};
 use super::effect::{Effect, FlowFault, ReadFault};
 use super::message::{FailReason, Holdings, Item, Join, JoinFlow, JoinSource, Say};
 use super::name::{Content, ContentTag, LeaseId, Link, Order, PeerTag};
@@ -25,6 +27,7 @@ use flow::Flow;
 use give::{Gift, Subscriber};
 use read::Read;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
 /// What a member wants done.
@@ -53,6 +56,8 @@ pub(super) struct Member {
     acts: VecDeque<Act>,
     watch_at: Duration,
     rejoined: Duration,
+    /// When the home was last told how much of a stream is here.
+    reached_told: Duration,
     /// Blocks that came under leases.
     read_blocks: u64,
 }
@@ -99,6 +104,18 @@ impl Job {
         self.wants.is_some() && !self.have.is_full()
     }
 
+    /// Segments of the longest request to a member.
+    fn longest_run(&self) -> u32 {
+        ((RUN_BYTES / self.geometry.segment_size()) as u32).clamp(1, RUN_SEGMENTS)
+    }
+
+    /// Blocks that are verified.
+    fn reached(&self) -> u32 {
+        let whole = self.have.iter().map(|segment| self.blocks_of(segment)).sum::<u32>();
+        let flows = self.flows.values().map(|flow| flow.prefix).sum::<u32>();
+        whole + flows + self.prefixes.values().sum::<u32>()
+    }
+
     /// What is on its way, and what has come of segments that are not: a home that knows of a part has the rest read only.
     fn flows_to_tell(&self) -> Vec<JoinFlow> {
         let flows = self.flows.iter().filter_map(|(segment, flow)| {
@@ -117,7 +134,8 @@ impl Member {
     pub(super) fn new(now: Duration, link: Link) -> Self {
         let (jobs, reads, acts) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
         let refused = BTreeMap::new();
-        Self { link, jobs, reads, refused, acts, watch_at: now, rejoined: now, read_blocks: 0 }
+        let reached_told = now;
+        Self { link, jobs, reads, refused, acts, watch_at: now, rejoined: now, reached_told, read_blocks: 0 }
     }
 
     /// Takes part in a content. `wants` is `None` for one that only gives.
@@ -246,6 +264,10 @@ impl Member {
         for item in items {
             match item {
                 Item::Lease { lease, segments } => self.on_lease(now, content, lease, segments),
+                Item::Held { segments, source } => match know(source) {
+                    Some(peer) => self.on_held(now, content, segments, peer),
+                    None => segments.for_each(|segment| self.on_stranger(now, content, segment, source)),
+                },
                 Item::From { segment, source } => match know(source) {
                     Some(peer) => self.on_source(now, content, segment, peer),
                     None => self.on_stranger(now, content, segment, source),
@@ -255,29 +277,66 @@ impl Member {
     }
 
     fn on_source(&mut self, now: Duration, content: ContentTag, segment: u32, source: Peer) {
-        let Some(job) = self.jobs.get_mut(&content) else { return };
+        if let Some(from) = self.begin_flow(now, content, segment, source) {
+            self.shell(Effect::Subscribe { source, content, segment, from });
+        }
+    }
+
+    /// Segments that somebody holds come by one request; of a longer run than one may be for, the beginning.
+    fn on_held(&mut self, now: Duration, content: ContentTag, segments: Range<u32>, source: Peer) {
+        let Some(job) = self.jobs.get(&content) else { return };
+        let end = segments.end.min(segments.start.saturating_add(job.longest_run())).min(job.have.len());
+        let mut run: Option<(Range<u32>, u32)> = None;
+        for segment in segments.start..end {
+            let begun = self.begin_flow(now, content, segment, source);
+            run = match (run.take(), begun) {
+                (Some((run, from)), Some(_)) => Some((run.start..segment + 1, from)),
+                (before, begun) => {
+                    self.fetch(content, source, before);
+                    begun.map(|from| (segment..segment + 1, from))
+                }
+            };
+        }
+        self.fetch(content, source, run);
+    }
+
+    fn fetch(&mut self, content: ContentTag, source: Peer, run: Option<(Range<u32>, u32)>) {
+        let Some((segments, from)) = run else { return };
+        if let Some(job) = self.jobs.get_mut(&content) {
+            let flows = job.flows.range_mut(segments.clone());
+            flows.for_each(|(_, flow)| flow.run = Some(segments.start));
+        }
+        self.shell(Effect::Fetch { source, content, segments, from });
+    }
+
+    /// Enters a flow from a member; the first block that it has to bring, unless there is none to begin.
+    fn begin_flow(&mut self, now: Duration, content: ContentTag, segment: u32, source: Peer) -> Option<u32> {
+        let job = self.jobs.get_mut(&content)?;
         if segment >= job.have.len() || job.wants.is_none() {
-            return;
+            return None;
         }
         if job.have.has(segment) {
-            return self.report(now, content, segment);
+            self.report(now, content, segment);
+            return None;
         }
         if job.flows.len() >= FLOWS_MOST && !job.flows.contains_key(&segment) {
             let (source, prefix) = (Some(PeerTag::of(&source)), job.prefix(segment));
             let fail = Say::Fail { content, segment, source, reason: FailReason::Refused, prefix };
-            return self.acts.push_back(Act::Home(fail));
+            self.acts.push_back(Act::Home(fail));
+            return None;
         }
         let from = job.prefix(segment);
         self.drop_flow(content, segment);
-        let Some(job) = self.jobs.get_mut(&content) else { return };
+        let job = self.jobs.get_mut(&content)?;
         job.prefixes.remove(&segment);
         if let Some((reason, _)) = self.refused.get(&source).copied().filter(|(_, until)| now < *until) {
             let fail = Say::Fail { content, segment, source: Some(PeerTag::of(&source)), reason, prefix: from };
             job.keep_prefix(segment, from);
-            return self.acts.push_back(Act::Home(fail));
+            self.acts.push_back(Act::Home(fail));
+            return None;
         }
         job.flows.insert(segment, Flow::new(now, Some(source), None, from));
-        self.shell(Effect::Subscribe { source, content, segment, from });
+        Some(from)
     }
 
     /// An assignment names somebody whom this member has not met: the home introduces it.
@@ -348,7 +407,10 @@ impl Member {
         };
         let gained = prefix.saturating_sub(flow.prefix);
         flow.on_blocks(now, prefix);
-        let lease = flow.lease;
+        let (lease, run, gap) = (flow.lease, flow.run, flow.gap);
+        if run.is_some() {
+            job.flows.values_mut().filter(|flow| flow.run == run).for_each(|flow| flow.on_run(now, gap));
+        }
         if let Some(lease) = lease {
             self.on_read(now, lease, gained);
         }
@@ -401,6 +463,7 @@ impl Member {
     ) {
         let reason = match fault {
             FlowFault::Refused => FailReason::Refused,
+            FlowFault::Lacking => FailReason::Lacking,
             FlowFault::Corrupt => FailReason::Corrupt,
         };
         let is_current = |job: &Job| job.flows.get(&segment).is_some_and(|flow| flow.source == Some(source));

@@ -2,7 +2,8 @@
 
 use super::{Act, Job, Member};
 use crate::port::Peer;
-use crate::swarm::constants::{HOME_WORTH, HOME_WORTH_STREAM, IDLE_JOIN, WATCH};
+use crate::swarm::constants::{HOME_WORTH, HOME_WORTH_STREAM, IDLE_JOIN, REACHED, WATCH};
+use crate::swarm::message::Say;
 use crate::swarm::name::{ContentTag, Reading};
 use std::time::Duration;
 
@@ -35,6 +36,7 @@ impl Member {
         }
         self.watch_reads(now);
         self.tell_progress(now);
+        self.tell_reached(now);
         self.watch_home(now, heard);
     }
 
@@ -51,6 +53,19 @@ impl Member {
         if let Some(flow) = job.flows.get_mut(&segment).filter(|flow| flow.source == Some(from)) {
             flow.on_waiting(now, prefix);
         }
+    }
+
+    /// Says how much of what may be a stream is here; who reads it says so otherwise.
+    fn tell_reached(&mut self, now: Duration) {
+        if now < self.reached_told + REACHED {
+            return;
+        }
+        self.reached_told = now;
+        let may_come = |job: &Job| job.is_wanting() && job.content.reading != Reading::Ranges;
+        let is_read = |content: ContentTag| self.reads.values().any(|read| read.is_of(content));
+        let told = self.jobs.iter().filter(|(content, job)| may_come(job) && !is_read(**content));
+        let told = told.map(|(content, job)| Act::Home(Say::Reached { content: *content, blocks: job.reached() }));
+        self.acts.extend(told);
     }
 
     fn watch_flows(&mut self, now: Duration, content: ContentTag) {

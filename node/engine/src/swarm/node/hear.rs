@@ -6,11 +6,12 @@ use crate::swarm::Effect;
 use crate::swarm::constants::{HEARSAY, HOME_WORDS, MISLED};
 use crate::swarm::home::{Home, Succession};
 use crate::swarm::message::{Join, JoinSource, Role, Say};
-use crate::swarm::name::{Content, OriginKey};
+use crate::swarm::name::{Content, ContentTag, OriginKey};
 use crate::swarm::rank::Weight;
 use crate::swarm::room::Why;
 use crate::trust::Sharing;
 use rand::RngExt;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 impl Swarm {
@@ -89,12 +90,20 @@ impl Swarm {
                         self.join(now, origin, me);
                     }
                 }
-                let others = self.answering(now, origin);
+                let tag = join.content.tag();
+                let mut others = self.answering(now, origin, (&from, tag));
+                let own = self.rooms.get(&origin).and_then(|room| room.member.holdings(tag));
                 let words = self.home_words();
                 let home = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut());
                 let home = home.filter(|home| words < HOME_WORDS || home.knows(&from, join.content.tag()));
-                if !home.is_some_and(|home| home.enter(now, from, *join, others)) {
+                let Some(home) = home else { return self.tell(from, origin, Say::NotHome) };
+                // What this node holds itself nobody else would tell.
+                let own = own.filter(|_| from != me && !home.knows(&me, tag));
+                others.extend(own.as_ref().map(|_| me));
+                if !home.enter(now, from, *join, others) {
                     self.tell(from, origin, Say::NotHome);
+                } else if own.is_some() {
+                    home.on_holdings(now, me, tag, own);
                 }
             }
             _ => {}
@@ -117,10 +126,14 @@ impl Swarm {
         }
     }
 
-    /// Members that will answer a question: those that are not lost.
-    fn answering(&self, now: Duration, origin: OriginKey) -> usize {
-        let Some(room) = self.rooms.get(&origin) else { return 0 };
-        self.all.keys().filter(|peer| **peer != self.me && !room.is_refused(now, peer)).count()
+    /// Members but this one that will answer a question about a content of which the home has not heard yet: those that are not lost.
+    fn answering(&self, now: Duration, origin: OriginKey, (but, content): (&Peer, ContentTag)) -> BTreeSet<Peer> {
+        let room = self.rooms.get(&origin);
+        let Some(room) = room.filter(|room| room.home.as_ref().is_some_and(|home| !home.has_heard_of(content))) else {
+            return BTreeSet::new();
+        };
+        let others = self.all.keys().filter(|peer| **peer != self.me && *peer != but);
+        others.filter(|peer| !room.is_refused(now, peer)).copied().collect()
     }
 
     /// Somebody shows itself that it acts: whatever was said of it, it lives.

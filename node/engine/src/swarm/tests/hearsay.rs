@@ -2,6 +2,7 @@
 
 use super::streams::unsaid;
 use super::*;
+use std::ops::Range;
 
 /// A JOIN for eight segments of somebody who says this of the origin.
 fn join_with(reading: Reading, flows: Vec<JoinFlow>) -> Say {
@@ -17,7 +18,7 @@ fn reads_first(lease: u64) -> Vec<JoinFlow> {
 fn leases(said: &[(Peer, Say)], to: Peer) -> Vec<(LeaseId, std::ops::Range<u32>)> {
     let leases = items(said, to).into_iter().filter_map(|item| match item {
         Item::Lease { lease, segments } => Some((lease, segments)),
-        Item::From { .. } => None,
+        Item::From { .. } | Item::Held { .. } => None,
     });
     leases.collect()
 }
@@ -164,4 +165,95 @@ fn nobody_has_read_more_than_there_is() {
         say(&mut home, ms(20), reader, Say::Progress { lease, bytes: u64::MAX });
     }
     assert!(goes_on_in_ranges(&mut home, reader, peer(11)));
+}
+
+/// Lets a reader say for so many seconds that it gets on, and the one who waits how much it has; whether that one gets the stream.
+fn is_passed_on(
+    home: &mut Swarm,
+    (reader, child): (Peer, Peer),
+    seconds: Range<u64>,
+    blocks: impl Fn(u64) -> u32,
+) -> bool {
+    let tag = content(8).tag();
+    let mut told = Vec::new();
+    for second in seconds {
+        let now = Duration::from_secs(second);
+        told.extend(said(&pass(home, now)));
+        told.extend(said(&say(home, now, reader, Say::Progress { lease: LeaseId(9), bytes: second << 16 })));
+        let skips = Say::Offers { content: tag, lease: LeaseId(9), reading: Reading::Stream };
+        told.extend(said(&say(home, now, reader, skips)));
+        told.extend(said(&say(home, now, child, Say::Reached { content: tag, blocks: blocks(second) })));
+    }
+    !leases(&told, child).is_empty()
+}
+
+#[test]
+fn a_reader_that_only_says_it_reads_loses_the_stream_to_who_has_nothing_of_it() {
+    let (reader, child) = (peer(10), peer(11));
+    let mut home = streaming(reader, child);
+    let patience = STREAM_UNCHECKED.as_secs();
+    assert!(!is_passed_on(&mut home, (reader, child), 1..patience, |_| 0), "an honest one needs its time");
+    assert!(is_passed_on(&mut home, (reader, child), patience..patience + 3, |_| 0));
+}
+
+#[test]
+fn a_stream_that_others_have_more_and_more_of_is_left_to_its_reader() {
+    let (reader, child) = (peer(10), peer(11));
+    let mut home = streaming(reader, child);
+    // On a slow line: a run of four blocks takes nearly as long as is borne.
+    let blocks = |second| (second / (STREAM_UNCHECKED.as_secs() - 1)) as u32 * 4;
+    assert!(!is_passed_on(&mut home, (reader, child), 1..200, blocks));
+    // Where nobody waits, its own word is enough.
+    say(&mut home, Duration::from_secs(200), child, Say::Leave { content: content(8).tag() });
+    let told = said(&pass(&mut home, Duration::from_secs(199) + STREAM_SILENCE - ms(1)));
+    assert_eq!([leases(&told, reader), leases(&told, child)], [vec![], vec![]]);
+}
+
+#[test]
+fn a_new_reader_has_time_to_pass_over_what_the_others_have() {
+    let (reader, child) = (peer(10), peer(11));
+    let mut home = home_with(&[], 8);
+    let with_six = |flows| {
+        let Say::Join(join) = join(&[0, 1, 2, 3, 4, 5], 8, flows) else { unreachable!() };
+        Say::Join(Box::new(Join { content: Content { reading: Reading::Stream, ..content(8) }, ..*join }))
+    };
+    let reads = vec![JoinFlow { segment: 6, source: JoinSource::Origin(LeaseId(9)), prefix: 0 }];
+    say(&mut home, ms(1), reader, with_six(reads));
+    say(&mut home, ms(1), child, with_six(vec![]));
+    let borne = STREAM_UNCHECKED.as_secs() + (6 << 20) / SKIP_PACE;
+    assert!(!is_passed_on(&mut home, (reader, child), 1..borne, |_| 96));
+    assert!(is_passed_on(&mut home, (reader, child), borne..borne + 3, |_| 96));
+}
+
+#[test]
+fn who_takes_a_stream_from_others_says_how_much_it_has_of_it() {
+    let ranked = ranked(3);
+    let tag = content(8).tag();
+    for (reading, tells) in [(Reading::Stream, true), (Reading::Unknown, true), (Reading::Ranges, false)] {
+        let mut member = Swarm::new(ranked[2], LINE, Weight::STEADY, 1);
+        ranked[..2].iter().for_each(|other| member.handle_peer_up(*other, Weight::STEADY));
+        let wants = Some((Order::Rarest, Patience::Foreground));
+        member.start(Duration::ZERO, ORIGIN, Content { reading, ..content(8) }, Bits::none(8), wants);
+        effects(&mut member);
+        let assign = |items| Say::Assign { content: tag, collect: ms(20), items };
+        let item = Item::From { segment: 0, source: PeerTag::of(&ranked[1]) };
+        say(&mut member, ms(1), ranked[0], assign(vec![item]));
+        for block in 1..=20 {
+            member.handle_blocks(
+                ms(10 * u64::from(block)),
+                tag,
+                block / 17,
+                if block < 17 { block } else { block - 16 },
+            );
+        }
+        let reached = |told: Vec<(Peer, Say)>| {
+            let told = told.into_iter().filter(|(to, say)| *to == ranked[0] && matches!(say, Say::Reached { .. }));
+            told.map(|(_, say)| say).collect::<Vec<_>>()
+        };
+        let told = reached(said(&pass(&mut member, REACHED + WATCH)));
+        assert_eq!(told, vec![Say::Reached { content: tag, blocks: 20 }; usize::from(tells)], "{reading:?}");
+        // Who reads it has no say in the matter.
+        say(&mut member, REACHED + WATCH, ranked[0], assign(vec![Item::Lease { lease: LeaseId(3), segments: 2..8 }]));
+        assert_eq!(reached(said(&pass(&mut member, REACHED * 3))), vec![], "{reading:?}");
+    }
 }

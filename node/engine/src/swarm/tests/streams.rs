@@ -51,13 +51,12 @@ fn a_reader_who_finds_a_stream_reads_it_to_the_end_under_the_same_lease() {
         }
     }
     assert!(reads(&done).is_empty(), "nobody begins a second stream: {:?}", reads(&done));
-    let mut sources: Vec<u32> = items(&said(&done), child)
-        .into_iter()
-        .filter_map(|item| match item {
-            Item::From { segment, .. } => Some(segment),
-            Item::Lease { .. } => None,
-        })
-        .collect();
+    let of_member = |item| match item {
+        Item::From { segment, .. } => segment..segment + 1,
+        Item::Held { segments, .. } => segments,
+        Item::Lease { .. } => 0..0,
+    };
+    let mut sources: Vec<u32> = items(&said(&done), child).into_iter().flat_map(of_member).collect();
     sources.sort_unstable();
     assert_eq!(sources, (0..8).collect::<Vec<_>>(), "the child takes all of it from the reader");
     assert_eq!(home.glance(tag).map(|glance| (glance.have, glance.reads.len())), Some((8, 0)));

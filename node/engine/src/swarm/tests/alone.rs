@@ -1,0 +1,151 @@
+//! A member that shares a content with nobody is served as if there were no swarm.
+
+use super::*;
+
+/// The runs that a member is sent to one source for.
+fn runs(told: &[Effect], to: Peer, from: Peer) -> Vec<std::ops::Range<u32>> {
+    let runs = items(&said(told), to).into_iter().map(|item| match item {
+        Item::Held { segments, source } if source == PeerTag::of(&from) => segments,
+        other => panic!("{other:?}"),
+    });
+    runs.collect()
+}
+
+/// A home, somebody who holds so many segments, and what somebody is told who joins alone.
+fn warm(segments: u64, holder: Peer, one: Peer) -> (Swarm, Vec<Effect>) {
+    let mut home = home_with(&[], segments);
+    let all: Vec<u32> = (0..segments as u32).collect();
+    say(&mut home, ms(1), holder, join(&all, segments, vec![]));
+    let told = say(&mut home, ms(1), one, join(&[], segments, vec![]));
+    (home, told)
+}
+
+fn done(segments: u64, of: std::ops::Range<u32>) -> Say {
+    Say::Done { content: content(segments).tag(), segments: of.collect() }
+}
+
+#[test]
+fn who_takes_alone_what_somebody_holds_takes_it_in_long_runs_and_in_order() {
+    let (holder, one) = (peer(10), peer(11));
+    let (mut home, told) = warm(100, holder, one);
+    // A line of 1 Gbit/s carries 60 segments in half a second.
+    assert_eq!(runs(&told, one, holder), vec![0..15, 15..30, 30..45, 45..60]);
+    let told = say(&mut home, ms(100), one, done(100, 0..4));
+    assert_eq!(runs(&told, one, holder), vec![], "a moment later it is a whole run");
+    let told = say(&mut home, ms(200), one, done(100, 4..15));
+    assert_eq!(runs(&told, one, holder), vec![60..75]);
+    let told = say(&mut home, ms(300), one, done(100, 15..60));
+    assert_eq!(runs(&told, one, holder), vec![75..90, 90..100], "and the rest");
+}
+
+#[test]
+fn when_a_second_one_comes_the_two_take_from_each_other() {
+    let (holder, one, other) = (peer(10), peer(11), peer(12));
+    let (mut home, _) = warm(100, holder, one);
+    let told = items(&said(&say(&mut home, ms(50), other, join(&[], 100, vec![]))), other);
+    assert!(!told.is_empty() && told.iter().all(|item| matches!(item, Item::From { .. })), "{told:?}");
+    let from_one = told.iter().filter(|item| matches!(item, Item::From { source, .. } if *source == PeerTag::of(&one)));
+    assert!(from_one.count() > 0, "{told:?}");
+    let told = items(&said(&say(&mut home, ms(200), one, done(100, 0..15))), one);
+    assert!(told.iter().all(|item| matches!(item, Item::From { .. })), "{told:?}");
+}
+
+#[test]
+fn what_its_holder_does_not_have_after_all_is_read_at_once_by_who_takes_it_alone() {
+    let (holder, one) = (peer(10), peer(11));
+    let (mut home, _) = warm(4, holder, one);
+    let source = Some(PeerTag::of(&holder));
+    let fail = |reason| Say::Fail { content: content(4).tag(), segment: 2, source, reason, prefix: 3 };
+    let told = items(&said(&say(&mut home, ms(50), one, fail(FailReason::Lacking))), one);
+    assert!(matches!(&told[..], [Item::Lease { segments, .. }] if *segments == (2..3)), "{told:?}");
+    // A holder that is only busy keeps what it has.
+    let (mut home, _) = warm(4, holder, one);
+    say(&mut home, ms(50), one, fail(FailReason::Refused));
+    let told = items(&said(&pass(&mut home, ms(50) + RESCUE - ms(1))), one);
+    assert!(!told.iter().any(|item| matches!(item, Item::Lease { .. })), "{told:?}");
+    let told = items(&said(&pass(&mut home, ms(50) + RESCUE + SAFETY_PASS)), one);
+    assert!(matches!(&told[..], [Item::Held { segments, .. }] if *segments == (2..3)), "it is asked again: {told:?}");
+}
+
+#[test]
+fn a_holder_that_falls_silent_costs_who_takes_alone_no_more_than_finding_that_out() {
+    let (holder, one) = (peer(10), peer(11));
+    let (mut home, _) = warm(4, holder, one);
+    let source = Some(PeerTag::of(&holder));
+    let mut told = Vec::new();
+    for segment in 0..4 {
+        let fail = Say::Fail { content: content(4).tag(), segment, source, reason: FailReason::Stalled, prefix: 0 };
+        told.extend(items(&said(&say(&mut home, ms(900), one, fail)), one));
+    }
+    let leased: Vec<_> = told.into_iter().map(|item| matches!(item, Item::Lease { .. })).collect();
+    assert_eq!(leased, vec![true; 4]);
+}
+
+#[test]
+fn segments_that_come_by_one_request_wait_for_each_other() {
+    let ranked = ranked(2);
+    let (home, tag) = (ranked[0], content(4).tag());
+    let mut member = node(ranked[1], &ranked[..1], 4);
+    effects(&mut member);
+    let items = vec![Item::Held { segments: 0..4, source: PeerTag::of(&home) }];
+    let begun = say(&mut member, ms(1), home, Say::Assign { content: tag, collect: ms(20), items });
+    assert_eq!(begun, vec![Effect::Fetch { source: home, content: tag, segments: 0..4, from: 0 }]);
+    let fails = |done: &[Effect]| {
+        let told = said(done);
+        let failed = told.iter().filter_map(|(_, say)| match say {
+            Say::Fail { segment, .. } => Some(*segment),
+            _ => None,
+        });
+        failed.collect::<Vec<_>>()
+    };
+    // A slow line: the first ones take longer than a source may be silent about the last.
+    let (mut now, step) = (ms(1), SILENCE * 4 / 5);
+    for block in 0..20 {
+        now += step;
+        assert_eq!(fails(&pass(&mut member, now)), vec![], "after {now:?}");
+        member.handle_blocks(now, tag, block / 16, block % 16 + 1);
+        assert_eq!(fails(&effects(&mut member)), vec![]);
+    }
+    assert!(now > SILENCE_MOST);
+    // Then it falls silent, about all of them at once; its home is there all the time.
+    let until = now + SILENCE_MOST;
+    let mut failed = Vec::new();
+    while failed.is_empty() && now < until {
+        now += JOIN_PROBE / 2;
+        failed = fails(&pass(&mut member, now));
+        say(&mut member, now, home, Say::Assign { content: tag, collect: ms(20), items: Vec::new() });
+    }
+    assert_eq!(failed, vec![1, 2, 3]);
+}
+
+#[test]
+fn a_home_that_names_a_long_run_is_obeyed_for_its_beginning() {
+    let ranked = ranked(2);
+    let tag = content(2000).tag();
+    let mut member = node(ranked[1], &ranked[..1], 2000);
+    effects(&mut member);
+    let items = vec![Item::Held { segments: 100..2000, source: PeerTag::of(&ranked[0]) }];
+    let begun = say(&mut member, ms(1), ranked[0], Say::Assign { content: tag, collect: ms(20), items });
+    let Effect::Fetch { segments, .. } = &begun[0] else { panic!("{begun:?}") };
+    let blocks =
+        content(2000).geometry().map(|g| g.blocks_of_segment(segments.end - 1).end - g.blocks_of_segment(100).start);
+    assert_eq!((begun.len(), segments.start), (1, 100));
+    assert!(blocks.is_some_and(|blocks| u64::from(blocks) * eddy_content::BLOCK_SIZE <= RUN_BYTES), "{segments:?}");
+}
+
+#[test]
+fn a_home_that_holds_what_somebody_asks_for_is_its_source_until_it_holds_it_no_more() {
+    let (one, tag) = (peer(11), content(4).tag());
+    for others in [vec![], vec![peer(12)]] {
+        let mut home = Swarm::new(peer(0), LINE, Weight::STEADY, 1);
+        others.iter().for_each(|other| home.handle_peer_up(*other, Weight::STEADY));
+        // It was fetched before there was anybody else, or before a restart.
+        home.start(Duration::ZERO, ORIGIN, content(4), Bits::all(4), None);
+        let told = [say(&mut home, ms(1), one, join(&[], 4, vec![])), pass(&mut home, ms(1) + ACTIVATION)].concat();
+        assert_eq!(runs(&told, one, peer(0)), vec![0..4]);
+        home.leave(ms(60), tag);
+        let told = [effects(&mut home), pass(&mut home, ms(60) + ORPHAN_HOLD + SAFETY_PASS)].concat();
+        let told = items(&said(&told), one);
+        assert!(!told.is_empty() && told.iter().all(|item| matches!(item, Item::Lease { .. })), "{told:?}");
+    }
+}
