@@ -176,7 +176,7 @@ pub struct PeerSettings {
     /// Whether peers are given what is held here. Default: true.
     pub serve: Option<bool>,
     /// Whether machines that want the same at the same time share one read of the origin; only those that fetch and serve. Default:
-    /// false.
+    /// true.
     pub swarm: Option<bool>,
     /// Most that leaves to all peers together: "20 MB/s", at least 64 KiB/s. Default: as fast as it goes.
     pub upload: Option<String>,
@@ -468,7 +468,7 @@ impl PeerSettings {
     /// Whether this node takes part in swarms, whose members both take and give.
     #[must_use]
     pub fn swarms(&self) -> Swarms {
-        let is_on = self.swarm.unwrap_or(false) && self.may_fetch() && self.may_serve();
+        let is_on = self.swarm.unwrap_or(true) && self.may_fetch() && self.may_serve();
         if is_on { Swarms::On } else { Swarms::Off }
     }
 
@@ -519,6 +519,19 @@ mod tests {
         for wrong in ["upload = \"20 MB\"", "upload-per-peer = \"63 KiB/s\"", "upload = \"0 B/s\""] {
             let message = load(wrong).unwrap_err().to_string();
             assert!(message.contains("peers.upload") && message.contains("/s"), "{message}");
+        }
+    }
+
+    #[test]
+    fn who_neither_says_no_to_swarms_nor_to_fetching_nor_to_serving_takes_part() {
+        let plain = PeerSettings::default();
+        assert_eq!(plain.swarms(), Swarms::On);
+        for refused in [
+            PeerSettings { swarm: Some(false), ..plain.clone() },
+            PeerSettings { fetch: Some(false), swarm: Some(true), ..plain.clone() },
+            PeerSettings { serve: Some(false), ..plain },
+        ] {
+            assert_eq!(refused.swarms(), Swarms::Off, "{refused:?}");
         }
     }
 
