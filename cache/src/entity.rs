@@ -12,13 +12,13 @@ use crate::handle::StoredStatement;
 use crate::index::Change;
 use crate::ledger::{Account, Flow, FlowChange, Source, Waste};
 use crate::outboard;
-use crate::row::EntityRecord;
+use crate::row::{EntityRecord, Privacy};
 use crate::store::Core;
 use eddy_content::{BlockHash, BlockSet, EntityId, Geometry};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) content: Content,
     /// Whether the index has its row; one that lies in the index gets it with its first commit.
     has_row: Arc<AtomicBool>,
+    /// Whether the record has turned private since it was read.
+    has_turned_private: AtomicBool,
     blocks: Arc<Mutex<Blocks>>,
     /// Taken for the length of a commit: commits of one entity follow each other, writers go on meanwhile.
     committing: Mutex<()>,
@@ -128,8 +130,9 @@ impl Shared {
         let saved_statements = statements.len();
         let blocks = Blocks { held, fetched_here, statements, saved_statements, statements_end, ..Blocks::default() };
         let blocks = Arc::new(Mutex::new(blocks));
-        let (id, has_row) = (record.id(), Arc::new(AtomicBool::new(true)));
-        Ok(Self { core, record, id, geometry, content, has_row, blocks, committing: Mutex::new(()) })
+        let (id, has_row, has_turned_private) = (record.id(), Arc::new(AtomicBool::new(true)), AtomicBool::new(false));
+        let committing = Mutex::new(());
+        Ok(Self { core, record, id, geometry, content, has_row, has_turned_private, blocks, committing })
     }
 
     /// An entity that lies in the index and is not there yet: its row comes with the first commit.
@@ -137,12 +140,23 @@ impl Shared {
         core.expect(&record);
         let content = Content::Index(core.inline(&record));
         let (id, has_row, blocks) = (record.id(), Arc::default(), Arc::default());
-        Self { core, record, id, geometry, content, has_row, blocks, committing: Mutex::new(()) }
+        let (has_turned_private, committing) = (AtomicBool::new(false), Mutex::new(()));
+        Self { core, record, id, geometry, content, has_row, has_turned_private, blocks, committing }
     }
 
     /// Whether the index has its row, and its blocks, also for whoever has no handle.
     pub(crate) fn state(&self) -> (Arc<AtomicBool>, Arc<Mutex<Blocks>>) {
         (Arc::clone(&self.has_row), Arc::clone(&self.blocks))
+    }
+
+    /// From now on nobody else may have it, whatever its record said when it was read.
+    pub(crate) fn turn_private(&self) {
+        self.has_turned_private.store(true, Release);
+    }
+
+    /// Whether others may have it.
+    pub(crate) fn is_shareable(&self) -> bool {
+        self.record.privacy == Privacy::Shareable && !self.has_turned_private.load(Acquire)
     }
 
     /// Makes sure that the index has the entity's row.

@@ -166,6 +166,28 @@ impl EntityHandle {
         self.shared.read_run(blocks, into)
     }
 
+    /// Reads a held block without waiting for the disk, hashed on its way out (C-21); `None` where it does not lie in memory, or where
+    /// [`Self::read_run`] has something to say about it. What is in `into` then is nothing.
+    pub fn read_at_hand(&self, block: u32, into: &mut Vec<u8>) -> Option<()> {
+        let read = self.shared.read_at_hand(block, into);
+        if read.is_none() {
+            into.clear();
+        }
+        read
+    }
+
+    /// The hashes of held blocks as far as they can be had without waiting for the disk.
+    #[must_use]
+    pub fn hashes_at_hand(&self, blocks: Range<u32>) -> Option<Vec<BlockHash>> {
+        self.shared.hashes_at_hand(blocks)
+    }
+
+    /// Whether others may have it, so far as is known without the index: its record says so, and it has not turned private since.
+    #[must_use]
+    pub fn is_shareable(&self) -> bool {
+        self.shared.is_shareable()
+    }
+
     /// Strikes held blocks off that are not what they should be.
     pub fn quarantine(&self, rotten: &BlockSet) {
         self.shared.quarantine(rotten);

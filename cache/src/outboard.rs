@@ -178,7 +178,15 @@ impl Layout {
         let count = blocks.end.saturating_sub(blocks.start) as usize;
         let mut bytes = vec![0; count * HASH_LENGTH as usize];
         disk::read_some_at(file, path, &mut bytes, self.hash_offset(blocks.start))?;
-        Ok(bytes.as_chunks::<{ HASH_LENGTH as usize }>().0.iter().map(|hash| BlockHash(*hash)).collect())
+        Ok(hashes_in(&bytes))
+    }
+
+    /// The same if they lie in memory.
+    pub(crate) fn read_cached_hashes(&self, file: &dyn DiskFile, blocks: Range<u32>) -> Option<Vec<BlockHash>> {
+        let count = blocks.end.saturating_sub(blocks.start) as usize;
+        let mut bytes = vec![0; count * HASH_LENGTH as usize];
+        let read = file.read_cached_at(&mut bytes, self.hash_offset(blocks.start)).ok()?;
+        (read == bytes.len()).then(|| hashes_in(&bytes))
     }
 
     /// Reads at most `limit` whole statements, and where the next one goes.
@@ -199,6 +207,10 @@ impl Layout {
         }
         Ok((statements, at))
     }
+}
+
+fn hashes_in(bytes: &[u8]) -> Vec<BlockHash> {
+    bytes.as_chunks::<{ HASH_LENGTH as usize }>().0.iter().map(|hash| BlockHash(*hash)).collect()
 }
 
 /// A statement as it stands in the file.

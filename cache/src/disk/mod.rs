@@ -62,6 +62,11 @@ pub trait Disk: fmt::Debug + Send + Sync {
 pub trait DiskFile: fmt::Debug + Send + Sync {
     /// Reads at `offset`; says how many bytes it were, 0 at the end of the file.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Reads as [`Self::read_at`] as far as the bytes lie in memory: never waits for the medium. Refused where that cannot be told.
+    fn read_cached_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let _ = (into, offset);
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Says that these bytes will be read next, so that the disk may bring them meanwhile; they need not exist.
     fn will_need(&self, offset: u64, length: u64) {
         let _ = (offset, length);

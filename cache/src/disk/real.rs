@@ -2,9 +2,9 @@
 
 use super::{Disk, DiskFile, Lock, OpenFile, Volume};
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, IoSliceMut, Read, Write};
 use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -120,6 +120,11 @@ impl Drop for FileLock {
 impl DiskFile for RealFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         self.file.read_at(into, offset)
+    }
+
+    fn read_cached_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut into = [IoSliceMut::new(into)];
+        Ok(rustix::io::preadv2(&*self.file, &mut into, offset, ReadWriteFlags::NOWAIT)?)
     }
 
     fn will_need(&self, offset: u64, length: u64) {

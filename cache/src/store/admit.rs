@@ -26,7 +26,7 @@ impl Core {
         let _one = self.admit();
         if let Some(shared) = self.open_existing(&id)? {
             shared.ensure_row()?;
-            self.learn(&shared.record.id(), new)?;
+            self.learn(&shared, new)?;
             self.touch(id);
             return Ok(shared);
         }
@@ -168,7 +168,8 @@ impl Core {
 
 impl Stock {
     /// Takes over what a repeated admission knows better.
-    fn learn(&self, id: &EntityId, new: &NewEntity) -> Result<(), StoreError> {
+    fn learn(&self, shared: &Shared, new: &NewEntity) -> Result<(), StoreError> {
+        let id = &shared.id;
         let Some(mut record) = self.index.record(id)? else { return Ok(()) };
         let name = row::name_of(&new.requested_url);
         let newest = self.index.latest(&name)?.map(|newest| newest.id());
@@ -179,6 +180,8 @@ impl Stock {
         let mut changes: Vec<Change> =
             newest.filter(|newest| newest != id).map(Change::Superseded).into_iter().collect();
         if was == Privacy::Shareable && record.privacy == Privacy::Private {
+            // Before anybody hears of it: who has it open asks no index.
+            shared.turn_private();
             changes.extend(self.secret_key(&record).map(Change::Unlookup));
             // First the file: should the index be lost, what is made again from it must not be shared.
             if record.place == Place::Files {

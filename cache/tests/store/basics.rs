@@ -264,10 +264,13 @@ fn peers_find_shareable_entities_under_the_current_secret_only() {
     assert!(is_found(&before, &second) && is_found(&after, &second) && !is_found(&private, &second));
     assert!(!is_found(&before, &first));
 
+    let open = store.find(&before.entity.id()).expect("asked").expect("here");
+    assert!(open.is_shareable() && !store.begin(private).expect("the same").is_shareable());
     let mut now_private = before.clone();
     now_private.privacy = Privacy::Private;
     store.begin(now_private).expect("admitted again");
     assert!(!is_found(&before, &second), "private once is private for good");
+    assert!(!open.is_shareable(), "also for who has it open");
 
     store.set_lookup_secret(None).expect("set");
     assert!(!is_found(&after, &second));

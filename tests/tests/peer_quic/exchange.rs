@@ -54,6 +54,39 @@ async fn what_was_read_a_moment_ago_is_removed_like_anything_else() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_a_moment_ago_turns_private_like_anything_else() {
+    let group = group();
+    let (mut one, mut two) = (Member::start(&group).await, Member::start(&group).await);
+    let (entity, content) = (entity("file", 3 * BLOCK), content(3 * BLOCK, 1));
+    drop(one.fetched_from_origin(&entity, &content, 0..3));
+    two.meet(&mut one).await;
+    for block in 0..2 {
+        two.fetch(one.node(), &entity, block..block + 1).await.1.expect("it comes");
+    }
+    drop(one.begin_as(&entity, Privacy::Private));
+    let (_, refused) = two.fetch(one.node(), &entity, 2..3).await;
+    assert!(matches!(refused, Err(Failure::Read(ReadFailure::NotHere))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_third_gets_from_the_second_block_by_block_what_the_first_signed() {
+    let group = group();
+    let mut first = Member::start(&group).await;
+    let (mut second, mut third) = (Member::start(&group).await, Member::start(&group).await);
+    let length = 18 * BLOCK + 5;
+    let (entity, content) = (entity("file", length), content(length, 2));
+    first.fetched_from_origin(&entity, &content, 0..19);
+    second.meet(&mut first).await;
+    third.meet(&mut second).await;
+    second.fetch(first.node(), &entity, 0..19).await.1.expect("all comes");
+    for block in 0..19 {
+        third.fetch(second.node(), &entity, block..block + 1).await.1.expect("it comes");
+    }
+    third.assert_true(&entity, &content);
+    assert_eq!(third.begin(&entity).held(), BlockSet::from_run(0..19));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_third_gets_from_the_second_what_the_first_signed() {
     let group = group();
     let mut first = Member::start(&group).await;

@@ -133,3 +133,22 @@ async fn rotten_blocks_never_leave() {
     assert_eq!((held.len(), held.contains(5)), (7, false));
     two.assert_true(&entity, &content);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rotten_blocks_never_leave_when_they_are_asked_for_one_by_one() {
+    let group = group();
+    let (mut one, mut two) = (Member::start(&group).await, Member::start(&group).await);
+    let length = 4 * BLOCK;
+    let (entity, content) = (entity("file", length), content(length, 3));
+    one.fetched_from_origin(&entity, &content, 0..4);
+    two.meet(&mut one).await;
+    two.fetch(one.node(), &entity, 0..1).await.1.expect("it comes");
+    one.rot(&entity, BLOCK + 17);
+    for block in 1..4 {
+        let (_, outcome) = two.fetch(one.node(), &entity, block..block + 1).await;
+        assert_eq!(outcome.is_err(), block == 1, "block {block}: {outcome:?}");
+    }
+    let held = two.begin(&entity).held();
+    assert_eq!((held.len(), held.contains(1)), (3, false));
+    two.assert_true(&entity, &content);
+}

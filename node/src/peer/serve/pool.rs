@@ -32,6 +32,23 @@ impl Pool {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
+    /// A buffer that was filled, shareable; the room again where nothing came to fill it.
+    pub(super) fn fill(&self, room: Room, fill: impl FnOnce(&mut Vec<u8>) -> Option<()>) -> Result<Bytes, Room> {
+        let mut buffer = self.take();
+        if fill(&mut buffer).is_some() {
+            return Ok(self.lend(buffer, room));
+        }
+        self.give_back(&mut buffer);
+        Err(room)
+    }
+
+    fn give_back(&self, buffer: &mut Vec<u8>) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE {
+            spare.push(std::mem::take(buffer));
+        }
+    }
+
     /// Makes a filled buffer shareable.
     pub(super) fn lend(&self, buffer: Vec<u8>, (reader, room): Room) -> Bytes {
         Bytes::from_owner(Lent { buffer, pool: self.clone(), reader, _room: room })
@@ -47,10 +64,7 @@ impl AsRef<[u8]> for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         self.reader.count(self.buffer.len());
-        let mut spare = self.pool.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        if spare.len() < SPARE {
-            spare.push(std::mem::take(&mut self.buffer));
-        }
+        self.pool.give_back(&mut self.buffer);
     }
 }
 

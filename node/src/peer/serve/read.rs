@@ -14,7 +14,7 @@ use crate::peer::belief::unix_now;
 use crate::peer::config::CHUNK_BLOCKS;
 use bytes::Bytes;
 use eddy_cache::EntityHandle;
-use eddy_content::{BLOCK_SIZE, LookupKey};
+use eddy_content::{BLOCK_SIZE, BlockHash, LookupKey};
 use eddy_wire::NodeId;
 use eddy_wire::frame::{ReadRefusal, ReadReply, RunHeader, encode_frame};
 use eddy_wire::statement::{EndorsedStatement, Expected};
@@ -66,6 +66,11 @@ impl Server {
         send: &mut SendStream,
     ) -> Result<(), Abandon> {
         let window = Arc::new(Semaphore::new(place.window()));
+        if let Some((handle, header)) = self.at_hand(key, &blocks)
+            && !self.asks_too_much(node, 0)
+        {
+            return self.give_at_hand((node, guest, place), &window, (handle, header, blocks), send).await;
+        }
         let mut coming = VecDeque::with_capacity(PREPARED);
         // A short read is planned and read in one go: each change of threads costs it more than its disk and hash work. So one of a
         // single block waits for its turn first.
@@ -101,8 +106,7 @@ impl Server {
             let Some((header, bytes)) = coming.pop_front() else { break };
             let bytes = bytes.bytes().await?;
             if coming.is_empty() && plan.chunks.is_empty() && bytes.len() <= STEP {
-                let end = encode_frame(&ReadReply::End).map_err(fault)?;
-                let parts = [header.unwrap_or_default(), bytes, end.into()];
+                let parts = [header.unwrap_or_default(), bytes, end()?];
                 return self.hand_over_together((node, &mut pace), place, send, parts).await;
             }
             for part in header.into_iter().chain([bytes]) {
@@ -110,6 +114,43 @@ impl Server {
             }
         }
         self.say(send, &ReadReply::End).await
+    }
+
+    /// What a read of one block begins with, where that can be told without a change of threads, which would take longer than the
+    /// rest: the entity was read a moment ago, and the hash lies in memory.
+    fn at_hand(&self, key: LookupKey, blocks: &Range<u32>) -> Option<(EntityHandle, Bytes)> {
+        if blocks.end - blocks.start != 1 {
+            return None;
+        }
+        let shared = &*self.shared;
+        let handle = shared.warm.at_hand(&key)?;
+        let (portions, statements) = portions(shared, &handle, blocks.clone());
+        let [portion] = portions.as_slice() else { return None };
+        let header = header_with(shared, (&handle, key), portion, &statements, |run| handle.hashes_at_hand(run))?;
+        Some((handle, header))
+    }
+
+    /// Gives one block. Its header leaves first: the reader has a signature to check, while the block is read and hashed here.
+    async fn give_at_hand(
+        &self,
+        (node, guest, place): (NodeId, &Guest, &Place),
+        window: &Arc<Semaphore>,
+        (handle, header, blocks): (EntityHandle, Bytes, Range<u32>),
+        send: &mut SendStream,
+    ) -> Result<(), Abandon> {
+        let mut pace = Pace::new(&self.patience);
+        self.hand_over((node, &mut pace), place, send, header).await?;
+        // Now the connection has its turn.
+        tokio::task::yield_now().await;
+        let room = (place.seat(), room_in(window).await?);
+        let bytes = match self.shared.pool.fill(room, |buffer| handle.read_at_hand(blocks.start, buffer)) {
+            Ok(bytes) => bytes,
+            Err(room) => {
+                let turns = guest.wait_for_disk(&self.disk).await.map_err(fault)?;
+                self.blocking(move |shared| load(shared, &handle, blocks, turns, room)).await??
+            }
+        };
+        self.hand_over_together((node, &mut pace), place, send, [Bytes::new(), bytes, end()?]).await
     }
 
     /// Gives the connection the rest of what is short, with its end: each write apart is a wake-up and, in the worst case, a packet.
@@ -186,15 +227,7 @@ fn fault(error: impl std::fmt::Display) -> Abandon {
 /// Finds what can be served of a read; `None` when that is nothing.
 fn plan(shared: &Shared, key: LookupKey, blocks: Range<u32>) -> Option<Plan> {
     let handle = find(shared, &key)?;
-    let statements = relayable(shared, &handle, blocks.clone());
-    let runs: Vec<_> = statements.iter().map(|endorsed| endorsed.signed.statement.blocks()).collect();
-    let portions = Holdings {
-        geometry: &handle.geometry(),
-        held: &handle.held(),
-        fetched_here: &handle.fetched_here(),
-        statements: &runs,
-    }
-    .portions(blocks);
+    let (portions, statements) = portions(shared, &handle, blocks);
     let mut chunks = VecDeque::new();
     for portion in portions {
         let Some(header) = header(shared, &handle, key, &portion, &statements) else { continue };
@@ -205,8 +238,26 @@ fn plan(shared: &Shared, key: LookupKey, blocks: Range<u32>) -> Option<Plan> {
         }
     }
     handle.touch();
-    shared.warm.keep(&handle);
+    shared.warm.keep(key, &handle);
     (!chunks.is_empty()).then_some(Plan { handle, chunks })
+}
+
+/// What can be sent of a read, and the statements of others that may prove it.
+fn portions(shared: &Shared, handle: &EntityHandle, blocks: Range<u32>) -> (Vec<Portion>, Vec<EndorsedStatement>) {
+    let statements = relayable(shared, handle, blocks.clone());
+    let runs: Vec<_> = statements.iter().map(|endorsed| endorsed.signed.statement.blocks()).collect();
+    let holdings = Holdings {
+        geometry: &handle.geometry(),
+        held: &handle.held(),
+        fetched_here: &handle.fetched_here(),
+        statements: &runs,
+    };
+    (holdings.portions(blocks), statements)
+}
+
+/// The frame behind the last block.
+fn end() -> Result<Bytes, Abandon> {
+    encode_frame(&ReadReply::End).map(Bytes::from).map_err(fault)
 }
 
 /// The statements of others about any of `blocks`, without those of removed members.
@@ -224,15 +275,26 @@ pub(super) fn header(
     portion: &Portion,
     statements: &[EndorsedStatement],
 ) -> Option<Bytes> {
+    header_with(shared, (handle, key), portion, statements, |run| handle.readable_hashes(run).ok())
+}
+
+/// The same with a way to the hashes.
+fn header_with(
+    shared: &Shared,
+    (handle, key): (&EntityHandle, LookupKey),
+    portion: &Portion,
+    statements: &[EndorsedStatement],
+    hashes_of: impl Fn(Range<u32>) -> Option<Vec<BlockHash>>,
+) -> Option<Bytes> {
     let entity = handle.entity();
     let (endorsed, hashes) = match portion.proof {
         Proof::Own => {
-            let hashes = handle.readable_hashes(portion.send.clone()).ok()?;
+            let hashes = hashes_of(portion.send.clone())?;
             (shared.signer.statement(entity, key, portion.send.start, &hashes), hashes)
         }
         Proof::Relayed(place) => {
             let endorsed = statements.get(place)?.clone();
-            let hashes = handle.readable_hashes(endorsed.signed.statement.blocks()).ok()?;
+            let hashes = hashes_of(endorsed.signed.statement.blocks())?;
             // Of another group, expired, or about bytes that were fetched again since and differ: not passed on, since
             // the reader would rightly take it for a lie of ours.
             let expected = Expected { group: shared.group, key, length: entity.length };
