@@ -4,7 +4,7 @@
 
 use eddy_tests::hostile::{Behaviour, BodyFault, HostileOrigin, Mark, RangeAnswer, RangeLie, Resource, Version};
 use eddy_tests::process::{Eddy, Gateway, Nginx, NginxSpec, http_client, mount, write_sample};
-use eddy_wire::api::GatewayView;
+use eddy_wire::api::{EntityView, GatewayView};
 use reqwest::Method;
 use sha2::{Digest as _, Sha256};
 use std::time::{Duration, Instant};
@@ -480,7 +480,20 @@ async fn a_hub_that_redirects_to_a_file_promises_its_digest_and_says_its_version
     let path = "/org/model/resolve/main/true-large.safetensors";
     let before = store.counters().path(path).body_bytes;
     assert_eq!(before, LARGE, "one copy");
+    // Who is led back to the hub is at another file, which the first word is not said of.
+    let other = publish(&hub, "/other.bin", SMALL, saying(&["X-Linked-Etag: \"of-the-other\""]));
+    let back = hub.url("/other.bin");
+    store.publish("/back", Resource::new(Version::new(2, 0), Behaviour::redirect(back)));
+    let first = format!("\"{}\"", data_encoding::HEXLOWER.encode(&Sha256::digest(b"the first word")));
+    let there = Behaviour::redirect(store.url("/back")).with_header(format!("X-Linked-Etag: {first}"));
+    hub.publish("/there", Resource::new(Version::new(3, 0), there));
+    let got = gateway.get("/m/there", &[]).await.unwrap();
+    assert!(got.status == 502 && got.content.as_deref() != Some(other.as_slice()), "{} {:?}", got.status, got.fields);
     let Gateway { eddy, mut daemon, .. } = gateway;
+    let asking = tokio::task::spawn_blocking(move || (eddy.ask::<Vec<EntityView>>(&["cache", "ls"]).unwrap(), eddy));
+    let (listed, eddy) = asking.await.unwrap();
+    let kept = listed.iter().find(|entity| entity.url.ends_with("/true-large.safetensors")).unwrap();
+    assert!(kept.shareable, "its place is signed, and yet it is named by a digest: {kept:?}");
     let eddy = tokio::task::spawn_blocking(move || {
         daemon.stop(Duration::from_secs(30)).unwrap();
         eddy

@@ -16,7 +16,9 @@ const PATH: &str = "/huggingface";
 
 pub(super) fn plan(base: &str, origin: Option<&str>, root: Option<&Path>) -> Result<Change, Failure> {
     let ours = format!("{base}{PATH}");
-    let is_theirs = |url: &String| root.is_none() && url.starts_with("http") && *url != ours;
+    // A gateway is no hub, whatever port it had when the session began.
+    let is_gateway = |url: &str| url.trim_end_matches('/').ends_with(PATH);
+    let is_theirs = |url: &String| root.is_none() && url.starts_with("http") && !is_gateway(url);
     let present = std::env::var(VARIABLE).ok().filter(is_theirs);
     let origin = origin.map(str::to_owned).or(present).unwrap_or_else(|| HUB.to_owned());
     let origin = origin.trim_end_matches('/').to_owned();

@@ -161,15 +161,20 @@ impl Filling {
             return Stand::Kept;
         }
         let (entity, mut check) = (entity.clone(), DigestCheck::new(&self.promised));
-        let kept = tokio::task::spawn_blocking(move || {
+        let kept = tokio::task::spawn_blocking(move || -> Option<bool> {
             let mut reader = entity.reader();
             let blocks = entity.geometry().block_count();
             for start in (0..blocks).step_by(RUN as usize) {
                 check.update(reader.read(start..blocks.min(start + RUN)).ok()?);
             }
-            check.verify().ok()
+            Some(check.verify().is_ok())
         });
-        if kept.await.is_ok_and(|kept| kept.is_some()) { Stand::Kept } else { Stand::False }
+        match kept.await {
+            Ok(Some(true)) => Stand::Kept,
+            Ok(Some(false)) => Stand::False,
+            // What cannot be read is no lie of the origin's: its readers go on there.
+            _ => Stand::Over,
+        }
     }
 
     /// The end of what may be shown now: of what is promised not the last block, unless the whole is known to be that.

@@ -65,8 +65,11 @@ impl Origin {
         let named = OriginRequest::new(request.url.clone(), request.asked.clone());
         let mut path = Path::start(&self.shared.clients, &named);
         let mut told = HeaderMap::new();
+        // Until the way leads to somebody else for the first time: who leads back speaks of another file.
+        let mut is_first_word = true;
         loop {
             let is_named = path.audience() == Audience::NamedOrigin;
+            is_first_word &= is_named;
             let mut fields = request.fields.clone();
             if !is_named {
                 OWN.iter().for_each(|name| drop(fields.remove(name)));
@@ -77,7 +80,7 @@ impl Origin {
             let verdict = judge(&expectation(&request, &path.url), &hop.head, unix_now());
             match verdict {
                 Verdict::Redirect { location } if request.redirects == Redirects::Follow => {
-                    if is_named {
+                    if is_first_word {
                         carry(&mut told, &hop.head.headers);
                     }
                     path.follow(&location, hop).map_err(|cause| path.error(cause))?;
@@ -88,7 +91,8 @@ impl Origin {
                 }
                 verdict => {
                     // What the named origin has said of the file counts, and not what the place says to which it led.
-                    TOLD.iter().filter(|_| !is_named).for_each(|name| drop(hop.head.headers.remove(name)));
+                    let is_not_theirs = |name: &&HeaderName| !is_first_word || told.contains_key(*name);
+                    TOLD.iter().filter(is_not_theirs).for_each(|name| drop(hop.head.headers.remove(name)));
                     carry(&mut hop.head.headers, &told);
                     let url = path.url.clone();
                     return self.relayed(&request, url, verdict, hop);

@@ -11,17 +11,34 @@ use bytes::Bytes;
 use eddy_content::EntityId;
 use eddy_content::http::freshness::{Freshness, Variant};
 use eddy_content::http::serve::{Joint, Marks, Part, joint, may_keep, part_of, refresh};
-use eddy_content::http::{Framing, ResponseHead, Verdict};
+use eddy_content::http::{Framing, NotShared, RequestPrivacy, ResponseHead, Verdict, shareable_url};
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderValue, RANGE};
 use std::sync::Arc;
 
 impl Flight {
+    /// Lets peers have what a hub has led to: the place is signed (T-36), but its content is named by a digest, and nobody has proved
+    /// who he is to be led there.
+    fn share_as_named(&self, verdict: &mut Verdict) {
+        let (Verdict::Continue { representation, .. }
+        | Verdict::Whole { representation }
+        | Verdict::Described { representation }) = verdict
+        else {
+            return;
+        };
+        let is_lifted = representation.shareable.is_err_and(NotShared::is_lifted_by_digest);
+        let is_public = self.sent.privacy == RequestPrivacy::Plain && shareable_url(&self.target.url).is_ok();
+        if is_lifted && is_public && representation.validator.is_some() {
+            representation.shareable = Ok(());
+        }
+    }
+
     /// Takes an answer; the next question, if that was not the last.
     pub(super) async fn take(&mut self, mut relayed: Relayed, manner: Manner) -> Option<Manner> {
         let status = relayed.head.status;
         if self.linked(&relayed.head).is_some() {
             // The place that a hub leads to has another URL each time, signed anew. The hub's own names the same bytes, by their digest.
             relayed.final_url = self.target.url.clone();
+            self.share_as_named(&mut relayed.verdict);
         }
         if matches!(status, 500 | 502 | 503 | 504) && self.use_stale() {
             return None;
