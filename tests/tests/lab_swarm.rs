@@ -32,7 +32,7 @@ const BLOCK: u64 = 64 * 1024;
 const GOODPUT: f64 = 0.955;
 
 /// All homes lie on one disk, whose other contents are nobody's business here.
-const SETTINGS: &str = "[cache]\nreserve = \"1 MiB\"\nquota = \"1 GiB\"\n[peers]\n";
+const SETTINGS: &str = "[cache]\nreserve = \"1 MiB\"\nquota = \"1 GiB\"\n[peers]\nswarm = true\n";
 
 /// A fleet and its lines: the ratios of the design, so that two cores carry what all machines pass on together.
 #[derive(Debug, Clone, Copy)]
