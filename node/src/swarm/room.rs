@@ -344,7 +344,9 @@ impl Room {
                 self.take(content, (segments, from), (Source::Peer(source), Reading::Ranges), what);
             }
             Effect::Unsubscribe { content, segment, .. } => {
-                let ended = self.takes.end_flow(content, segment);
+                let known = self.contents.at(content);
+                let is_whole = |segment: u32| known.is_some_and(|known| known.is_whole(segment..segment + 1));
+                let ended = self.takes.end_flow(content, segment, is_whole);
                 self.untake(ended);
             }
             Effect::Read { lease, content, segments, from, reading } => {

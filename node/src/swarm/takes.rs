@@ -24,7 +24,7 @@ pub(super) enum What {
     Flow {
         /// Whom.
         source: Peer,
-        /// Which; none that has come to be wanted no more.
+        /// Which; those that have come may be among them until another is wanted no more.
         segments: Vec<u32>,
         /// Whether it may still be receiving them.
         reach: Reach,
@@ -70,9 +70,14 @@ impl Takes {
         self.takes.remove(&take)
     }
 
-    /// A segment of a content is wanted from no member any more: takes those out that were to bring nothing else, and says for whom they
-    /// were.
-    pub(super) fn end_flow(&mut self, content: ContentTag, of: u32) -> Vec<(TakeId, FileRef)> {
+    /// A segment of a content is wanted from no member any more: takes those out that were to bring nothing else but what `is_whole`, and
+    /// says for whom they were.
+    pub(super) fn end_flow(
+        &mut self,
+        content: ContentTag,
+        of: u32,
+        is_whole: impl Fn(u32) -> bool,
+    ) -> Vec<(TakeId, FileRef)> {
         let mut ended = Vec::new();
         self.takes.retain(|id, take| {
             let What::Flow { segments, .. } = &mut take.what else { return true };
@@ -80,6 +85,7 @@ impl Takes {
                 return true;
             };
             segments.remove(place);
+            segments.retain(|segment| !is_whole(*segment));
             if segments.is_empty() {
                 ended.push((*id, take.file));
             }
@@ -115,14 +121,19 @@ mod tests {
         let mut takes = Takes::default();
         let file = FileRef { job: JobId([1; 16]), file: 0 };
         let (source, reach) = (Peer([1; 32]), Reach::Held);
-        let what = What::Flow { source, segments: vec![4, 5], reach };
-        let take = takes.begin(Take { file, content: ONE, what });
-        assert_eq!(takes.end_flow(ContentTag(2), 4), vec![], "of another content");
-        assert_eq!(takes.end_flow(ONE, 4), vec![]);
-        let left = Take { file, content: ONE, what: What::Flow { source, segments: vec![5], reach } };
+        let of_run = |segments| What::Flow { source, segments, reach };
+        let take = takes.begin(Take { file, content: ONE, what: of_run(vec![4, 5]) });
+        let none = |_: u32| false;
+        assert_eq!(takes.end_flow(ContentTag(2), 4, none), vec![], "of another content");
+        assert_eq!(takes.end_flow(ONE, 4, none), vec![]);
+        let left = Take { file, content: ONE, what: of_run(vec![5]) };
         assert_eq!(takes.at(take), Some(&left));
-        assert_eq!(takes.end_flow(ONE, 4), vec![]);
-        assert_eq!(takes.end_flow(ONE, 5), vec![(take, file)]);
+        assert_eq!(takes.end_flow(ONE, 4, none), vec![]);
+        assert_eq!(takes.end_flow(ONE, 5, none), vec![(take, file)]);
         assert_eq!(takes.at(take), None);
+        // The first two have come, then the source stalls: nothing keeps the request.
+        let take = takes.begin(Take { file, content: ONE, what: of_run(vec![0, 1, 2, 3]) });
+        assert_eq!(takes.end_flow(ONE, 2, |segment| segment < 2), vec![]);
+        assert_eq!(takes.end_flow(ONE, 3, |segment| segment < 2), vec![(take, file)]);
     }
 }

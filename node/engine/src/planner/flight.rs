@@ -14,9 +14,9 @@ pub const PEER_STALL: Duration = Duration::from_millis(800);
 /// fetched twice, and with [`PEER_STALL`] less than 1 s.
 pub(super) const ABORT_GRACE: Duration = Duration::from_millis(150);
 /// Bytes per second that a peer must bring at least: below it holds blocks back from others with a trickle.
-const PEER_PACE: u64 = 32 * 1024;
+pub(crate) const PEER_PACE: u64 = 32 * 1024;
 /// How long a fetch may run before its pace is looked at.
-const PACE_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const PACE_GRACE: Duration = Duration::from_secs(2);
 /// What a peer may bring on its other flights while one gets nothing: as much as may have been asked of it before. Whoever
 /// brings more serves what was asked later, and holds this one back.
 const MOST_AHEAD: u64 = PEER_RUN * (FLIGHTS_PER_PEER as u64 - 1);

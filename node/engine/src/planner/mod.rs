@@ -29,6 +29,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use flight::Flight;
+pub(crate) use flight::{PACE_GRACE, PEER_PACE};
 pub use flight::{PEER_STALL, Source};
 use line::OriginLine;
 use neighbour::{Line, Neighbour};

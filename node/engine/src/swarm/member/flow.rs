@@ -1,9 +1,11 @@
 //! One segment on its way in: how far it is, at which pace, and when its silence is too long.
 
+use crate::planner::{PACE_GRACE, PEER_PACE};
 use crate::port::Peer;
 use crate::swarm::constants::{FIRST_BYTE, SILENCE, SILENCE_GAPS, SILENCE_MOST, WAITING_LIFE};
 use crate::swarm::message::{FailReason, JoinSource};
 use crate::swarm::name::{LeaseId, PeerTag};
+use eddy_content::BLOCK_SIZE;
 use std::time::Duration;
 
 /// One flow.
@@ -19,6 +21,8 @@ pub(super) struct Flow {
     pub(super) run: Option<u32>,
     /// Verified blocks.
     pub(super) prefix: u32,
+    /// Of them, those that were there when it began.
+    first: u32,
     begun: Duration,
     last: Option<Duration>,
     /// Smoothed time between two arrivals.
@@ -33,7 +37,8 @@ impl Flow {
     pub(super) fn new(now: Duration, source: Option<Peer>, lease: Option<LeaseId>, prefix: u32) -> Self {
         let (stranger, run, last, waiting_heard, starved_told) = (None, None, None, None, None);
         let gap = Duration::ZERO;
-        Self { source, lease, stranger, run, prefix, begun: now, last, gap, waiting_heard, starved_told }
+        let (first, begun) = (prefix, now);
+        Self { source, lease, stranger, run, prefix, first, begun, last, gap, waiting_heard, starved_told }
     }
 
     /// A flow whose source must be introduced first.
@@ -78,6 +83,9 @@ impl Flow {
     /// What is wrong with it, to be told now. A lease is looked after as a whole. `any` is when anything last came to this member:
     /// while it is busy with other flows, one that has to wait is not stalled yet.
     pub(super) fn complaint(&mut self, now: Duration, any: Duration) -> Option<FailReason> {
+        if self.trickles(now) {
+            return Some(FailReason::Stalled);
+        }
         let silence = now.saturating_sub(self.last.unwrap_or(self.begun));
         let is_busy = now.saturating_sub(any) < SILENCE;
         let patience = if is_busy { SILENCE_MOST } else { self.patience() };
@@ -99,10 +107,42 @@ impl Flow {
         Some(FailReason::Starved)
     }
 
+    /// Whether a source that holds all of a run brings less than a peer has to: it cannot say that it waits for another.
+    fn trickles(&self, now: Duration) -> bool {
+        let brought = u64::from(self.prefix - self.first) * BLOCK_SIZE;
+        let due = self.begun + PACE_GRACE + Duration::from_millis(brought * 1000 / PEER_PACE);
+        self.run.is_some() && self.last.is_some() && now >= due
+    }
+
     fn patience(&self) -> Duration {
         match self.last {
             None => FIRST_BYTE.max((self.gap * SILENCE_GAPS).min(SILENCE_MOST)),
             Some(_) => (self.gap * SILENCE_GAPS).clamp(SILENCE, SILENCE_MOST),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_holds_a_run_and_trickles_is_left_and_one_that_waits_for_others_is_not() {
+        let begun = Duration::from_secs(100);
+        let mut flow = Flow::new(begun, Some(Peer([1; 32])), None, 3);
+        for second in 1..30 {
+            let now = begun + Duration::from_secs(3 * second);
+            flow.on_blocks(now, 3 + second as u32);
+            assert_eq!(flow.complaint(now, now), None, "{second}: it passes on what it gets itself");
+        }
+        let mut flow = Flow { run: Some(0), ..Flow::new(begun, Some(Peer([1; 32])), None, 3) };
+        let mut left = None;
+        for second in 1..30 {
+            let now = begun + Duration::from_secs(3 * second);
+            flow.on_blocks(now, 3 + second as u32);
+            left = left.or_else(|| flow.complaint(now, now).map(|why| (second, why)));
+        }
+        // 64 KiB in 3 s: 2 s of grace and 2 s for each block are over with the second one, at 6 s.
+        assert_eq!(left, Some((2, FailReason::Stalled)));
     }
 }
