@@ -49,10 +49,12 @@ pub(super) fn find(shared: &Shared, key: &LookupKey) -> Option<EntityHandle> {
     if shared.serving == Serving::Nobody {
         return None;
     }
-    shared.store.by_lookup(key).unwrap_or_else(|error| {
+    let found = shared.store.by_lookup(key).unwrap_or_else(|error| {
         tracing::warn!(%error, "the store could not look an entity up for a peer");
         None
-    })
+    });
+    // It may have turned private since the index was asked.
+    found.filter(EntityHandle::is_shareable)
 }
 
 /// The runs of all statements that are kept of an entity; those of removed members are passed on to nobody.

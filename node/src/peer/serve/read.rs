@@ -66,8 +66,8 @@ impl Server {
         send: &mut SendStream,
     ) -> Result<(), Abandon> {
         let window = Arc::new(Semaphore::new(place.window()));
-        if let Some((handle, header)) = self.at_hand(key, &blocks)
-            && !self.asks_too_much(node, 0)
+        if !self.asks_too_much(node, 0)
+            && let Some((handle, header)) = self.at_hand(key, &blocks)
         {
             return self.give_at_hand((node, guest, place), &window, (handle, header, blocks), send).await;
         }
