@@ -7,6 +7,9 @@ use std::time::Duration;
 
 /// How often it is looked.
 pub(super) const BEAT: Duration = Duration::from_millis(250);
+/// It is looked while something is due within this: a swarm in which somebody wants something is looked after twice a second, and in
+/// others nobody matters, so that an idle node sleeps.
+pub(super) const SOON: Duration = Duration::from_secs(2);
 /// From whom nothing comes for this long, though it was asked, is gone. Longer than a busy machine keeps a process waiting; shorter than
 /// a home is not followed for that somebody has lost (`SUSPICION` in the engine).
 const SILENT: Duration = Duration::from_millis(1250);

@@ -3,7 +3,7 @@
 use super::News;
 use super::contents::{Contents, Want};
 use super::outbox::Outbox;
-use super::pulse::{BEAT, Finding, Pulses};
+use super::pulse::{BEAT, Finding, Pulses, SOON};
 use super::show;
 use super::takes::{Take, Takes, What};
 use crate::peer::{FromMember, Peers, origin_of};
@@ -99,7 +99,7 @@ impl Room {
                 Some(tag) = self.arrivals.recv() => self.on_arrived(tag),
                 Some(peer) = self.deaf.recv() => self.on_gone(peer),
                 Some(said) = self.from_members.recv() => self.on_member(said),
-                _ = beats.tick(), if due.is_some() => self.on_beat(),
+                _ = beats.tick(), if due.is_some_and(|due| due <= SOON) => self.on_beat(),
                 () = sleep(due) => self.swarm.handle_timeout(self.now()),
             }
             self.carry_out_all();

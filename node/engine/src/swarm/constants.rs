@@ -104,7 +104,8 @@ pub const SUBSCRIBER_PATIENCE: [Duration; 4] = [ms(2), ms(8), ms(32), ms(128)];
 /// Flows that a member gives at once.
 pub const UPLOADS: u32 = 32;
 
-/// Flows of a member with all of a content from which on it begins no segment that nobody else has or receives.
+/// Segments that nobody else has or receives which a member with all of a content gives at once; one that has begun less than half as
+/// many may begin more, up to twice this, lest it wait for others who are slow.
 pub const FIRST_COPIES: u32 = 8;
 
 /// Flows of one content that a member has at once when its rate is not known.

@@ -319,7 +319,7 @@ impl Swarm {
         for room in self.rooms.values() {
             companions.extend(room.follows.filter(|_| room.member.is_wanting()));
             companions.extend(room.member.sources());
-            companions.extend(room.home.iter().flat_map(Home::members));
+            companions.extend(room.home.iter().filter(|home| !home.is_quiet()).flat_map(Home::members));
         }
         companions.remove(&self.me);
         companions

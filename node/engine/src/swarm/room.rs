@@ -202,7 +202,7 @@ impl Room {
     pub(super) fn timeout(&self) -> Option<Duration> {
         let probe = self.asked.map(|asked| asked + self.probe);
         let home = self.home.as_ref().and_then(Home::timeout);
-        let look = self.home.as_ref().filter(|home| !home.is_idle()).map(|_| self.look_at);
+        let look = self.home.as_ref().filter(|home| !home.is_quiet()).map(|_| self.look_at);
         [probe, home, look, self.member.timeout()].into_iter().flatten().min()
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 mod alone;
 mod hearsay;
+mod holders;
 mod streams;
 mod successors;
 

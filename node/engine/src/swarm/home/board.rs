@@ -3,6 +3,7 @@
 use super::Home;
 use crate::port::Peer;
 use crate::swarm::bits::Bits;
+use crate::swarm::constants::{FIRST_COPIES, RUN_SEGMENTS};
 use crate::swarm::name::{Content, LeaseId, Order, Reading};
 use crate::trust::Sharing;
 use eddy_content::Geometry;
@@ -41,6 +42,10 @@ pub(super) struct Board {
     pub(super) unread: u32,
     /// Who looks at one block for sure.
     pub(super) watcher: Watcher,
+    /// Requests to the only holder of what they bring, when somebody was last given something.
+    pub(super) first_copies: u32,
+    /// Slots of those of whom one that was alone said that they lack what they hold.
+    pub(super) doubted: BTreeSet<u32>,
     /// Times that a reader of the stream lost it because it did not get on.
     pub(super) streams_lost: u32,
 }
@@ -195,6 +200,8 @@ impl Board {
             is_retired: false,
             unread: count,
             watcher: Watcher::Nobody,
+            first_copies: 0,
+            doubted: BTreeSet::new(),
             streams_lost: 0,
         }
     }
@@ -293,6 +300,33 @@ impl Board {
         self.unread = unread.count() as u32;
     }
 
+    /// Counts the requests to the only holder of what they bring.
+    pub(super) fn count_first_copies(&mut self) {
+        let is_of_holder = |s: usize, link: &Link| match link.from {
+            From::Member(p) => link.lane == Lane::Own && self.stake(p).is_some_and(|stake| stake.have.has(s as u32)),
+            From::Nowhere | From::Origin => false,
+        };
+        let single = self.segments.iter().enumerate().filter(|(_, segment)| segment.holders == 1);
+        let begun = single.filter(|(s, segment)| segment.linked().any(|(_, link)| is_of_holder(*s, &link)));
+        self.first_copies = begun.count() as u32;
+    }
+
+    /// How many of those are `n`'s.
+    fn first_copies_of(&self, n: u32, p: u32) -> u32 {
+        let Some(stake) = self.stake(n) else { return 0 };
+        let links = stake.under_way.iter().map(|s| &self.segments[s as usize]).filter(|segment| segment.holders == 1);
+        let links = links.map(|segment| segment.link(n)).filter(|link| link.from == From::Member(p));
+        links.map(Link::children).sum()
+    }
+
+    /// Whether `n` may begin no segment that only `p` has. What others have begun keeps nobody from a share of its own, and never one that
+    /// has nothing under way: they may be slow, or never end.
+    pub(super) fn is_capped(&self, n: u32, p: u32) -> bool {
+        let is_idle = self.stake(n).is_none_or(|stake| stake.flows == 0);
+        let is_over = self.first_copies >= 2 * FIRST_COPIES || self.first_copies_of(n, p) >= FIRST_COPIES / 2;
+        !is_idle && self.first_copies >= FIRST_COPIES && is_over
+    }
+
     /// About how many words of memory it takes.
     pub(super) fn words(&self) -> u64 {
         let segments = self.segments.len() as u64;
@@ -304,6 +338,7 @@ impl Board {
     pub(super) fn clear(&mut self) {
         (self.segments, self.stakes, self.available) = (Vec::new(), Vec::new(), Bits::none(0));
         (self.is_retired, self.awaited, self.expected) = (true, BTreeSet::new(), Vec::new());
+        self.doubted = BTreeSet::new();
     }
 
     fn refresh(&mut self, segment: u32) {
@@ -389,7 +424,21 @@ impl Home {
             let source = &mut self.seats[p as usize];
             source.children = source.children.saturating_sub(link.children());
             source.committed = source.committed.saturating_sub(link.rate);
+            if link.lane == Lane::Own {
+                self.promote(b, s, (n, p));
+            }
         }
+    }
+
+    /// The request goes on behind its first segment: the next one of the run stands for it at its source.
+    fn promote(&mut self, b: u32, s: u32, (n, p): (u32, u32)) {
+        let segments = &mut self.boards[b as usize].segments;
+        let end = segments.len().min((s + RUN_SEGMENTS) as usize);
+        let of_source = (s as usize + 1..end).find(|next| segments[*next].link(n).from == From::Member(p));
+        let Some(next) = of_source.filter(|next| segments[*next].link(n).lane == Lane::Shared) else { return };
+        let link = Link { lane: Lane::Own, ..segments[next].link(n) };
+        segments[next].set(n, link);
+        self.seats[p as usize].children += link.children();
     }
 
     /// A member that may be a source has a segment.

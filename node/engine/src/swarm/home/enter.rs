@@ -32,6 +32,9 @@ impl Home {
         }
         // Who has joined has said it all.
         let opens = self.boards[b as usize].has_answered(&from);
+        if self.boards[b as usize].stake(n).is_none() {
+            self.ask_doubted(now, b, n);
+        }
         let seat = &mut self.seats[n as usize];
         (seat.link, seat.is_alive, seat.is_joined) = (join.link, true, true);
         seat.pending.retain(|(board, _)| *board != b);

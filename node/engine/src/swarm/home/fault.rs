@@ -1,11 +1,13 @@
 //! What a finished or failed flow means.
 
-use super::Home;
 use super::board::From;
 use super::lease::Ending;
-use crate::swarm::constants::{REFUSAL, RESCUE, STRUCK, STRUCK_SHARE, STRUCK_STALLED};
-use crate::swarm::message::FailReason;
+use super::{Home, Out};
+use crate::port::Peer;
+use crate::swarm::constants::{ACTIVATION, REFUSAL, RESCUE, STRUCK, STRUCK_SHARE, STRUCK_STALLED};
+use crate::swarm::message::{FailReason, Say};
 use crate::swarm::name::{ContentTag, PeerTag};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A flow that failed, as its member tells it.
@@ -129,9 +131,35 @@ impl Home {
     /// A member does not hold what it said. Believed of one that takes it alone: nobody else is harmed if that is a lie.
     fn on_lacking(&mut self, b: u32, s: u32, p: u32) {
         self.drop_holder(b, s, p);
-        if let Some(stake) = self.boards[b as usize].stake_mut(p) {
+        let board = &mut self.boards[b as usize];
+        if let Some(stake) = board.stake_mut(p) {
+            // Who had all of it takes nothing because of what somebody else says.
+            stake.wants = stake.wants.filter(|_| !stake.have.is_full());
             stake.have.remove(s);
+            board.doubted.insert(p);
         }
+    }
+
+    /// What one said that was alone is not held against a member once somebody else comes: it says itself what it holds, and nobody reads
+    /// before that.
+    pub(super) fn ask_doubted(&mut self, now: Duration, b: u32, n: u32) {
+        let board = &mut self.boards[b as usize];
+        if !board.awaited.is_empty() {
+            return;
+        }
+        let doubted = std::mem::take(&mut board.doubted).into_iter();
+        let is_giver = |p: &u32| *p != n && board.stake(*p).is_some_and(|stake| stake.wants.is_none());
+        let asked: Vec<u32> = doubted.filter(|p| is_giver(p) && self.seats[*p as usize].is_alive).collect();
+        let peers: BTreeSet<Peer> = asked.iter().map(|p| self.seats[*p as usize].peer).collect();
+        if peers.is_empty() {
+            return;
+        }
+        let content = self.boards[b as usize].content;
+        for p in asked {
+            self.forget_stake(b, p);
+        }
+        self.out.extend(peers.iter().map(|peer| Out::Tell(*peer, Say::Query { content })));
+        self.boards[b as usize].wait(peers, now + ACTIVATION, now + ACTIVATION);
     }
 
     /// Whether so many are excluded that the network must be to blame.

@@ -31,7 +31,8 @@ mod upkeep;
 mod watch;
 
 use super::constants::{
-    ASSIGN_ITEMS, COLLECT, COLLECT_DONE, COLLECT_MIDST, FEW_MEMBERS, LAST_SEGMENTS, TAKE_OVER_GRACE, TAKE_OVER_MOST,
+    ASSIGN_ITEMS, COLLECT, COLLECT_DONE, COLLECT_MIDST, FEW_MEMBERS, LAST_SEGMENTS, SAFETY_PASS, TAKE_OVER_GRACE,
+    TAKE_OVER_MOST,
 };
 use super::message::{Item, Say};
 use super::name::{Content, ContentTag, LeaseId, PeerTag};
@@ -121,6 +122,13 @@ impl Home {
         self.boards.iter().all(|board| board.is_retired)
     }
 
+    /// Whether there is nothing to look after: nobody wants, reads or is waited for, and what is known is only kept.
+    pub(super) fn is_quiet(&self) -> bool {
+        let is_done =
+            |board: &Board| board.is_retired || (board.opening().is_none() && board.wanting().next().is_none());
+        self.leases.is_empty() && self.boards.iter().all(is_done)
+    }
+
     /// Whether members may not have told yet what they read under another home's leases.
     fn is_taking_over(&self, now: Duration) -> bool {
         now < self.takes_over_until
@@ -156,6 +164,12 @@ impl Home {
     /// One of the contents, to ask others about.
     pub(super) fn any_content(&self) -> Option<Content> {
         self.boards.iter().find(|board| !board.is_retired).map(|board| board.content)
+    }
+
+    /// Requests that a member is thought to serve.
+    #[cfg(test)]
+    pub(super) fn requests_to(&self, peer: &Peer) -> Option<u32> {
+        self.by_peer.get(peer).map(|slot| self.seats[*slot as usize].children)
     }
 
     /// A message of a member, other than a JOIN.
@@ -286,6 +300,9 @@ impl Home {
 
     /// Ends an input: what it made urgent is sent.
     pub(super) fn settle(&mut self, now: Duration) {
+        if self.pass_at > now + SAFETY_PASS && !self.is_quiet() {
+            self.pass_at = now + SAFETY_PASS;
+        }
         if self.has_urgent || self.flush_at.is_some_and(|at| at <= now) {
             self.flush(now);
         }

@@ -56,15 +56,22 @@ impl Home {
         if room == 0 {
             return;
         }
+        self.boards[b as usize].count_first_copies();
         if self.is_alone(b, n) {
             return self.fill_alone(now, b, n, room as u32);
         }
+        let board = &self.boards[b as usize];
+        let Some(stake) = board.stake(n) else { return };
+        // One that has nothing under way is held up by no cap: it begins with what somebody else receives too, where there is that.
+        let is_capped = stake.flows == 0 && board.first_copies >= FIRST_COPIES;
+        let is_last = |s: u32| is_capped && board.segments[s as usize].sources.len() == 1;
         let segments = board.available.without(&stake.have, &stake.under_way);
-        let mut segments: Vec<(u64, u32)> = segments.map(|s| (self.urgency(b, s, n, order), s)).collect();
+        let mut segments: Vec<(bool, u64, u32)> =
+            segments.map(|s| (is_last(s), self.urgency(b, s, n, order), s)).collect();
         segments.sort_unstable();
         let mut given = 0;
         let mut is_left = false;
-        for (_, s) in segments {
+        for (_, _, s) in segments {
             if given == room {
                 return;
             }
@@ -119,6 +126,7 @@ impl Home {
 
     fn put(&mut self, now: Duration, b: u32, s: u32, n: u32) -> bool {
         let Some((source, rate)) = self.choose_source(now, b, s, n) else { return false };
+        self.boards[b as usize].first_copies += u32::from(self.is_first_copy(b, s, source));
         self.link(now, b, s, n, Link::new(From::Member(source), rate));
         let item = Item::From { segment: s, source: PeerTag::of(&self.seats[source as usize].peer) };
         self.assign(now, b, n, item);
@@ -193,7 +201,7 @@ impl Home {
         if p == n || !seat.is_source(now) || seat.children >= UPLOADS || is_refused {
             return None;
         }
-        if seat.children >= FIRST_COPIES && self.is_first_copy(b, s, p) {
+        if self.is_first_copy(b, s, p) && self.boards[b as usize].is_capped(n, p) {
             return None;
         }
         self.branch(now, b, s, n, p)

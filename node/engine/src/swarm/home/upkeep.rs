@@ -32,6 +32,11 @@ impl Home {
         self.waiting.clear();
         let stakes = self.boards.iter_mut().flat_map(|board| board.stakes.iter_mut().flatten());
         stakes.for_each(|stake| stake.is_waiting = false);
+        if self.is_quiet() {
+            // Whoever wants something again is looked after again; until then the next thing to do is to forget.
+            let kept = self.boards.iter().filter(|board| !board.is_retired).map(|board| board.touched + CONTENT_LIFE);
+            self.pass_at = kept.min().unwrap_or(self.pass_at).max(self.pass_at);
+        }
     }
 
     /// Counts afresh what is kept by adding and subtracting: it drifts in a take-over, whatever the order (trap 8).

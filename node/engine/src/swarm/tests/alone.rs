@@ -149,3 +149,55 @@ fn a_home_that_holds_what_somebody_asks_for_is_its_source_until_it_holds_it_no_m
         assert!(!told.is_empty() && told.iter().all(|item| matches!(item, Item::Lease { .. })), "{told:?}");
     }
 }
+
+#[test]
+fn a_run_counts_at_its_source_until_its_last_segment_is_there() {
+    // Else a holder would be thought free while its line is full: then others are sent to it as if nobody took anything.
+    let (holder, one) = (peer(10), peer(11));
+    let mut home = home::Home::new(ms(0), 1, home::Succession::First);
+    let joins = |segments: std::ops::Range<u32>| {
+        let Say::Join(join) = join(&segments.collect::<Vec<_>>(), 15, vec![]) else { unreachable!() };
+        *join
+    };
+    assert!(home.enter(ms(1), holder, joins(0..15), std::collections::BTreeSet::new()));
+    assert!(home.enter(ms(1), one, joins(0..0), std::collections::BTreeSet::new()));
+    for segment in 0..14 {
+        let before = home.requests_to(&holder);
+        home.on_say(ms(10), one, done(15, segment..segment + 1));
+        assert_eq!((before, home.requests_to(&holder)), (Some(1), Some(1)), "segment {segment}");
+    }
+    home.on_say(ms(10), one, done(15, 14..15));
+    assert_eq!(home.requests_to(&holder), Some(0));
+}
+
+#[test]
+fn what_one_said_that_was_alone_is_not_held_against_a_holder_when_the_next_one_comes() {
+    let (holder, liar, next) = (peer(10), peer(11), peer(12));
+    let (mut home, _) = warm(4, holder, liar);
+    let source = Some(PeerTag::of(&holder));
+    for segment in 0..4 {
+        let fail = Say::Fail { content: content(4).tag(), segment, source, reason: FailReason::Lacking, prefix: 0 };
+        say(&mut home, ms(50), liar, fail);
+    }
+    say(&mut home, ms(60), liar, Say::Leave { content: content(4).tag() });
+    let joined = say(&mut home, ms(100), next, join(&[], 4, vec![]));
+    assert!(said(&joined).contains(&(holder, Say::Query { content: content(4) })), "{joined:?}");
+    assert_eq!(items(&said(&joined), next), vec![], "nobody reads before it has answered");
+    let holdings = Some(Box::new(Holdings { link: LINE, have: Bits::all(4), flows: vec![] }));
+    let answer = Say::HaveAny { content: content(4).tag(), role: Role::Plain, holdings };
+    let told = [say(&mut home, ms(101), holder, answer), pass(&mut home, ms(101) + ACTIVATION)].concat();
+    assert_eq!(runs(&told, next, holder), vec![0..4]);
+}
+
+#[test]
+fn who_does_not_answer_when_it_was_doubted_is_waited_for_no_longer_than_others() {
+    let (holder, one, next) = (peer(10), peer(11), peer(12));
+    let (mut home, _) = warm(1, holder, one);
+    let source = Some(PeerTag::of(&holder));
+    let fail = Say::Fail { content: content(1).tag(), segment: 0, source, reason: FailReason::Lacking, prefix: 0 };
+    say(&mut home, ms(50), one, fail);
+    say(&mut home, ms(60), one, Say::Leave { content: content(1).tag() });
+    say(&mut home, ms(100), next, join(&[], 1, vec![]));
+    let told = items(&said(&pass(&mut home, ms(60) + ORPHAN_HOLD + SAFETY_PASS)), next);
+    assert!(matches!(told[..], [Item::Lease { .. }]), "{told:?}");
+}
