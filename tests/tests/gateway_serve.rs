@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
-use eddy_tests::hostile::{Behaviour, BodyFault, HostileOrigin, Mark, RangeAnswer, RangeLie, Resource, Version};
+use eddy_tests::hostile::{
+    Behaviour, BodyFault, Framing, HostileOrigin, Mark, RangeAnswer, RangeLie, Resource, Version,
+};
 use eddy_tests::process::{Eddy, Gateway, Nginx, NginxSpec, http_client, mount, write_sample};
 use eddy_wire::api::{EntityView, GatewayView};
 use reqwest::Method;
@@ -376,11 +378,149 @@ async fn what_is_not_as_its_name_promises_is_given_whole_to_nobody_and_kept_nowh
 async fn a_promise_says_nothing_of_an_answer_that_is_not_the_file() {
     let origin = HostileOrigin::start().await.unwrap();
     let gateway = gateway(&origin, "");
-    let (gone, coded) = (by_hash(b"it was taken back"), by_hash(b"before it was coded"));
+    let gone = by_hash(b"it was taken back");
     assert_eq!(gateway.get(&format!("/m{gone}"), &[]).await.unwrap().status, 404);
-    let bytes = publish(&origin, &coded, SMALL, saying(&["Content-Encoding: x-test", "Cache-Control: max-age=3600"]));
-    let got = gateway.get(&format!("/m{coded}"), &[]).await.unwrap();
-    assert_eq!((got.status, got.whole() == bytes), (200, true), "{:?}", got.fields);
+    let wrong = by_hash(b"something else");
+    publish(&origin, &wrong, SMALL, saying(&["Set-Cookie: a=b"]));
+    let part = gateway.get(&format!("/m{wrong}"), &[("range", "bytes=0-9")]).await.unwrap();
+    assert_eq!((part.status, part.whole().len()), (206, 10), "nor of a part");
+    assert_eq!(gateway.ask(Method::HEAD, &format!("/m{wrong}"), &[]).await.unwrap().status, 200, "nor of a head");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coding_that_nobody_asked_for_does_not_end_a_promise() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "");
+    for length in [SMALL, 1 << 20, 5 << 20] {
+        let whole = Version::new(7, length).whole();
+        // Servers that call each `.gz` coded send the file's own bytes.
+        for (path, is_right) in [(by_hash(&whole), true), (by_hash(&whole[1..]), false)] {
+            publish(&origin, &path, length, saying(&["Content-Encoding: x-gzip", "Cache-Control: max-age=3600"]));
+            let got = gateway.get(&format!("/m{path}"), &[]).await.unwrap();
+            if is_right {
+                assert_eq!((got.status, got.whole() == whole), (200, true), "{length}: {:?}", got.fields);
+            } else {
+                assert!(got.status == 502 || got.content.is_none(), "{length}: {} {:?}", got.status, got.fields);
+            }
+        }
+    }
+}
+
+/// Why it is passed on, its length, how the origin sends it, and what is asked with.
+type Passed = (&'static str, u64, Behaviour, &'static [(&'static str, &'static str)]);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_passed_on_and_not_kept_is_held_against_its_promise_as_well() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "");
+    let unkept = |line: &str| saying(&[line]);
+    let chunked = Behaviour { framing: Framing::Chunked, ranges: RangeAnswer::Ignored, ..unkept("X-A: b") };
+    let close = Behaviour { framing: Framing::Close, ranges: RangeAnswer::Ignored, ..unkept("X-A: b") };
+    let cases: [Passed; 9] = [
+        ("a cookie", SMALL, unkept("Set-Cookie: a=b"), &[]),
+        ("a cookie on a large one", LARGE, unkept("Set-Cookie: a=b"), &[]),
+        ("private", 1 << 20, unkept("Cache-Control: private"), &[]),
+        ("not to be stored", 5 << 20, unkept("Cache-Control: no-store"), &[]),
+        ("not to be stored by the request", SMALL, unkept("X-A: b"), &[("cache-control", "no-store")]),
+        ("chunked", 5 << 20, chunked, &[]),
+        ("up to the end of the line", SMALL, close, &[]),
+        ("nothing at all", 0, unkept("Cache-Control: max-age=3600"), &[]),
+        ("somebody's own", SMALL, unkept("X-A: b"), &[("authorization", "Bearer x")]),
+    ];
+    for (number, (what, length, behaviour, fields)) in cases.into_iter().enumerate() {
+        let version = Version::new(100 + number as u64, length);
+        let whole = version.whole();
+        let other = [whole.as_slice(), b"x"].concat();
+        let digest = |bytes: &[u8]| data_encoding::HEXLOWER.encode(&Sha256::digest(bytes));
+        for (bytes, is_right) in [(&whole, true), (&other, false)] {
+            for path in [by_hash(bytes), format!("/v2/a/blobs/sha256:{}", digest(bytes))] {
+                origin.publish(&path, Resource::new(version.clone(), behaviour.clone()));
+                // The line may end before the head of what is false goes out.
+                let got = gateway.get(&format!("/m{path}"), fields).await.ok();
+                let is_given = got.as_ref().is_some_and(|got| got.status == 200 && got.content.is_some());
+                let is_whole = got.as_ref().is_some_and(|got| got.content.as_ref() == Some(&whole));
+                assert!(is_given == is_right && is_whole == is_right, "{what} {path}: {got:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_a_host_that_many_share_speaks_of_no_other_file_there() {
+    if !Nginx::ready() {
+        return;
+    }
+    let directives = "types { application/json json; text/html html; }".into();
+    let origin = Nginx::here(&NginxSpec { directives, ..NginxSpec::default() }).unwrap();
+    let victim = origin.files().join("victim.bin");
+    write_sample(&victim, 5, SMALL).unwrap();
+    let whole = std::fs::read(&victim).unwrap();
+    let bad = "1".repeat(64);
+    for (name, page) in [
+        ("config.json", format!("{{\"files\":[{{\"url\":\"/victim.bin\",\"hashes\":{{\"sha256\":\"{bad}\"}}}}]}}")),
+        ("evil.html", format!("<a href=\"/victim.bin#sha256={bad}\">x</a>")),
+    ] {
+        std::fs::create_dir_all(origin.files().join("evil")).unwrap();
+        std::fs::write(origin.files().join("evil").join(name), page).unwrap();
+    }
+    let url = origin.url("");
+    let url = url.trim_end_matches('/');
+    // The index lies in its folder, and is believed there; the rest of the host is not.
+    let index = mount("/m/index", &format!("{url}/index"), "");
+    let settings = format!("{}{index}", mount("/m", url, "indexes = \"ignored\""));
+    let gateway = Gateway::start(Eddy::here().unwrap(), &settings).unwrap();
+    for page in ["config.json", "evil.html"] {
+        assert_eq!(gateway.get(&format!("/m/evil/{page}"), &[]).await.unwrap().status, 200);
+        let got = gateway.get("/m/victim.bin", &[]).await.unwrap();
+        assert_eq!((got.status, got.whole() == whole), (200, true), "{page}");
+    }
+    std::fs::create_dir_all(origin.files().join("index")).unwrap();
+    std::fs::write(origin.files().join("other.bin"), &whole).unwrap();
+    std::fs::write(origin.files().join("index/a.html"), format!("<a href=\"/other.bin#sha256={bad}\">x</a>")).unwrap();
+    assert_eq!(gateway.get("/m/index/a.html", &[]).await.unwrap().status, 200);
+    assert_eq!(gateway.get("/m/other.bin", &[]).await.unwrap().status, 502, "the index speaks for all of its host");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_is_not_taken_for_what_the_hub_names_later() {
+    let (hub, store) = (HostileOrigin::start().await.unwrap(), HostileOrigin::start().await.unwrap());
+    let gateway = gateway(&hub, "");
+    let path = "/org/model/resolve/main/a.bin";
+    for seed in [1, 2] {
+        // The place keeps one entity tag, whatever it holds.
+        let version = Version { tag: "one".to_owned(), ..Version::new(seed, SMALL) };
+        let whole = version.whole();
+        store.publish(path, Resource::new(version, saying(&["Cache-Control: max-age=0"])));
+        hub.publish(path, Resource::new(Version::new(1, 0), leading(&store.url(path), &whole)));
+        let got = gateway.get(&format!("/m{path}"), &[]).await.unwrap();
+        assert!(got.status == 200 && got.whole() == whole, "{seed}: {:?}", got.fields);
+    }
+    let before = store.counters().path(path).body_bytes;
+    let got = gateway.get(&format!("/m{path}"), &[]).await.unwrap();
+    assert!(got.status == 200 && store.counters().path(path).body_bytes == before, "the same promise, the same bytes");
+    // The place has not followed.
+    hub.publish(path, Resource::new(Version::new(1, 0), leading(&store.url(path), b"a third one")));
+    assert_eq!(gateway.get(&format!("/m{path}"), &[]).await.unwrap().status, 502);
+}
+
+/// A redirect to a place, by which a hub promises these bytes.
+fn leading(place: &str, bytes: &[u8]) -> Behaviour {
+    let promised = data_encoding::HEXLOWER.encode(&Sha256::digest(bytes));
+    Behaviour::redirect(place).with_header(format!("X-Linked-Etag: \"{promised}\""))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_hub_promises_needs_no_version_of_the_place_it_leads_to() {
+    let (hub, store) = (HostileOrigin::start().await.unwrap(), HostileOrigin::start().await.unwrap());
+    let gateway = gateway(&hub, "");
+    for (path, is_right) in [("/resolve/main/right.bin", true), ("/resolve/main/wrong.bin", false)] {
+        let whole = publish(&store, path, LARGE, Behaviour::mark(Mark::None));
+        let promised = if is_right { whole.as_slice() } else { b"something else" };
+        hub.publish(path, Resource::new(Version::new(1, 0), leading(&store.url(path), promised)));
+        let got = gateway.get(&format!("/m{path}"), &[]).await.unwrap();
+        let is_whole = got.content.as_ref() == Some(&whole);
+        assert!(is_whole == is_right && (is_right || got.content.is_none()), "{path}: {:?}", got.fields);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,6 +7,7 @@ use super::refused;
 use super::tool::Tool;
 use crate::failure::Failure;
 use crate::setting::Setting;
+use eddy_node::config::gateway::Indexes;
 use eddy_wire::catalogue::ErrorCode;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -24,6 +25,9 @@ pub(crate) struct Mount {
     /// What becomes of methods that change something.
     #[serde(default)]
     pub(crate) methods: Methods,
+    /// Whether its pages promise something of files.
+    #[serde(default)]
+    pub(crate) indexes: Indexes,
 }
 
 /// What becomes of methods that change something.
@@ -39,7 +43,13 @@ pub(crate) enum Methods {
 impl Mount {
     /// One without links, of files that are read.
     pub(crate) fn plain(path: impl Into<String>, origin: impl Into<String>) -> Self {
-        Self { path: path.into(), origin: origin.into(), links: Vec::new(), methods: Methods::Refused }
+        Self {
+            path: path.into(),
+            origin: origin.into(),
+            links: Vec::new(),
+            methods: Methods::Refused,
+            indexes: Indexes::Believed,
+        }
     }
 }
 
@@ -113,7 +123,8 @@ impl Change {
         let text = |mount: &Mount| {
             let methods = if mount.methods == Methods::Forwarded { "unsafe-methods = \"forward\"\n" } else { "" };
             let (path, origin) = (quoted(&mount.path), quoted(&mount.origin));
-            format!("[[mount]]\npath = {path}\norigin = {origin}\n{methods}{}", links(mount))
+            let indexes = if mount.indexes == Indexes::Ignored { "indexes = \"ignored\"\n" } else { "" };
+            format!("[[mount]]\npath = {path}\norigin = {origin}\n{methods}{indexes}{}", links(mount))
         };
         self.mounts.iter().map(text).collect()
     }

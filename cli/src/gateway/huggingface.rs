@@ -5,6 +5,7 @@ use super::change::{Change, Edit, Methods};
 use super::tool::Tool;
 use super::{Mount, refused};
 use crate::failure::Failure;
+use eddy_node::config::gateway::Indexes;
 use std::path::{Path, PathBuf};
 
 /// Where the hub is unless somebody says otherwise.
@@ -30,8 +31,9 @@ pub(super) fn plan(base: &str, origin: Option<&str>, root: Option<&Path>) -> Res
         ],
         None => vec![file(folder()?.join("90-eddy-huggingface.conf"), &setting)?],
     };
-    // Its clients ask for lists of files with POST.
-    let mounts = vec![Mount { methods: Methods::Forwarded, ..Mount::plain(PATH, origin) }];
+    // Its clients ask for lists of files with POST. Everybody publishes there: what one's page says of another's file is nothing.
+    let mount = Mount { methods: Methods::Forwarded, indexes: Indexes::Ignored, ..Mount::plain(PATH, origin) };
+    let mounts = vec![mount];
     Ok(Change { tool: Tool::Huggingface, mounts, files })
 }
 
@@ -69,6 +71,7 @@ mod tests {
         let line = "HF_ENDPOINT=http://127.0.0.1:7718/huggingface\n";
         assert_eq!(texts, [line.to_owned(), format!("export {line}")]);
         assert_eq!(change.mounts[0].origin, "https://hub.example");
+        assert_eq!(change.mounts[0].indexes, Indexes::Ignored, "a file there may speak of nobody else's");
         let theirs = root.path().join("etc/profile.d/eddy-huggingface.sh");
         std::fs::create_dir_all(theirs.parent().unwrap()).unwrap();
         std::fs::write(theirs, "mine\n").unwrap();

@@ -5,6 +5,7 @@ use super::change::{Change, Edit};
 use super::tool::Tool;
 use super::{Mount, ask, refused};
 use crate::failure::Failure;
+use eddy_node::config::gateway::Indexes;
 use reqwest::Url;
 use std::path::PathBuf;
 
@@ -32,13 +33,29 @@ pub(super) async fn plan(base: &str, origin: Option<&str>) -> Result<Change, Fai
         }
         let path = format!("/pip/files{}", files.len());
         links.push((root.clone(), format!("{path}/")));
-        files.push(Mount::plain(path, root.trim_end_matches('/').to_owned()));
+        files.push(Mount { indexes: Indexes::Ignored, ..Mount::plain(path, root.trim_end_matches('/').to_owned()) });
     }
-    let mut mounts = vec![Mount { links, ..Mount::plain(PATH, host) }];
+    let mut mounts = mounts(&host, &folder, &links);
     mounts.extend(files);
     let line = format!("index-url = {base}{PATH}{folder}/");
     let file = Edit::of(config_file()?, |before| Ok(set(before, &line)))?;
     Ok(Change { tool: Tool::Pip, mounts, files: vec![file] })
+}
+
+/// The index, whose word counts, and the rest of its host, where anybody may have put files. An index that is all of its host is believed; one
+/// whose folder cannot be a mount's path is not.
+fn mounts(host: &str, folder: &str, links: &[(String, String)]) -> Vec<Mount> {
+    let mount = |folder: &str, indexes| Mount {
+        links: links.to_vec(),
+        indexes,
+        ..Mount::plain(format!("{PATH}{folder}"), format!("{host}{folder}"))
+    };
+    if folder.is_empty() {
+        return vec![mount("", Indexes::Believed)];
+    }
+    let is_path = !folder.contains(['%', '\\']) && !folder.contains("//");
+    let index = is_path.then(|| mount(folder, Indexes::Believed));
+    index.into_iter().chain([mount("", Indexes::Ignored)]).collect()
 }
 
 /// `https://host` of an index, and what follows.
@@ -130,6 +147,23 @@ mod tests {
             assert_eq!(parts(odd), None, "{odd}");
         }
         assert_eq!(first_link("<a class=x href=\"a/\">a</a> <a href=\"b/\">"), Some("a/"));
+    }
+
+    #[test]
+    fn an_index_is_believed_and_what_lies_beside_it_is_not() {
+        let of = |folder: &str| -> Vec<_> {
+            let mounts = mounts("https://h", folder, &[("/".to_owned(), format!("{PATH}/"))]);
+            assert!(mounts.iter().all(|mount| mount.links.len() == 1));
+            mounts.into_iter().map(|mount| (mount.path, mount.origin, mount.indexes)).collect()
+        };
+        let row = |path: &str, origin: &str, indexes| (path.to_owned(), origin.to_owned(), indexes);
+        let host = |indexes| row("/pip/index", "https://h", indexes);
+        let index = row("/pip/index/a/simple", "https://h/a/simple", Indexes::Believed);
+        assert_eq!(of("/a/simple"), [index, host(Indexes::Ignored)]);
+        assert_eq!(of(""), [host(Indexes::Believed)]);
+        for odd in ["/a%20b/simple", "/a//simple"] {
+            assert_eq!(of(odd), [host(Indexes::Ignored)], "{odd}");
+        }
     }
 
     #[test]

@@ -59,6 +59,10 @@ pub struct MountSettings {
     /// { "https://files.host/" = "/files/" }; of "/", those that begin at the origin's root.
     #[serde(default)]
     pub links: BTreeMap<String, String>,
+    /// Whether what its pages and indexes say of files is held against those files: "believed", or "ignored" where several parties publish
+    /// under one host, for one of them could say something false of another's. Default: "believed".
+    #[serde(default)]
+    pub indexes: Indexes,
     /// How long after its time something may still be used while the origin cannot be reached, where the origin says nothing about
     /// it: "1 h". Default: not at all.
     pub stale_on_error: Option<String>,
@@ -95,6 +99,17 @@ pub enum UnsafeMethods {
     Refuse,
     /// To the origin; what they change is forgotten here.
     Forward,
+}
+
+/// Whether the digests count that pages and indexes name for files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema, Default)]
+#[serde(rename_all = "kebab-case")]
+pub enum Indexes {
+    /// They are promises.
+    #[default]
+    Believed,
+    /// Pages are content as any other.
+    Ignored,
 }
 
 /// Why the gateway cannot be as it is wanted.
@@ -178,6 +193,8 @@ pub struct MountRules {
     pub fields: Fields,
     /// What becomes of other methods.
     pub unsafe_methods: UnsafeMethods,
+    /// Whether its pages promise something.
+    pub indexes: Indexes,
     /// Seconds of stale use on error.
     pub stale_on_error: u32,
 }
@@ -237,7 +254,7 @@ impl MountSettings {
         if let Some((from, _)) = links.iter().find(|link| !is_link(link)) {
             return Err(BadGateway::Link(from.escape_debug().to_string()));
         }
-        let rules = MountRules { keeping, fields, unsafe_methods, stale_on_error };
+        let rules = MountRules { keeping, fields, unsafe_methods, indexes: self.indexes, stale_on_error };
         Ok(MountPlan { path, origin, rules, links: links.into() })
     }
 }

@@ -4,7 +4,7 @@ use super::body::AnswerBody;
 use super::flight::{Door, Target};
 use super::refusal::Refusal;
 use super::{Gateway, tunnel};
-use crate::config::gateway::{Fields, MountRules, UnsafeMethods};
+use crate::config::gateway::{Fields, Indexes, MountRules, UnsafeMethods};
 use crate::origin::Redirects;
 use eddy_content::ResourceUrl;
 use eddy_content::http::serve::Keeping;
@@ -151,6 +151,7 @@ impl Gateway {
             keeping: Keeping::Files,
             fields: Fields::Negotiation,
             unsafe_methods: UnsafeMethods::Forward,
+            indexes: Indexes::Ignored,
             stale_on_error: 0,
         };
         let (origin, tally) = (self.public.clone(), self.mounts.proxy());

@@ -24,6 +24,7 @@
 //! | `answer` | a stored answer, made into the answer to a request |
 //! | `body` | the content on its way to a client |
 //! | `links` | indexes whose files lie elsewhere lead through the gateway |
+//! | `promised` | what the whole of an answer must keep, and a body that is held against that on its way |
 //! | `promises` | digests that an index names for the files it lists |
 //! | `tunnel` | CONNECT |
 //! | `refusal` | the gateway's own answers |
@@ -42,6 +43,7 @@ mod listen;
 mod mounts;
 mod parts;
 mod pass;
+mod promised;
 mod promises;
 mod reactors;
 mod refusal;

@@ -3,9 +3,10 @@
 use super::Gateway;
 use super::answer::{reply, say};
 use super::body::{AnswerBody, Broken};
-use super::flight::{MOST_IN_MEMORY, read_on};
+use super::flight::{Broke, MOST_IN_MEMORY, read_on};
 use super::growing::Growing;
 use super::parts::Parts;
+use super::promised::Checked;
 use super::refusal::Refusal;
 use super::serve::{Answer, Call};
 use super::shelf::{Held, Look, Stored};
@@ -40,24 +41,24 @@ impl Gateway {
         };
         let mut relayed = call.target.origin.relay(request).await.map_err(|error| Refusal::of_origin(&error))?;
         let content = match self.part(call, &relayed) {
-            Some(part) => self.keep(call, &mut relayed, Kept::Part(part)),
-            None => self.content(call, Bytes::new(), relayed.body.take()),
+            Some(part) => self.keep(call, &mut relayed, Kept::Part(part)).await?,
+            None => self.content(call, &relayed.head, (Bytes::new(), relayed.body.take())).await?,
         };
         Ok(self.relay(call, &relayed.head, content, why))
     }
 
     /// Passes the answer to a POST on, and keeps it where a GET would have brought the same.
-    pub(super) fn posted(self: &Arc<Self>, call: &Call, mut relayed: Relayed) -> Response<AnswerBody> {
+    pub(super) async fn posted(self: &Arc<Self>, call: &Call, mut relayed: Relayed) -> Answer {
         let length = Framing::of(&relayed.head).ok().and_then(Framing::length);
         let is_kept = call.method == Method::POST
             && call.target.rules.keeping == Keeping::AsRfc
             && !call.sent.is_unkept
             && may_keep_posted(&call.target.url, &call.sent.fields, &relayed.head);
         let content = match length.filter(|length| is_kept && *length <= MOST_IN_MEMORY) {
-            Some(length) => self.keep(call, &mut relayed, Kept::Whole(length)),
-            None => self.content(call, Bytes::new(), relayed.body.take()),
+            Some(length) => self.keep(call, &mut relayed, Kept::Whole(length)).await?,
+            None => self.content(call, &relayed.head, (Bytes::new(), relayed.body.take())).await?,
         };
-        self.relay(call, &relayed.head, content, Forwarded::Method)
+        Ok(self.relay(call, &relayed.head, content, Forwarded::Method))
     }
 
     /// The part that an answer carries, where it may be kept: under the rules of the whole, and among files under a strong validator.
@@ -78,10 +79,10 @@ impl Gateway {
     }
 
     /// Reads a body into memory, from where its client gets it as it comes, and puts it on the shelf when it is there.
-    fn keep(self: &Arc<Self>, call: &Call, relayed: &mut Relayed, kept: Kept) -> AnswerBody {
+    async fn keep(self: &Arc<Self>, call: &Call, relayed: &mut Relayed, kept: Kept) -> Result<AnswerBody, Refusal> {
         let count = kept.count();
         let (Some(body), Some(room)) = (relayed.body.take(), self.room(count)) else {
-            return self.content(call, Bytes::new(), relayed.body.take());
+            return self.content(call, &relayed.head, (Bytes::new(), relayed.body.take())).await;
         };
         let growing = Growing::with_room(Some(room));
         let (url, sent) = (call.target.url.clone(), call.sent.fields.clone());
@@ -108,7 +109,7 @@ impl Gateway {
                 }
             }
         });
-        content
+        Ok(content)
     }
 
     /// Puts a part on the shelf, with those of the same version that are there.
@@ -127,12 +128,33 @@ impl Gateway {
         self.shelf.put(url, sent, Arc::new(stored));
     }
 
-    /// The content of an answer that goes to its client alone.
-    pub(super) fn content(&self, call: &Call, read: Bytes, body: Option<OriginBody>) -> AnswerBody {
-        match body {
-            None => AnswerBody::Full(read),
-            Some(body) => Self::stream(call, read, body),
+    /// The content of an answer that goes to its client alone. What is promised of it is held against it here too: a GET's answer is the file,
+    /// whoever may keep it.
+    pub(super) async fn content(
+        &self,
+        call: &Call,
+        head: &ResponseHead,
+        (read, body): (Bytes, Option<OriginBody>),
+    ) -> Result<AnswerBody, Refusal> {
+        let promised = if call.method == Method::GET { self.promised(&call.target, head) } else { Vec::new() };
+        let mut checked = Checked::new(&promised);
+        let mut came = checked.take(read);
+        let Some(mut body) = body else {
+            let last = checked.end().ok_or_else(|| Broke::False.refusal())?;
+            return Ok(AnswerBody::Full(if promised.is_empty() { came } else { last }));
+        };
+        // What comes in one piece is refused with a status.
+        while came.is_empty() && !promised.is_empty() {
+            match body.next().await {
+                Ok(Some(bytes)) => {
+                    call.target.tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
+                    came = checked.take(bytes);
+                }
+                Ok(None) => return checked.end().map(AnswerBody::Full).ok_or_else(|| Broke::False.refusal()),
+                Err(error) => return Err(Refusal::of_origin(&error)),
+            }
         }
+        Ok(Self::stream(call, checked, (came, body)))
     }
 
     /// Passes an answer on unchanged.
@@ -161,26 +183,33 @@ impl Gateway {
         reply(status, fields, content.counted(&call.target.tally, tally::Bytes::Sent))
     }
 
-    /// A body as it comes from the origin; a client that is gone ends it.
-    fn stream(call: &Call, read: Bytes, mut body: OriginBody) -> AnswerBody {
-        let tally = call.target.tally.clone();
+    /// Goes on with a body as it comes from the origin; a client that is gone ends it.
+    fn stream(call: &Call, mut checked: Checked, (mut came, mut body): (Bytes, OriginBody)) -> AnswerBody {
+        let (tally, url) = (call.target.tally.clone(), call.target.url.clone());
         AnswerBody::coming(|to| async move {
-            if !read.is_empty() && to.send(Ok(read)).await.is_err() {
-                return;
-            }
             loop {
-                let piece = match body.next().await {
-                    Ok(Some(bytes)) => {
-                        tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
-                        Ok(bytes)
-                    }
-                    Ok(None) => return,
-                    Err(_) => Err(Broken),
-                };
-                let is_last = piece.is_err();
-                if to.send(piece).await.is_err() || is_last {
+                if !came.is_empty() && to.send(Ok(came)).await.is_err() {
                     return;
                 }
+                came = match body.next().await {
+                    Ok(Some(bytes)) => {
+                        tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
+                        checked.take(bytes)
+                    }
+                    Ok(None) => break,
+                    Err(_) => {
+                        let _ = to.send(Err(Broken)).await;
+                        return;
+                    }
+                };
+            }
+            let last = checked.end();
+            if last.is_none() {
+                tracing::warn!(%url, "the origin's bytes are not those that the name promises");
+            }
+            if last.as_ref().is_none_or(|last| !last.is_empty()) {
+                // Who is gone needs no end.
+                let _ = to.send(last.ok_or(Broken)).await;
             }
         })
     }

@@ -187,7 +187,10 @@ impl Gateway {
             }
             Landing::Alone => match solo {
                 Some(solo) => match solo.await {
-                    Ok(Solo { head, read, body }) => Ok(self.relay(call, &head, self.content(call, read, body), why)),
+                    Ok(Solo { head, read, body }) => {
+                        let content = self.content(call, &head, (read, body)).await?;
+                        Ok(self.relay(call, &head, content, why))
+                    }
                     Err(_) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the node stops")),
                 },
                 None => self.pass(call, why).await,
@@ -267,7 +270,7 @@ impl Gateway {
                 self.shelf.forget(&url);
             }
         }
-        Ok(self.posted(call, relayed))
+        self.posted(call, relayed).await
     }
 }
 

@@ -4,18 +4,20 @@ use super::super::alone::Way;
 use super::super::filling::{Filling, Followed};
 use super::super::growing::Growing;
 use super::super::links;
+use super::super::promised::keeps;
 use super::super::promises::Page;
 use super::super::refusal::{Refusal, is_origins_fault};
 use super::super::shelf::{Held, Stored};
 use super::super::tally::{self, Tally};
 use super::intake::{Broke, Intake};
 use super::take::length_of;
-use super::{Door, FIRST_RANGE, Flight, Landing, MOST_IN_MEMORY, Manner, Outcome, Solo, value};
+use super::{FIRST_RANGE, Flight, Landing, MOST_IN_MEMORY, Manner, Outcome, Solo, value};
+use crate::config::gateway::Indexes;
 use crate::driver::{AheadBody, Given, HoldOrder, contacted};
 use crate::origin::{Opened, OriginBody, OriginRequest, Relayed, Span};
 use crate::transfer::recent::Recent;
 use bytes::Bytes;
-use eddy_content::digest::{DigestCheck, ExpectedDigest};
+use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::{Freshness, Variant};
 use eddy_content::http::http_date;
 use eddy_content::http::serve::{Marks, may_keep, storable};
@@ -209,7 +211,7 @@ impl Flight {
         let kind =
             head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("").to_ascii_lowercase();
         let is_plain = head.status == 200 && !head.headers.contains_key(CONTENT_ENCODING);
-        let is_page = self.target.door == Door::Mount && is_plain;
+        let is_page = self.target.rules.indexes == Indexes::Believed && is_plain;
         (is_page && self.gateway.promises.may_name(&self.target.url, &kind)).then_some(kind)
     }
 
@@ -366,13 +368,6 @@ impl Flight {
 fn give_back(room: &mut OwnedSemaphorePermit, bytes: u64) {
     let needed = usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX);
     drop(room.split(room.num_permits().saturating_sub(needed)));
-}
-
-/// Whether bytes keep these promises.
-fn keeps(digests: &[ExpectedDigest], bytes: &[u8]) -> bool {
-    let mut check = DigestCheck::new(digests);
-    check.update(bytes);
-    check.verify().is_ok()
 }
 
 /// Whether a version can be held in the store.

@@ -10,7 +10,7 @@ use eddy_content::digest::{DigestCheck, ExpectedDigest};
 use http::StatusCode;
 
 /// How far a body came.
-pub(super) enum Broke {
+pub(in crate::gateway) enum Broke {
     /// The line did, or the origin ended early: the rest may come over another one.
     Off(Refusal),
     /// All of it came, and it is not what its name promises.
@@ -18,7 +18,7 @@ pub(super) enum Broke {
 }
 
 impl Broke {
-    pub(super) fn refusal(self) -> Refusal {
+    pub(in crate::gateway) fn refusal(self) -> Refusal {
         match self {
             Self::Off(refusal) => refusal,
             Self::False => {

@@ -14,10 +14,12 @@ mod intake;
 mod take;
 
 pub(super) use bodies::read_on;
+pub(super) use intake::Broke;
 
 use super::Gateway;
 use super::fields::Sent;
 use super::filling::Filling;
+use super::promised;
 use super::refusal::{Refusal, is_origins_fault};
 use super::shelf::{Held, Stored};
 use super::tally::Tally;
@@ -25,10 +27,10 @@ use crate::config::gateway::MountRules;
 use crate::driver::held::wall_clock;
 use crate::origin::{Origin, OriginBody, Redirects, RelayRequest};
 use bytes::Bytes;
-use eddy_content::digest::{ExpectedDigest, parse};
+use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::Question;
-use eddy_content::http::serve::{Keeping, Name, OnError, digest_of, name_of, on_error};
-use eddy_content::http::{Asked, Coding, ResponseHead};
+use eddy_content::http::serve::{Keeping, Name, OnError, name_of, on_error};
+use eddy_content::http::{Asked, ResponseHead};
 use eddy_content::{ResourceUrl, Validator};
 use http::header::{ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE};
 use http::{Method, StatusCode};
@@ -43,8 +45,6 @@ pub(super) const MOST_IN_MEMORY: u64 = 4 << 20;
 const FIRST_RANGE: u64 = 16 << 20;
 /// Questions of one flight: the rest of what is held, HEAD, a range, the whole, and one more.
 const MOST_QUESTIONS: u32 = 5;
-/// The field by which a hub says what a redirect of its leads to.
-const LINKED_ETAG: &str = "x-linked-etag";
 
 /// What is asked about.
 #[derive(Clone)]
@@ -308,22 +308,14 @@ impl Flight {
         is_good
     }
 
-    /// What the whole must keep: a digest that the name promises, the redirect that led to it, or an index. It is of the file's own bytes: of
-    /// coded ones, and of an answer that says that there is no such file, nothing is promised.
+    /// What the whole must keep.
     fn promised(&self, head: &ResponseHead) -> Vec<ExpectedDigest> {
-        let is_coded = Coding::of(&head.headers).is_some_and(|coding| coding != Coding::Identity);
-        if is_coded || !matches!(head.status, 200 | 203) {
-            return Vec::new();
-        }
-        let url = &self.target.url;
-        let by_index = || self.gateway.promises.of(url).filter(|_| self.target.door == Door::Mount);
-        digest_of(url).or_else(|| self.linked(head)).or_else(by_index).into_iter().collect()
+        self.gateway.promised(&self.target, head)
     }
 
-    /// The digest that a mount's hub names where it redirects to a large file: an entity tag that is its SHA-256.
+    /// The digest that a hub names where it redirects to a large file.
     fn linked(&self, head: &ResponseHead) -> Option<ExpectedDigest> {
-        let tag = head.headers.get(LINKED_ETAG).filter(|_| self.target.door == Door::Mount)?.to_str().ok()?;
-        parse(&format!("sha256:{}", tag.trim_start_matches("W/").trim_matches('"'))).ok()
+        promised::linked(&self.target, &head.headers)
     }
 
     fn asked_by(&self) -> Question<'_> {

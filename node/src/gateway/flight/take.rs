@@ -2,8 +2,10 @@
 
 use super::super::growing::Growing;
 use super::super::links;
+use super::super::promised::{keeps, linked};
 use super::super::shelf::Stored;
 use super::bodies::{Growth, may_hold};
+use super::intake::Broke;
 use super::{Flight, Landing, MOST_IN_MEMORY, Manner, Outcome, value};
 use crate::driver::held::wall_clock;
 use crate::origin::{Relayed, Span};
@@ -81,6 +83,12 @@ impl Flight {
         if let (Some(named), Some(known)) = (later.get(ETAG), stale.fields.get(ETAG))
             && opaque(named) != opaque(known)
         {
+            self.stale = None;
+            return Some(Manner::Whole);
+        }
+        // The hub names other bytes than those that are stored: whoever holds them has not changed with it yet, or says so.
+        let promised = self.linked(&relayed.head);
+        if promised.is_some() && promised != linked(&self.target, &stale.fields) {
             self.stale = None;
             return Some(Manner::Whole);
         }
@@ -165,6 +173,10 @@ impl Flight {
             _ => None,
         };
         let Some(body) = relayed.body.take() else {
+            if !keeps(&self.promised(&relayed.head), &[]) {
+                self.land(Landing::Failed(Arc::new(Broke::False.refusal())));
+                return None;
+            }
             return self.stand(&relayed, Growing::whole(Bytes::new(), None), 0);
         };
         let length = length_of(&relayed.head);
