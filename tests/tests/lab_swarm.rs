@@ -186,9 +186,13 @@ fn tell(what: &str, fleet: &Fleet, sent: u64, took: Duration) -> f64 {
 
 /// The goal is one of medians: a machine that gets no processor for seconds is taken for dead, and its part is read again.
 fn median_of_runs(run: impl Fn(u64) -> f64) -> f64 {
+    median_of(RUNS, run)
+}
+
+fn median_of(runs: u64, run: impl Fn(u64) -> f64) -> f64 {
     let seed = from_environment("EDDY_SEED", 1);
     println!("EDDY_SEED={seed}");
-    let mut copies: Vec<f64> = (seed..seed + RUNS).map(run).collect();
+    let mut copies: Vec<f64> = (seed..seed + runs).map(run).collect();
     copies.sort_by(f64::total_cmp);
     copies[copies.len() / 2]
 }
@@ -272,7 +276,8 @@ fn machines_of_which_some_do_not_know_each_other_find_one_home() {
     const PORT: u16 = 4747;
     // Two of ten pairs: a fifth of each view, if it is one's own.
     let strangers = |a: usize, b: usize| matches!((a.min(b), a.max(b)), (0, 1) | (2, 3));
-    let median = median_of_runs(|seed| {
+    // One run in fifteen has two homes to its end: three say too little of the median.
+    let median = median_of(5, |seed| {
         let fleet = Fleet::of(5, 16);
         let lab = fleet.lab();
         let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
