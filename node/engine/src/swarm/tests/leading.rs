@@ -1,0 +1,264 @@
+//! What a home makes of what its members say: sources, leases, failures, and what it remembers.
+
+use super::*;
+
+#[test]
+fn a_home_waits_for_the_holdings_of_others_before_it_reads() {
+    let ranked = ranked(3);
+    let mut home = node(ranked[0], &ranked[1..], 8);
+    let before = pass(&mut home, ms(10));
+    assert!(reads(&before).is_empty());
+    say(&mut home, ms(11), ranked[1], have_any(Role::Plain));
+    let after = say(&mut home, ms(12), ranked[2], have_any(Role::Plain));
+    assert!(!reads(&after).is_empty(), "when all have answered");
+}
+
+#[test]
+fn a_home_does_not_wait_for_the_dead() {
+    let ranked = ranked(3);
+    let mut home = node(ranked[0], &ranked[1..], 8);
+    assert!(reads(&pass(&mut home, ACTIVATION - ms(1))).is_empty());
+    assert!(!reads(&pass(&mut home, ACTIVATION)).is_empty());
+}
+
+#[test]
+fn children_hang_on_a_reader_while_it_reads() {
+    let (reader, child) = (peer(10), peer(11));
+    let mut home = home_with(&[reader], 1);
+    let said = said(&say(&mut home, ms(2), child, join(&[], 1, vec![])));
+    assert_eq!(items(&said, child), vec![Item::From { segment: 0, source: PeerTag::of(&reader) }]);
+}
+
+#[test]
+fn a_dead_readers_child_with_a_part_reads_on() {
+    // Trap 4, and the hold: nobody waits for orphans, nobody begins at 0 what a child has half of.
+    let (reader, child) = (peer(10), peer(11));
+    let mut home = home_with(&[reader, child], 1);
+    let tag = content(1).tag();
+    home.handle_peer_down(ms(500), reader);
+    let source = Some(PeerTag::of(&reader));
+    let fail = Say::Fail { content: tag, segment: 0, source, reason: FailReason::Dead, prefix: 8 };
+    let mut all = effects(&mut home);
+    all.extend(say(&mut home, ms(510), child, fail));
+    assert!(items(&said(&all), child).is_empty(), "the hold: a longer part may be told");
+    let later = said(&pass(&mut home, ms(500) + ORPHAN_HOLD + SAFETY_PASS));
+    assert!(matches!(items(&later, child)[..], [Item::Lease { .. }]), "{later:?}");
+}
+
+#[test]
+fn who_starves_behind_a_live_reader_keeps_its_source() {
+    // Trap 6: one slow origin must not start a storm.
+    let (reader, child) = (peer(10), peer(11));
+    let mut home = home_with(&[reader, child], 1);
+    let source = Some(PeerTag::of(&reader));
+    let fail = Say::Fail { content: content(1).tag(), segment: 0, source, reason: FailReason::Starved, prefix: 2 };
+    assert_eq!(say(&mut home, ms(900), child, fail), vec![]);
+}
+
+#[test]
+fn two_that_accuse_make_a_member_no_source_and_what_it_holds_is_read_anew() {
+    // Trap 9: one that takes and never gives, and is the only holder.
+    let (taker, one, other) = (peer(10), peer(11), peer(12));
+    let mut home = home_with(&[], 1);
+    let source = Some(PeerTag::of(&taker));
+    let fail = Say::Fail { content: content(1).tag(), segment: 0, source, reason: FailReason::Corrupt, prefix: 0 };
+    let is_lease = |item: &Item| matches!(item, Item::Lease { .. });
+    say(&mut home, ms(1), taker, join(&[0], 1, vec![]));
+    say(&mut home, ms(1), one, join(&[], 1, vec![]));
+    let given = items(&said(&say(&mut home, ms(1), other, join(&[], 1, vec![]))), other);
+    let first = said(&say(&mut home, ms(10), one, fail.clone()));
+    assert!(!items(&first, one).iter().any(is_lease), "one accuser is not enough");
+    // Whom the other takes it from has nothing any more: it is sent to the holder as well.
+    let [Item::From { source: orphan, .. }] = given[..] else { panic!("{given:?}") };
+    let starves = Say::Fail {
+        content: content(1).tag(),
+        segment: 0,
+        source: Some(orphan),
+        reason: FailReason::Starved,
+        prefix: 0,
+    };
+    say(&mut home, ms(11), other, starves);
+    let second = said(&say(&mut home, ms(12), other, fail));
+    let leases = [one, other].into_iter().flat_map(|n| items(&second, n)).filter(is_lease).count();
+    assert_eq!(leases, 1, "{second:?}");
+}
+
+#[test]
+fn nobody_reads_because_holders_are_busy_but_who_refused_them_all_may() {
+    // Trap 10.
+    let (holder, other, one) = (peer(10), peer(12), peer(11));
+    let mut home = home_with(&[], 1);
+    let fail = |source| {
+        let (content, source) = (content(1).tag(), Some(source));
+        Say::Fail { content, segment: 0, source, reason: FailReason::Dead, prefix: 0 }
+    };
+    say(&mut home, ms(1), holder, join(&[0], 1, vec![]));
+    say(&mut home, ms(1), other, join(&[], 1, vec![]));
+    let mut given = items(&said(&say(&mut home, ms(1), one, join(&[], 1, vec![]))), one);
+    assert!(matches!(given[..], [Item::From { .. }]), "{given:?}");
+    assert_eq!(items(&said(&pass(&mut home, ms(5000))), one), vec![], "however long it takes");
+    // It refuses whomever it is sent to, until nobody is left.
+    for _ in 0..2 {
+        let [Item::From { source, .. }] = given[..] else { panic!("{given:?}") };
+        given = items(&said(&say(&mut home, ms(5000), one, fail(source))), one);
+    }
+    assert_eq!(given, vec![]);
+    assert_eq!(items(&said(&pass(&mut home, ms(5000) + RESCUE - ms(1))), one), vec![]);
+    let rescued = items(&said(&pass(&mut home, ms(5000) + RESCUE + SAFETY_PASS)), one);
+    assert!(matches!(rescued[..], [Item::Lease { .. }]), "{rescued:?}");
+}
+
+#[test]
+fn sixteen_files_share_one_budget() {
+    // Trap 17.
+    let mut node = Swarm::new(peer(0), LINE, Weight::STEADY, 1);
+    for file in 0..16 {
+        let content = Content { key: LookupKey([file; 32]), ..content(8) };
+        node.start(Duration::ZERO, ORIGIN, content, Bits::none(8), Some((Order::Rarest, Patience::Foreground)));
+    }
+    assert_eq!(reads(&effects(&mut node)).len(), LEASES as usize);
+}
+
+#[test]
+fn a_wireless_member_reads_and_gives_last() {
+    // Trap 19.
+    let (air, wired) = (peer(10), peer(11));
+    let mut home = Swarm::new(ranked(1)[0], LINE, Weight::STEADY, 1);
+    let on_air = Link { medium: Medium::Wireless, ..LINE };
+    let join_as = |link| {
+        let have = Bits::none(8);
+        Say::Join(Box::new(Join {
+            content: content(8),
+            link,
+            wants: Some(Order::Rarest),
+            have,
+            flows: vec![],
+            lost: vec![],
+        }))
+    };
+    // Both are there before the first lease: a third member owes its answer about holdings.
+    home.handle_peer_up(peer(12), Weight::STEADY);
+    say(&mut home, ms(1), air, join_as(on_air));
+    say(&mut home, ms(1), wired, join_as(LINE));
+    let said = said(&pass(&mut home, ms(1) + ACTIVATION));
+    let leases = |to| items(&said, to).into_iter().filter(|item| matches!(item, Item::Lease { .. })).count();
+    assert_eq!((leases(air), leases(wired)), (0, LEASES as usize), "{said:?}");
+}
+
+#[test]
+fn another_version_ends_it_for_everybody() {
+    // Trap 20.
+    let (one, other) = (peer(10), peer(11));
+    let mut home = home_with(&[one, other], 4);
+    let tag = content(4).tag();
+    let said = said(&say(&mut home, ms(50), one, Say::Changed { content: tag }));
+    assert!(said.contains(&(one, Say::Changed { content: tag })));
+    assert!(said.contains(&(other, Say::Changed { content: tag })));
+    assert_eq!(home.poll_timeout(), None, "nothing is left to look after");
+}
+
+#[test]
+fn a_lease_is_given_back_by_who_leaves() {
+    let (one, other) = (peer(10), peer(11));
+    let mut home = home_with(&[one, other], 1);
+    let said = said(&say(&mut home, ms(50), one, Say::Leave { content: content(1).tag() }));
+    let later = [said, self::said(&pass(&mut home, ms(50) + ORPHAN_HOLD + SAFETY_PASS))].concat();
+    assert!(items(&later, other).iter().any(|item| matches!(item, Item::Lease { .. })), "{later:?}");
+}
+
+#[test]
+fn what_a_stranger_says_of_leases_and_segments_that_are_not_there_changes_nothing() {
+    // Trap 3 among them: news of the dead, after their death.
+    let mut home = home_with(&[peer(10)], 2);
+    let tag = content(2).tag();
+    for from in [peer(10), peer(99)] {
+        for strange in [
+            Say::Tail { lease: LeaseId(1), first_byte: ms(1) },
+            Say::Progress { lease: LeaseId(1), bytes: u64::MAX },
+            Say::Return { lease: LeaseId(1), prefix: 9 },
+            Say::Done { content: tag, segments: vec![7, u32::MAX] },
+            Say::Fail { content: tag, segment: u32::MAX, source: None, reason: FailReason::Dead, prefix: u32::MAX },
+            Say::Leave { content: ContentTag(1) },
+        ] {
+            let done = say(&mut home, ms(20), from, strange);
+            assert!(reads(&done).is_empty());
+        }
+    }
+}
+
+fn watches(said: &[(Peer, Say)]) -> Vec<(Peer, Sharing)> {
+    let watches = said.iter().filter_map(|(to, say)| match say {
+        Say::Watch { sharing, .. } => Some((*to, *sharing)),
+        _ => None,
+    });
+    watches.collect()
+}
+
+#[test]
+fn one_of_those_who_take_a_content_has_to_look_twice_and_all_know_among_how_many() {
+    let mut home = home_with(&[], 4);
+    let members: Vec<Peer> = (10..18).map(peer).collect();
+    let mut told = Vec::new();
+    for member in &members {
+        home.handle_peer_up(*member, Weight::STEADY);
+        told.extend(watches(&said(&say(&mut home, ms(1), *member, join(&[], 4, vec![])))));
+    }
+    told.extend(watches(&said(&pass(&mut home, ms(1) + SAFETY_PASS * 2))));
+    let last = |member: &Peer| told.iter().rev().find(|(to, _)| to == member).map(|(_, sharing)| *sharing);
+    let known: Vec<Sharing> = members.iter().filter_map(last).collect();
+    assert_eq!(known.len(), members.len(), "everybody is told");
+    assert!(known.iter().all(|sharing| (6..=8).contains(&sharing.among)), "{known:?}");
+    let watchers = known.iter().filter(|sharing| sharing.duty == Duty::Watcher).count();
+    assert!(watchers <= 1, "{known:?}");
+}
+
+#[test]
+fn who_has_all_of_it_hears_when_nobody_lacks_anything() {
+    let (one, other) = (peer(10), peer(11));
+    let mut home = home_with(&[one, other], 1);
+    let tag = content(1).tag();
+    let done = |segments| Say::Done { content: tag, segments };
+    say(&mut home, ms(20), one, done(vec![0]));
+    let early = watches(&said(&pass(&mut home, ms(20) + SAFETY_PASS * 2)));
+    assert!(early.iter().all(|(_, sharing)| sharing.among == 1), "{early:?}");
+    say(&mut home, ms(20) + SAFETY_PASS * 2, other, done(vec![0]));
+    let late = watches(&said(&pass(&mut home, ms(20) + SAFETY_PASS * 4)));
+    let told: Vec<Peer> = late.iter().filter(|(_, sharing)| sharing.among == 0).map(|(peer, _)| *peer).collect();
+    assert!(told.contains(&one) && told.contains(&other), "{late:?}");
+}
+
+#[test]
+fn a_member_that_names_thousands_of_others_keeps_nobody_out() {
+    let mut home = home_with(&[peer(10)], 8);
+    for round in 0..3_u32 {
+        let named = |n: u32| Peer(*blake3::hash(&(round << 16 | n).to_le_bytes()).as_bytes());
+        for first in (0..MEMBERS as u32).step_by(8) {
+            let flows =
+                (0..8).map(|s| JoinFlow { segment: s, source: JoinSource::Member(named(first + s)), prefix: 0 });
+            say(&mut home, ms(2), peer(10), join(&[], 8, flows.collect()));
+        }
+    }
+    let later = ms(2) + TAKE_OVER_GRACE + SAFETY_PASS * 4;
+    pass(&mut home, later);
+    let said = said(&say(&mut home, later, peer(11), join(&[], 8, vec![])));
+    assert!(said.iter().any(|(to, say)| *to == peer(11) && matches!(say, Say::Assign { .. })), "{said:?}");
+}
+
+#[test]
+fn all_homes_of_a_node_together_remember_no_more_than_they_may() {
+    let mut home = home_with(&[peer(10)], 8);
+    let mut refused = 0;
+    for n in 0..2000_u64 {
+        let vast = Content {
+            key: LookupKey(*blake3::hash(&n.to_le_bytes()).as_bytes()),
+            length: 1 << 38,
+            reading: Reading::Ranges,
+        };
+        let have = Bits::none(vast.geometry().map_or(0, |geometry| geometry.segment_count()));
+        let join = Join { content: vast, link: LINE, wants: Some(Order::Rarest), have, flows: vec![], lost: vec![] };
+        let message = Message { origin: OriginKey(n % 50), say: Say::Join(Box::new(join)) };
+        home.handle_message(ms(2), peer(10), message);
+        refused += said(&effects(&mut home)).iter().filter(|(_, say)| *say == Say::NotHome).count();
+    }
+    assert!(refused > 1000, "{refused} of 2000 contents of 2^38 bytes are not remembered");
+}
