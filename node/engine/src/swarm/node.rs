@@ -362,8 +362,8 @@ impl Swarm {
     }
 
     fn room(&mut self, now: Duration, origin: OriginKey) -> &mut Room {
-        let (link, all) = (self.link, &self.all);
-        self.rooms.entry(origin).or_insert_with(|| Room::new(now, origin, Member::new(now, link), all))
+        let (me, link, all) = (self.me, self.link, &self.all);
+        self.rooms.entry(origin).or_insert_with(|| Room::new(now, (origin, me), Member::new(now, link), all))
     }
 
     fn room_of(&mut self, content: ContentTag) -> Option<&mut Room> {

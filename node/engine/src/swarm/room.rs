@@ -36,6 +36,7 @@ struct Refusal {
 #[derive(Debug)]
 pub(super) struct Room {
     pub(super) origin: OriginKey,
+    me: Peer,
     pub(super) member: Member,
     /// While this node acts.
     pub(super) home: Option<Home>,
@@ -59,11 +60,17 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(now: Duration, origin: OriginKey, member: Member, all: &BTreeMap<Peer, Weight>) -> Self {
+    pub(super) fn new(
+        now: Duration,
+        (origin, me): (OriginKey, Peer),
+        member: Member,
+        all: &BTreeMap<Peer, Weight>,
+    ) -> Self {
         let mut ranking: Vec<_> = all.iter().map(|(peer, weight)| (rank(origin, peer, *weight), *peer)).collect();
         ranking.sort_by(|a, b| b.0.total_cmp(&a.0));
         Self {
             origin,
+            me,
             member,
             home: None,
             follows: None,
@@ -194,7 +201,7 @@ impl Room {
     /// Begins to act.
     pub(super) fn act(&mut self, now: Duration, seed: u64, succession: Succession) {
         if self.home.is_none() {
-            self.home = Some(Home::new(now, seed, succession));
+            self.home = Some(Home::new(self.me, now, seed, succession));
             self.look_at = now + BETTER_HOME;
         }
     }

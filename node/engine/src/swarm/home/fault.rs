@@ -31,9 +31,18 @@ impl Home {
         if has_read {
             self.issue(now, Some(n));
         }
+        self.end_reads_of_whole(b, n);
         self.fill(now, b, n);
         self.read_alone(now, b, n);
         self.wake(now);
+    }
+
+    /// Who has all of it reads nothing more, also where it read beside somebody else.
+    fn end_reads_of_whole(&mut self, b: u32, n: u32) {
+        if self.boards[b as usize].stake(n).is_some_and(|stake| stake.have.is_full()) {
+            let of_member = self.leases.iter().filter(|(_, lease)| (lease.board, lease.slot) == (b, n));
+            of_member.map(|(id, _)| *id).collect::<Vec<_>>().into_iter().for_each(|id| self.end_lease(id));
+        }
     }
 
     /// Whether it came from the origin.

@@ -9,7 +9,7 @@ use crate::swarm::constants::{
 };
 use crate::swarm::message::{Item, JoinFlow, JoinSource};
 use crate::swarm::name::{ContentTag, LeaseId, Medium, Reading};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -395,11 +395,15 @@ impl Home {
     }
 
     /// Leases that take far too long are given to somebody else, whatever their readers say; that of a stream, which lasts as long as it
-    /// lasts, when nothing comes any more, or nothing of it to anybody else.
+    /// lasts, when nothing comes any more, or nothing of it to several others.
     pub(super) fn revoke_late(&mut self, now: Duration) {
-        let late = self.leases.iter().filter(|(_, lease)| {
+        let doubted = self.leases.iter().filter(|(_, lease)| self.is_stream(lease.board));
+        let doubted: Vec<LeaseId> =
+            doubted.filter(|(_, lease)| self.is_unchecked(now, lease)).map(|(id, _)| *id).collect();
+        let refuted: BTreeSet<LeaseId> = doubted.into_iter().filter(|id| self.is_refuted(now, *id)).collect();
+        let late = self.leases.iter().filter(|(id, lease)| {
             if self.is_stream(lease.board) {
-                return now >= lease.moved + STREAM_SILENCE || self.is_unchecked(now, lease);
+                return now >= lease.moved + STREAM_SILENCE || refuted.contains(*id);
             }
             let blocks = self.boards[lease.board as usize].geometry.segment_size() * lease.segments.len() as u64;
             let patience =

@@ -60,6 +60,7 @@ pub(super) enum Out {
 /// The home of one origin.
 #[derive(Debug)]
 pub(super) struct Home {
+    me: Peer,
     rng: SmallRng,
     seats: Vec<Seat>,
     by_peer: BTreeMap<Peer, u32>,
@@ -85,12 +86,13 @@ pub(super) struct Home {
 }
 
 impl Home {
-    pub(super) fn new(now: Duration, seed: u64, succession: Succession) -> Self {
+    pub(super) fn new(me: Peer, now: Duration, seed: u64, succession: Succession) -> Self {
         let (grace, most) = match succession {
             Succession::First => (Duration::ZERO, Duration::ZERO),
             Succession::AfterAnother => (TAKE_OVER_GRACE, TAKE_OVER_MOST),
         };
         Self {
+            me,
             rng: SmallRng::seed_from_u64(seed),
             seats: Vec::new(),
             by_peer: BTreeMap::new(),

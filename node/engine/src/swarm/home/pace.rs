@@ -24,8 +24,10 @@ pub(super) struct Pace {
     since: Duration,
     /// Bytes per second, smoothed; `None` before the first second is over.
     rate: Option<f64>,
-    /// The most that it ever was.
+    /// The most that it ever was, by the words of those who read.
     peak: f64,
+    /// The most by the words of those who take it from them.
+    seen: f64,
     round_trip: Duration,
     /// The shortest that it ever was: the others waited in line as well.
     least: Option<Duration>,
@@ -53,6 +55,7 @@ impl Pace {
             since: now,
             rate: None,
             peak: 0.0,
+            seen: 0.0,
             round_trip: Duration::ZERO,
             least: None,
             extent: 1,
@@ -109,9 +112,16 @@ impl Pace {
         Duration::try_from_secs_f64(bytes as f64 * f64::from(self.leases) / rate).ok()
     }
 
-    /// How long a reader may take to pass over so much: half as quick as the line was at its best, and no longer than the others bear.
+    /// Somebody got so many bytes per second of what another one reads.
+    pub(super) fn on_seen(&mut self, rate: f64) {
+        self.seen = self.seen.max(rate);
+    }
+
+    /// How long a reader may take to pass over so much: half as quick as the line was at its best, and no longer than the others bear. That
+    /// it was so quick takes the word of a reader and of one who did not read: one that lies would leave the next one no time.
     pub(super) fn time_to_skip(&self, bytes: u64) -> Duration {
-        let pace = if self.peak > 1.0 { self.peak / 2.0 } else { SKIP_PACE as f64 };
+        let peak = self.peak.min(self.seen);
+        let pace = if peak > 1.0 { peak / 2.0 } else { SKIP_PACE as f64 };
         Duration::try_from_secs_f64(bytes as f64 / pace).map_or(HOME_WORTH_STREAM, |time| time.min(HOME_WORTH_STREAM))
     }
 

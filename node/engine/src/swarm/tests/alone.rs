@@ -154,7 +154,7 @@ fn a_home_that_holds_what_somebody_asks_for_is_its_source_until_it_holds_it_no_m
 fn a_run_counts_at_its_source_until_its_last_segment_is_there() {
     // Else a holder would be thought free while its line is full: then others are sent to it as if nobody took anything.
     let (holder, one) = (peer(10), peer(11));
-    let mut home = home::Home::new(ms(0), 1, home::Succession::First);
+    let mut home = home::Home::new(peer(0), ms(0), 1, home::Succession::First);
     let joins = |segments: std::ops::Range<u32>| {
         let Say::Join(join) = join(&segments.collect::<Vec<_>>(), 15, vec![]) else { unreachable!() };
         *join

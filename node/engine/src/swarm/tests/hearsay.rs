@@ -187,6 +187,34 @@ fn is_passed_on(
     !leases(&told, child).is_empty()
 }
 
+/// A home of a stream, its reader, and two who wait, each of which takes all from the one that is named.
+fn chained((reader, one, other): (Peer, Peer, Peer), source_of_other: Peer) -> Swarm {
+    let mut home = home_with(&[], 8);
+    let all_from = |source| {
+        let flows = (0..8).map(|segment| JoinFlow { segment, source: JoinSource::Member(source), prefix: 0 });
+        join_with(Reading::Stream, flows.collect())
+    };
+    say(&mut home, ms(1), reader, join_with(Reading::Stream, reads_first(9)));
+    say(&mut home, ms(1), one, all_from(reader));
+    say(&mut home, ms(1), other, all_from(source_of_other));
+    home
+}
+
+/// Lets these say for so many seconds that they have nothing more while the reader says that it gets on; what all are told meanwhile.
+fn complain(home: &mut Swarm, reader: Peer, waiting: &[Peer], seconds: Range<u64>) -> Vec<(Peer, Say)> {
+    let tag = content(8).tag();
+    let mut told = Vec::new();
+    for second in seconds {
+        let now = Duration::from_secs(second);
+        told.extend(said(&pass(home, now)));
+        told.extend(said(&say(home, now, reader, Say::Progress { lease: LeaseId(9), bytes: second << 16 })));
+        for waiting in waiting {
+            told.extend(said(&say(home, now, *waiting, Say::Reached { content: tag, blocks: 0 })));
+        }
+    }
+    told
+}
+
 #[test]
 fn a_reader_that_only_says_it_reads_loses_the_stream_to_who_has_nothing_of_it() {
     let (reader, child) = (peer(10), peer(11));
@@ -194,6 +222,88 @@ fn a_reader_that_only_says_it_reads_loses_the_stream_to_who_has_nothing_of_it() 
     let patience = STREAM_UNCHECKED.as_secs();
     assert!(!is_passed_on(&mut home, (reader, child), 1..patience, |_| 0), "an honest one needs its time");
     assert!(is_passed_on(&mut home, (reader, child), patience..patience + 3, |_| 0));
+}
+
+#[test]
+fn two_who_take_it_from_the_reader_and_get_nothing_are_believed() {
+    let (reader, one, other) = (peer(10), peer(11), peer(12));
+    let mut home = chained((reader, one, other), reader);
+    let patience = STREAM_UNCHECKED.as_secs();
+    let told = complain(&mut home, reader, &[one, other], 1..patience + 3);
+    let given = [leases(&told, one), leases(&told, other)].concat();
+    assert_eq!(given.iter().map(|(_, segments)| segments.clone()).collect::<Vec<_>>(), vec![0..8], "one reads for all");
+    assert_eq!(home.tally().leases, 1, "and its old reader does no more");
+}
+
+#[test]
+fn one_who_only_says_that_nothing_comes_takes_the_stream_from_nobody_and_reads_for_itself() {
+    let (reader, liar) = (peer(10), peer(11));
+    let mut home = streaming(reader, liar);
+    let told = complain(&mut home, reader, &[liar], 1..STREAM_UNCHECKED.as_secs() + 3);
+    assert_eq!(leases(&told, liar).iter().map(|(_, segments)| segments.clone()).collect::<Vec<_>>(), vec![0..8]);
+    assert_eq!(home.tally().leases, 2, "the reader reads on");
+    // Whoever comes later takes it from the reader.
+    let third = said(&say(&mut home, Duration::from_secs(30), peer(12), join_with(Reading::Stream, vec![])));
+    let sources = items(&third, peer(12)).into_iter().filter(|item| matches!(item, Item::From { .. })).count();
+    assert!(sources > 0 && leases(&third, peer(12)).is_empty(), "{third:?}");
+    // When it has all of it, nothing is left of that.
+    let segments = (0..8).collect();
+    say(&mut home, Duration::from_secs(31), liar, Say::Done { content: content(8).tag(), segments });
+    assert_eq!(home.tally().leases, 1);
+}
+
+#[test]
+fn one_who_holds_others_up_does_not_speak_for_them() {
+    let (reader, liar, behind) = (peer(10), peer(11), peer(12));
+    let mut home = chained((reader, liar, behind), liar);
+    let patience = STREAM_UNCHECKED.as_secs();
+    let told = complain(&mut home, reader, &[liar, behind], 1..patience + 3);
+    assert_eq!([leases(&told, liar), leases(&told, behind)], [vec![], vec![]], "it is one word and not two");
+    let moved = Item::From { segment: 0, source: PeerTag::of(&reader) };
+    assert!(items(&told, behind).contains(&moved), "it is sent to the reader itself: {told:?}");
+    // Where that brings it nothing either there are two.
+    let told = complain(&mut home, reader, &[liar, behind], patience + 3..patience * 2 + 8);
+    assert_eq!([leases(&told, liar), leases(&told, behind)].concat().len(), 1, "{told:?}");
+}
+
+#[test]
+fn a_home_that_reads_a_stream_itself_needs_nobodys_word_for_it() {
+    let mut home = unsaid(Reading::Stream);
+    let (tag, liar) = (content(8).tag(), peer(11));
+    assert_eq!(reads(&effects(&mut home)).len(), 1);
+    home.handle_peer_up(liar, Weight::STEADY);
+    let mut done = say(&mut home, ms(1), liar, join_with(Reading::Stream, vec![]));
+    for second in 1..=STREAM_UNCHECKED.as_secs() * 3 {
+        let now = Duration::from_secs(second);
+        home.handle_blocks(now, tag, (second / 16) as u32, (second % 16) as u32 + 1);
+        done.extend(pass(&mut home, now));
+        done.extend(say(&mut home, now, liar, Say::Reached { content: tag, blocks: 0 }));
+    }
+    assert_eq!(leases(&said(&done), liar), vec![]);
+    assert!(!done.iter().any(|effect| matches!(effect, Effect::StopReading { .. })), "{done:?}");
+}
+
+#[test]
+fn a_reader_that_boasts_leaves_the_next_one_its_time_to_pass_over_what_is_there() {
+    let (reader, child) = (peer(10), peer(11));
+    let mut home = home_with(&[], 8);
+    let with_six = |flows| {
+        let Say::Join(join) = join(&[0, 1, 2, 3, 4, 5], 8, flows) else { unreachable!() };
+        Say::Join(Box::new(Join { content: Content { reading: Reading::Stream, ..content(8) }, ..*join }))
+    };
+    let reads = |id| vec![JoinFlow { segment: 6, source: JoinSource::Origin(LeaseId(id)), prefix: 0 }];
+    say(&mut home, ms(1), reader, with_six(reads(9)));
+    // It says that it brings the whole of it in a second, several times, and is gone.
+    for second in 1..4 {
+        say(&mut home, Duration::from_secs(second), reader, Say::Progress { lease: LeaseId(9), bytes: second << 23 });
+        pass(&mut home, Duration::from_secs(second) + ms(999));
+    }
+    home.handle_peer_down(Duration::from_secs(5), reader);
+    say(&mut home, Duration::from_secs(5), peer(12), with_six(reads(10)));
+    say(&mut home, Duration::from_secs(5), child, with_six(vec![]));
+    let borne = 5 + STREAM_UNCHECKED.as_secs() + (6 << 20) / SKIP_PACE;
+    let told = complain(&mut home, peer(12), &[child], 6..borne);
+    assert_eq!(leases(&told, child), vec![], "it passes over six segments");
 }
 
 #[test]
