@@ -73,6 +73,39 @@ fn views_that_miss_a_fifth_of_the_members_do_not_split_the_swarm() {
     }
 }
 
+/// Machines with connections to some of the others, whose introductions and answers take their time.
+fn strangers(seed: u64) -> Site {
+    let any = |of: &[u64], salt: u64| Duration::from_millis(of[(seed * 31 + salt * 7 + seed / 13) as usize % of.len()]);
+    let site = Site { wan: 80_000_000, lan: 800_000_000, size: 16 << 20, ..Site::reference(4 + (seed % 5) as usize) };
+    let (stagger, dial) = (any(&[0, 20, 100, 600], 1), any(&[5, 50, 350], 2));
+    let busy = any(&[0, 0, 100, 400], 3);
+    let round_trip = any(&[2, 40], 4);
+    Site { chunk: 4, strangers: 0.2, stagger, dial, busy, round_trip, seed, ..site }
+}
+
+#[test]
+fn machines_that_do_not_all_know_each_other_find_one_home() {
+    let (first, runs) = (count("EDDY_FLEET_SEED", 1), count("EDDY_FLEET_STRANGERS", 500));
+    let (mut split, mut copies) = (Vec::new(), Vec::new());
+    for seed in first..first + runs {
+        let figures = run(strangers(seed));
+        split.extend((figures.homes != 1).then_some((seed, figures.copies)));
+        copies.push((figures.copies, seed));
+    }
+    copies.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let mean = copies.iter().map(|(copies, _)| copies).sum::<f64>() / copies.len() as f64;
+    let dear = copies.iter().filter(|(copies, _)| *copies > 1.03).count();
+    println!(
+        "{runs} fleets: {mean:.4} copies in the mean, {dear} took more than 1.03, the worst: {:?}",
+        &copies[copies.len().saturating_sub(8)..]
+    );
+    assert!(split.is_empty(), "more homes than one in the end: {split:?}");
+    assert!(mean <= 1.01, "{mean}");
+    // What two read before either can have heard of the other nobody can spare: a dial takes up to a fifth of the whole time here.
+    assert!(dear * 20 <= copies.len(), "{dear} of {runs}");
+    assert!(copies.last().is_some_and(|(most, _)| *most <= 1.4), "{:?}", copies.last());
+}
+
 #[test]
 fn an_origin_without_ranges_sends_one_copy() {
     let figures = run(Site { chunk: 4, has_ranges: false, ..Site::reference(32) });

@@ -121,7 +121,7 @@ impl Room {
                     tracing::debug!(node = %NodeId(peer.0), "nothing comes from a member of a swarm any more");
                     self.swarm.handle_peer_down(now, peer);
                 }
-                Finding::Back(peer) => self.swarm.handle_peer_up(peer, Weight::STEADY),
+                Finding::Back(peer) => self.swarm.handle_peer_up(now, peer, Weight::STEADY),
             }
         }
     }
@@ -129,7 +129,7 @@ impl Room {
     fn on_news(&mut self, news: News) {
         let now = self.now();
         match news {
-            News::Up(peer) => self.swarm.handle_peer_up(peer, Weight::STEADY),
+            News::Up(peer) => self.swarm.handle_peer_up(now, peer, Weight::STEADY),
             News::Down(peer) => self.on_gone(peer),
             News::Join { file, open, order, patience, ranges } => {
                 self.on_join(Want { file, open: *open, reading: reading_of(ranges), order, patience });

@@ -61,6 +61,15 @@ struct Arguments {
     /// Share of the others that a machine does not see
     #[arg(long, default_value = "0", value_parser = words::share)]
     missing: f64,
+    /// Share of the pairs that meet only when somebody names one of them to the other
+    #[arg(long, default_value = "0", value_parser = words::share)]
+    strangers: f64,
+    /// The other pairs meet within this time
+    #[arg(long, default_value = "0s", value_parser = words::time)]
+    meeting: Duration,
+    /// The most that a dial takes
+    #[arg(long, default_value = "20ms", value_parser = words::time)]
+    dial: Duration,
     /// Share of the machines that crash
     #[arg(long, default_value = "0", value_parser = words::share)]
     crashes: f64,
@@ -73,6 +82,9 @@ struct Arguments {
     /// Every machine stands still now and then, for up to so long
     #[arg(long, default_value = "0s", value_parser = words::time)]
     busy: Duration,
+    /// Bytes that lie in sockets when a connection to the origin ends, and count as sent
+    #[arg(long, default_value = "0", value_parser = words::bytes)]
+    sockets: u64,
     /// Connections that the origin breaks
     #[arg(long, default_value_t = 0)]
     cuts: usize,
@@ -132,8 +144,12 @@ impl Arguments {
             stagger: self.stagger,
             warm: self.warm.min(self.nodes as usize - 1),
             missing: self.missing,
+            strangers: self.strangers,
+            meeting: self.meeting,
+            dial: self.dial,
             silence: self.silence,
             busy: self.busy,
+            sockets: self.sockets,
             faults,
             chunk: self.chunk.max(1),
             seed,
@@ -186,8 +202,10 @@ fn main() -> anyhow::Result<()> {
 
 fn table(all: &[(u64, Figures)]) -> Table {
     type Row = (&'static str, fn(&Figures) -> String);
-    let rows: [Row; 15] = [
+    let rows: [Row; 17] = [
         ("copies from the origin", |f| format!("{:.4}", f.copies)),
+        ("bytes sent again, and why", |f| format!("{:?}", f.again)),
+        ("homes in the end", |f| f.homes.to_string()),
         ("last machine, s", |f| format!("{:.2}", f.makespan)),
         ("bound, s", |f| format!("{:.2}", f.bound)),
         ("last machine / bound", |f| format!("{:.4}", f.over_bound)),

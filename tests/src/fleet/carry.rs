@@ -10,7 +10,7 @@ use rand::RngExt;
 use std::ops::Range;
 
 /// One way through a LAN, and what it varies.
-const LATENCY: Moment = 200_000;
+pub(super) const LATENCY: Moment = 200_000;
 const JITTER: Moment = 100_000;
 /// A connection that is not there yet costs a round trip and two signatures.
 const HANDSHAKE: Moment = 2_000_000;
@@ -74,6 +74,10 @@ impl World {
         let subscription = self.serial;
         self.hosts[n].subscriptions.insert((file, segment), (to, subscription));
         self.figures.subscriptions += 1;
+        if self.is_strange(n, to) {
+            let refused = Event::Refused { to: n, from: to, file, segment, subscription };
+            return self.clock.at(self.now + LATENCY, refused);
+        }
         self.deliver(n, to, Event::Subscribe { to, from: n, file, segment, block, subscription });
     }
 
@@ -91,6 +95,11 @@ impl World {
             self.hosts[n].message_bytes += length;
         }
         self.figures.count(&message);
+        if self.is_strange(from, to) {
+            self.figures.astray += 1;
+            return;
+        }
+        self.tell_where(from, to, &message.say);
         self.deliver(from, to, Event::Message { to, from, message: Box::new(message) });
     }
 
@@ -265,8 +274,20 @@ impl World {
         }
         let cut = self.origin.cuts.pop_if(|at| *at <= self.origin.sent).map(|_| self.rng.random_range(next..end));
         let (under_way, is_queued) = (0, false);
-        let connection =
-            Connection { host: n, file, lease, next, end, under_way, is_queued, not_before, cut, serial, reading };
+        let connection = Connection {
+            host: n,
+            file,
+            lease,
+            next,
+            end,
+            under_way,
+            is_queued,
+            not_before,
+            cut,
+            serial,
+            first: next,
+            reading,
+        };
         let free = self.origin.connections.iter().position(Option::is_none);
         let place = free.unwrap_or(self.origin.connections.len());
         if place == self.origin.connections.len() {
@@ -304,7 +325,7 @@ impl World {
         }
         let segment = self.geometry.segment_of(connection.next);
         let blocks = self.geometry.blocks_of_segment(segment);
-        let (from, serial, host) = (connection.next, connection.serial, connection.host);
+        let (from, serial, host, file) = (connection.next, connection.serial, connection.host, connection.file);
         let upto = (from + self.site.chunk).min(blocks.end);
         connection.next = upto;
         connection.under_way += 1;
@@ -314,6 +335,7 @@ impl World {
             self.clock.at(connection.not_before, Event::OriginReady { place, serial });
         }
         self.origin.sent += bytes;
+        self.note_again((host, file), place, from..upto, bytes);
         self.origin.is_sending = true;
         let done = self.now + time_of(bytes, self.site.wan);
         self.clock.at(done, Event::OriginSent);
@@ -370,7 +392,14 @@ impl World {
     pub(super) fn close_where(&mut self, mut is_it: impl FnMut(&Connection) -> bool) {
         for place in 0..self.origin.connections.len() {
             if self.origin.connections[place].as_ref().is_some_and(&mut is_it) {
-                self.origin.connections[place] = None;
+                let closed = self.origin.connections[place].take();
+                // Of one that has not begun nothing is on its way.
+                let left = closed.filter(|c| c.not_before <= self.now).map_or(0, |c| u64::from(c.end - c.next) << 16);
+                let in_sockets = left.min(self.site.sockets);
+                self.origin.sent += in_sockets;
+                if in_sockets > 0 {
+                    *self.figures.again.entry("it lay in sockets").or_default() += in_sockets;
+                }
                 self.origin.open -= 1;
                 self.origin.ready.retain(|other| *other != place);
             }

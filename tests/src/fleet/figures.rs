@@ -46,6 +46,12 @@ pub struct Figures {
     pub crossings: f64,
     /// Machines that crashed.
     pub crashed: usize,
+    /// Machines that took themselves for the home in the end, dead ones apart.
+    pub homes: usize,
+    /// Bytes that the origin sent of what it had sent before, by why.
+    pub again: BTreeMap<&'static str, u64>,
+    /// Messages to machines with which their sender has no connection.
+    pub astray: u64,
     /// Messages by kind.
     pub kinds: BTreeMap<&'static str, u64>,
     /// Failures told, by reason.
@@ -166,6 +172,7 @@ impl World {
         let open = sorted(figures.samples.iter().map(|sample| sample.connections as f64));
         figures.steady_connections = quantile(&open, 0.5) as usize;
         figures.requests = self.origin.requests;
+        figures.homes = living().filter(|(_, host)| host.swarm.home(self.origin_key) == Some(host.peer)).count();
         figures.crossings = figures.between as f64 / all;
         figures.events = self.clock.made();
         figures

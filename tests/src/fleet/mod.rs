@@ -15,6 +15,7 @@
 //! | [`host`] | one machine: its swarm, what it holds, what it sends |
 //! | [`source`] | the origin and its line |
 //! | [`world`] | runs it |
+//! | [`meet`] | who knows whom |
 //! | [`carry`] | carries out what the machines want |
 //! | [`trouble`] | crashes, stalls, splits, and what is noticed of them |
 //! | [`figures`] | what came of it |
@@ -25,6 +26,7 @@ mod carry;
 mod clock;
 pub mod figures;
 mod host;
+mod meet;
 pub mod plot;
 pub mod site;
 mod source;

@@ -39,10 +39,19 @@ pub struct Site {
     pub warm: usize,
     /// Share of the other machines that a machine does not know.
     pub missing: f64,
+    /// Share of the pairs of machines that discovery never shows to each other: they have no connection until somebody says to one of them
+    /// where the other one is.
+    pub strangers: f64,
+    /// By then discovery has shown the other pairs to each other.
+    pub meeting: Duration,
+    /// A dial takes up to so long.
+    pub dial: Duration,
     /// Silence after which a machine takes another one for dead with which it has to do.
     pub silence: Duration,
     /// Every machine stands still now and then, for up to so long: others have its processors.
     pub busy: Duration,
+    /// Bytes that lie in sockets on the way from the origin: it has sent them though nobody reads them when a connection ends.
+    pub sockets: u64,
     /// What goes wrong.
     pub faults: Faults,
     /// Blocks of 64 KiB that travel as one.
@@ -97,8 +106,12 @@ impl Site {
             stagger: Duration::from_millis(1000),
             warm: 0,
             missing: 0.0,
+            strangers: 0.0,
+            meeting: Duration::ZERO,
+            dial: Duration::from_millis(20),
             silence: Duration::from_millis(400),
             busy: Duration::ZERO,
+            sockets: 0,
             faults: Faults::default(),
             chunk: 1,
             seed: 1,

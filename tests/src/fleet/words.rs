@@ -38,6 +38,11 @@ pub fn size(text: &str) -> Result<u64, String> {
     positive(number * factor, text)
 }
 
+/// Bytes, or none.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    if parts(text)?.0 == 0.0 { Ok(0) } else { size(text) }
+}
+
 /// A time.
 pub fn time(text: &str) -> Result<Duration, String> {
     let (number, unit) = parts(text)?;

@@ -33,6 +33,8 @@ pub struct World {
     /// Pairs that have a connection, and when the last message of each direction arrives.
     pub(super) connected: HashSet<(usize, usize)>,
     pub(super) last_delivery: HashMap<(usize, usize), Moment>,
+    /// Pairs that do not know each other yet, and have no connection.
+    pub(super) unmet: HashSet<(usize, usize)>,
     /// By subnet: when its line to the others, and its air, are free.
     pub(super) between_free: Vec<Moment>,
     pub(super) air_free: Vec<Moment>,
@@ -119,6 +121,8 @@ pub(super) enum Event {
         host: usize,
         peer: usize,
     },
+    /// Two machines have a connection.
+    Met(usize, usize),
     Trouble(Trouble),
     Sample,
 }
@@ -139,6 +143,7 @@ impl Event {
             | Self::OriginSent
             | Self::OriginArrived { .. }
             | Self::Busy(_)
+            | Self::Met(..)
             | Self::Trouble(_)
             | Self::Sample => None,
         }
@@ -229,6 +234,7 @@ impl World {
             geometry,
             connected: HashSet::new(),
             last_delivery: HashMap::new(),
+            unmet: HashSet::new(),
             split_until: 0,
             serial: 0,
             site,
@@ -236,23 +242,6 @@ impl World {
         world.meet();
         world.plan();
         world
-    }
-
-    /// Everybody learns of those whom discovery shows.
-    fn meet(&mut self) {
-        for a in 0..self.hosts.len() {
-            for b in 0..self.hosts.len() {
-                if a != b && !(self.site.missing > 0.0 && self.rng.random_bool(self.site.missing)) {
-                    self.introduce(a, b);
-                }
-            }
-        }
-    }
-
-    pub(super) fn introduce(&mut self, a: usize, b: usize) {
-        let is_air = self.hosts[b].link.medium == Medium::Wireless;
-        let (peer, weight) = (self.hosts[b].peer, if is_air { Weight::LIGHT } else { Weight::STEADY });
-        self.hosts[a].swarm.handle_peer_up(peer, weight);
     }
 
     /// Puts what is going to happen into the clock.
@@ -358,6 +347,7 @@ impl World {
                     self.after(host);
                 }
             }
+            Event::Met(a, b) => self.on_met(a, b),
             Event::Trouble(trouble) => self.on_trouble(trouble),
             Event::Sample => self.sample(),
         }

@@ -52,10 +52,14 @@ pub const HEARSAY: Duration = Duration::from_secs(15);
 pub const LOST: usize = 3;
 /// Who named a home that is none is asked no more for this long.
 pub const MISLED: Duration = ms(1500);
-/// How long a NOTE about an acting home is worth something.
+/// How long a NOTE about an acting home is worth something, and the sign of one that it acts.
 pub const NOTE_LIFE: Duration = Duration::from_secs(10);
+/// Homes that act for one origin, of which a member knows at once: two are one too many.
+pub const ACTING: usize = 4;
 /// How often an acting home, and a member whose home is not its first choice, look for a better one.
 pub const BETTER_HOME: Duration = ms(500);
+/// Contents about which a home asks a member that turns up.
+pub const ASKED_OF_NEWCOMERS: usize = 16;
 /// Members whom a joining one tells where it went: ranks two and three.
 pub const NOTED: usize = 2;
 

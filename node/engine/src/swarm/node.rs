@@ -4,13 +4,14 @@
 //! never becomes an effect: a node alone sends nothing.
 
 mod hear;
+mod seek;
 
 use super::bits::Bits;
-use super::constants::{BETTER_HOME, NOTED, ROOMS, WATCHDOG, WATCHDOG_BACKGROUND};
+use super::constants::{BETTER_HOME, ROOMS, WATCHDOG, WATCHDOG_BACKGROUND};
 use super::effect::{Effect, FlowFault, ReadFault};
 use super::home::{Home, Out, Succession};
 use super::member::{Act, Member};
-use super::message::{Join, Message, Say};
+use super::message::{Message, Say};
 use super::name::{Content, ContentTag, LeaseId, Link, Order, OriginKey, PeerTag, Reading};
 use super::rank::Weight;
 use super::room::{Room, Why};
@@ -166,11 +167,9 @@ impl Swarm {
     }
 
     /// A member is known, or known better.
-    pub fn handle_peer_up(&mut self, peer: Peer, weight: Weight) {
-        if peer != self.me && self.all.insert(peer, weight) != Some(weight) {
-            self.by_tag.insert(PeerTag::of(&peer), peer);
-            self.rooms.values_mut().for_each(|room| room.on_peer_up(peer, weight));
-        }
+    pub fn handle_peer_up(&mut self, now: Duration, peer: Peer, weight: Weight) {
+        self.meet(now, peer, weight);
+        self.settle(now);
     }
 
     /// A member is gone, or cannot be reached.
@@ -397,50 +396,6 @@ impl Swarm {
         if room.look_at <= now && room.home.is_some() {
             room.look_at = now + BETTER_HOME;
             self.look_for_better(now, origin);
-        }
-    }
-
-    /// An acting home asks those that go before it whether they act too.
-    fn look_for_better(&mut self, now: Duration, origin: OriginKey) {
-        let Some(room) = self.rooms.get(&origin) else { return };
-        let Some(content) = room.home.as_ref().and_then(|home| home.any_content()) else { return };
-        for peer in room.betters(now, &self.me, NOTED) {
-            self.tell(peer, origin, Say::Query { content });
-        }
-    }
-
-    /// Finds a home: the best ranked that is not refused.
-    fn seek(&mut self, now: Duration, origin: OriginKey) {
-        let me = self.me;
-        let Some(room) = self.rooms.get_mut(&origin) else { return };
-        if !room.member.is_wanting() && room.home.is_none() {
-            (room.follows, room.asked) = (None, None);
-            return;
-        }
-        let candidates = room.candidates(now, 1 + NOTED);
-        let home = candidates.first().copied().unwrap_or(me);
-        if home == me {
-            let succession = if room.follows.is_none() { Succession::First } else { Succession::AfterAnother };
-            room.act(now, self.rng.random(), succession);
-        }
-        for other in candidates.into_iter().skip(1).filter(|other| *other != me && home != me) {
-            self.tell(other, origin, Say::Note { home });
-        }
-        self.join(now, origin, home);
-    }
-
-    /// Tells a home all that there is to tell.
-    fn join(&mut self, now: Duration, origin: OriginKey, home: Peer) {
-        let me = self.me;
-        let Some(room) = self.rooms.get_mut(&origin) else { return };
-        let joins: Vec<_> = room.member.contents().filter_map(|content| room.member.join(content)).collect();
-        // Who has nothing to say gets no answer, and must not take that for silence.
-        let followed = std::mem::replace(&mut room.follows, Some(home).filter(|_| !joins.is_empty()));
-        self.moves += u64::from(followed.is_some() && room.follows.is_some() && followed != room.follows);
-        room.asked = room.follows.filter(|home| *home != me).map(|_| now);
-        let lost = room.lost_before(now, &home);
-        for join in joins {
-            self.tell(home, origin, Say::Join(Box::new(Join { lost: lost.clone(), ..join })));
         }
     }
 

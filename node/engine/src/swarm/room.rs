@@ -1,14 +1,19 @@
 //! One origin at one node: whom it takes for the home, and whether it is the home itself.
 
-use super::constants::{BETTER_HOME, IDLE_JOIN, JOIN_PROBE, JOIN_PROBE_MOST, LOST, NOTE_LIFE, REFUSAL};
+use super::constants::{
+    ACTING, BETTER_HOME, IDLE_JOIN, JOIN_PROBE, JOIN_PROBE_MOST, LOST, NOTE_LIFE, NOTED, REFUSAL, TAKE_OVER_MOST,
+};
 use super::home::{Home, Succession};
 use super::member::Member;
+use super::message::Role;
 use super::name::{ContentTag, OriginKey};
 use super::rank::{Weight, rank};
 use crate::port::Peer;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// How much sooner a better home is asked of which others speak.
+const LOOKS: u32 = 10;
 /// Homes in a row that only name another one: more is a circle.
 const REDIRECTS: u32 = 8;
 
@@ -44,10 +49,16 @@ pub(super) struct Room {
     pub(super) follows: Option<Peer>,
     /// When the home was asked that has not answered yet.
     pub(super) asked: Option<Duration>,
+    /// When it was asked first.
+    asked_first: Duration,
     /// When the home last said something.
     pub(super) heard: Option<Duration>,
     /// A home that members named, and when.
-    pub(super) noted: Option<(Peer, Duration)>,
+    noted: Option<(Peer, Duration)>,
+    /// Others that have shown themselves that they act, and when.
+    acting: BTreeMap<Peer, Duration>,
+    /// When this node, acting, sent those that followed it to a better home.
+    handed_over: Option<Duration>,
     refused: BTreeMap<Peer, Refusal>,
     /// How long a home may take to answer.
     probe: Duration,
@@ -75,8 +86,11 @@ impl Room {
             home: None,
             follows: None,
             asked: None,
+            asked_first: now,
             heard: None,
             noted: None,
+            acting: BTreeMap::new(),
+            handed_over: None,
             refused: BTreeMap::new(),
             probe: JOIN_PROBE,
             redirects: 0,
@@ -102,10 +116,85 @@ impl Room {
         known.unwrap_or_else(|| rank(self.origin, peer, Weight::STEADY))
     }
 
-    /// Those that go before this node and may act, whatever others say of them: they are asked themselves.
-    pub(super) fn betters(&self, now: Duration, me: &Peer, count: usize) -> Vec<Peer> {
-        let before = self.ranking.iter().take_while(|(rank, peer)| *rank >= 0.0 && peer != me).map(|(_, peer)| *peer);
-        before.filter(|peer| self.why_refused(now, peer) != Some(Why::Useless)).take(count).collect()
+    /// Those that go before this node and may act, whatever others say of them: they are asked themselves. One that was named lately is
+    /// among them though this node has not met it yet.
+    pub(super) fn betters(&self, now: Duration) -> Vec<Peer> {
+        let is_me = |peer: &Peer| *peer == self.me;
+        let before = self.ranking.iter().take_while(|(rank, peer)| *rank >= 0.0 && !is_me(peer)).map(|(_, peer)| *peer);
+        let mut betters: Vec<Peer> = before.filter(|peer| self.may_ask(now, peer)).take(NOTED).collect();
+        let named = self.named(now).filter(|home| self.may_ask(now, home) && !betters.contains(home));
+        betters.extend(named.filter(|home| self.is_before(home, &self.me)));
+        betters
+    }
+
+    /// Whether somebody's own word would count.
+    pub(super) fn may_ask(&self, now: Duration, peer: &Peer) -> bool {
+        self.why_refused(now, peer) != Some(Why::Useless)
+    }
+
+    /// The home that others named lately.
+    fn named(&self, now: Duration) -> Option<Peer> {
+        self.noted.filter(|(_, at)| now < *at + NOTE_LIFE).map(|(home, _)| home)
+    }
+
+    /// A home that acts, as itself or others have said lately, and goes before whom this node would ask. It may not have met that one.
+    pub(super) fn known_before(&self, now: Duration, first: &Peer) -> Option<Peer> {
+        let acting = self.acting.iter().filter(|(_, at)| now < **at + NOTE_LIFE).map(|(home, _)| *home);
+        let known = acting.chain(self.named(now));
+        let is_better = |home: &Peer| *home != self.me && !self.is_refused(now, home) && self.is_before(home, first);
+        known.filter(is_better).max_by(|a, b| self.rank_of(a).total_cmp(&self.rank_of(b)))
+    }
+
+    /// Somebody is said to be the home. A better one that was named lately counts more.
+    pub(super) fn note(&mut self, now: Duration, home: Peer) {
+        let known = self.named(now).filter(|known| !self.is_refused(now, known) && self.is_before(known, &home));
+        if known.is_none() {
+            self.noted = Some((home, now));
+        }
+    }
+
+    /// Acts no more: who follows is sent to a better one.
+    pub(super) fn hand_over(&mut self, now: Duration) -> Option<Vec<Peer>> {
+        let home = self.home.take()?;
+        let followers: Vec<Peer> = home.members().filter(|peer| *peer != self.me).collect();
+        if !followers.is_empty() {
+            self.handed_over = Some(now);
+        }
+        Some(followers)
+    }
+
+    /// How this node shows itself to a home that asks. To a better one it counts as acting as long as those that followed it may be on
+    /// their way there.
+    pub(super) fn role(&self, now: Duration, asker: &Peer) -> Role {
+        let is_handing_over = self.handed_over.is_some_and(|at| now < at + TAKE_OVER_MOST);
+        let is_acting = self.home.is_some() || (is_handing_over && self.is_before(asker, &self.me));
+        if is_acting { Role::Acting } else { Role::Plain }
+    }
+
+    /// Somebody shows itself that it acts. A home that was asked and is at work may take longer to answer.
+    pub(super) fn on_acting(&mut self, now: Duration, home: Peer) {
+        self.acting.retain(|_, at| now < *at + NOTE_LIFE);
+        if self.acting.len() < ACTING || self.acting.contains_key(&home) {
+            self.acting.insert(home, now);
+        }
+        let is_awaited = self.asked.is_some() && self.follows == Some(home);
+        if is_awaited && now < self.asked_first + JOIN_PROBE_MOST {
+            self.asked = Some(now);
+        }
+    }
+
+    /// The best of all that act, as far as this node knows for sure, and the others: each is told once for each sign of it.
+    pub(super) fn lesser(&mut self, now: Duration) -> Option<(Peer, Vec<Peer>)> {
+        let me = Some(self.me).filter(|_| self.home.is_some());
+        let followed = self.follows.filter(|home| *home != self.me && self.is_heard(now));
+        let others = self.acting.keys().copied().chain(followed).filter(|home| !self.is_refused(now, home));
+        let mut all: Vec<Peer> = others.chain(me).collect();
+        all.sort_by(|a, b| self.rank_of(b).total_cmp(&self.rank_of(a)));
+        all.dedup();
+        let best = all.first().copied()?;
+        self.acting.retain(|home, _| *home == best);
+        all.retain(|home| *home != best && *home != self.me);
+        Some((best, all))
     }
 
     pub(super) fn is_refused(&self, now: Duration, peer: &Peer) -> bool {
@@ -162,11 +251,18 @@ impl Room {
         if self.noted.is_some_and(|(home, _)| home == *peer) {
             self.noted = None;
         }
+        self.acting.remove(peer);
     }
 
     /// The home said something.
     pub(super) fn on_heard(&mut self, now: Duration) {
         (self.asked, self.heard, self.redirects) = (None, Some(now), 0);
+    }
+
+    /// The home is asked, and owes its answer unless it is this node itself.
+    pub(super) fn on_asked(&mut self, now: Duration) {
+        self.asked = self.follows.filter(|home| *home != self.me).map(|_| now);
+        self.asked_first = now;
     }
 
     /// Another one is said to be the home. Whether to ask it; one that was only slow is asked again.
@@ -175,12 +271,11 @@ impl Room {
         self.redirects <= REDIRECTS && self.why_refused(now, home).is_none_or(|why| why == Why::Silent)
     }
 
-    /// A home that goes before this node: the one that it follows and hears of, or that others named lately.
-    pub(super) fn home_before(&self, now: Duration, me: &Peer) -> Option<Peer> {
-        let followed = self.follows.filter(|_| self.is_heard(now));
-        let noted = self.noted.filter(|(_, at)| now < *at + NOTE_LIFE).map(|(home, _)| home);
-        let is_home = |home: &Peer| home != me && !self.is_refused(now, home) && self.is_before(home, me);
-        [followed, noted].into_iter().flatten().find(is_home)
+    /// A home that goes before this node: the one that it follows and hears of, or that is known to act.
+    pub(super) fn home_before(&self, now: Duration) -> Option<Peer> {
+        let is_home = |home: &Peer| *home != self.me && !self.is_refused(now, home) && self.is_before(home, &self.me);
+        let followed = self.follows.filter(|home| self.is_heard(now) && is_home(home));
+        followed.or_else(|| self.known_before(now, &self.me))
     }
 
     /// Whether the home said something lately.
@@ -204,6 +299,11 @@ impl Room {
             self.home = Some(Home::new(self.me, now, seed, succession));
             self.look_at = now + BETTER_HOME;
         }
+    }
+
+    /// Asks better homes sooner than it would, but no more often than [`LOOKS`] times as often.
+    pub(super) fn look_soon(&mut self, now: Duration) {
+        self.look_at = self.look_at.min(now + BETTER_HOME / LOOKS);
     }
 
     pub(super) fn timeout(&self) -> Option<Duration> {

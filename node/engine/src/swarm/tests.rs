@@ -34,7 +34,7 @@ fn content(segments: u64) -> Content {
 /// A node that knows these others, with a job of so many segments begun at time 0.
 fn node(me: Peer, others: &[Peer], segments: u64) -> Swarm {
     let mut node = Swarm::new(me, LINE, Weight::STEADY, 1);
-    others.iter().for_each(|other| node.handle_peer_up(*other, Weight::STEADY));
+    others.iter().for_each(|other| node.handle_peer_up(Duration::ZERO, *other, Weight::STEADY));
     let wants = Some((Order::Rarest, Patience::Foreground));
     node.start(Duration::ZERO, ORIGIN, content(segments), Bits::none(segments as u32), wants);
     node

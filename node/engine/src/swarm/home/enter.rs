@@ -36,7 +36,7 @@ impl Home {
             self.ask_doubted(now, b, n);
         }
         let seat = &mut self.seats[n as usize];
-        (seat.link, seat.is_alive, seat.is_joined) = (join.link, true, true);
+        (seat.link, seat.is_alive, seat.is_joined, seat.follows) = (join.link, true, true, true);
         seat.pending.retain(|(board, _)| *board != b);
         seat.urgent.retain(|(board, _)| *board != b);
         self.end_leases_of(now, b, n, Ending::Kept);
@@ -140,7 +140,7 @@ impl Home {
         }
         let Some(n) = self.by_peer.get(&peer).copied() else { return };
         let seat = &mut self.seats[n as usize];
-        (seat.is_alive, seat.is_joined) = (false, false);
+        (seat.is_alive, seat.is_joined, seat.follows) = (false, false, false);
         seat.urgent.clear();
         seat.pending.clear();
         for b in 0..self.boards.len() as u32 {

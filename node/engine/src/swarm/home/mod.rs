@@ -31,8 +31,8 @@ mod upkeep;
 mod watch;
 
 use super::constants::{
-    ASSIGN_ITEMS, COLLECT, COLLECT_DONE, COLLECT_MIDST, FEW_MEMBERS, LAST_SEGMENTS, SAFETY_PASS, TAKE_OVER_GRACE,
-    TAKE_OVER_MOST,
+    ACTING, ASSIGN_ITEMS, COLLECT, COLLECT_DONE, COLLECT_MIDST, FEW_MEMBERS, LAST_SEGMENTS, SAFETY_PASS,
+    TAKE_OVER_GRACE, TAKE_OVER_MOST,
 };
 use super::message::{Item, Say};
 use super::name::{Content, ContentTag, LeaseId, PeerTag};
@@ -43,7 +43,7 @@ use pace::Pace;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use seat::Seat;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub(super) use enter::Succession;
@@ -82,6 +82,8 @@ pub(super) struct Home {
     grace_ends: Option<Duration>,
     /// Until then members that were led by another one may still have to tell what they read.
     takes_over_until: Duration,
+    /// Other homes whose members are coming here, or have.
+    taken_over: BTreeSet<Peer>,
     out: VecDeque<Out>,
 }
 
@@ -111,6 +113,7 @@ impl Home {
             no_leases_before: now + grace,
             grace_ends: Some(now + grace).filter(|at| *at > now),
             takes_over_until: now + most,
+            taken_over: BTreeSet::new(),
             out: VecDeque::new(),
         }
     }
@@ -131,6 +134,16 @@ impl Home {
         self.leases.is_empty() && self.boards.iter().all(is_done)
     }
 
+    /// A lesser home hands over to this one. Its members are a moment on their way, and what they hold and read nobody else is to read: no
+    /// new leases until then, once for each home and few of them.
+    pub(super) fn take_over(&mut self, now: Duration, from: Peer) {
+        if self.taken_over.len() < ACTING && self.taken_over.insert(from) {
+            let until = (now + TAKE_OVER_GRACE).max(self.no_leases_before);
+            (self.no_leases_before, self.grace_ends) = (until, Some(until));
+            self.takes_over_until = self.takes_over_until.max(now + TAKE_OVER_MOST);
+        }
+    }
+
     /// Whether members may not have told yet what they read under another home's leases.
     fn is_taking_over(&self, now: Duration) -> bool {
         now < self.takes_over_until
@@ -139,6 +152,12 @@ impl Home {
     /// Members that take part, this one included.
     pub(super) fn members(&self) -> impl Iterator<Item = Peer> + '_ {
         self.seats.iter().filter(|seat| seat.is_alive && seat.is_joined).map(|seat| seat.peer)
+    }
+
+    /// Whether somebody takes part and follows it, as far as it knows.
+    pub(super) fn is_followed_by(&self, peer: &Peer) -> bool {
+        let slot = self.by_peer.get(peer).map(|slot| &self.seats[*slot as usize]);
+        slot.is_some_and(|seat| seat.is_alive && seat.follows)
     }
 
     /// Leases in use, those in their tail among them.
@@ -161,6 +180,12 @@ impl Home {
     /// Whether somebody has joined for a content.
     pub(super) fn has_heard_of(&self, content: ContentTag) -> bool {
         self.by_content.contains_key(&content)
+    }
+
+    /// Contents of which somebody lacks something.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = Content> + '_ {
+        let boards = self.boards.iter().filter(|board| !board.is_retired && board.wanting().next().is_some());
+        boards.map(|board| board.content)
     }
 
     /// One of the contents, to ask others about.

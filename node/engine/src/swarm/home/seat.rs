@@ -17,6 +17,8 @@ pub(super) struct Seat {
     pub(super) is_alive: bool,
     /// Whether it has said itself what it has; else somebody named it as a source.
     pub(super) is_joined: bool,
+    /// Whether it has joined: who only says what it holds may follow another home.
+    pub(super) follows: bool,
     pub(super) named: Duration,
     /// Flows that it gives.
     pub(super) children: u32,
@@ -65,6 +67,7 @@ impl Seat {
             link: Link { up: 0, down: 0, medium: Medium::Wired, subnet: 0 },
             is_alive: true,
             is_joined: false,
+            follows: false,
             named: now,
             children: 0,
             committed: 0,

@@ -73,7 +73,10 @@ impl Swarm {
                 self.hear_of_home(now, origin, home);
             }
             Say::Note { home } => {
-                room.noted = Some((home, now));
+                if let Some(own) = room.home.as_mut().filter(|_| home != me) {
+                    own.take_over(now, home);
+                }
+                room.note(now, home);
                 self.correct(now, origin, home);
             }
             Say::Join(join) => {
@@ -81,7 +84,7 @@ impl Swarm {
                     for lost in join.lost.iter().filter(|lost| **lost != me) {
                         room.refuse_until(now, *lost, now + HEARSAY, Why::Lost);
                     }
-                    if let Some(home) = room.home_before(now, &me) {
+                    if let Some(home) = room.home_before(now) {
                         return self.tell(from, origin, Say::Redirect { home });
                     }
                     let is_first = !has_had_a_home(&join) && room.follows.is_none_or(|home| home == me);
@@ -138,37 +141,62 @@ impl Swarm {
 
     /// Somebody shows itself that it acts: whatever was said of it, it lives.
     fn hear_home(&mut self, now: Duration, origin: OriginKey, from: Peer) {
-        if let Some(room) = self.rooms.get_mut(&origin) {
-            room.is_back(&from);
+        let me = self.me;
+        let Some(room) = self.rooms.get_mut(&origin) else { return };
+        room.is_back(&from);
+        room.on_acting(now, from);
+        if room.is_before(&me, &from)
+            && let Some(home) = &mut room.home
+        {
+            home.take_over(now, from);
         }
+        self.reconcile(now, origin);
         self.hear_of_home(now, origin, from);
+    }
+
+    /// Of all that act the best is told to the others, by whoever knows of both, also one that takes no part: neither may know the other
+    /// (trap 11). The best hears of the others as well, since what their members have is not to be read again.
+    fn reconcile(&mut self, now: Duration, origin: OriginKey) {
+        let Some((home, others)) = self.rooms.get_mut(&origin).and_then(|room| room.lesser(now)) else { return };
+        for other in others {
+            self.tell(other, origin, Say::Note { home });
+            if home != self.me {
+                self.tell(home, origin, Say::Note { home: other });
+            }
+        }
     }
 
     /// Somebody else acts too: the better ranked stays.
     fn hear_of_home(&mut self, now: Duration, origin: OriginKey, other: Peer) {
         let me = self.me;
         let Some(room) = self.rooms.get_mut(&origin) else { return };
-        if other == me || room.is_refused(now, &other) || !room.is_before(&other, &me) {
+        if other == me || !room.may_ask(now, &other) || !room.is_before(&other, &me) {
             return;
         }
-        room.noted = Some((other, now));
-        let Some(home) = room.home.take() else { return };
-        let members: Vec<Peer> = home.members().filter(|peer| *peer != me).collect();
-        for peer in members {
+        room.note(now, other);
+        if room.is_refused(now, &other) {
+            // It was silent, or is lost: only its own word counts, and it is asked for that.
+            return room.look_soon(now);
+        }
+        let is_joined = room.follows == Some(other) && room.is_heard(now);
+        let Some(followers) = room.hand_over(now) else { return };
+        for peer in followers {
             self.tell(peer, origin, Say::Redirect { home: other });
         }
-        self.join(now, origin, other);
+        if !is_joined {
+            self.join(now, origin, other);
+        }
     }
 
     fn hear_query(&mut self, now: Duration, from: Peer, origin: OriginKey, content: Content) {
         let tag = content.tag();
-        let room = self.rooms.get(&origin);
-        let role = if room.is_some_and(|room| room.home.is_some()) { Role::Acting } else { Role::Plain };
-        let holdings = room.and_then(|room| room.member.holdings(tag)).map(Box::new);
-        self.tell(from, origin, Say::HaveAny { content: tag, role, holdings });
-        // Only an acting home asks.
+        self.room(now, origin);
+        // Only an acting home asks. That a better one acts it hears first: with the last answer it begins to let others read.
         self.hear_home(now, origin, from);
-        self.correct(now, origin, from);
+        let room = self.room(now, origin);
+        let role = room.role(now, &from);
+        let holdings = room.member.holdings(tag).map(Box::new);
+        self.tell(from, origin, Say::HaveAny { content: tag, role, holdings });
     }
 
     /// A home that was passed over lives after all: it is followed again if it goes before whom this node follows. Two homes would
@@ -190,16 +218,27 @@ impl Swarm {
             return room.member.on_waiting(now, from, content, segment, prefix);
         }
         if room.follows != Some(from) {
-            // What it assigned is void: it hears all anew, and assigns again.
-            if matches!(say, Say::Assign { .. }) && room.is_back(&from) {
-                self.hear_late(now, origin, from);
+            // What it assigned is void: it hears all anew, and assigns again. One that leads beside a better one is told.
+            if matches!(say, Say::Assign { .. }) {
+                let is_back = room.is_back(&from);
+                room.on_acting(now, from);
+                self.reconcile(now, origin);
+                if is_back {
+                    self.hear_late(now, origin, from);
+                }
             }
             return;
         }
+        let was_awaited = room.asked.is_some();
         match say {
             Say::Assign { content, collect, items } => {
                 room.on_heard(now);
                 room.member.on_assign(now, content, collect, items, |tag| by_tag.get(&tag).copied());
+                if was_awaited && from != me {
+                    // It leads: who does so beside it is told, this node included.
+                    self.reconcile(now, origin);
+                    self.hear_of_home(now, origin, from);
+                }
             }
             Say::Watch { content, sharing } => {
                 room.on_heard(now);
@@ -213,7 +252,7 @@ impl Swarm {
             Say::Introduce { peer } => {
                 room.on_heard(now);
                 room.member.on_introduced(now, peer);
-                self.handle_peer_up(peer, Weight::STEADY);
+                self.meet(now, peer, Weight::STEADY);
             }
             Say::Redirect { home } if home != from && room.may_follow(now, &home) => {
                 if home == me {

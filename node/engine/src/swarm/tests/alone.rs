@@ -138,7 +138,7 @@ fn a_home_that_holds_what_somebody_asks_for_is_its_source_until_it_holds_it_no_m
     let (one, tag) = (peer(11), content(4).tag());
     for others in [vec![], vec![peer(12)]] {
         let mut home = Swarm::new(peer(0), LINE, Weight::STEADY, 1);
-        others.iter().for_each(|other| home.handle_peer_up(*other, Weight::STEADY));
+        others.iter().for_each(|other| home.handle_peer_up(Duration::ZERO, *other, Weight::STEADY));
         // It was fetched before there was anybody else, or before a restart.
         home.start(Duration::ZERO, ORIGIN, content(4), Bits::all(4), None);
         let told = [say(&mut home, ms(1), one, join(&[], 4, vec![])), pass(&mut home, ms(1) + ACTIVATION)].concat();

@@ -71,7 +71,7 @@ fn what_an_answer_shows_counts_more_than_what_a_member_has_heard() {
     let mut home = unsaid(Reading::Unknown);
     let other = peer(11);
     let lease = reads(&effects(&mut home))[0].0;
-    home.handle_peer_up(other, Weight::STEADY);
+    home.handle_peer_up(ms(1), other, Weight::STEADY);
     let mut done = say(&mut home, ms(1), other, join_with(Reading::Stream, vec![]));
     assert!(reads(&done).is_empty() && leases(&said(&done), other).is_empty(), "{done:?}");
     home.handle_reading(ms(2), content(8).tag(), lease, Reading::Ranges);
@@ -139,7 +139,7 @@ fn a_reader_says_that_its_stream_moves_while_nothing_of_it_is_lacking() {
     let tag = content(8).tag();
     for reading in [Reading::Stream, Reading::Ranges] {
         let mut member = Swarm::new(ranked[1], LINE, Weight::STEADY, 1);
-        member.handle_peer_up(ranked[0], Weight::STEADY);
+        member.handle_peer_up(Duration::ZERO, ranked[0], Weight::STEADY);
         let wants = Some((Order::Rarest, Patience::Foreground));
         member.start(Duration::ZERO, ORIGIN, Content { reading, ..content(8) }, Bits::none(8), wants);
         effects(&mut member);
@@ -271,7 +271,7 @@ fn a_home_that_reads_a_stream_itself_needs_nobodys_word_for_it() {
     let mut home = unsaid(Reading::Stream);
     let (tag, liar) = (content(8).tag(), peer(11));
     assert_eq!(reads(&effects(&mut home)).len(), 1);
-    home.handle_peer_up(liar, Weight::STEADY);
+    home.handle_peer_up(ms(1), liar, Weight::STEADY);
     let mut done = say(&mut home, ms(1), liar, join_with(Reading::Stream, vec![]));
     for second in 1..=STREAM_UNCHECKED.as_secs() * 3 {
         let now = Duration::from_secs(second);
@@ -341,7 +341,7 @@ fn who_takes_a_stream_from_others_says_how_much_it_has_of_it() {
     let tag = content(8).tag();
     for (reading, tells) in [(Reading::Stream, true), (Reading::Unknown, true), (Reading::Ranges, false)] {
         let mut member = Swarm::new(ranked[2], LINE, Weight::STEADY, 1);
-        ranked[..2].iter().for_each(|other| member.handle_peer_up(*other, Weight::STEADY));
+        ranked[..2].iter().for_each(|other| member.handle_peer_up(Duration::ZERO, *other, Weight::STEADY));
         let wants = Some((Order::Rarest, Patience::Foreground));
         member.start(Duration::ZERO, ORIGIN, Content { reading, ..content(8) }, Bits::none(8), wants);
         effects(&mut member);

@@ -46,8 +46,8 @@ fn a_fast_member_is_not_held_to_the_pace_of_slow_ones_that_came_first() {
 fn a_home_of_which_nobody_wants_anything_asks_for_no_wake_up_before_it_forgets() {
     let (holder, one) = (peer(10), peer(11));
     let mut home = home_with(&[], 4);
-    home.handle_peer_up(holder, Weight::STEADY);
-    home.handle_peer_up(one, Weight::STEADY);
+    home.handle_peer_up(ms(1), holder, Weight::STEADY);
+    home.handle_peer_up(ms(1), one, Weight::STEADY);
     say(&mut home, ms(1), holder, join(&[0, 1, 2, 3], 4, vec![]));
     say(&mut home, ms(1), one, join(&[], 4, vec![]));
     assert!(home.companions().contains(&one));

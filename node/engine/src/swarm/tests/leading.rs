@@ -137,7 +137,7 @@ fn a_wireless_member_reads_and_gives_last() {
         }))
     };
     // Both are there before the first lease: a third member owes its answer about holdings.
-    home.handle_peer_up(peer(12), Weight::STEADY);
+    home.handle_peer_up(Duration::ZERO, peer(12), Weight::STEADY);
     say(&mut home, ms(1), air, join_as(on_air));
     say(&mut home, ms(1), wired, join_as(LINE));
     let said = said(&pass(&mut home, ms(1) + ACTIVATION));
@@ -200,7 +200,7 @@ fn one_of_those_who_take_a_content_has_to_look_twice_and_all_know_among_how_many
     let members: Vec<Peer> = (10..18).map(peer).collect();
     let mut told = Vec::new();
     for member in &members {
-        home.handle_peer_up(*member, Weight::STEADY);
+        home.handle_peer_up(ms(1), *member, Weight::STEADY);
         told.extend(watches(&said(&say(&mut home, ms(1), *member, join(&[], 4, vec![])))));
     }
     told.extend(watches(&said(&pass(&mut home, ms(1) + SAFETY_PASS * 2))));

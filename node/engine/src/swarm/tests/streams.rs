@@ -38,7 +38,7 @@ fn a_reader_who_finds_a_stream_reads_it_to_the_end_under_the_same_lease() {
     let mut home = unsaid(Reading::Unknown);
     let (tag, child) = (content(8).tag(), peer(7));
     let lease = reads(&effects(&mut home))[0].0;
-    home.handle_peer_up(child, Weight::STEADY);
+    home.handle_peer_up(ms(1), child, Weight::STEADY);
     let Say::Join(join) = join(&[], 8, vec![]) else { unreachable!() };
     let unsaid = Content { reading: Reading::Unknown, ..content(8) };
     let mut done = say(&mut home, ms(1), child, Say::Join(Box::new(Join { content: unsaid, ..*join })));

@@ -98,7 +98,7 @@ fn a_part_whose_source_died_is_told_to_the_next_home_and_only_the_rest_is_read()
     assert_eq!(joined.lost, vec![home]);
     let mut successor = Swarm::new(next, LINE, Weight::STEADY, 1);
     // Somebody else owes its answer until both are there.
-    successor.handle_peer_up(peer(12), Weight::STEADY);
+    successor.handle_peer_up(Duration::ZERO, peer(12), Weight::STEADY);
     say(&mut successor, ms(1), peer(11), join(&[], 1, vec![]));
     say(&mut successor, ms(2), ranked[2], Say::Join(joined));
     let told = said(&pass(&mut successor, ms(2) + ACTIVATION));
