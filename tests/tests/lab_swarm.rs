@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
+use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -158,13 +159,31 @@ fn sent(origin: &Nginx, office: &Office<'_>, fleet: &Fleet) -> u64 {
     body_bytes(&log).saturating_sub(office.audited())
 }
 
+/// The bytes that were asked for.
+fn asked(access: &Access) -> Option<Range<u64>> {
+    let (first, last) = access.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.split_once('-'))?;
+    Some(first.parse().unwrap()..last.parse::<u64>().unwrap() + 1)
+}
+
 /// Whether a range of one block was asked for.
 fn is_of_one_block(access: &Access) -> bool {
-    let asked = access.range.as_deref().and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
-    asked.is_some_and(|(first, last)| {
-        let (first, last) = (first.parse::<u64>().unwrap(), last.parse::<u64>().unwrap());
-        last - first < BLOCK
-    })
+    asked(access).is_some_and(|asked| asked.end - asked.start <= BLOCK)
+}
+
+/// Says which answers were cut, and which brought what another one had brought, second looks apart.
+fn tell_again(log: &[Access]) {
+    let reads = log.iter().filter(|access| !is_of_one_block(access) && access.body_bytes > 0);
+    let reads: Vec<_> = reads.filter_map(|access| Some((asked(access)?, access.body_bytes))).collect();
+    let in_mib = |bytes: u64| bytes as f64 / MIB as f64;
+    for (n, (asked, sent)) in reads.iter().enumerate() {
+        let came = asked.start..asked.start + sent;
+        let twice = |of: &Range<u64>| of.end.min(came.end).saturating_sub(of.start.max(came.start));
+        let before: u64 = reads[..n].iter().map(|(of, sent)| twice(&(of.start..of.start + sent))).sum();
+        if came.end < asked.end || before > 0 {
+            let (at, asked, sent) = (in_mib(asked.start), in_mib(asked.end - asked.start), in_mib(*sent));
+            println!("  answer {n}: at {at:.2} MiB, {asked:.2} asked for, {sent:.2} sent, {:.2} again", in_mib(before));
+        }
+    }
 }
 
 /// Says what a run brought.
@@ -205,8 +224,14 @@ fn run_cold(fleet: Fleet, seed: u64) -> f64 {
     let office = Office::open(&lab, fleet.machines);
     let took = office.fetch_together(0..fleet.machines, &origin.url("big.img"), hash);
     let sent = sent(&origin, &office, &fleet);
-    let reads = origin.access().unwrap().iter().filter(|access| access.body_bytes > 0).count();
-    println!("{} bytes looked at twice, {reads} answers with a body", office.audited());
+    let log = origin.access().unwrap();
+    let reads = log.iter().filter(|access| access.body_bytes > 0).count();
+    let looks: u64 = log.iter().filter(|access| is_of_one_block(access)).map(|access| access.body_bytes).sum();
+    let audited = office.audited();
+    println!(
+        "{audited} bytes looked at twice as the machines count, {looks} in answers of a block; {reads} answers with a body"
+    );
+    tell_again(&log);
     tell("cold", &fleet, sent, took)
 }
 
@@ -293,7 +318,9 @@ fn machines_of_which_some_do_not_know_each_other_find_one_home() {
             node.wait_peers(known, PATIENCE).unwrap();
         }
         let took = office.fetch_together(0..fleet.machines, &origin.url("big.img"), hash);
-        tell("views lack some", &fleet, sent(&origin, &office, &fleet), took)
+        let sent = sent(&origin, &office, &fleet);
+        tell_again(&origin.access().unwrap());
+        tell("views lack some", &fleet, sent, took)
     });
     assert!(median <= 1.03, "{median} copies");
 }
