@@ -4,8 +4,8 @@
 //! knows of the next run before the last one is done need not wait between them. Nothing is believed here: what comes is
 //! hashed by whoever asked for it.
 
+use crate::aligned::AlignedBuffer;
 use crate::content::Content;
-use crate::direct::AlignedBuffer;
 use crate::entity::Shared;
 use std::collections::VecDeque;
 use std::io;

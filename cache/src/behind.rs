@@ -5,7 +5,7 @@
 //! a thread cannot write is given back, accounted for and told with a later run or at the end. Blocks count as pending
 //! only once their bytes are written, in whatever order, so a commit in between takes exactly what is there.
 
-use crate::direct::AlignedBuffer;
+use crate::aligned::AlignedBuffer;
 use crate::entity::Shared;
 use crate::fault::WriteError;
 use crate::ledger::{Account, Source, Waste};

@@ -9,19 +9,17 @@
 //! byte of a block is read before the write of the block has returned. Should a read-ahead win a race against that, the
 //! block's hash says so, as with any rot. Nothing here is durable before the file is synced, whichever way it went.
 
+use crate::aligned::{ALIGNMENT, AlignedBuffer};
 use crate::disk::{self, Disk, OpenFile};
 use crate::fault::DiskFault;
 use rustix::io::Errno;
 use std::io;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Bytes from which a file may go past the cache; smaller ones are read again soon, and cost little.
 const SHORTEST: u64 = 64 << 20;
-/// What memory, place and length of such a write are multiples of: a page, and no disk's sector is larger.
-const ALIGNMENT: usize = 4096;
 
 /// Which way written bytes take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,69 +149,6 @@ impl BlockFile {
     }
 }
 
-/// Bytes that begin at a page's beginning in memory, up to a capacity that is set with the first of them.
-#[derive(Default)]
-pub(crate) struct AlignedBuffer {
-    bytes: Vec<u8>,
-    start: usize,
-    length: usize,
-}
-
-impl AlignedBuffer {
-    /// Makes room for `capacity` bytes, once.
-    pub(crate) fn reserve_once(&mut self, capacity: usize) {
-        if self.bytes.is_empty() {
-            self.allocate(capacity);
-        }
-    }
-
-    /// Forgets what it has and takes the length `length`; gives the whole pages that these bytes touch, to be filled.
-    fn prepare(&mut self, length: usize) -> &mut [u8] {
-        let pages = length.next_multiple_of(ALIGNMENT);
-        if self.bytes.len() < pages + ALIGNMENT {
-            self.allocate(pages);
-        }
-        self.length = length;
-        &mut self.bytes[self.start..self.start + pages]
-    }
-
-    /// Forgets what it has and takes these bytes.
-    pub(crate) fn replace(&mut self, bytes: &[u8]) {
-        self.prepare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
-    }
-
-    fn allocate(&mut self, capacity: usize) {
-        self.bytes = vec![0; capacity + ALIGNMENT];
-        // An offset that cannot be told only means that the ordinary way is taken.
-        self.start = self.bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
-    }
-
-    /// Appends; what is beyond the capacity is a mistake of the caller's.
-    pub(crate) fn extend_from_slice(&mut self, more: &[u8]) {
-        let at = self.start + self.length;
-        self.bytes[at..at + more.len()].copy_from_slice(more);
-        self.length += more.len();
-    }
-
-    /// Drops the first `count` bytes; the rest moves to the front.
-    pub(crate) fn drop_front(&mut self, count: usize) {
-        self.bytes.copy_within(self.start + count..self.start + self.length, self.start);
-        self.length -= count;
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.length = 0;
-    }
-}
-
-impl Deref for AlignedBuffer {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[self.start..self.start + self.length]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,18 +226,5 @@ mod tests {
         let other = directory.path().join("other");
         let file = RealFile::new(Arc::new(File::create(&other).expect("created")), &small.path);
         assert!(file.past_cache().is_none());
-    }
-
-    #[test]
-    fn the_buffer_begins_at_a_page_and_keeps_its_end() {
-        let mut buffer = AlignedBuffer::default();
-        buffer.reserve_once(100);
-        buffer.extend_from_slice(b"abcdef");
-        assert_eq!(buffer.as_ptr().align_offset(ALIGNMENT), 0);
-        buffer.drop_front(4);
-        buffer.extend_from_slice(b"gh");
-        assert_eq!(&*buffer, b"efgh");
-        buffer.clear();
-        assert!(buffer.is_empty());
     }
 }

@@ -3,8 +3,9 @@
 //! What stands there afterwards is read and hashed like anything that leaves the store (C-21); it is only not written a
 //! second time. The two files stay files of their own: who writes into one changes nothing in the other (T-48).
 
+use crate::aligned::AlignedBuffer;
 use crate::content::Content;
-use crate::direct::{AlignedBuffer, BlockFile};
+use crate::direct::BlockFile;
 use crate::entity::Shared;
 use eddy_content::{BlockSet, tree};
 use std::fs::File;

@@ -45,6 +45,7 @@ pub mod store;
 pub mod writer;
 
 mod ahead;
+mod aligned;
 mod behind;
 mod committer;
 mod content;

@@ -1,8 +1,9 @@
 //! The way out: every block is hashed as it is read, and a wrong one never leaves.
 
 use crate::ahead::ReadAhead;
+use crate::aligned::AlignedBuffer;
 use crate::content::Content;
-use crate::direct::{AlignedBuffer, BlockFile};
+use crate::direct::BlockFile;
 use crate::entity::Shared;
 use crate::fault::{DiskFault, ReadError};
 use eddy_content::{BlockHash, BlockSet, tree};

@@ -5,8 +5,8 @@
 //! everything passes through aligned buffers of 512 KiB: one is filled while others are written (`behind`). A block from a peer is
 //! held against its expected hash before a byte of it is written (T-01).
 
+use crate::aligned::AlignedBuffer;
 use crate::behind::{Run, Target, WriteBehind};
-use crate::direct::AlignedBuffer;
 use crate::entity::Shared;
 use crate::fault::WriteError;
 use crate::ledger::{Account, Source, Waste};

@@ -34,8 +34,8 @@ mod reveal;
 #[cfg(test)]
 mod tests;
 
-/// Blocks that are read, checked and written in one go: 1 MiB stays in the cache between the hash and the copy.
-const RUN: u32 = 16;
+/// Blocks that are read, checked and written in one go: the 2 MiB of a huge page, which the disk fills at once.
+const RUN: u32 = 32;
 /// Bytes from which a file is begun before its blocks come; a shorter one is still in the cache when it is copied.
 const SHORTEST_MIRRORED: u64 = 1 << 20;
 

@@ -2,8 +2,9 @@
 
 use super::Depth;
 use super::finding::{CheckReport, Object, Remedy, Severity};
+use crate::aligned::AlignedBuffer;
 use crate::content::FilePair;
-use crate::direct::{AlignedBuffer, BlockFile};
+use crate::direct::BlockFile;
 use crate::disk::{self, Disk};
 use crate::fault::{DiskFault, OpenError};
 use crate::index::{FORMAT, Index, IndexOpenError};

@@ -9,8 +9,9 @@
 //! pins, uses, later names, and the ledger, which begins anew. What was made private later is marked in the outboard.
 
 use crate::Store;
+use crate::aligned::AlignedBuffer;
 use crate::content::FilePair;
-use crate::direct::{AlignedBuffer, BlockFile};
+use crate::direct::BlockFile;
 use crate::disk::{self, Disk};
 use crate::fault::{DiskFault, StoreError};
 use crate::index::Change;

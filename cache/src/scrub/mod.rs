@@ -6,7 +6,8 @@
 //! goes. Sizes, names and generations are compared by the sweep once a day (C-31).
 
 use crate::Store;
-use crate::direct::{AlignedBuffer, BlockFile};
+use crate::aligned::AlignedBuffer;
+use crate::direct::BlockFile;
 use crate::disk;
 use crate::fault::{DiskFault, ReadError, StoreError};
 use crate::handle::EntityHandle;
