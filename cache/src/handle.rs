@@ -166,10 +166,10 @@ impl EntityHandle {
         self.shared.read_run(blocks, into)
     }
 
-    /// Reads a held block without waiting for the disk, hashed on its way out (C-21); `None` where it does not lie in memory, or where
+    /// Reads a held block without waiting for the disk, if it has this hash (C-21); `None` where it has not, does not lie in memory, or where
     /// [`Self::read_run`] has something to say about it. What is in `into` then is nothing.
-    pub fn read_at_hand(&self, block: u32, into: &mut Vec<u8>) -> Option<()> {
-        let read = self.shared.read_at_hand(block, into);
+    pub fn read_at_hand(&self, block: u32, hash: BlockHash, into: &mut Vec<u8>) -> Option<()> {
+        let read = self.shared.read_at_hand(block, hash, into);
         if read.is_none() {
             into.clear();
         }

@@ -208,14 +208,15 @@ impl Shared {
         Err(ReadError::Disk(DiskFault::new("read", &data.path, error)))
     }
 
-    /// Reads a held block that lies in memory, held against its hash, which lies there too; gives nothing where that would wait for the
-    /// disk, or where anything is not as it should be: who asks again in the ordinary way hears what.
-    pub(crate) fn read_at_hand(&self, block: u32, into: &mut Vec<u8>) -> Option<()> {
-        let (hash, Content::Files(pair)) = (self.hashes_at_hand(block..block + 1)?, &self.content) else { return None };
+    /// Reads a held block that lies in memory and has this hash; gives nothing where it would have to wait for the disk, or where anything
+    /// is not as it should be: who asks again in the ordinary way hears what.
+    pub(crate) fn read_at_hand(&self, block: u32, hash: BlockHash, into: &mut Vec<u8>) -> Option<()> {
+        self.must_hold(&(block..block + 1)).ok()?;
+        let Content::Files(pair) = &self.content else { return None };
         into.resize(self.geometry.block_len(block), 0);
         let offset = self.geometry.bytes_of(block..block + 1).start;
         let count = pair.data.file().read_cached_at(into, offset).ok()?;
-        let is_right = count == into.len() && hash == [tree::hash_block(&self.geometry, block, into)];
+        let is_right = count == into.len() && hash == tree::hash_block(&self.geometry, block, into);
         is_right.then_some(())
     }
 

@@ -52,23 +52,30 @@ fn a_block_that_lies_in_memory_is_at_hand_and_a_rotten_or_missing_one_is_not() {
     let handle = store.find(&id).expect("asked").expect("here");
     let mut bytes = Vec::new();
     handle.read_run(0..BLOCKS, &mut bytes).expect("whole");
+    let hashes = handle.block_hashes(0..BLOCKS).expect("known");
+    let hash = |block: u32| hashes[block as usize];
     for block in [0, 7, BLOCKS - 1] {
-        match handle.read_at_hand(block, &mut bytes) {
+        match handle.read_at_hand(block, hash(block), &mut bytes) {
             Some(()) => {
                 assert!(bytes == blocks_of(1, &handle.geometry(), block..block + 1), "block {block}");
-                let hashes = handle.block_hashes(block..block + 1).expect("known");
-                assert_eq!(handle.hashes_at_hand(block..block + 1), Some(hashes));
+                assert_eq!(handle.hashes_at_hand(block..block + 1), Some(vec![hash(block)]));
+                let of_another = handle.read_at_hand(block, hash((block + 1) % BLOCKS), &mut bytes);
+                assert_eq!((of_another, bytes.len()), (None, 0), "it is not what was said of it");
             }
             // Not every file system says what lies in memory.
             None => assert!(std::env::var_os("CI").is_none(), "block {block} was read a moment ago"),
         }
     }
     flip(&file_of(directory.path(), ".data"), 7 * BLOCK as u64 + 3);
-    assert_eq!((handle.read_at_hand(7, &mut bytes), bytes.len()), (None, 0), "it is not what its hash says");
+    assert_eq!((handle.read_at_hand(7, hash(7), &mut bytes), bytes.len()), (None, 0), "it is not what its hash says");
     assert!(handle.held().contains(7), "who reads in the ordinary way judges it");
     assert!(matches!(handle.read_run(7..8, &mut bytes), Err(ReadError::Corrupt { block: 7 })));
-    assert_eq!((handle.read_at_hand(7, &mut bytes), handle.hashes_at_hand(6..9)), (None, None), "it is not held");
-    assert_eq!(handle.read_at_hand(BLOCKS, &mut bytes), None);
+    assert_eq!(
+        (handle.read_at_hand(7, hash(7), &mut bytes), handle.hashes_at_hand(6..9)),
+        (None, None),
+        "it is not held"
+    );
+    assert_eq!(handle.read_at_hand(BLOCKS, hash(0), &mut bytes), None);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::peer::belief::unix_now;
 use crate::peer::config::CHUNK_BLOCKS;
 use bytes::Bytes;
 use eddy_cache::EntityHandle;
-use eddy_content::{BLOCK_SIZE, BlockHash, LookupKey};
+use eddy_content::{BLOCK_SIZE, BlockHash, LookupKey, tree};
 use eddy_wire::NodeId;
 use eddy_wire::frame::{ReadRefusal, ReadReply, RunHeader, encode_frame};
 use eddy_wire::statement::{EndorsedStatement, Expected};
@@ -50,6 +50,15 @@ impl Coming {
     }
 }
 
+/// A read of one block that can be served without a change of threads.
+struct AtHand {
+    handle: EntityHandle,
+    block: u32,
+    /// What the header says of it, which leaves first: what follows has to be that, whatever becomes of the block meanwhile.
+    hash: BlockHash,
+    header: Bytes,
+}
+
 /// A read that can be served.
 struct Plan {
     handle: EntityHandle,
@@ -67,9 +76,9 @@ impl Server {
     ) -> Result<(), Abandon> {
         let window = Arc::new(Semaphore::new(place.window()));
         if !self.asks_too_much(node, 0)
-            && let Some((handle, header)) = self.at_hand(key, &blocks)
+            && let Some(at_hand) = self.at_hand(key, &blocks)
         {
-            return self.give_at_hand((node, guest, place), &window, (handle, header, blocks), send).await;
+            return self.give_at_hand((node, guest, place), &window, at_hand, send).await;
         }
         let mut coming = VecDeque::with_capacity(PREPARED);
         // A short read is planned and read in one go: each change of threads costs it more than its disk and hash work. So one of a
@@ -118,7 +127,7 @@ impl Server {
 
     /// What a read of one block begins with, where that can be told without a change of threads, which would take longer than the
     /// rest: the entity was read a moment ago, and the hash lies in memory.
-    fn at_hand(&self, key: LookupKey, blocks: &Range<u32>) -> Option<(EntityHandle, Bytes)> {
+    fn at_hand(&self, key: LookupKey, blocks: &Range<u32>) -> Option<AtHand> {
         if blocks.end - blocks.start != 1 {
             return None;
         }
@@ -126,8 +135,9 @@ impl Server {
         let handle = shared.warm.at_hand(&key)?;
         let (portions, statements) = portions(shared, &handle, blocks.clone());
         let [portion] = portions.as_slice() else { return None };
-        let header = header_with(shared, (&handle, key), portion, &statements, |run| handle.hashes_at_hand(run))?;
-        Some((handle, header))
+        let run = run_of(shared, (&handle, key), portion, &statements, |run| handle.hashes_at_hand(run))?;
+        let hash = *run.hashes_of(blocks.clone())?.first()?;
+        Some(AtHand { handle, block: blocks.start, hash, header: frame_of(run)? })
     }
 
     /// Gives one block. Its header leaves first: the reader has a signature to check, while the block is read and hashed here.
@@ -135,7 +145,7 @@ impl Server {
         &self,
         (node, guest, place): (NodeId, &Guest, &Place),
         window: &Arc<Semaphore>,
-        (handle, header, blocks): (EntityHandle, Bytes, Range<u32>),
+        AtHand { handle, block, hash, header }: AtHand,
         send: &mut SendStream,
     ) -> Result<(), Abandon> {
         let mut pace = Pace::new(&self.patience);
@@ -143,11 +153,18 @@ impl Server {
         // Now the connection has its turn.
         tokio::task::yield_now().await;
         let room = (place.seat(), room_in(window).await?);
-        let bytes = match self.shared.pool.fill(room, |buffer| handle.read_at_hand(blocks.start, buffer)) {
+        let bytes = match self.shared.pool.fill(room, |buffer| handle.read_at_hand(block, hash, buffer)) {
             Ok(bytes) => bytes,
             Err(room) => {
                 let turns = guest.wait_for_disk(&self.disk).await.map_err(fault)?;
-                self.blocking(move |shared| load(shared, &handle, blocks, turns, room)).await??
+                let loading = move |shared: &Shared| {
+                    let bytes = load(shared, &handle, block..block + 1, turns, room)?;
+                    let is_as_said = tree::hash_block(&handle.geometry(), block, &bytes) == hash;
+                    is_as_said
+                        .then_some(bytes)
+                        .ok_or_else(|| fault("the block was fetched anew while it was asked for"))
+                };
+                self.blocking(loading).await??
             }
         };
         self.hand_over_together((node, &mut pace), place, send, [Bytes::new(), bytes, end()?]).await
@@ -275,17 +292,21 @@ pub(super) fn header(
     portion: &Portion,
     statements: &[EndorsedStatement],
 ) -> Option<Bytes> {
-    header_with(shared, (handle, key), portion, statements, |run| handle.readable_hashes(run).ok())
+    frame_of(run_of(shared, (handle, key), portion, statements, |run| handle.readable_hashes(run).ok())?)
 }
 
-/// The same with a way to the hashes.
-fn header_with(
+fn frame_of(run: RunHeader) -> Option<Bytes> {
+    encode_frame(&ReadReply::Run(run)).ok().map(Bytes::from)
+}
+
+/// What a portion's header says, with a way to the hashes.
+fn run_of(
     shared: &Shared,
     (handle, key): (&EntityHandle, LookupKey),
     portion: &Portion,
     statements: &[EndorsedStatement],
     hashes_of: impl Fn(Range<u32>) -> Option<Vec<BlockHash>>,
-) -> Option<Bytes> {
+) -> Option<RunHeader> {
     let entity = handle.entity();
     let (endorsed, hashes) = match portion.proof {
         Proof::Own => {
@@ -304,8 +325,7 @@ fn header_with(
         }
     };
     let hashes_from = endorsed.signed.statement.first_block;
-    let run = RunHeader { hashes_from, hashes, send: portion.send.clone(), statements: vec![endorsed] };
-    encode_frame(&ReadReply::Run(run)).ok().map(Bytes::from)
+    Some(RunHeader { hashes_from, hashes, send: portion.send.clone(), statements: vec![endorsed] })
 }
 
 const _: () = assert!(STEP as u64 == BLOCK_SIZE, "a reader is looked at once a block");
