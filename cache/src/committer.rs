@@ -1,42 +1,151 @@
 //! The one thread that writes the index: it gathers what waits and commits it in one transaction (group commit).
 //!
-//! A durable commit costs two or three fsyncs however many changes it carries, so entities that commit at the same time
-//! share one. The queue is bounded; who finds it full waits. Changes of jobs are in the journal, too, before they are
-//! acknowledged (C-22).
+//! A durable commit costs two or three fsyncs however many changes it carries, and some hundred microseconds of bookkeeping, so entities
+//! that commit at the same time share one. Whoever has no thread waiting is in no hurry: while such requests follow each other, they are
+//! gathered for [`GATHERED_FOR`]; one that comes alone, and one that a thread waits for, is committed at once. The queue is bounded.
+//! Changes of jobs are in the journal, too, before they are acknowledged (C-22).
 
 use crate::fault::StoreError;
 use crate::index::{Change, Index};
 use crate::journal::{JobChange, Journal};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// Requests that may wait for the thread.
 const QUEUE: usize = 256;
 /// Requests that share one transaction at most, so that no commit grows without bound (C-01).
 const GROUP: usize = 128;
+/// How long requests are gathered that nobody hurries for: about as long as a transaction takes.
+const GATHERED_FOR: Duration = Duration::from_millis(3);
+/// A request that comes so long after the last transaction comes alone.
+const ALONE_AFTER: Duration = Duration::from_millis(20);
 
 /// Changes that want to be durable, and who waits for the answer.
 struct Request {
     changes: Vec<Change>,
     has_job: bool,
-    answer: SyncSender<Result<(), StoreError>>,
+    answer: Answer,
+}
+
+/// Where an answer goes.
+enum Answer {
+    /// To a thread that waits for it.
+    Thread(SyncSender<Result<(), StoreError>>),
+    /// To whoever is told by this, on the committing thread: it must not wait, and not be the last to have the store open.
+    Told(Told),
+}
+
+/// Takes what became of changes; dropped without that, they went nowhere.
+pub(crate) type Told = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+impl Answer {
+    fn give(self, outcome: Result<(), StoreError>) {
+        match self {
+            // Who no longer waits does not want to know.
+            Self::Thread(thread) => drop(thread.send(outcome)),
+            Self::Told(told) => told(outcome),
+        }
+    }
+}
+
+/// What waits for the thread.
+#[derive(Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Something came that the thread waits for.
+    came: Condvar,
+    /// There is room again.
+    taken: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    requests: Vec<Request>,
+    is_urgent: bool,
+    is_closed: bool,
+}
+
+impl Queue {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a request of somebody who waits behind the others, when there is room.
+    fn put_urgent(&self, request: Request) -> Result<(), StoreError> {
+        let waiting = self.waiting();
+        let is_full = |waiting: &mut Waiting| waiting.requests.len() >= QUEUE && !waiting.is_closed;
+        let mut waiting = self.taken.wait_while(waiting, is_full).unwrap_or_else(PoisonError::into_inner);
+        if waiting.is_closed {
+            return Err(StoreError::Closing);
+        }
+        waiting.requests.push(request);
+        waiting.is_urgent = true;
+        drop(waiting);
+        self.came.notify_one();
+        Ok(())
+    }
+
+    /// Puts a request behind the others if there is room now. The thread is woken by the first, and by one that makes a group whole.
+    fn put(&self, request: Request) -> Result<(), Request> {
+        let mut waiting = self.waiting();
+        if waiting.is_closed || waiting.requests.len() >= QUEUE {
+            return Err(request);
+        }
+        waiting.requests.push(request);
+        let is_awaited = matches!(waiting.requests.len(), 1 | GROUP);
+        drop(waiting);
+        if is_awaited {
+            self.came.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits for the next group; none when the queue is closed and empty.
+    fn next(&self, since_last: Instant) -> Option<Vec<Request>> {
+        let nothing = |waiting: &mut Waiting| waiting.requests.is_empty() && !waiting.is_closed;
+        let mut waiting = self.came.wait_while(self.waiting(), nothing).unwrap_or_else(PoisonError::into_inner);
+        if since_last.elapsed() < ALONE_AFTER {
+            let few =
+                |waiting: &mut Waiting| !waiting.is_urgent && !waiting.is_closed && waiting.requests.len() < GROUP;
+            let gathered = self.came.wait_timeout_while(waiting, GATHERED_FOR, few);
+            waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let later = waiting.requests.len().min(GROUP);
+        let later = waiting.requests.split_off(later);
+        // Whoever of the later ones waits is in the next group, which follows at once.
+        waiting.is_urgent &= !later.is_empty();
+        let group = mem::replace(&mut waiting.requests, later);
+        drop(waiting);
+        self.taken.notify_all();
+        (!group.is_empty()).then_some(group)
+    }
+
+    fn close(&self) {
+        self.waiting().is_closed = true;
+        self.came.notify_one();
+        self.taken.notify_all();
+    }
 }
 
 /// The handle on the committing thread.
 pub(crate) struct Committer {
-    queue: Mutex<Option<SyncSender<Request>>>,
+    queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Committer {
     /// Starts the thread.
     pub(crate) fn start(index: Arc<Index>, mut journal: Journal, last_transaction: u64) -> std::io::Result<Self> {
-        let (queue, requests) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("store commit".to_owned())
-            .spawn(move || run(&index, &mut journal, last_transaction, &requests))?;
-        Ok(Self { queue: Mutex::new(Some(queue)), thread: Mutex::new(Some(thread)) })
+        let queue = Arc::new(Queue::default());
+        let requests = Arc::clone(&queue);
+        let thread = std::thread::Builder::new().name("store commit".to_owned()).spawn(move || {
+            let _closed = ClosedAtLast(&requests);
+            run(&index, &mut journal, last_transaction, &requests);
+        })?;
+        Ok(Self { queue, thread: Mutex::new(Some(thread)) })
     }
 
     /// Makes the changes durable, all or none, and waits for that.
@@ -44,18 +153,20 @@ impl Committer {
         if changes.is_empty() {
             return Ok(());
         }
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (answer, answered) = sync_channel(1);
-        queue
-            .ok_or(StoreError::Closing)?
-            .send(Request { changes, has_job: false, answer })
-            .map_err(|_| StoreError::Closing)?;
+        self.queue.put_urgent(Request { changes, has_job: false, answer: Answer::Thread(answer) })?;
         answered.recv().map_err(|_| StoreError::Closing)?
+    }
+
+    /// The same without waiting for it: `told` hears what became of them. The changes come back where the queue is full, or closed.
+    pub(crate) fn commit_then(&self, changes: Vec<Change>, told: Told) -> Result<(), Vec<Change>> {
+        let request = Request { changes, has_job: false, answer: Answer::Told(told) };
+        self.queue.put(request).map_err(|refused| refused.changes)
     }
 
     /// Commits what is queued and ends the thread.
     pub(crate) fn stop(&self) {
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.queue.close();
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take()
             && thread.join().is_err()
         {
@@ -64,18 +175,33 @@ impl Committer {
     }
 }
 
-fn run(index: &Index, journal: &mut Journal, mut number: u64, requests: &Receiver<Request>) {
-    while let Ok(first) = requests.recv() {
-        let mut group = vec![first];
-        group.extend(requests.try_iter().take(GROUP - 1));
+impl Drop for Committer {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// Refuses what comes when the thread is gone, however it went, and drops what waits: nobody waits for an answer for ever.
+struct ClosedAtLast<'q>(&'q Queue);
+
+impl Drop for ClosedAtLast<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        drop(mem::take(&mut self.0.waiting().requests));
+    }
+}
+
+fn run(index: &Index, journal: &mut Journal, mut number: u64, requests: &Queue) {
+    let mut ended = Instant::now();
+    while let Some(mut group) = requests.next(ended) {
         let turn = index.take_turn(journal);
         number = number.max(index.highest_number()) + 1;
         let outcome = commit(index, journal, number, &mut group);
         drop(turn);
         for request in group {
-            // Who no longer waits does not want to know.
-            let _ = request.answer.send(outcome.clone());
+            request.answer.give(outcome.clone());
         }
+        ended = Instant::now();
     }
 }
 
@@ -106,12 +232,9 @@ fn commit(index: &Index, journal: &mut Journal, number: u64, group: &mut Vec<Req
     }
     let jobs: Vec<JobChange<'_>> = changes.iter().filter_map(job_change).collect();
     if let Err(fault) = journal.append(first, &jobs, index) {
-        group.retain(|request| {
-            if request.has_job {
-                let _ = request.answer.send(Err(fault.clone().into()));
-            }
-            !request.has_job
-        });
+        for request in group.extract_if(.., |request| request.has_job) {
+            request.answer.give(Err(fault.clone().into()));
+        }
     }
     Ok(())
 }
@@ -120,5 +243,65 @@ fn job_change(change: &Change) -> Option<JobChange<'_>> {
     match change {
         Change::Job(id, row) => Some((*id, row.as_deref())),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::Receiver;
+
+    /// A request, and where its answer comes.
+    fn request() -> (Request, Receiver<Result<(), StoreError>>) {
+        let (answer, answered) = sync_channel(1);
+        let told = move |outcome| answer.send(outcome).expect("heard");
+        (
+            Request { changes: vec![Change::Running(true)], has_job: false, answer: Answer::Told(Box::new(told)) },
+            answered,
+        )
+    }
+
+    #[test]
+    fn a_group_has_its_bound_and_what_is_left_is_in_the_next() {
+        let queue = Queue::default();
+        for _ in 0..QUEUE {
+            assert!(queue.put(request().0).is_ok());
+        }
+        let refused = queue.put(request().0).expect_err("it is full");
+        assert_eq!(refused.changes.len(), 1, "what is refused comes back");
+        for _ in 0..QUEUE / GROUP {
+            assert_eq!(queue.next(Instant::now()).expect("a group").len(), GROUP);
+        }
+        assert!(queue.put(refused).is_ok());
+        queue.close();
+        assert_eq!(queue.next(Instant::now()).expect("what was there").len(), 1);
+        assert!(queue.next(Instant::now()).is_none() && queue.put(request().0).is_err());
+    }
+
+    #[test]
+    fn whoever_waits_finds_room_when_a_group_is_taken() {
+        let queue = Arc::new(Queue::default());
+        for _ in 0..QUEUE {
+            assert!(queue.put(request().0).is_ok());
+        }
+        let waiting = {
+            let queue = Arc::clone(&queue);
+            std::thread::spawn(move || queue.put_urgent(request().0))
+        };
+        let mut taken = 0;
+        while taken <= QUEUE {
+            taken += queue.next(Instant::now()).expect("a group").len();
+        }
+        assert!(waiting.join().expect("a thread").is_ok() && taken == QUEUE + 1);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_thread_that_is_gone() {
+        let queue = Queue::default();
+        let (request, answered) = request();
+        assert!(queue.put(request).is_ok());
+        drop(ClosedAtLast(&queue));
+        assert!(answered.recv().is_err(), "it hears nothing, and knows it");
+        assert!(matches!(queue.put_urgent(self::request().0), Err(StoreError::Closing)));
     }
 }

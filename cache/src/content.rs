@@ -2,7 +2,7 @@
 //!
 //! A small object in files of its own costs four syncs and two inodes; in the index it costs a share of one transaction,
 //! with its admission in the same one. Until that commit it is in memory alone: nothing of it is acknowledged, and nothing of
-//! it is on disk (C-01). What is read from the index is hashed like any block (C-21).
+//! it is on disk (C-01). From then on it is in both as long as the entity is open. What is read is hashed like any block (C-21).
 
 use crate::direct::BlockFile;
 use crate::disk;
@@ -10,10 +10,11 @@ use crate::fault::{DiskFault, IndexFault, ReadError};
 use crate::handle::StoredStatement;
 use crate::index::{Change, Index};
 use crate::outboard::{self, Layout};
+use bytes::Bytes;
 use eddy_content::{BLOCK_SIZE, BlockHash, EntityId};
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of the longest entity that lies in the index: one block, and with its seal far below a row's bound (C-09).
 pub(crate) const MOST_IN_INDEX: u64 = BLOCK_SIZE;
@@ -40,8 +41,19 @@ pub(crate) struct Inline {
     generation: u64,
     /// The file that it is in, for faults.
     path: PathBuf,
-    /// The block, from its writing to its commit.
-    written: Mutex<Vec<u8>>,
+    block: Mutex<AtHand>,
+}
+
+/// The block of an entity that lies in the index, once it was written or read while it is open: who delivers or gives it asks for the hash
+/// and then for the bytes, and each time the whole row would be held against its seal.
+#[derive(Default)]
+enum AtHand {
+    #[default]
+    Nothing,
+    /// It is not durable.
+    Written(Bytes),
+    /// The index has it under this hash.
+    Kept(BlockHash, Bytes),
 }
 
 impl Content {
@@ -55,7 +67,7 @@ impl Content {
         match self {
             Self::Files(pair) => pair.data.write_at(bytes, offset),
             Self::Index(inline) => {
-                *inline.written() = bytes.to_vec();
+                *inline.block() = AtHand::Written(Bytes::copy_from_slice(bytes));
                 Ok(())
             }
         }
@@ -95,7 +107,7 @@ impl Content {
                 pair.data.reopen();
                 pair.outboard.reopen();
             }
-            Self::Index(inline) => inline.written().clear(),
+            Self::Index(inline) => *inline.block() = AtHand::Nothing,
         }
     }
 
@@ -136,16 +148,20 @@ impl FilePair {
 impl Inline {
     /// An entity in the file `path` of the index.
     pub(crate) fn new(index: Arc<Index>, path: PathBuf, id: EntityId, generation: u64) -> Self {
-        Self { index, id, generation, path, written: Mutex::default() }
+        Self { index, id, generation, path, block: Mutex::default() }
     }
 
-    fn written(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    fn block(&self) -> MutexGuard<'_, AtHand> {
+        self.block.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The change that puts the written block, of this hash, into the index.
     pub(crate) fn change(&self, hash: BlockHash) -> Change {
-        Change::Inline { id: self.id, generation: self.generation, hash, bytes: self.written().clone() }
+        let bytes = match &*self.block() {
+            AtHand::Nothing => Bytes::new(),
+            AtHand::Written(bytes) | AtHand::Kept(_, bytes) => bytes.clone(),
+        };
+        Change::Inline { id: self.id, generation: self.generation, hash, bytes }
     }
 
     /// The change that keeps these statements, and no others.
@@ -154,23 +170,43 @@ impl Inline {
         Change::InlineStatements { id: self.id, generation: self.generation, bytes }
     }
 
-    /// Lets the written block go: the index has it.
-    pub(crate) fn is_kept(&self) {
-        *self.written() = Vec::new();
+    /// The index has the written block under this hash.
+    pub(crate) fn is_kept(&self, hash: BlockHash) {
+        let mut block = self.block();
+        if let AtHand::Written(bytes) = &*block {
+            *block = AtHand::Kept(hash, bytes.clone());
+        }
     }
 
-    /// The block and its hash, as they are in the index.
-    pub(crate) fn read(&self) -> Result<Option<(BlockHash, Vec<u8>)>, DiskFault> {
-        self.index.inline(&self.id, self.generation).map_err(|fault| self.fault(&fault))
+    /// What the index has is not to be taken from memory: the row is asked for.
+    pub(crate) fn forget(&self) {
+        let mut block = self.block();
+        if matches!(*block, AtHand::Kept(..)) {
+            *block = AtHand::Nothing;
+        }
+    }
+
+    /// The block and its hash, as they were put into the index or are in it.
+    pub(crate) fn read(&self) -> Result<Option<(BlockHash, Bytes)>, DiskFault> {
+        if let AtHand::Kept(hash, bytes) = &*self.block() {
+            return Ok(Some((*hash, bytes.clone())));
+        }
+        let found = self.index.inline(&self.id, self.generation).map_err(|fault| self.fault(&fault))?;
+        let Some((hash, bytes)) = found.map(|(hash, bytes)| (hash, Bytes::from(bytes))) else { return Ok(None) };
+        let mut block = self.block();
+        if matches!(*block, AtHand::Nothing) {
+            *block = AtHand::Kept(hash, bytes.clone());
+        }
+        Ok(Some((hash, bytes)))
     }
 
     /// The hash of the block.
     fn hash(&self) -> Result<Option<BlockHash>, DiskFault> {
-        self.index.inline_hash(&self.id, self.generation).map_err(|fault| self.fault(&fault))
+        Ok(self.read()?.map(|(hash, _)| hash))
     }
 
     /// The block of `length` bytes, with the hash that it should have.
-    pub(crate) fn read_block(&self, length: usize) -> Result<(BlockHash, Vec<u8>), ReadError> {
+    pub(crate) fn read_block(&self, length: usize) -> Result<(BlockHash, Bytes), ReadError> {
         let found = self.read()?.filter(|(_, bytes)| bytes.len() == length);
         found.ok_or(ReadError::Corrupt { block: 0 })
     }

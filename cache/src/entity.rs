@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod failed_sync;
 
-use crate::content::Content;
+use crate::content::{Content, Inline};
 use crate::fault::{CommitError, DiskFault, StoreError};
 use crate::handle::StoredStatement;
 use crate::index::Change;
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Written bytes after which a commit is due (C-01).
@@ -42,7 +42,49 @@ pub(crate) struct Shared {
     has_turned_private: AtomicBool,
     blocks: Arc<Mutex<Blocks>>,
     /// Taken for the length of a commit: commits of one entity follow each other, writers go on meanwhile.
-    committing: Mutex<()>,
+    turn: Turn,
+}
+
+/// The turn to commit an entity. No lock: a commit may begin on one thread and end on another.
+#[derive(Default)]
+struct Turn {
+    is_taken: Mutex<bool>,
+    given_back: Condvar,
+}
+
+impl Turn {
+    fn is_taken(&self) -> MutexGuard<'_, bool> {
+        self.is_taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the turn, which lasts as long as the value.
+    fn take(&self) -> Taken<'_> {
+        let mut is_taken = self.is_taken();
+        while *is_taken {
+            is_taken = self.given_back.wait(is_taken).unwrap_or_else(PoisonError::into_inner);
+        }
+        *is_taken = true;
+        Taken(self)
+    }
+
+    /// Takes it if nobody has it; whoever does gives it back.
+    fn try_take(&self) -> bool {
+        !std::mem::replace(&mut *self.is_taken(), true)
+    }
+
+    fn give_back(&self) {
+        *self.is_taken() = false;
+        self.given_back.notify_one();
+    }
+}
+
+/// A turn that ends with this.
+struct Taken<'t>(&'t Turn);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.0.give_back();
+    }
 }
 
 /// Which blocks are where on their way to being held.
@@ -93,7 +135,7 @@ impl PendingRun {
 
 /// What one commit carries.
 #[derive(Default)]
-struct Batch {
+pub(crate) struct Batch {
     runs: Vec<PendingRun>,
     flows: BTreeMap<(Account, Source), Flow>,
     statements: Vec<u8>,
@@ -131,8 +173,8 @@ impl Shared {
         let blocks = Blocks { held, fetched_here, statements, saved_statements, statements_end, ..Blocks::default() };
         let blocks = Arc::new(Mutex::new(blocks));
         let (id, has_row, has_turned_private) = (record.id(), Arc::new(AtomicBool::new(true)), AtomicBool::new(false));
-        let committing = Mutex::new(());
-        Ok(Self { core, record, id, geometry, content, has_row, has_turned_private, blocks, committing })
+        let turn = Turn::default();
+        Ok(Self { core, record, id, geometry, content, has_row, has_turned_private, blocks, turn })
     }
 
     /// An entity that lies in the index and is not there yet: its row comes with the first commit.
@@ -140,8 +182,8 @@ impl Shared {
         core.expect(&record);
         let content = Content::Index(core.inline(&record));
         let (id, has_row, blocks) = (record.id(), Arc::default(), Arc::default());
-        let (has_turned_private, committing) = (AtomicBool::new(false), Mutex::new(()));
-        Self { core, record, id, geometry, content, has_row, has_turned_private, blocks, committing }
+        let (has_turned_private, turn) = (AtomicBool::new(false), Turn::default());
+        Self { core, record, id, geometry, content, has_row, has_turned_private, blocks, turn }
     }
 
     /// Whether the index has its row, and its blocks, also for whoever has no handle.
@@ -161,16 +203,15 @@ impl Shared {
 
     /// Makes sure that the index has the entity's row.
     pub(crate) fn ensure_row(&self) -> Result<(), StoreError> {
-        let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
-        let birth = self.birth()?;
-        self.core.committer.commit(birth)?;
+        let _one_at_a_time = self.turn.take();
+        self.core.committer.commit(self.birth())?;
         self.is_born();
         Ok(())
     }
 
     /// The changes that give it its row; none when it has one.
-    fn birth(&self) -> Result<Vec<Change>, StoreError> {
-        if self.has_row.load(Relaxed) { Ok(Vec::new()) } else { self.core.birth(&self.record) }
+    fn birth(&self) -> Vec<Change> {
+        if self.has_row.load(Relaxed) { Vec::new() } else { self.core.birth(&self.record) }
     }
 
     fn is_born(&self) {
@@ -272,63 +313,105 @@ impl Shared {
 
     /// Makes what is written durable, then acknowledged (C-01); gives the newly acknowledged blocks.
     pub(crate) fn commit(&self) -> Result<BlockSet, CommitError> {
-        let _one_at_a_time = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
-        let batch = {
-            let mut state = self.blocks();
-            state.is_committing = true;
-            state.take_batch()
-        };
-        let blocks = batch.blocks();
-        match self.make_durable(&batch, &blocks) {
-            Ok(()) => {
-                let mut state = self.blocks();
-                state.is_committing = false;
-                state.held.union_with(&blocks);
-                state.fetched_here.difference_with(&blocks);
-                state.fetched_here.union_with(&batch.fetched_here());
-                state.claimed.difference_with(&blocks);
-                state.written.retain(|block, _| !blocks.contains(*block));
-                state.written_here.difference_with(&blocks);
-                Ok(blocks)
-            }
-            Err(source) => Err(self.drop_unknown(batch, source)),
-        }
+        let _one_at_a_time = self.turn.take();
+        let batch = self.begin_batch();
+        let outcome = self.make_durable(&batch);
+        self.end_batch(batch, outcome)
     }
 
-    fn make_durable(&self, batch: &Batch, blocks: &BlockSet) -> Result<(), StoreError> {
-        let mut changes = self.birth()?;
-        match &self.content {
+    /// Takes what waits for a commit of an entity that lies in the index, and the changes that it is; nothing where a commit is under way.
+    /// Whoever gets it has the turn until [`Self::end_turn`].
+    pub(crate) fn begin_turn(&self) -> Option<(Batch, Vec<Change>)> {
+        let Content::Index(inline) = &self.content else { return None };
+        if !self.turn.try_take() {
+            return None;
+        }
+        let batch = self.begin_batch();
+        let changes = self.changes(&batch, self.inline_changes(inline, &batch));
+        Some((batch, changes))
+    }
+
+    /// Ends a turn: what became of its batch, if that is known.
+    pub(crate) fn end_turn(
+        &self,
+        batch: Batch,
+        outcome: Option<Result<(), StoreError>>,
+    ) -> Result<BlockSet, CommitError> {
+        let _ends = Taken(&self.turn);
+        if let Some(outcome) = outcome {
+            return self.end_batch(batch, outcome);
+        }
+        // It is in the index, with its place in the ledger, or it is not: nobody here counts on it, and it is not booked again.
+        let blocks = batch.blocks();
+        let mut state = self.blocks();
+        state.is_committing = false;
+        state.claimed.difference_with(&blocks);
+        state.written.retain(|block, _| !blocks.contains(*block));
+        state.written_here.difference_with(&blocks);
+        Err(CommitError { blocks: blocks.len(), source: StoreError::Closing })
+    }
+
+    fn begin_batch(&self) -> Batch {
+        let mut state = self.blocks();
+        state.is_committing = true;
+        state.take_batch()
+    }
+
+    fn end_batch(&self, batch: Batch, outcome: Result<(), StoreError>) -> Result<BlockSet, CommitError> {
+        if let Err(source) = outcome {
+            return Err(self.drop_unknown(batch, source));
+        }
+        self.is_born();
+        if let (Content::Index(inline), Some(hash)) =
+            (&self.content, batch.runs.iter().flat_map(|run| &run.hashes).last())
+        {
+            inline.is_kept(*hash);
+        }
+        let blocks = batch.blocks();
+        let mut state = self.blocks();
+        state.is_committing = false;
+        state.held.union_with(&blocks);
+        state.fetched_here.difference_with(&blocks);
+        state.fetched_here.union_with(&batch.fetched_here());
+        state.claimed.difference_with(&blocks);
+        state.written.retain(|block, _| !blocks.contains(*block));
+        state.written_here.difference_with(&blocks);
+        Ok(blocks)
+    }
+
+    fn make_durable(&self, batch: &Batch) -> Result<(), StoreError> {
+        let content = match &self.content {
             Content::Files(pair) => {
                 let hashes: Vec<_> = batch.runs.iter().map(|run| (run.first, run.hashes.as_slice())).collect();
                 pair.make_durable(&hashes, (&batch.statements, batch.statements_at))?;
+                Vec::new()
             }
-            Content::Index(inline) => {
-                changes.extend(batch.runs.iter().flat_map(|run| &run.hashes).map(|hash| inline.change(*hash)));
-                if !batch.statements.is_empty() {
-                    changes.push(inline.statements_change(&self.blocks().statements));
-                }
-            }
-        }
-        changes.extend(
-            batch.flows.iter().map(|(&(account, source), &flow)| Change::Flow(FlowChange { account, source, flow })),
-        );
-        if !blocks.is_empty() {
-            changes.push(Change::Blocks {
-                id: self.id,
-                generation: self.record.generation,
-                add: blocks.clone(),
-                fetched_here: batch.fetched_here(),
-                remove: BlockSet::new(),
-            });
-        }
-        self.core.committer.commit(changes)?;
-        self.is_born();
-        if let Content::Index(inline) = &self.content
-            && !blocks.is_empty()
-        {
-            inline.is_kept();
-        }
-        Ok(())
+            Content::Index(inline) => self.inline_changes(inline, batch),
+        };
+        self.core.committer.commit(self.changes(batch, content))
+    }
+
+    /// The bytes of a batch, and the statements, of an entity that lies in the index.
+    fn inline_changes(&self, inline: &Inline, batch: &Batch) -> Vec<Change> {
+        let bytes = batch.runs.iter().flat_map(|run| &run.hashes).map(|hash| inline.change(*hash));
+        let statements = (!batch.statements.is_empty()).then(|| inline.statements_change(&self.blocks().statements));
+        bytes.chain(statements).collect()
+    }
+
+    /// The changes of a batch: its row first, if it has none; `content` where that lies in the index, ledger, blocks.
+    fn changes(&self, batch: &Batch, content: Vec<Change>) -> Vec<Change> {
+        let flow = |(&(account, source), &flow): (&(Account, Source), &Flow)| {
+            Change::Flow(FlowChange { account, source, flow })
+        };
+        let add = batch.blocks();
+        let held = (!add.is_empty()).then(|| Change::Blocks {
+            id: self.id,
+            generation: self.record.generation,
+            add,
+            fetched_here: batch.fetched_here(),
+            remove: BlockSet::new(),
+        });
+        self.birth().into_iter().chain(content).chain(batch.flows.iter().map(flow)).chain(held).collect()
     }
 
     /// After a failed commit nothing that was written since the last good one is believed: a failed sync marks dirty
@@ -387,6 +470,9 @@ impl Shared {
         if let Err(error) = self.core.committer.commit(vec![change]) {
             // They are dropped in this process all the same; the next one finds them by their hash.
             tracing::error!(%error, "blocks could not be struck off the index");
+        }
+        if let Content::Index(inline) = &self.content {
+            inline.forget();
         }
         let mut state = self.blocks();
         state.retractions += 1;
@@ -461,9 +547,8 @@ impl Drop for Shared {
         let flows = flows.into_iter();
         let flows = flows.map(|((account, source), flow)| Change::Flow(FlowChange { account, source, flow }));
         // What was let in is here, whether anything of it came or not.
-        let birth = self.birth();
-        let committed = birth.and_then(|birth| self.core.committer.commit(birth.into_iter().chain(flows).collect()));
-        if let Err(error) = committed {
+        let changes = self.birth().into_iter().chain(flows).collect();
+        if let Err(error) = self.core.committer.commit(changes) {
             tracing::warn!(%error, "uncommitted bytes are lost from the ledger");
         }
         self.is_born();

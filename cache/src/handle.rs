@@ -5,6 +5,7 @@ use crate::entity::Shared;
 use crate::fault::{CommitError, DiskFault, ReadError};
 use crate::ledger::{Account, Source};
 use crate::mirror::Mirror;
+use crate::pending::{CommitAnswer, PendingCommit};
 use crate::read::RunReader;
 use crate::row::EntityRecord;
 use crate::writer::RunWriter;
@@ -147,6 +148,26 @@ impl EntityHandle {
     /// fetched again (C-08). May run beside writers of the same entity.
     pub fn commit(&self) -> Result<BlockSet, CommitError> {
         self.shared.commit()
+    }
+
+    /// The same of an entity that lies in the index, without a thread that waits: `told` hears on the committing thread what became of
+    /// it, and passes that on to whoever ends the commit. It must not wait for anything, nor drop a handle. `None` where the entity has
+    /// files, or another commit of it is under way.
+    pub fn begin_commit(&self, told: impl FnOnce(CommitAnswer) + Send + 'static) -> Option<PendingCommit> {
+        PendingCommit::begin(&self.shared, told)
+    }
+
+    /// Whether its bytes lie in the index, so that a writer writes to memory alone.
+    #[must_use]
+    pub fn is_in_index(&self) -> bool {
+        matches!(self.shared.content, Content::Index(_))
+    }
+
+    /// What is read next is what the disk has, not what is in memory of a small entity.
+    pub(crate) fn forget_at_hand(&self) {
+        if let Content::Index(inline) = &self.shared.content {
+            inline.forget();
+        }
     }
 
     /// Whether [`Self::commit`] has nothing to do, and nobody else is about to: what was written is held.

@@ -14,6 +14,7 @@ mod names;
 mod query;
 mod rebuild;
 mod renewal;
+mod tables;
 
 use crate::disk::{Disk, DiskBackend};
 use crate::fault::IndexFault;
@@ -22,6 +23,7 @@ use crate::recovery::unused_name;
 use crate::room::Pin;
 use crate::row::EntityRecord;
 use crate::scrub::ScrubRecord;
+use bytes::Bytes;
 use eddy_content::{BlockHash, BlockSet, EntityId, LookupKey};
 use guard::{Place, guarded};
 use names::NameFilter;
@@ -116,13 +118,15 @@ pub(crate) enum Change {
     /// Adds and removes held blocks of one generation of an entity; void when that is no longer here.
     Blocks { id: EntityId, generation: u64, add: BlockSet, fetched_here: BlockSet, remove: BlockSet },
     /// The bytes of an entity that lies in the index, with their hash; void when another generation is here.
-    Inline { id: EntityId, generation: u64, hash: BlockHash, bytes: Vec<u8> },
+    Inline { id: EntityId, generation: u64, hash: BlockHash, bytes: Bytes },
     /// The statements of an entity that lies in the index, encoded; void when another generation is here.
     InlineStatements { id: EntityId, generation: u64, bytes: Vec<u8> },
     /// Notes a use, in seconds since 1970.
     Used(EntityId, i64),
     /// The origin has named another version under a URL of the entity.
     Superseded(EntityId),
+    /// The same of whatever other version was named last under a URL before the entity `by`.
+    Supersede { name: [u8; 32], by: EntityId },
     /// Pins an entity, or lets it go.
     Pin(EntityId, Pin),
     /// Writes or removes a job's row.

@@ -14,6 +14,7 @@
 //! | [`store`] | the front door: which entities are here, what may come in? |
 //! | [`handle`] | what can be asked of one entity? |
 //! | [`writer`] | how do received bytes become verified, written blocks? |
+//! | [`pending`] | how does a small object become durable while no thread waits for it? |
 //! | [`mirror`] | how does the user's file get each block while it is hot? |
 //! | [`read`] | how do blocks leave, and what happens to a rotten one? |
 //! | [`ledger`] | which bytes came from where, and do the columns close? |
@@ -36,6 +37,7 @@ pub mod handle;
 pub mod ledger;
 pub mod mirror;
 pub mod package;
+pub mod pending;
 pub mod read;
 pub mod rebuild;
 pub mod recovery;
@@ -68,6 +70,7 @@ pub use index::IndexTroubles;
 pub use ledger::{Account, Balance, Delivered, Flow, LedgerEntry, LedgerRow, Source, Waste, Wasted};
 pub use mirror::Mirror;
 pub use package::{ExportOutcome, ImportOutcome, NotExported, NotImported, PackageError, PackagePlace, PackedEntity};
+pub use pending::{CommitAnswer, PendingCommit};
 pub use read::RunReader;
 pub use rebuild::RebuildReport;
 pub use recovery::{RecoveryReport, SweepReport};

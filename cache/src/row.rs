@@ -178,7 +178,7 @@ impl EntityRecord {
 
     /// The row as it stands in the table `table` under `key`.
     pub(crate) fn seal(&self, table: &str, key: &[u8]) -> Vec<u8> {
-        seal_version(RECORD_VERSION, table, key, &postcard::to_stdvec(self).unwrap_or_default())
+        seal_version(RECORD_VERSION, table, key, &[&postcard::to_stdvec(self).unwrap_or_default()])
     }
 
     /// The record of a sealed row, of this format or an earlier one.
@@ -227,13 +227,19 @@ impl EntityRecord {
 
 /// Seals a payload for its place in the index.
 pub(crate) fn seal(table: &str, key: &[u8], payload: &[u8]) -> Vec<u8> {
+    seal_parts(table, key, &[payload])
+}
+
+/// The same of a payload in parts.
+pub(crate) fn seal_parts(table: &str, key: &[u8], payload: &[&[u8]]) -> Vec<u8> {
     seal_version(ROW_VERSION, table, key, payload)
 }
 
-fn seal_version(version: u8, table: &str, key: &[u8], payload: &[u8]) -> Vec<u8> {
-    let mut row = Vec::with_capacity(1 + payload.len() + SEAL_LENGTH);
+fn seal_version(version: u8, table: &str, key: &[u8], payload: &[&[u8]]) -> Vec<u8> {
+    let length: usize = payload.iter().map(|part| part.len()).sum();
+    let mut row = Vec::with_capacity(1 + length + SEAL_LENGTH);
     row.push(version);
-    row.extend_from_slice(payload);
+    payload.iter().for_each(|part| row.extend_from_slice(part));
     let mark = mark(table, key, &row);
     row.extend_from_slice(&mark);
     row

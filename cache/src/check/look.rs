@@ -389,8 +389,8 @@ mod tests {
     fn a_block_in_the_index_that_is_wrong_or_gone_is_found_and_struck_off() {
         type Damage = fn(EntityId) -> Change;
         let damages: [Damage; 3] = [
-            |id| Change::Inline { id, generation: 1, hash: BlockHash([7; 32]), bytes: vec![1; 400] },
-            |id| Change::Inline { id, generation: 1, hash: BlockHash([7; 32]), bytes: vec![1; 399] },
+            |id| Change::Inline { id, generation: 1, hash: BlockHash([7; 32]), bytes: vec![1; 400].into() },
+            |id| Change::Inline { id, generation: 1, hash: BlockHash([7; 32]), bytes: vec![1; 399].into() },
             |id| Change::StrikeRow("inline", id.0.to_vec()),
         ];
         for damage in damages {

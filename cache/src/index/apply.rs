@@ -1,10 +1,11 @@
 //! Carries changes out: one durable transaction for a whole list.
 
 use super::line::Lines;
+use super::tables::Tables;
 use super::{
     ACCOUNT_NAMES, ALL_TABLES, Change, Counters, DOOMED, ENTITIES, FILES, FORMAT, HELD, INLINE, INLINE_STATEMENTS,
     Index, JOBS, KEY_COUNTERS, KEY_EPOCH, KEY_FINGERPRINT, KEY_FORMAT, KEY_GENERATION, KEY_JOBS, KEY_RESERVED,
-    KEY_RUNNING, KEY_SCRUB, KEY_TRANSACTION, KEY_UNPROVEN, LOOKUP, META, NAMES, PEERS, Table, account_key, chunk_key,
+    KEY_RUNNING, KEY_SCRUB, KEY_TRANSACTION, KEY_UNPROVEN, LOOKUP, META, NAMES, PEERS, account_key, chunk_key,
     name_key,
 };
 use crate::fault::IndexFault;
@@ -15,8 +16,7 @@ use crate::row::{self, EntityRecord};
 use eddy_content::evict::Standing;
 use eddy_content::{BlockSet, EntityId};
 use redb::{Database, Durability, ReadableTable, TableHandle, WriteTransaction};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -26,12 +26,11 @@ impl Index {
         self.latest.fetch_max(number, Relaxed);
         let outcome = self.with(|database| {
             let transaction = begin(database)?;
-            put(&transaction, META, KEY_TRANSACTION, &number)?;
-            let mut lines = Lines::new(&transaction)?;
+            let mut work = Work::begin(&transaction, number)?;
             for change in changes {
-                apply_one(&transaction, &mut lines, change)?;
+                apply_one(&mut work, change)?;
             }
-            let counters = lines.finish()?;
+            let counters = work.finish()?;
             transaction.commit()?;
             Ok(counters)
         });
@@ -76,9 +75,11 @@ impl Index {
         self.with(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_two_phase_commit(true);
-            make_tables(&transaction)?;
-            put(&transaction, META, KEY_FORMAT, &FORMAT)?;
-            put(&transaction, META, KEY_COUNTERS, &Counters::default())?;
+            let mut tables = Tables::of(&transaction);
+            make_tables(&mut tables)?;
+            tables.put(META, KEY_FORMAT, &FORMAT)?;
+            tables.put(META, KEY_COUNTERS, &Counters::default())?;
+            drop(tables);
             transaction.commit()?;
             Ok(())
         })
@@ -97,176 +98,233 @@ pub(super) fn begin(database: &Database) -> Result<WriteTransaction, redb::Error
 }
 
 /// Makes the tables that are not there.
-pub(super) fn make_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+pub(super) fn make_tables(tables: &mut Tables<'_>) -> Result<(), redb::Error> {
     for table in ALL_TABLES {
-        transaction.open_table(table)?;
+        tables.at(table)?;
     }
     Ok(())
 }
 
-fn apply_one(transaction: &WriteTransaction, lines: &mut Lines<'_>, change: &Change) -> Result<(), redb::Error> {
+/// A transaction under way: its tables, and what it writes once, at its end, however many changes it has.
+struct Work<'t> {
+    tables: Tables<'t>,
+    lines: Lines,
+    number: u64,
+    /// The entity's row that was met last, and its generation: the changes of one entity follow each other.
+    here: Option<(EntityId, u64)>,
+    /// The highest generation of the rows that were written.
+    highest: u64,
+    /// What came from peers, their rows as they are to be.
+    peers: BTreeMap<[u8; 32], Flow>,
+}
+
+impl<'t> Work<'t> {
+    fn begin(transaction: &'t WriteTransaction, number: u64) -> Result<Self, redb::Error> {
+        let mut tables = Tables::of(transaction);
+        tables.put(META, KEY_TRANSACTION, &number)?;
+        let lines = Lines::new(&mut tables)?;
+        Ok(Self { tables, lines, number, here: None, highest: 0, peers: BTreeMap::new() })
+    }
+
+    /// Writes what is left to write; gives the sums.
+    fn finish(self) -> Result<Counters, redb::Error> {
+        let Self { mut tables, lines, highest, peers, .. } = self;
+        if highest > 0 && highest > tables.get::<u64>(META, KEY_GENERATION)?.unwrap_or(0) {
+            tables.put(META, KEY_GENERATION, &highest)?;
+        }
+        for (node, flow) in &peers {
+            tables.put(PEERS, node, flow)?;
+        }
+        lines.finish(&mut tables)
+    }
+
+    /// Whether the entity's row is of this generation.
+    fn is_here(&mut self, id: &EntityId, generation: u64) -> Result<bool, redb::Error> {
+        if self.here.is_none_or(|(known, _)| known != *id) {
+            self.here = record(&mut self.tables, id)?.map(|row| (*id, row.generation));
+        }
+        Ok(self.here == Some((*id, generation)))
+    }
+}
+
+fn apply_one(work: &mut Work<'_>, change: &Change) -> Result<(), redb::Error> {
     match change {
-        Change::Entity(record, name) => entity(transaction, lines, record, name),
-        Change::Doom(id) => doom(transaction, lines, id),
+        Change::Entity(record, name) => entity(work, record, name),
+        Change::Doom(id) => doom(work, id),
         Change::Forget(record, lookup) => {
             if let Some(key) = lookup {
-                delete(transaction, LOOKUP, &key.0)?;
+                work.tables.delete(LOOKUP, &key.0)?;
             }
-            forget(transaction, lines, record)
+            forget(work, record)
         }
-        Change::Strike(key) => strike(transaction, lines, key),
+        Change::Strike(key) => {
+            work.here = None;
+            strike(&mut work.tables, &mut work.lines, key)
+        }
         Change::Blocks { id, generation, add, fetched_here, remove } => {
-            if is_here(transaction, id, *generation)? {
-                blocks(transaction, id, add, fetched_here, remove)?;
+            if work.is_here(id, *generation)? {
+                blocks(&mut work.tables, id, add, fetched_here, remove)?;
             }
             Ok(())
         }
         Change::Inline { id, generation, hash, bytes } => {
-            if is_here(transaction, id, *generation)? {
-                let payload = [generation.to_le_bytes().as_slice(), &hash.0, bytes].concat();
-                let sealed = row::seal(INLINE.name(), &id.0, &payload);
-                transaction.open_table(INLINE)?.insert(id.0.as_slice(), sealed.as_slice())?;
+            if work.is_here(id, *generation)? {
+                let sealed = row::seal_parts(INLINE.name(), &id.0, &[&generation.to_le_bytes(), &hash.0, bytes]);
+                work.tables.put_row(INLINE, &id.0, &sealed)?;
             }
             Ok(())
         }
         Change::InlineStatements { id, generation, bytes } => {
-            if is_here(transaction, id, *generation)? {
+            if work.is_here(id, *generation)? {
                 let sealed = row::seal(INLINE_STATEMENTS.name(), &id.0, bytes);
-                transaction.open_table(INLINE_STATEMENTS)?.insert(id.0.as_slice(), sealed.as_slice())?;
+                work.tables.put_row(INLINE_STATEMENTS, &id.0, &sealed)?;
             }
             Ok(())
         }
-        Change::Used(id, at) => lines.stand(id, |standing| standing.used(*at)),
-        Change::Superseded(id) => lines.stand(id, Standing::superseded),
+        Change::Used(id, at) => work.lines.stand(&mut work.tables, id, |standing| standing.used(*at)),
+        Change::Superseded(id) => work.lines.stand(&mut work.tables, id, Standing::superseded),
+        Change::Supersede { name, by } => supersede(work, name, by),
         Change::Pin(id, pin) => {
-            let Some(mut record) = record(transaction, id)? else { return Ok(()) };
+            let Some(mut record) = record(&mut work.tables, id)? else { return Ok(()) };
             record.pinned = *pin == Pin::Pinned;
-            put_record(transaction, &record)?;
-            lines.follow(&record)
+            put_record(&mut work.tables, &record)?;
+            work.lines.follow(&mut work.tables, &record)
         }
         Change::Job(id, Some(row)) => {
             let sealed = row::seal(JOBS.name(), id, row);
-            transaction.open_table(JOBS)?.insert(id.as_slice(), sealed.as_slice())?;
-            Ok(())
+            work.tables.put_row(JOBS, id, &sealed)
         }
-        Change::Job(id, None) => delete(transaction, JOBS, id),
-        Change::JobsSequence(sequence) => put(transaction, META, KEY_JOBS, sequence),
-        Change::Unproven => put(transaction, META, KEY_UNPROVEN, &Vec::<u8>::new()),
-        Change::Proven { from, to } => match (get::<Vec<u8>>(transaction, META, KEY_UNPROVEN)?, to) {
-            (Some(now), Some(to)) if now == *from => put(transaction, META, KEY_UNPROVEN, to),
-            (Some(now), None) if now == *from => delete(transaction, META, KEY_UNPROVEN),
+        Change::Job(id, None) => work.tables.delete(JOBS, id),
+        Change::JobsSequence(sequence) => work.tables.put(META, KEY_JOBS, sequence),
+        Change::Unproven => work.tables.put(META, KEY_UNPROVEN, &Vec::<u8>::new()),
+        Change::Proven { from, to } => match (work.tables.get::<Vec<u8>>(META, KEY_UNPROVEN)?, to) {
+            (Some(now), Some(to)) if now == *from => work.tables.put(META, KEY_UNPROVEN, to),
+            (Some(now), None) if now == *from => work.tables.delete(META, KEY_UNPROVEN),
             _ => Ok(()),
         },
-        Change::StrikeRow(name, key) => match ALL_TABLES.into_iter().find(|table| table.name() == *name) {
-            Some(table) => delete(transaction, table, key),
-            None => Ok(()),
-        },
-        Change::Scrubbed(record) => put(transaction, META, KEY_SCRUB, record),
-        Change::Flow(change) => flow(transaction, change),
-        Change::Entry(entry) => ledger_entry(transaction, entry),
-        Change::AccountName(account, name) => put(transaction, ACCOUNT_NAMES, &account_key(account), name),
-        Change::Lookup(key, id) => put(transaction, LOOKUP, &key.0, id),
-        Change::Unlookup(key) => delete(transaction, LOOKUP, &key.0),
-        Change::ClearLookup => {
-            transaction.delete_table(LOOKUP)?;
-            transaction.open_table(LOOKUP)?;
-            Ok(())
+        Change::StrikeRow(name, key) => {
+            work.here = None;
+            match ALL_TABLES.into_iter().find(|table| table.name() == *name) {
+                Some(table) => work.tables.delete(table, key),
+                None => Ok(()),
+            }
         }
-        Change::Fingerprint(mark) => put(transaction, META, KEY_FINGERPRINT, mark),
-        Change::Reserved(highest) => put(transaction, META, KEY_RESERVED, highest),
+        Change::Scrubbed(record) => work.tables.put(META, KEY_SCRUB, record),
+        Change::Flow(change) => flow(work, change),
+        Change::Entry(entry) => ledger_entry(work, entry),
+        Change::AccountName(account, name) => work.tables.put(ACCOUNT_NAMES, &account_key(account), name),
+        Change::Lookup(key, id) => work.tables.put(LOOKUP, &key.0, id),
+        Change::Unlookup(key) => work.tables.delete(LOOKUP, &key.0),
+        Change::ClearLookup => work.tables.empty(LOOKUP),
+        Change::Fingerprint(mark) => work.tables.put(META, KEY_FINGERPRINT, mark),
+        Change::Reserved(highest) => work.tables.put(META, KEY_RESERVED, highest),
         Change::Epoch(name, epoch) => {
             let key = [KEY_EPOCH, name].concat();
-            let known = get::<u64>(transaction, META, &key)?.unwrap_or(0);
-            if *epoch > known { put(transaction, META, &key, epoch) } else { Ok(()) }
+            let known = work.tables.get::<u64>(META, &key)?.unwrap_or(0);
+            if *epoch > known { work.tables.put(META, &key, epoch) } else { Ok(()) }
         }
-        Change::Running(is_running) => put(transaction, META, KEY_RUNNING, is_running),
+        Change::Running(is_running) => work.tables.put(META, KEY_RUNNING, is_running),
     }
 }
 
 /// Writes the entity's row; `name` becomes its newest name, ahead of every other version under that URL.
-fn entity(
-    transaction: &WriteTransaction,
-    lines: &mut Lines<'_>,
-    new: &EntityRecord,
-    name: &[u8; 32],
-) -> Result<(), redb::Error> {
+fn entity(work: &mut Work<'_>, new: &EntityRecord, name: &[u8; 32]) -> Result<(), redb::Error> {
     let id = new.id();
-    let old = record(transaction, &id)?.map(|old| old.generation);
+    let old = record(&mut work.tables, &id)?.map(|old| old.generation);
     if old.is_some_and(|old| old > new.generation) {
         return Ok(());
     }
     if old != Some(new.generation) {
         // What an earlier generation held, or one whose row was damaged, is not held by this one.
-        forget_content(transaction, &id)?;
+        forget_content(&mut work.tables, &id)?;
     }
-    put_record(transaction, new)?;
-    lines.follow(new)?;
+    put_record(&mut work.tables, new)?;
+    work.here = Some((id, new.generation));
+    work.lines.follow(&mut work.tables, new)?;
     if new.names.contains(name) {
         // The transaction's number is the order in which versions were named.
-        let order: u64 = get(transaction, META, KEY_TRANSACTION)?.unwrap_or(0);
-        put(transaction, NAMES, &name_key(name, &id), &order)?;
+        work.tables.put(NAMES, &name_key(name, &id), &work.number)?;
     }
-    let highest = get::<u64>(transaction, META, KEY_GENERATION)?.unwrap_or(0);
-    if new.generation > highest { put(transaction, META, KEY_GENERATION, &new.generation) } else { Ok(()) }
+    work.highest = work.highest.max(new.generation);
+    Ok(())
 }
 
-fn doom(transaction: &WriteTransaction, lines: &mut Lines<'_>, id: &EntityId) -> Result<(), redb::Error> {
-    let Some(mut record) = record(transaction, id)? else { return Ok(()) };
+/// Notes that `by` takes the place of the version that was named last under a URL.
+fn supersede(work: &mut Work<'_>, name: &[u8; 32], by: &EntityId) -> Result<(), redb::Error> {
+    let (first, last) = (name_key(name, &EntityId([0; 32])), name_key(name, &EntityId([0xff; 32])));
+    let mut named = Vec::new();
+    for row in work.tables.at(NAMES)?.range::<&[u8]>(first.as_slice()..=last.as_slice())? {
+        let (key, value) = row?;
+        let order = row::unseal_value::<u64>(NAMES.name(), key.value(), value.value());
+        let id = key.value().last_chunk::<32>().copied().map(EntityId);
+        named.extend(order.zip(id).filter(|(_, id)| id != by));
+    }
+    named.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
+    for (_, id) in named {
+        if record(&mut work.tables, &id)?.is_some_and(|record| !record.doomed) {
+            return work.lines.stand(&mut work.tables, &id, Standing::superseded);
+        }
+    }
+    Ok(())
+}
+
+fn doom(work: &mut Work<'_>, id: &EntityId) -> Result<(), redb::Error> {
+    let Some(mut record) = record(&mut work.tables, id)? else { return Ok(()) };
     record.doomed = true;
-    put_record(transaction, &record)?;
-    put(transaction, DOOMED, &id.0, &record.generation)?;
-    lines.follow(&record)
+    put_record(&mut work.tables, &record)?;
+    work.tables.put(DOOMED, &id.0, &record.generation)?;
+    work.lines.follow(&mut work.tables, &record)
 }
 
-fn forget(transaction: &WriteTransaction, lines: &mut Lines<'_>, record: &EntityRecord) -> Result<(), redb::Error> {
-    let id = record.id();
-    delete(transaction, ENTITIES, &id.0)?;
-    delete(transaction, DOOMED, &id.0)?;
+fn forget(work: &mut Work<'_>, record: &EntityRecord) -> Result<(), redb::Error> {
+    let (id, tables) = (record.id(), &mut work.tables);
+    work.here = None;
+    tables.delete(ENTITIES, &id.0)?;
+    tables.delete(DOOMED, &id.0)?;
     for name in &record.names {
-        delete(transaction, NAMES, &name_key(name, &id))?;
+        tables.delete(NAMES, &name_key(name, &id))?;
     }
-    lines.set(&id, None)?;
-    forget_content(transaction, &id)
+    work.lines.set(tables, &id, None)?;
+    forget_content(tables, &id)
 }
 
 /// Removes a row that cannot be read. Its names stay: they lead to nothing.
-pub(super) fn strike(transaction: &WriteTransaction, lines: &mut Lines<'_>, key: &[u8]) -> Result<(), redb::Error> {
-    delete(transaction, ENTITIES, key)?;
+pub(super) fn strike(tables: &mut Tables<'_>, lines: &mut Lines, key: &[u8]) -> Result<(), redb::Error> {
+    tables.delete(ENTITIES, key)?;
     let Ok(id) = <[u8; 32]>::try_from(key).map(EntityId) else { return Ok(()) };
-    delete(transaction, DOOMED, &id.0)?;
-    lines.set(&id, None)?;
-    forget_content(transaction, &id)
+    tables.delete(DOOMED, &id.0)?;
+    lines.set(tables, &id, None)?;
+    forget_content(tables, &id)
 }
 
-/// Removes what an entity holds: its blocks, and its bytes when they are in the index.
-fn forget_content(transaction: &WriteTransaction, id: &EntityId) -> Result<(), redb::Error> {
-    delete(transaction, INLINE, &id.0)?;
-    delete(transaction, INLINE_STATEMENTS, &id.0)?;
+/// Removes what an entity holds: its blocks, and its bytes when they are in the index. Looks first: of one that comes in there is nothing.
+fn forget_content(tables: &mut Tables<'_>, id: &EntityId) -> Result<(), redb::Error> {
+    for table in [INLINE, INLINE_STATEMENTS] {
+        if tables.has(table, &id.0)? {
+            tables.delete(table, &id.0)?;
+        }
+    }
     let (first, last) = (chunk_key(id, 0), chunk_key(id, u32::MAX));
-    transaction.open_table(HELD)?.retain_in(first.as_slice()..=last.as_slice(), |_, _| false)?;
+    let chunks = first.as_slice()..=last.as_slice();
+    let held = tables.at(HELD)?;
+    if held.range::<&[u8]>(chunks.clone())?.next().is_some() {
+        held.retain_in(chunks, |_, _| false)?;
+    }
     Ok(())
 }
 
-/// Whether the entity's row is of this generation.
-fn is_here(transaction: &WriteTransaction, id: &EntityId, generation: u64) -> Result<bool, redb::Error> {
-    Ok(record(transaction, id)?.is_some_and(|row| row.generation == generation))
-}
-
-fn record(transaction: &WriteTransaction, id: &EntityId) -> Result<Option<EntityRecord>, redb::Error> {
-    let table = transaction.open_table(ENTITIES)?;
-    let found = table.get(id.0.as_slice())?;
+fn record(tables: &mut Tables<'_>, id: &EntityId) -> Result<Option<EntityRecord>, redb::Error> {
+    let found = tables.at(ENTITIES)?.get(id.0.as_slice())?;
     Ok(found.and_then(|row| EntityRecord::unseal(ENTITIES.name(), &id.0, row.value())))
 }
 
-pub(super) fn put_record(transaction: &WriteTransaction, record: &EntityRecord) -> Result<(), redb::Error> {
+pub(super) fn put_record(tables: &mut Tables<'_>, record: &EntityRecord) -> Result<(), redb::Error> {
     let id = record.id();
-    let sealed = record.seal(ENTITIES.name(), &id.0);
-    transaction.open_table(ENTITIES)?.insert(id.0.as_slice(), sealed.as_slice())?;
-    Ok(())
+    tables.put_row(ENTITIES, &id.0, &record.seal(ENTITIES.name(), &id.0))
 }
 
 fn blocks(
-    transaction: &WriteTransaction,
+    tables: &mut Tables<'_>,
     id: &EntityId,
     add: &BlockSet,
     fetched_here: &BlockSet,
@@ -276,7 +334,7 @@ fn blocks(
     touched.union_with(remove);
     for chunk in packed::chunks_of(&touched) {
         let key = chunk_key(id, chunk);
-        let packed: Option<(Vec<u8>, Vec<u8>)> = get(transaction, HELD, &key)?;
+        let packed: Option<(Vec<u8>, Vec<u8>)> = tables.get(HELD, &key)?;
         let (held, here) = packed.unwrap_or_default();
         let (mut held, mut here) =
             (packed::decode(&held, chunk).unwrap_or_default(), packed::decode(&here, chunk).unwrap_or_default());
@@ -287,44 +345,45 @@ fn blocks(
         here.difference_with(add);
         held.union_with(add);
         here.union_with(fetched_here);
-        put(transaction, HELD, &key, &(packed::encode(&held, chunk), packed::encode(&here, chunk)))?;
+        tables.put(HELD, &key, &(packed::encode(&held, chunk), packed::encode(&here, chunk)))?;
     }
     Ok(())
 }
 
-fn flow(transaction: &WriteTransaction, change: &FlowChange) -> Result<(), redb::Error> {
-    change_flow(transaction, &change.account, &change.source, |flow| flow.merge(&change.flow))
+fn flow(work: &mut Work<'_>, change: &FlowChange) -> Result<(), redb::Error> {
+    change_flow(work, &change.account, &change.source, |flow| flow.merge(&change.flow))
 }
 
-fn ledger_entry(transaction: &WriteTransaction, entry: &LedgerEntry) -> Result<(), redb::Error> {
+fn ledger_entry(work: &mut Work<'_>, entry: &LedgerEntry) -> Result<(), redb::Error> {
+    let tables = &mut work.tables;
     match *entry {
         LedgerEntry::Wasted { account, source, reason, bytes } => {
-            change_flow(transaction, &account, &source, |flow| flow.waste(reason, bytes))
+            change_flow(work, &account, &source, |flow| flow.waste(reason, bytes))
         }
         LedgerEntry::Spoiled { account, source, reason, bytes } => {
-            change_flow(transaction, &account, &source, |flow| flow.spoil(reason, bytes))
+            change_flow(work, &account, &source, |flow| flow.spoil(reason, bytes))
         }
-        LedgerEntry::Outdated { account, except } => change_balance(transaction, &account, |balance| {
+        LedgerEntry::Outdated { account, except } => change_balance(tables, &account, |balance| {
             let used = balance.origin.used.saturating_add(balance.peers.used);
             let outdated = used.saturating_sub(except);
             let of_origin = outdated.min(balance.origin.used);
             balance.origin.spoil(Waste::Stale, of_origin);
             balance.peers.spoil(Waste::Stale, outdated - of_origin);
         }),
-        LedgerEntry::Audited { account, bytes } => change_balance(transaction, &account, |balance| {
+        LedgerEntry::Audited { account, bytes } => change_balance(tables, &account, |balance| {
             balance.audited = balance.audited.saturating_add(bytes);
         }),
         LedgerEntry::Doubted { account, bytes } => {
-            change_balance(transaction, &account, |balance| balance.peers.spoil(Waste::Corrupt, bytes))
+            change_balance(tables, &account, |balance| balance.peers.spoil(Waste::Corrupt, bytes))
         }
         LedgerEntry::Streamed { account, source, bytes } => {
-            let is_delivered = balance(transaction, &account)?.delivered.total() > 0;
+            let is_delivered = balance(tables, &account)?.delivered.total() > 0;
             if is_delivered {
                 return Ok(());
             }
-            change_flow(transaction, &account, &source, |flow| flow.use_up(bytes))
+            change_flow(work, &account, &source, |flow| flow.use_up(bytes))
         }
-        LedgerEntry::Delivered { account, bytes } => change_balance(transaction, &account, |balance| {
+        LedgerEntry::Delivered { account, bytes } => change_balance(tables, &account, |balance| {
             if balance.delivered.total() == 0 {
                 balance.delivered = bytes;
             }
@@ -334,7 +393,7 @@ fn ledger_entry(transaction: &WriteTransaction, entry: &LedgerEntry) -> Result<(
 
 /// Changes the flow of an account, and of the peer it came from, by the same amounts.
 fn change_flow(
-    transaction: &WriteTransaction,
+    work: &mut Work<'_>,
     account: &Account,
     source: &Source,
     change: impl Fn(&mut Flow),
@@ -342,55 +401,31 @@ fn change_flow(
     if *source == Source::Package {
         return Ok(());
     }
-    change_balance(transaction, account, |balance| match source {
+    change_balance(&mut work.tables, account, |balance| match source {
         Source::Origin { .. } => change(&mut balance.origin),
         Source::Peer { .. } => change(&mut balance.peers),
         Source::Package => {}
     })?;
     if let Source::Peer { node } = source {
-        let mut flow: Flow = get(transaction, PEERS, node)?.unwrap_or_default();
-        change(&mut flow);
-        put(transaction, PEERS, node, &flow)?;
+        let known = match work.peers.get(node) {
+            Some(known) => *known,
+            None => work.tables.get(PEERS, node)?.unwrap_or_default(),
+        };
+        change(work.peers.entry(*node).or_insert(known));
     }
     Ok(())
 }
 
 fn change_balance(
-    transaction: &WriteTransaction,
+    tables: &mut Tables<'_>,
     account: &Account,
     change: impl FnOnce(&mut Balance),
 ) -> Result<(), redb::Error> {
-    let mut balance = balance(transaction, account)?;
+    let mut balance = balance(tables, account)?;
     change(&mut balance);
-    put(transaction, FILES, &account_key(account), &balance)
+    tables.put(FILES, &account_key(account), &balance)
 }
 
-fn balance(transaction: &WriteTransaction, account: &Account) -> Result<Balance, redb::Error> {
-    Ok(get(transaction, FILES, &account_key(account))?.unwrap_or_default())
-}
-
-pub(super) fn put<T: Serialize>(
-    transaction: &WriteTransaction,
-    table: Table,
-    key: &[u8],
-    value: &T,
-) -> Result<(), redb::Error> {
-    let sealed = row::seal_value(table.name(), key, value);
-    transaction.open_table(table)?.insert(key, sealed.as_slice())?;
-    Ok(())
-}
-
-pub(super) fn get<T: DeserializeOwned>(
-    transaction: &WriteTransaction,
-    table: Table,
-    key: &[u8],
-) -> Result<Option<T>, redb::Error> {
-    let open = transaction.open_table(table)?;
-    let found = open.get(key)?;
-    Ok(found.and_then(|row| row::unseal_value(table.name(), key, row.value())))
-}
-
-pub(super) fn delete(transaction: &WriteTransaction, table: Table, key: &[u8]) -> Result<(), redb::Error> {
-    transaction.open_table(table)?.remove(key)?;
-    Ok(())
+fn balance(tables: &mut Tables<'_>, account: &Account) -> Result<Balance, redb::Error> {
+    Ok(tables.get(FILES, &account_key(account))?.unwrap_or_default())
 }

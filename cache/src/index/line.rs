@@ -5,12 +5,12 @@
 //! index (T-52). The sums are in one row of `meta`. All three change in the same transaction, by [`Lines`] alone, so that
 //! they agree with each other whenever somebody looks.
 
-use super::apply::{delete, get, put};
+use super::tables::Tables;
 use super::{KEY_COUNTERS, KEY_REBUILD, LINES, META, ORDER, join};
-use crate::row::{EntityRecord, Place};
+use crate::row::{self, EntityRecord, Place};
 use eddy_content::EntityId;
 use eddy_content::evict::{Segment, Standing};
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadableTable, TableHandle};
 use serde::{Deserialize, Serialize};
 
 /// How an entity stands with eviction.
@@ -90,75 +90,89 @@ pub(crate) fn order_key(standing: &Standing, id: &EntityId) -> [u8; Standing::KE
     join(&standing.key(), &id.0)
 }
 
-/// Lines, order and sums within one transaction.
-pub(super) struct Lines<'t> {
-    transaction: &'t WriteTransaction,
+/// Lines, order and sums within one transaction, whose tables are lent to each step.
+pub(super) struct Lines {
     before: Counters,
     counters: Counters,
     /// A row was met that cannot be read: what it added to the sums is unknown.
     is_doubtful: bool,
 }
 
-impl<'t> Lines<'t> {
+impl Lines {
     /// The lines as they are at the beginning of a transaction.
-    pub(super) fn new(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
-        let counters = get(transaction, META, KEY_COUNTERS)?;
+    pub(super) fn new(tables: &mut Tables<'_>) -> Result<Self, redb::Error> {
+        let counters = tables.get(META, KEY_COUNTERS)?;
         let is_doubtful = counters.is_none();
         let counters = counters.unwrap_or_default();
-        Ok(Self { transaction, before: counters, counters, is_doubtful })
+        Ok(Self { before: counters, counters, is_doubtful })
     }
 
     /// Writes the sums down and gives them. Doubt makes the next start count again.
-    pub(super) fn finish(self) -> Result<Counters, redb::Error> {
+    pub(super) fn finish(self, tables: &mut Tables<'_>) -> Result<Counters, redb::Error> {
         if self.counters != self.before {
-            put(self.transaction, META, KEY_COUNTERS, &self.counters)?;
+            tables.put(META, KEY_COUNTERS, &self.counters)?;
         }
-        if self.is_doubtful && get::<Vec<u8>>(self.transaction, META, KEY_REBUILD)?.is_none() {
-            put(self.transaction, META, KEY_REBUILD, &Vec::<u8>::new())?;
+        if self.is_doubtful && tables.get::<Vec<u8>>(META, KEY_REBUILD)?.is_none() {
+            tables.put(META, KEY_REBUILD, &Vec::<u8>::new())?;
         }
         Ok(self.counters)
     }
 
     /// How an entity stands.
-    pub(super) fn line(&mut self, id: &EntityId) -> Result<Option<Line>, redb::Error> {
-        let line = get(self.transaction, LINES, &id.0)?;
-        if line.is_none() && self.transaction.open_table(LINES)?.get(id.0.as_slice())?.is_some() {
-            self.is_doubtful = true;
-        }
+    fn line(&mut self, tables: &mut Tables<'_>, id: &EntityId) -> Result<Option<Line>, redb::Error> {
+        let Some(row) = tables.at(LINES)?.get(id.0.as_slice())? else { return Ok(None) };
+        let line = row::unseal_value(LINES.name(), &id.0, row.value());
+        self.is_doubtful |= line.is_none();
         Ok(line)
     }
 
     /// Writes how an entity stands, `None` when it is gone.
-    pub(super) fn set(&mut self, id: &EntityId, new: Option<Line>) -> Result<(), redb::Error> {
-        let old = self.line(id)?;
+    pub(super) fn set(&mut self, tables: &mut Tables<'_>, id: &EntityId, new: Option<Line>) -> Result<(), redb::Error> {
+        let old = self.line(tables, id)?;
+        self.replace(tables, id, (old, new))
+    }
+
+    /// The same where it is known how it stood.
+    fn replace(
+        &mut self,
+        tables: &mut Tables<'_>,
+        id: &EntityId,
+        (old, new): (Option<Line>, Option<Line>),
+    ) -> Result<(), redb::Error> {
         if old == new {
             return Ok(());
         }
         if let Some(old) = old {
             self.counters = self.counters.without(&old);
             if old.hold == LineHold::Free {
-                delete(self.transaction, ORDER, &order_key(&old.standing, id))?;
+                tables.delete(ORDER, &order_key(&old.standing, id))?;
             }
         }
-        let Some(line) = new else { return delete(self.transaction, LINES, &id.0) };
+        let Some(line) = new else { return tables.delete(LINES, &id.0) };
         self.counters = self.counters.with(&line);
-        put(self.transaction, LINES, &id.0, &line)?;
+        tables.put(LINES, &id.0, &line)?;
         if line.hold == LineHold::Free {
-            put(self.transaction, ORDER, &order_key(&line.standing, id), &line)?;
+            tables.put(ORDER, &order_key(&line.standing, id), &line)?;
         }
         Ok(())
     }
 
     /// Brings the line to what an entity's row says; one that is new in it stands as just admitted.
-    pub(super) fn follow(&mut self, record: &EntityRecord) -> Result<(), redb::Error> {
+    pub(super) fn follow(&mut self, tables: &mut Tables<'_>, record: &EntityRecord) -> Result<(), redb::Error> {
         let id = record.id();
-        let standing = self.line(&id)?.map_or_else(|| Standing::admitted(record.admitted), |line| line.standing);
-        self.set(&id, Some(Line::of(record, standing)))
+        let old = self.line(tables, &id)?;
+        let standing = old.map_or_else(|| Standing::admitted(record.admitted), |line| line.standing);
+        self.replace(tables, &id, (old, Some(Line::of(record, standing))))
     }
 
     /// Changes how an entity stands; nothing is written when that changes nothing.
-    pub(super) fn stand(&mut self, id: &EntityId, how: impl FnOnce(Standing) -> Standing) -> Result<(), redb::Error> {
-        let Some(line) = self.line(id)? else { return Ok(()) };
-        self.set(id, Some(Line { standing: how(line.standing), ..line }))
+    pub(super) fn stand(
+        &mut self,
+        tables: &mut Tables<'_>,
+        id: &EntityId,
+        how: impl FnOnce(Standing) -> Standing,
+    ) -> Result<(), redb::Error> {
+        let Some(line) = self.line(tables, id)? else { return Ok(()) };
+        self.replace(tables, id, (Some(line), Some(Line { standing: how(line.standing), ..line })))
     }
 }

@@ -92,15 +92,6 @@ impl Index {
         })
     }
 
-    /// The hash of the bytes of an entity that lies in the index; of this generation alone.
-    pub(crate) fn inline_hash(&self, id: &EntityId, generation: u64) -> Result<Option<BlockHash>, IndexFault> {
-        self.read(|transaction| {
-            let table = transaction.open_table(INLINE)?;
-            let Some(row) = table.get(id.0.as_slice())? else { return Ok(None) };
-            Ok(inline_row(id, generation, row.value()).map(|(hash, _)| hash))
-        })
-    }
-
     /// The statements of an entity that lies in the index, encoded.
     pub(crate) fn inline_statements(&self, id: &EntityId) -> Result<Vec<u8>, IndexFault> {
         self.read(|transaction| {

@@ -4,8 +4,9 @@
 //! first batch raises the format, so that an earlier program refuses what is half upgraded, and does not take rows for
 //! damaged that it does not understand (C-24).
 
-use super::apply::{begin, delete, get, make_tables, put, put_record, strike};
+use super::apply::{begin, make_tables, put_record, strike};
 use super::line::{Line, LineHold, Lines, order_key};
+use super::tables::Tables;
 use super::{
     ALL_TABLES, Counters, DOOMED, ENTITIES, FORMAT, Index, KEY_COUNTERS, KEY_FORMAT, KEY_REBUILD, LINES, META, ORDER,
     SMALL, Table,
@@ -14,7 +15,7 @@ use crate::fault::IndexFault;
 use crate::row::{self, EntityRecord};
 use eddy_content::EntityId;
 use eddy_content::evict::Standing;
-use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle, WriteTransaction};
+use redb::{ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle};
 use std::ops::Bound;
 
 /// Entities of one transaction.
@@ -43,7 +44,7 @@ impl Index {
         loop {
             let outcome = self.with(|database| {
                 let transaction = begin(database)?;
-                let last = rebuild_batch(&transaction, cursor.as_deref(), batch)?;
+                let last = rebuild_batch(Tables::of(&transaction), cursor.as_deref(), batch)?;
                 transaction.commit()?;
                 Ok(last)
             });
@@ -118,41 +119,40 @@ impl Index {
 
 /// One batch after `cursor`; gives the last key of it, `None` at the end, and how many entities it were.
 fn rebuild_batch(
-    transaction: &WriteTransaction,
+    mut tables: Tables<'_>,
     cursor: Option<&[u8]>,
     batch: usize,
 ) -> Result<(Option<Vec<u8>>, u64), redb::Error> {
     if cursor.is_none() {
-        make_tables(transaction)?;
-        transaction.delete_table(ORDER)?;
-        transaction.open_table(ORDER)?;
-        put(transaction, META, KEY_COUNTERS, &Counters::default())?;
-        put(transaction, META, KEY_FORMAT, &FORMAT)?;
+        make_tables(&mut tables)?;
+        tables.empty(ORDER)?;
+        tables.put(META, KEY_COUNTERS, &Counters::default())?;
+        tables.put(META, KEY_FORMAT, &FORMAT)?;
     }
-    let rows = rows_after(transaction, cursor, batch)?;
+    let rows = rows_after(&mut tables, cursor, batch)?;
     let last = rows.last().map(|(key, _)| key.clone()).filter(|_| rows.len() == batch);
-    let mut lines = Lines::new(transaction)?;
+    let mut lines = Lines::new(&mut tables)?;
     let count = rows.len() as u64;
     for (key, record) in rows {
         let Some(record) = record else {
-            strike_uncounted(transaction, &mut lines, &key)?;
+            strike_uncounted(&mut tables, &mut lines, &key)?;
             continue;
         };
-        let standing = standing(transaction, &record)?;
-        put_record(transaction, &record)?;
+        let standing = standing(&mut tables, &record)?;
+        put_record(&mut tables, &record)?;
         if record.doomed {
-            put(transaction, DOOMED, &key, &record.generation)?;
+            tables.put(DOOMED, &key, &record.generation)?;
         }
         // Whatever its row said before is not counted any more, and not in the order.
-        delete(transaction, LINES, &key)?;
-        lines.set(&record.id(), Some(Line::of(&record, standing)))?;
+        tables.delete(LINES, &key)?;
+        lines.set(&mut tables, &record.id(), Some(Line::of(&record, standing)))?;
     }
-    lines.finish()?;
+    lines.finish(&mut tables)?;
     match &last {
-        Some(last) => put(transaction, META, KEY_REBUILD, last)?,
+        Some(last) => tables.put(META, KEY_REBUILD, last)?,
         None => {
-            delete(transaction, META, KEY_REBUILD)?;
-            transaction.delete_table(USED)?;
+            tables.delete(META, KEY_REBUILD)?;
+            tables.remove(USED)?;
         }
     }
     Ok((last, count))
@@ -161,11 +161,10 @@ fn rebuild_batch(
 /// The next entities: their keys, and their records unless they are damaged.
 type Rows = Vec<(Vec<u8>, Option<EntityRecord>)>;
 
-fn rows_after(transaction: &WriteTransaction, cursor: Option<&[u8]>, limit: usize) -> Result<Rows, redb::Error> {
-    let table = transaction.open_table(ENTITIES)?;
+fn rows_after(tables: &mut Tables<'_>, cursor: Option<&[u8]>, limit: usize) -> Result<Rows, redb::Error> {
     let start = cursor.map_or(Bound::Unbounded, Bound::Excluded);
     let mut rows = Vec::new();
-    for row in table.range::<&[u8]>((start, Bound::Unbounded))?.take(limit) {
+    for row in tables.at(ENTITIES)?.range::<&[u8]>((start, Bound::Unbounded))?.take(limit) {
         let (key, value) = row?;
         let record = EntityRecord::unseal(ENTITIES.name(), key.value(), value.value());
         rows.push((key.value().to_vec(), record));
@@ -174,19 +173,19 @@ fn rows_after(transaction: &WriteTransaction, cursor: Option<&[u8]>, limit: usiz
 }
 
 /// How an entity stands: as its line says, or as format 1 noted its last use.
-fn standing(transaction: &WriteTransaction, record: &EntityRecord) -> Result<Standing, redb::Error> {
+fn standing(tables: &mut Tables<'_>, record: &EntityRecord) -> Result<Standing, redb::Error> {
     let key = record.id().0;
-    if let Some(line) = get::<Line>(transaction, LINES, &key)? {
+    if let Some(line) = tables.get::<Line>(LINES, &key)? {
         return Ok(line.standing);
     }
     // Format 1 noted each commit as a use: its times say when, not how often.
-    Ok(Standing::admitted(get::<i64>(transaction, USED, &key)?.unwrap_or(record.admitted)))
+    Ok(Standing::admitted(tables.get::<i64>(USED, &key)?.unwrap_or(record.admitted)))
 }
 
 /// Removes a row that cannot be read; its line is not in the sums of a rebuild.
-fn strike_uncounted(transaction: &WriteTransaction, lines: &mut Lines<'_>, key: &[u8]) -> Result<(), redb::Error> {
-    delete(transaction, LINES, key)?;
-    strike(transaction, lines, key)
+fn strike_uncounted(tables: &mut Tables<'_>, lines: &mut Lines, key: &[u8]) -> Result<(), redb::Error> {
+    tables.delete(LINES, key)?;
+    strike(tables, lines, key)
 }
 
 #[cfg(test)]
@@ -234,11 +233,11 @@ mod tests {
         index.in_line(|first, protected| first.chain(protected).map(|row| row.id).collect()).expect("the order")
     }
 
-    fn change(index: &Index, work: impl Fn(&WriteTransaction) -> Result<(), redb::Error>) {
+    fn change(index: &Index, work: impl Fn(&mut Tables<'_>) -> Result<(), redb::Error>) {
         index
             .with(|database| {
                 let transaction = begin(database)?;
-                work(&transaction)?;
+                work(&mut Tables::of(&transaction))?;
                 Ok(transaction.commit()?)
             })
             .expect("changed");
@@ -255,7 +254,7 @@ mod tests {
             cursor = index
                 .with(|database| {
                     let transaction = begin(database)?;
-                    let (last, count) = rebuild_batch(&transaction, cursor.as_deref(), 4)?;
+                    let (last, count) = rebuild_batch(Tables::of(&transaction), cursor.as_deref(), 4)?;
                     assert_eq!(count, 4);
                     transaction.commit()?;
                     Ok(last)
@@ -271,20 +270,13 @@ mod tests {
 
     #[test]
     fn lines_that_were_damaged_are_made_anew() {
-        type Damage = fn(&WriteTransaction) -> Result<(), redb::Error>;
+        type Damage = fn(&mut Tables<'_>) -> Result<(), redb::Error>;
         let damages: [Damage; 5] = [
-            |transaction| delete(transaction, META, KEY_COUNTERS),
-            |transaction| put(transaction, META, KEY_COUNTERS, &Counters { entities: 3, ..Counters::default() }),
-            |transaction| delete(transaction, LINES, &record(5).id().0),
-            |transaction| {
-                transaction.open_table(LINES)?.insert(record(5).id().0.as_slice(), b"rot".as_slice())?;
-                Ok(())
-            },
-            |transaction| {
-                transaction.delete_table(ORDER)?;
-                transaction.open_table(ORDER)?;
-                Ok(())
-            },
+            |tables| tables.delete(META, KEY_COUNTERS),
+            |tables| tables.put(META, KEY_COUNTERS, &Counters { entities: 3, ..Counters::default() }),
+            |tables| tables.delete(LINES, &record(5).id().0),
+            |tables| tables.put_row(LINES, &record(5).id().0, b"rot"),
+            |tables| tables.empty(ORDER),
         ];
         for damage in damages {
             let directory = tempfile::tempdir().expect("a directory");
@@ -305,8 +297,8 @@ mod tests {
         let index = filled(directory.path(), 20);
         let counters = index.counters();
         let id = record(5).id();
-        change(&index, |transaction| {
-            transaction.open_table(LINES)?.insert(id.0.as_slice(), b"rot".as_slice())?;
+        change(&index, |tables| {
+            tables.put_row(LINES, &id.0, b"rot")?;
             Ok(())
         });
         index.apply(2, &[Change::Pin(id, Pin::Pinned)]).expect("applied");
@@ -337,7 +329,7 @@ mod tests {
     fn a_store_of_a_later_format_is_refused_and_not_touched() {
         let directory = tempfile::tempdir().expect("a directory");
         let index = filled(directory.path(), 3);
-        change(&index, |transaction| put(transaction, META, KEY_FORMAT, &(FORMAT + 1)));
+        change(&index, |tables| tables.put(META, KEY_FORMAT, &(FORMAT + 1)));
         index.close().expect("closed");
         let before = files(directory.path());
         let config = StoreConfig {

@@ -245,6 +245,7 @@ impl Look {
         };
         let Some(medium) = &self.medium else {
             let mut bytes = Vec::new();
+            self.handle.forget_at_hand();
             for block in run {
                 // A wrong one is struck off by the reading itself.
                 if let Err(ReadError::Disk(fault)) = self.handle.read_run(block..block + 1, &mut bytes) {

@@ -60,7 +60,7 @@ impl Core {
     fn admit_files(&self, new: &NewEntity, geometry: &Geometry) -> Result<(EntityRecord, FilePair), AdmitError> {
         let (record, files) = self.make_files(new, geometry)?;
         let id = record.id();
-        if let Err(error) = self.committer.commit(self.birth(&record)?) {
+        if let Err(error) = self.committer.commit(self.birth(&record)) {
             // Only where the index says that no row refers to the files: the outcome of a commit may be unknown (C-08), and
             // what nobody claims is cleared away by the next start.
             if let Ok(None) = self.index.record(&id) {
@@ -153,12 +153,12 @@ impl Core {
     fn whole(&self, new: &NewEntity, bytes: Vec<u8>) -> Result<Vec<Change>, StoreError> {
         let record = EntityRecord::admit(new, Place::Index, self.next_generation()?, self.now());
         let (id, generation) = (record.id(), record.generation);
-        let mut changes = self.birth(&record)?;
+        let mut changes = self.birth(&record);
         if let Some(geometry) = Geometry::new(new.entity.length)
             && !bytes.is_empty()
         {
             let hash = tree::hash_block(&geometry, 0, &bytes);
-            changes.push(Change::Inline { id, generation, hash, bytes });
+            changes.push(Change::Inline { id, generation, hash, bytes: bytes.into() });
             let (add, none) = (BlockSet::from_run(0..1), BlockSet::new());
             changes.push(Change::Blocks { id, generation, add, fetched_here: none.clone(), remove: none });
         }
@@ -193,13 +193,11 @@ impl Stock {
     }
 
     /// The changes that let an entity in: its row, its lookup key, and that it is the newest under its URL.
-    pub(crate) fn birth(&self, record: &EntityRecord) -> Result<Vec<Change>, StoreError> {
+    pub(crate) fn birth(&self, record: &EntityRecord) -> Vec<Change> {
         let name = row::name_of(&record.requested_url);
-        let newest = self.index.latest(&name)?.filter(|newest| newest.id() != record.id());
-        let mut changes = vec![Change::Entity(Box::new(record.clone()), name)];
-        changes.extend(self.lookup_change(record));
-        changes.extend(newest.map(|newest| Change::Superseded(newest.id())));
-        Ok(changes)
+        let newest = Change::Supersede { name, by: record.id() };
+        let row = Change::Entity(Box::new(record.clone()), name);
+        [newest, row].into_iter().chain(self.lookup_change(record)).collect()
     }
 
     pub(super) fn secret_key(&self, record: &EntityRecord) -> Option<LookupKey> {

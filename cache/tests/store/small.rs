@@ -6,7 +6,8 @@ use eddy_content::{BlockSet, Root};
 use redb::{Database, ReadableTable, TableDefinition};
 use std::fs::{self, File};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 
 /// Whether the store has any file of an entity.
 fn has_files(directory: &Path) -> bool {
@@ -215,4 +216,51 @@ fn small_entities_go_when_room_is_needed_and_stay_when_they_are_pinned() {
         let handle = store.find(&record.id()).expect("asked").expect("here");
         assert!(handle.is_complete());
     }
+}
+
+#[test]
+fn a_commit_that_no_thread_waits_for_acknowledges_when_it_is_ended() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let handle = store.begin(new_entity(1, 3000)).expect("admitted");
+    write(&handle, 1, 0..1);
+    let (tell, told) = mpsc::sync_channel(1);
+    let pending = handle.begin_commit(move |answer| tell.send(answer).expect("heard")).expect("begun");
+    assert!(pending.is_under_way());
+    let answer = told.recv().expect("told");
+    assert!(handle.held().is_empty() && !handle.is_settled(), "nobody has ended it");
+    assert!(handle.begin_commit(|_| {}).is_none(), "one at a time");
+    let other = handle.clone();
+    let waiting = thread::spawn(move || other.commit().expect("committed"));
+    assert_eq!(pending.end(Some(answer)).expect("committed"), BlockSet::from_run(0..1));
+    assert!(waiting.join().expect("a thread").is_empty(), "nothing was left for who waited");
+    assert!(handle.is_settled() && handle.is_complete());
+    assert_all_held_are_right(&handle, 1);
+    let id = handle.id();
+    drop((handle, store));
+    let store = open(directory.path());
+    let handle = store.find(&id).expect("asked").expect("here");
+    assert_all_held_are_right(&handle, 1);
+    assert!(handle.is_complete());
+    let large = store.begin(new_entity(2, BLOCK as u64 + 1)).expect("admitted");
+    assert!(large.begin_commit(|_| {}).is_none(), "files are synced by whoever waits for it");
+}
+
+#[test]
+fn what_a_commit_carried_that_nobody_ended_is_fetched_again_and_booked_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let handle = store.begin(new_entity(1, 3000)).expect("admitted");
+    write(&handle, 1, 0..1);
+    let (tell, told) = mpsc::sync_channel(1);
+    let pending = handle.begin_commit(move |answer| tell.send(answer).expect("heard")).expect("begun");
+    told.recv().expect("told");
+    drop(pending);
+    assert!(handle.held().is_empty(), "nobody counts on it");
+    write(&handle, 1, 0..1);
+    assert_eq!(handle.commit().expect("committed"), BlockSet::from_run(0..1));
+    assert_all_held_are_right(&handle, 1);
+    let rows = store.ledger().expect("the ledger");
+    let [LedgerRow::File { balance, .. }] = &rows[..] else { panic!("{rows:?}") };
+    assert!(balance.origin.received == 6000 && rows[0].closes(), "{balance:?}");
 }
