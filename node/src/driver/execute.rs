@@ -17,7 +17,7 @@ mod staging;
 use super::account::Owed;
 use super::command::{Holding, Refusal};
 use super::contact::{AheadBody, asked};
-use super::heads::{Heads, Wanting};
+use super::heads::{Heads, Keeping, Unkept, Wanting};
 use super::publish::Publishing;
 use super::seal::JobSeal;
 use super::ways::Ways;
@@ -87,6 +87,9 @@ pub(super) struct Executor {
     pub(super) seal: JobSeal,
     pub(super) heads: Heads,
     pub(super) wanting: Wanting,
+    /// Answers that are not kept yet, and those of them that the engine was just told of.
+    unkept: Unkept,
+    answered: HashMap<FileRef, Keeping>,
     /// Of jobs with transfers under way, or that are ahead of their limit.
     paces: HashMap<JobId, Pace>,
     ways: Ways,
@@ -135,6 +138,8 @@ impl Executor {
             seal,
             heads,
             wanting: Wanting::default(),
+            unkept: Unkept::default(),
+            answered: HashMap::new(),
             paces: HashMap::new(),
             ways,
             losses,
@@ -169,6 +174,20 @@ impl Executor {
         self.fetches.values().for_each(CancellationToken::cancel);
         self.parked.clear();
         self.open.clear();
+    }
+
+    /// The engine is about to be told of an answer.
+    pub(super) fn on_contacted(&mut self, fetch: FetchId) {
+        if let Some(keeping) = self.unkept.take(fetch) {
+            self.answered.insert(keeping.file, keeping);
+        }
+    }
+
+    /// Keeps the answers that nothing was made of.
+    pub(super) fn keep_answers(&mut self) {
+        for (_, keeping) in self.answered.drain() {
+            drop(self.tasks.spawn_blocking(move || keeping.keep_here()));
+        }
     }
 
     pub(super) async fn execute(&mut self, engine: &Engine, effect: Effect) {
@@ -214,7 +233,8 @@ impl Executor {
                     // No digest speaks for all of the blocks.
                     (false, _) => self.gate(&new.entity.url, &[]),
                 };
-                self.open_entity(file, new, (destination, gate));
+                let keeping = self.answered.remove(&file);
+                self.open_entity(file, (new, keeping), (destination, gate));
             }
             Effect::Ask { file, peers } => self.ask(file, peers),
             Effect::Pump { fetch, file, blocks } => {

@@ -2,8 +2,8 @@
 //!
 //! A job has one file in `heads/` of the home, to which each answer is appended; what is overtaken is dropped when the file has doubled.
 //! Nothing of it is in memory. Answers are sealed with the key of the jobs, since header fields may be secrets. They are with the system
-//! before anybody hears of them, and on the disk when their job has ended: a process that dies loses none, a machine the last ones of jobs
-//! that were running. They stay as long as their job, and of the [`KEPT`] jobs that ended last.
+//! before anything is made of them, and on the disk when their job has ended: a process that dies loses none of which anything came, a
+//! machine the last ones of jobs that were running. They stay as long as their job, and of the [`KEPT`] jobs that ended last.
 //!
 //! Bounds: [`MAX_HEAD_BYTES`] of an answer, [`MOST_OF_JOB`] of a job, [`MOST`] of all. What finds no room is not kept, and a file that
 //! broke in the middle costs the answer that stood there. No transfer fails for it.
@@ -11,7 +11,7 @@
 use super::seal::JobSeal;
 use crate::origin::{Head, LastHead};
 use eddy_content::http::MAX_HEAD_BYTES;
-use eddy_engine::{FileRef, JobId, Owner};
+use eddy_engine::{FetchId, FileRef, JobId, Owner};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -125,15 +125,38 @@ impl Wanting {
 impl Keeping {
     /// Keeps what was answered, if anything was.
     pub(super) async fn keep(self) {
-        let Some(head) = self.last.take() else { return };
         // A task that dies costs the answer and nothing else.
-        let _ = tokio::task::spawn_blocking(move || {
-            let (job, head) = (self.file.job, kept(&self, &head));
-            if let Err(error) = self.heads.put(job, &head, &self.wanted) {
-                tracing::warn!(%job, %error, "the head of an answer is not kept");
-            }
-        })
-        .await;
+        let _ = tokio::task::spawn_blocking(move || self.keep_here()).await;
+    }
+
+    /// The same on this thread. Blocks on the disk.
+    pub(super) fn keep_here(self) {
+        let Some(head) = self.last.take() else { return };
+        let (job, head) = (self.file.job, kept(&self, &head));
+        if let Err(error) = self.heads.put(job, &head, &self.wanted) {
+            tracing::warn!(%job, %error, "the head of an answer is not kept");
+        }
+    }
+}
+
+/// Answers of which the driver has not been told yet. They are kept by whoever does the next thing about their file that needs a thread:
+/// one of its own for each costs more than the writing.
+#[derive(Clone, Default)]
+pub(super) struct Unkept(Arc<Mutex<HashMap<FetchId, Keeping>>>);
+
+impl Unkept {
+    fn all(&self) -> MutexGuard<'_, HashMap<FetchId, Keeping>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An answer, which the driver is told of next.
+    pub(super) fn put(&self, fetch: FetchId, keeping: Keeping) {
+        self.all().insert(fetch, keeping);
+    }
+
+    /// The answer that the driver has been told of.
+    pub(super) fn take(&self, fetch: FetchId) -> Option<Keeping> {
+        self.all().remove(&fetch)
     }
 }
 

@@ -273,6 +273,7 @@ impl Driver {
             match input {
                 Input::PeerUp(peer) => self.executor.tell_swarm(News::Up(peer)).await,
                 Input::PeerDown(peer) => self.executor.tell_swarm(News::Down(peer)).await,
+                Input::Contacted { fetch, .. } => self.executor.on_contacted(fetch),
                 _ => {}
             }
             let refused = if let Input::Prepared { file, result: Err(_) } = &input { Some(*file) } else { None };
@@ -326,6 +327,7 @@ impl Driver {
             }
         }
         self.executor.publish_gathered();
+        self.executor.keep_answers();
         self.write_down(&mut records).await;
         let (mut ended, mut changed, mut known) = (Vec::new(), Vec::new(), HashSet::new());
         while let Some(notice) = self.engine.poll_notice() {
@@ -365,7 +367,14 @@ impl Driver {
             loop {
                 tokio::select! {
                     () = self.tasks.wait() => break,
-                    input = self.inputs.recv() => if input.is_none() { break },
+                    input = self.inputs.recv() => match input {
+                        None => break,
+                        Some(Input::Contacted { fetch, .. }) => {
+                            self.executor.on_contacted(fetch);
+                            self.executor.keep_answers();
+                        }
+                        Some(_) => {}
+                    },
                     opened = self.opened.recv() => if opened.is_none() { break },
                 }
             }

@@ -160,6 +160,12 @@ impl PeerRead {
         self.node
     }
 
+    /// Whether every byte of what was asked for has come and is handed on.
+    #[must_use]
+    pub fn has_all(&self) -> bool {
+        self.open.is_empty() && self.missing == 0
+    }
+
     /// The next piece, `None` after the last one. Cancel safe: a later call goes on where this one was.
     ///
     /// A peer may send less than was asked for. After an error there is nothing more.

@@ -1,7 +1,7 @@
 //! An open entity of a job's file, and the task that makes its blocks durable.
 //!
 //! Commits of one entity are made by one task: fetches that end together share a commit, and the disk's flush never stalls
-//! a writer.
+//! a writer. Of a small object, which whoever wrote it commits as well, the task is started when somebody needs it.
 
 use super::recent::Recent;
 use super::room::CacheRoom;
@@ -60,8 +60,12 @@ pub struct OpenEntity {
     wake: Arc<Notify>,
     arrivals: Arrivals,
     inputs: mpsc::Sender<Input>,
-    commits: mpsc::Sender<oneshot::Sender<Result<(), Failure>>>,
+    tasks: TaskTracker,
+    commits: Arc<OnceLock<Commits>>,
 }
+
+/// The way to the committing task.
+type Commits = mpsc::Sender<oneshot::Sender<Result<(), Failure>>>;
 
 impl OpenEntity {
     /// Opens a file's entity and starts its committing task, which ends when the last clone is dropped.
@@ -72,27 +76,37 @@ impl OpenEntity {
         inputs: mpsc::Sender<Input>,
         tasks: &TaskTracker,
     ) -> Self {
-        let (commits, requests) = mpsc::channel(WAITING);
-        let wake = Arc::new(Notify::new());
-        let written = Arc::new(AtomicU64::new(0));
-        let arrivals = Arrivals::default();
         let open = Self {
             file,
-            room: room.clone(),
-            entity: entity.clone(),
+            room,
+            entity,
             last_modified,
             part: Arc::new(Mutex::new(part)),
-            written: written.clone(),
+            written: Arc::default(),
             is_followed: Arc::default(),
             is_passed_on: Arc::default(),
             recent: Arc::default(),
-            wake: wake.clone(),
-            arrivals: arrivals.clone(),
-            inputs: inputs.clone(),
-            commits,
+            wake: Arc::default(),
+            arrivals: Arrivals::default(),
+            inputs,
+            tasks: tasks.clone(),
+            commits: Arc::default(),
         };
-        tasks.spawn(commit_loop((file, room), entity, requests, inputs, (written, wake, arrivals)));
+        if !open.entity.is_in_index() {
+            open.commits();
+        }
         open
+    }
+
+    /// The way to the committing task, which is started by the first who wants it.
+    fn commits(&self) -> &Commits {
+        self.commits.get_or_init(|| {
+            let (commits, requests) = mpsc::channel(WAITING);
+            let told = (self.written.clone(), self.wake.clone(), self.arrivals.clone());
+            let (place, entity, inputs) = ((self.file, self.room.clone()), self.entity.clone(), self.inputs.clone());
+            self.tasks.spawn(commit_loop(place, entity, requests, inputs, told));
+            commits
+        })
     }
 
     /// Tells whoever reads the entity while it comes.
@@ -173,7 +187,7 @@ impl OpenEntity {
         }
         let (answer, answered) = oneshot::channel();
         let stopped = || Failure::transient("shutting-down", "the node is stopping");
-        self.commits.send(answer).await.map_err(|_| stopped())?;
+        self.commits().send(answer).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
 }

@@ -122,8 +122,7 @@ pub async fn pump(
         }
     };
     drop(body);
-    progress.flush().await;
-    let written = sink.finish().await;
+    let written = progress.flush_with(sink.finish()).await;
     let committed = open.commit().await;
     match (written, committed) {
         (Err(fault), _) => failure::of_sink(&fault, false),

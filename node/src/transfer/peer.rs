@@ -142,7 +142,12 @@ impl Reader<'_> {
                     sink.begin_verified(first_block, hashes, statements).await
                 }
                 Ok(Some(Piece::Bytes(bytes))) => {
-                    progress.count(bytes.iter().map(|chunk| chunk.len() as u64).sum()).await;
+                    let length = bytes.iter().map(|chunk| chunk.len() as u64).sum();
+                    if reading.has_all() {
+                        progress.count_last(length);
+                    } else {
+                        progress.count(length).await;
+                    }
                     if sink.is_behind() {
                         // While the disk is waited for, the engine should know what has come.
                         progress.flush().await;
@@ -158,8 +163,7 @@ impl Reader<'_> {
             }
         };
         drop(reading);
-        progress.flush().await;
-        let written = sink.finish().await;
+        let written = progress.flush_with(sink.finish()).await;
         let committed = open.commit().await;
         match (written, committed) {
             (Err(fault), _) => {

@@ -2,12 +2,15 @@
 
 use eddy_content::http::RangeSupport;
 use eddy_engine::{FetchId, Input};
+use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 /// How often the engine hears of received bytes.
 const EVERY: Duration = Duration::from_millis(100);
+/// What ends within this is reported together with its end: each word to the engine wakes it.
+const SOON: Duration = Duration::from_millis(20);
 /// How often it hears of bytes that are not wanted: what it wants to know is that the body moves.
 const EVERY_SKIP: Duration = Duration::from_secs(1);
 
@@ -38,6 +41,11 @@ impl Progress {
         }
     }
 
+    /// Counts bytes that are to be reported with the fetch's end, which is at hand.
+    pub fn count_last(&mut self, bytes: u64) {
+        self.unreported += bytes;
+    }
+
     /// Bytes came of which none is wanted.
     pub async fn skip(&mut self) {
         if self.skipped.elapsed() >= EVERY_SKIP {
@@ -59,6 +67,17 @@ impl Progress {
             return std::future::pending().await;
         }
         tokio::time::sleep_until(self.last + EVERY).await;
+    }
+
+    /// Reports what is not yet reported when `ending` is over, or while it goes on if that takes a while. Cancel safe as `ending` is.
+    pub async fn flush_with<T>(&mut self, ending: impl Future<Output = T>) -> T {
+        let mut ending = pin!(ending);
+        let soon = tokio::time::timeout(SOON, &mut ending).await;
+        self.flush().await;
+        match soon {
+            Ok(ended) => ended,
+            Err(_) => ending.await,
+        }
     }
 
     /// Reports what is not yet reported.

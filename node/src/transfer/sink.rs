@@ -2,7 +2,7 @@
 //!
 //! The block itself is verified in `eddy_cache::RunWriter`, before a byte of it is written; this is the thread around it. What is
 //! less than a block waits for the fetch's end, or for more: a thread that is woken for each piece of a small object costs more than
-//! the object.
+//! the object. A small object that the store keeps in its index has no thread at all: writing it is a copy and a hash.
 
 use super::failure;
 use super::open::OpenEntity;
@@ -12,7 +12,7 @@ use eddy_content::{BLOCK_SIZE, BlockHash};
 use eddy_engine::Failure;
 use eddy_engine::port::Reach;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 /// Pieces between the reactor and the disk.
@@ -200,6 +200,24 @@ impl Sink {
         })
     }
 
+    /// Writes a small object, which goes to memory, and commits it: no thread waits for that but the store's own.
+    async fn keep(&self, little: Little) -> Result<(), SinkFault> {
+        write_all(&self.open, (self.source, self.reach), little.into_pieces())?;
+        let (tell, told) = oneshot::channel();
+        let entity = self.open.entity.clone();
+        let committed = match entity.begin_commit(move |answer| drop(tell.send(answer))) {
+            // A task of its own: it goes on when nobody waits for it any more.
+            Some(pending) if pending.is_under_way() => tokio::spawn(async move { pending.end(told.await.ok()) }).await,
+            Some(pending) => tokio::task::spawn_blocking(move || pending.wait()).await,
+            None => tokio::task::spawn_blocking(move || entity.commit()).await,
+        };
+        match committed {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(SinkFault::Commit(failure::of_commit(&error, &self.open.room.directory))),
+            Err(_) => Err(SinkFault::Died),
+        }
+    }
+
     /// Whether the next push waits for the disk.
     #[must_use]
     pub fn is_behind(&self) -> bool {
@@ -214,6 +232,7 @@ impl Sink {
         let state = std::mem::replace(&mut self.state, State::Waiting(Little::default()));
         let thread = match state {
             State::Waiting(little) if little.pieces.is_empty() => return Ok(()),
+            State::Waiting(little) if self.open.entity.is_in_index() => return self.keep(little).await,
             State::Waiting(little) => self.write(little, None),
             State::Writing { pieces, thread, .. } => {
                 // Nothing more comes.

@@ -131,7 +131,7 @@ impl Executor {
         let cancel = self.token(fetch);
         let (order, ordered) = oneshot::channel();
         self.parked.insert(fetch, order);
-        let given = self.given.remove(&file.job);
+        let (given, unkept) = (self.given.remove(&file.job), self.unkept.clone());
         let mut losses = self.losses.for_resource(&request.url);
         self.tasks.spawn(async move {
             let _done = cancel.clone().drop_guard();
@@ -152,8 +152,13 @@ impl Executor {
                         let body = body.map(|(span, body)| (span, FirstBody::Here(body)));
                         (Contacted { waited: Some(asked.elapsed()), ..facts }, body)
                     });
-                    if let Some(keeping) = keeping {
-                        keeping.keep().await;
+                    match keeping {
+                        // Its entity is opened next, by a thread that keeps it as well.
+                        Some(keeping) if answer.as_ref().is_ok_and(|(facts, _)| names_version(facts)) => {
+                            unkept.put(fetch, keeping);
+                        }
+                        Some(keeping) => keeping.keep().await,
+                        None => {}
                     }
                     answer
                 }
@@ -199,6 +204,11 @@ impl Executor {
             }
         });
     }
+}
+
+/// Whether an answer names a version that can be held.
+fn names_version(facts: &Contacted) -> bool {
+    facts.storable && facts.validator.is_some() && facts.length.is_some()
 }
 
 /// Whether what the job asks may be asked once only (F-68).

@@ -4,6 +4,7 @@ use super::gate::Gate;
 use super::{Executor, Holder};
 use crate::deliver::{Destination, Part, refusal};
 use crate::driver::command::{Holding, Refusal};
+use crate::driver::heads::Keeping;
 use crate::transfer::failure;
 use crate::transfer::open::OpenEntity;
 use crate::transfer::room::CacheRoom;
@@ -53,7 +54,7 @@ impl Executor {
     pub(super) fn open_entity(
         &self,
         file: FileRef,
-        new: NewEntity,
+        (new, keeping): (NewEntity, Option<Keeping>),
         (destination, gate): (Option<Destination>, Option<Gate>),
     ) {
         let (room, opened, inputs, tasks) =
@@ -61,6 +62,9 @@ impl Executor {
         let last_modified = new.last_modified;
         self.tasks.spawn_blocking(move || {
             let opening = AssertUnwindSafe(|| -> Result<_, Failure> {
+                if let Some(keeping) = keeping {
+                    keeping.keep_here();
+                }
                 let entity = admit(&room, new, destination.as_ref())?;
                 let doubted = gate.and_then(|gate| gate.close(&entity.0));
                 Ok((entity, doubted))
