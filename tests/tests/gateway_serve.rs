@@ -664,6 +664,44 @@ async fn pages_whose_links_are_replaced_take_no_more_memory_than_they_have_bytes
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_is_kept_for_nobody_leads_through_the_gateway_as_well() {
+    if !Nginx::ready() {
+        return;
+    }
+    let directives =
+        "types { text/html html; } add_header Cache-Control max-age=0; location /own/ { add_header Set-Cookie a=b; }";
+    let origin = Nginx::here(&NginxSpec { directives: directives.into(), ..NginxSpec::default() }).unwrap();
+    // A short one, and one that is not gone through where clients are served.
+    for (name, count) in [("short", 1), ("long", 20_000)] {
+        for folder in ["own", "all"] {
+            std::fs::create_dir_all(origin.files().join(folder)).unwrap();
+            let page = "<a href=\"/p/a.whl\">a</a>\n".repeat(count);
+            std::fs::write(origin.files().join(folder).join(format!("{name}.html")), page).unwrap();
+        }
+    }
+    let url = origin.url("");
+    let settings = mount("/m", url.trim_end_matches('/'), "links = { \"/\" = \"/m/\" }");
+    let gateway = Gateway::start(Eddy::here().unwrap(), &settings).unwrap();
+    for (name, count) in [("short", 1), ("long", 20_000)] {
+        let led = "<a href=\"/m/p/a.whl\">a</a>\n".repeat(count);
+        let (own, all) = (format!("/m/own/{name}.html"), format!("/m/all/{name}.html"));
+        let personal: &[(&str, &str)] = &[("authorization", "Basic eDp5")];
+        for (path, fields) in
+            [(&own, &[][..]), (&own, personal), (&all, personal), (&all, &[("cache-control", "no-store")])]
+        {
+            let got = gateway.get(path, fields).await.unwrap();
+            assert!(got.status == 200 && got.whole() == led.as_bytes() && !got.is_hit(), "{path}: {:?}", got.fields);
+            assert!(got.field("etag").starts_with("W/"), "{:?}", got.fields);
+        }
+        for turn in 0..3 {
+            let got = gateway.get(&all, &[]).await.unwrap();
+            assert!(got.whole() == led.as_bytes() && got.field("etag").starts_with("W/"), "{turn}: {:?}", got.fields);
+            assert_eq!(got.field("cache-status").contains("fwd-status=304"), turn > 0, "{:?}", got.fields);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_gets_the_end_of_an_index_when_its_promises_are_known() {
     if !Nginx::ready() {
         return;

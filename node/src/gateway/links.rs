@@ -8,8 +8,8 @@ use bytes::Bytes;
 use eddy_content::ResourceUrl;
 use eddy_content::http::ResponseHead;
 use eddy_content::http::serve::{Name, name_of};
-use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderValue};
 
 /// The link that stands for all that begin at the origin's root.
 const ROOT: &str = "/";
@@ -24,12 +24,23 @@ pub(super) fn has_links(links: &[(String, String)], url: &ResourceUrl, head: &Re
     !links.is_empty() && is_text && head.status == 200 && !head.headers.contains_key(CONTENT_ENCODING) && !is_file()
 }
 
-/// The content with its links replaced; fields that no longer fit it are taken out.
-pub(super) fn lead(links: &[(String, String)], base: &str, fields: &mut HeaderMap, content: &[u8]) -> Bytes {
+/// Makes the fields of the origin's page fit one whose links are replaced. Its mark says only that the two mean the same: no range of the one
+/// may ever be joined to the other (R-02).
+pub(super) fn fit(fields: &mut HeaderMap) {
     for name in ["content-md5", "digest", "repr-digest", "content-digest"] {
         fields.remove(name);
     }
     fields.remove(CONTENT_LENGTH);
+    if let Some(tag) = fields.get(ETAG).filter(|tag| !tag.as_bytes().starts_with(b"W/")) {
+        match HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat()) {
+            Ok(weak) => drop(fields.insert(ETAG, weak)),
+            Err(_) => drop(fields.remove(ETAG)),
+        }
+    }
+}
+
+/// The content with its links replaced.
+pub(super) fn lead(links: &[(String, String)], base: &str, content: &[u8]) -> Bytes {
     let root = links.iter().find(|(from, _)| from == ROOT);
     let (mut all, mut copied, mut at) = (Vec::with_capacity(content.len()), 0, 0);
     while at < content.len() {
@@ -54,6 +65,8 @@ pub(super) fn lead(links: &[(String, String)], base: &str, fields: &mut HeaderMa
         }
     }
     all.extend_from_slice(&content[copied..]);
+    // It may lie there for long, and is counted as what it is.
+    all.shrink_to_fit();
     all.into()
 }
 
@@ -80,19 +93,30 @@ mod tests {
     fn only_the_named_links_are_replaced() {
         let links = [("https://f.h/".to_owned(), "/files/".to_owned())];
         let text = br#"{"a":"https://f.h/x","b":"https://f.hh/y","c":"http","d":"https://f.h/"}"#;
-        let mut fields = HeaderMap::from_iter([(CONTENT_LENGTH, http::HeaderValue::from_static("9"))]);
-        let led = lead(&links, "http://127.0.0.1:1", &mut fields, text);
+        let led = lead(&links, "http://127.0.0.1:1", text);
         let wanted =
             br#"{"a":"http://127.0.0.1:1/files/x","b":"https://f.hh/y","c":"http","d":"http://127.0.0.1:1/files/"}"#;
         assert_eq!(&led[..], &wanted[..]);
-        assert!(fields.is_empty());
+        let length = led.len();
+        assert_eq!(led.try_into_mut().expect("the only one").capacity(), length, "it takes no more than it has");
+    }
+
+    #[test]
+    fn the_fields_of_a_led_page_promise_nothing_of_its_bytes() {
+        for (tag, fitting) in [("\"a\"", "W/\"a\""), ("W/\"a\"", "W/\"a\"")] {
+            let of = HeaderValue::from_static;
+            let mut fields = HeaderMap::from_iter([(CONTENT_LENGTH, of("9")), (ETAG, of(tag))]);
+            fields.insert("repr-digest", of("sha-256=:AA==:"));
+            fit(&mut fields);
+            assert_eq!(fields, HeaderMap::from_iter([(ETAG, of(fitting))]));
+        }
     }
 
     #[test]
     fn links_from_the_origins_root_lead_below_the_mount_and_nothing_else_that_begins_with_a_slash() {
         let links = [("https://h/".to_owned(), "/m/".to_owned()), (ROOT.to_owned(), "/m/".to_owned())];
         let led = |text: &str| {
-            let led = lead(&links, "http://g", &mut HeaderMap::new(), text.as_bytes());
+            let led = lead(&links, "http://g", text.as_bytes());
             String::from_utf8(led.to_vec()).expect("text")
         };
         for (before, after) in [

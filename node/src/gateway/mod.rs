@@ -15,6 +15,7 @@
 //! | `fields` | which fields of a request the origin gets |
 //! | `flight` | one question to an origin for all who want the same |
 //! | `shelf` | what is stored of answers |
+//! | `gathered` | a body that is read to its end before anything of it goes out |
 //! | `growing` | a body in memory that grows while it is read |
 //! | `parts` | parts of a body in memory, and what they make together |
 //! | `pass` | what goes to one client, and what is kept of it |
@@ -37,6 +38,7 @@ mod fields;
 mod filling;
 mod flight;
 mod gate;
+mod gathered;
 mod growing;
 mod links;
 mod listen;

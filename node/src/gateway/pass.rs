@@ -4,9 +4,11 @@ use super::Gateway;
 use super::answer::{reply, say};
 use super::body::{AnswerBody, Broken};
 use super::flight::{Broke, MOST_IN_MEMORY, read_on};
+use super::gathered::{Gathered, MOST_OF_PAGE, no_room};
 use super::growing::Growing;
+use super::links;
 use super::parts::Parts;
-use super::promised::Checked;
+use super::promised::{Checked, keeps};
 use super::refusal::Refusal;
 use super::serve::{Answer, Call};
 use super::shelf::{Held, Look, Stored};
@@ -14,6 +16,7 @@ use super::tally;
 use crate::driver::held::wall_clock;
 use crate::origin::{OriginBody, RelayRequest, Relayed};
 use bytes::Bytes;
+use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::{Freshness, Question, Variant};
 use eddy_content::http::serve::{
     CacheStatus, Forwarded, Found, Joint, Keeping, Marks, Part, end_to_end, joint, may_keep, may_keep_posted, part_of,
@@ -40,9 +43,36 @@ impl Gateway {
             privacy: call.sent.privacy,
         };
         let mut relayed = call.target.origin.relay(request).await.map_err(|error| Refusal::of_origin(&error))?;
+        let has_links = links::has_links(&call.target.links, &call.target.url, &relayed.head);
+        if has_links
+            && call.method == Method::GET
+            && let Some(body) = relayed.body.take()
+        {
+            return self.pass_led(call, relayed, (body, why)).await;
+        }
+        let promised = self.promised(&call.target, &relayed.head);
         let content = match self.part(call, &relayed) {
             Some(part) => self.keep(call, &mut relayed, Kept::Part(part)).await?,
-            None => self.content(call, &relayed.head, (Bytes::new(), relayed.body.take())).await?,
+            None => self.content(call, &promised, (Bytes::new(), relayed.body.take())).await?,
+        };
+        Ok(self.relay(call, &relayed.head, content, why))
+    }
+
+    /// Passes a page on with its links replaced: where its client may not go by itself, it may not go though nobody else gets the page.
+    async fn pass_led(&self, call: &Call, mut relayed: Relayed, (mut body, why): (OriginBody, Forwarded)) -> Answer {
+        let target = &call.target;
+        let promised = self.promised(target, &relayed.head);
+        let length = Framing::of(&relayed.head).ok().and_then(Framing::length);
+        let content = match self.gathered(&mut body, (length, MOST_OF_PAGE), &target.tally).await {
+            Gathered::All(read, _room) => {
+                if !keeps(&promised, &read) {
+                    return Err(Broke::False.refusal());
+                }
+                AnswerBody::Full(self.led(target, &mut relayed.head.headers, read).await?)
+            }
+            Gathered::TooLong(read) => self.content(call, &promised, (read, Some(body))).await?,
+            Gathered::NoRoom(_) => return Err(no_room()),
+            Gathered::Broken(error) => return Err(Refusal::of_origin(&error)),
         };
         Ok(self.relay(call, &relayed.head, content, why))
     }
@@ -56,7 +86,7 @@ impl Gateway {
             && may_keep_posted(&call.target.url, &call.sent.fields, &relayed.head);
         let content = match length.filter(|length| is_kept && *length <= MOST_IN_MEMORY) {
             Some(length) => self.keep(call, &mut relayed, Kept::Whole(length)).await?,
-            None => self.content(call, &relayed.head, (Bytes::new(), relayed.body.take())).await?,
+            None => self.content(call, &[], (Bytes::new(), relayed.body.take())).await?,
         };
         Ok(self.relay(call, &relayed.head, content, Forwarded::Method))
     }
@@ -82,7 +112,7 @@ impl Gateway {
     async fn keep(self: &Arc<Self>, call: &Call, relayed: &mut Relayed, kept: Kept) -> Result<AnswerBody, Refusal> {
         let count = kept.count();
         let (Some(body), Some(room)) = (relayed.body.take(), self.room(count)) else {
-            return self.content(call, &relayed.head, (Bytes::new(), relayed.body.take())).await;
+            return self.content(call, &[], (Bytes::new(), relayed.body.take())).await;
         };
         let growing = Growing::with_room(Some(room));
         let (url, sent) = (call.target.url.clone(), call.sent.fields.clone());
@@ -128,16 +158,17 @@ impl Gateway {
         self.shelf.put(url, sent, Arc::new(stored));
     }
 
-    /// The content of an answer that goes to its client alone. What is promised of it is held against it here too: a GET's answer is the file,
-    /// whoever may keep it.
+    /// The content of an answer that goes to its client alone. What is promised of it is held against it here too, whoever
+    /// may keep it.
     pub(super) async fn content(
         &self,
         call: &Call,
-        head: &ResponseHead,
+        promised: &[ExpectedDigest],
         (read, body): (Bytes, Option<OriginBody>),
     ) -> Result<AnswerBody, Refusal> {
-        let promised = if call.method == Method::GET { self.promised(&call.target, head) } else { Vec::new() };
-        let mut checked = Checked::new(&promised);
+        // The content of the answer to another method is not the file.
+        let promised = if call.method == Method::GET { promised } else { &[] };
+        let mut checked = Checked::new(promised);
         let mut came = checked.take(read);
         let Some(mut body) = body else {
             let last = checked.end().ok_or_else(|| Broke::False.refusal())?;

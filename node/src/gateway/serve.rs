@@ -187,8 +187,8 @@ impl Gateway {
             }
             Landing::Alone => match solo {
                 Some(solo) => match solo.await {
-                    Ok(Solo { head, read, body }) => {
-                        let content = self.content(call, &head, (read, body)).await?;
+                    Ok(Solo { head, promised, read, body }) => {
+                        let content = self.content(call, &promised, (read, body)).await?;
                         Ok(self.relay(call, &head, content, why))
                     }
                     Err(_) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the node stops")),

@@ -2,13 +2,14 @@
 
 use super::super::alone::Way;
 use super::super::filling::{Filling, Followed};
+use super::super::gathered::{Gathered, MOST_OF_PAGE, no_room};
 use super::super::growing::Growing;
 use super::super::links;
 use super::super::promised::keeps;
 use super::super::promises::Page;
 use super::super::refusal::{Refusal, is_origins_fault};
 use super::super::shelf::{Held, Stored};
-use super::super::tally::{self, Tally};
+use super::super::tally::Tally;
 use super::intake::{Broke, Intake};
 use super::take::length_of;
 use super::{FIRST_RANGE, Flight, Landing, MOST_IN_MEMORY, Manner, Outcome, Solo, value};
@@ -35,8 +36,6 @@ const SMALL: u64 = 64 << 10;
 /// Bytes of a large body that stay in memory for readers that keep up: all that comes with the first answer, or less where memory is
 /// scarce.
 const RECENT: [u64; 2] = [FIRST_RANGE, 2 << 20];
-/// Bytes of the longest page whose links are replaced.
-const MOST_OF_PAGE: u64 = 16 << 20;
 /// How often a body that breaks off is taken up again without a byte between.
 const RESUMES: u32 = 5;
 /// The first pause before that; it doubles.
@@ -148,62 +147,57 @@ impl Flight {
         Err(broken.refusal())
     }
 
-    /// A body of unknown length, or one whose links are replaced: read as far as memory allows, then passed on if that was not all.
+    /// A body of unknown length, or one whose links are replaced: read as far as memory allows, then passed on if that was not all. A page that
+    /// may not be kept has its links replaced all the same.
     pub(super) async fn gather(&mut self, mut relayed: Relayed, mut body: OriginBody) -> Option<Manner> {
         let has_links = links::has_links(&self.target.links, &self.target.url, &relayed.head);
         let most = if has_links { MOST_OF_PAGE } else { MOST_IN_MEMORY };
-        let mut reserved = length_of(&relayed.head).map_or(MOST_IN_MEMORY, |length| length.min(MOST_IN_MEMORY));
-        let Some(mut room) = self.gateway.room(reserved) else {
-            return self.alone(relayed.head, Bytes::new(), Some(body));
-        };
-        let mut read = bytes::BytesMut::new();
-        loop {
-            match body.next().await {
-                Ok(Some(bytes)) => {
-                    self.target.tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
-                    read.extend_from_slice(&bytes);
-                    while read.len() as u64 > reserved {
-                        let Some(more) = self.gateway.room(MOST_IN_MEMORY).filter(|_| reserved < most) else {
-                            return self.alone(relayed.head, read.freeze(), Some(body));
-                        };
-                        room.merge(more);
-                        reserved += MOST_IN_MEMORY;
-                    }
-                }
-                Ok(None) => break,
-                Err(error) if self.stale.is_some() && is_origins_fault(&error) && self.use_stale() => return None,
-                Err(error) => {
-                    self.land(Landing::Failed(Arc::new(Refusal::of_origin(&error))));
-                    return None;
-                }
+        let bounds = (length_of(&relayed.head), most);
+        let (read, mut room) = match self.gateway.gathered(&mut body, bounds, &self.target.tally).await {
+            Gathered::All(read, room) => (read, room),
+            Gathered::NoRoom(_) if has_links => return self.fail(no_room()),
+            Gathered::NoRoom(read) | Gathered::TooLong(read) => return self.alone(relayed.head, read, Some(body)),
+            Gathered::Broken(error) if self.stale.is_some() && is_origins_fault(&error) && self.use_stale() => {
+                return None;
             }
-        }
-        let read = read.freeze();
-        if matches!(body.end(), BodyEnd::Unproven { .. }) {
-            // nobody knows whether that was all.
-            return self.alone(relayed.head, read, None);
-        }
+            Gathered::Broken(error) => return self.fail(Refusal::of_origin(&error)),
+        };
         if !keeps(&self.promised(&relayed.head), &read) {
-            self.land(Landing::Failed(Arc::new(Broke::False.refusal())));
-            return None;
+            return self.fail(Broke::False.refusal());
         }
-        if let Some(kind) = self.page(&relayed.head) {
+        // elsewhere nobody knows whether that was all.
+        let is_proven = !matches!(body.end(), BodyEnd::Unproven { .. });
+        if let Some(kind) = self.page(&relayed.head).filter(|_| is_proven) {
             self.learn(kind, read.clone()).await;
         }
         if has_links {
-            let read = links::lead(&self.target.links, &self.gateway.base, &mut relayed.head.headers, &read);
-            let length = read.len() as u64;
-            give_back(&mut room, length);
-            // Not the origin's bytes any more: never in the store.
-            return self.stand(&relayed, Growing::whole(read, Some(room)), length);
+            let is_kept = is_proven && self.is_kept(&relayed.head);
+            let led = match self.gateway.led(&self.target, &mut relayed.head.headers, read).await {
+                Ok(led) => led,
+                Err(refusal) => return self.fail(refusal),
+            };
+            let length = led.len() as u64;
+            if is_kept && self.gateway.refit(&mut room, length) {
+                // Not the origin's bytes any more: never in the store.
+                return self.stand(&relayed, Growing::whole(led, Some(room)), length);
+            }
+            // What was promised was of the page as it came.
+            return self.hand(Solo { head: relayed.head, promised: Vec::new(), read: led, body: None });
+        }
+        if !is_proven {
+            return self.alone(relayed.head, read, None);
         }
         let length = read.len() as u64;
-        give_back(&mut room, length);
         self.stand(&relayed, Growing::whole(read.clone(), Some(room)), length);
         if let Verdict::Whole { representation } = relayed.verdict.clone() {
             self.save(&relayed, Representation { length: Some(length), ..representation }, read);
         }
         None
+    }
+
+    /// Whether an answer may be kept for others.
+    fn is_kept(&self, head: &ResponseHead) -> bool {
+        !self.sent.is_unkept && may_keep(self.target.rules.keeping, &self.sent.fields, head).is_ok()
     }
 
     /// The type of a page from which something may be learned.
@@ -346,9 +340,14 @@ impl Flight {
 
     /// Gives the answer to the client that caused it, and lets the others ask for themselves.
     pub(super) fn alone(&mut self, head: ResponseHead, read: Bytes, body: Option<OriginBody>) -> Option<Manner> {
+        let promised = self.promised(&head);
+        self.hand(Solo { head, promised, read, body })
+    }
+
+    fn hand(&mut self, answer: Solo) -> Option<Manner> {
         if let Some(solo) = self.solo.take() {
             // Gone already: then nobody wants it, and the connection closes.
-            let _ = solo.send(Solo { head, read, body });
+            let _ = solo.send(answer);
         }
         self.land(Landing::Alone);
         None
@@ -362,12 +361,6 @@ impl Flight {
         let freshness = Freshness::of(&relayed.head.headers, self.asked_by(), relayed.exchange);
         self.gateway.saver.save(&self.target.url, entity, &representation, freshness, bytes);
     }
-}
-
-/// Gives the memory back that so many bytes do not need: they may lie there for long.
-fn give_back(room: &mut OwnedSemaphorePermit, bytes: u64) {
-    let needed = usize::try_from(bytes.div_ceil(1024)).unwrap_or(usize::MAX);
-    drop(room.split(room.num_permits().saturating_sub(needed)));
 }
 
 /// Whether a version can be held in the store.

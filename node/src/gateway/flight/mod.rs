@@ -96,6 +96,8 @@ pub(super) enum Outcome {
 /// An answer for one client alone.
 pub(super) struct Solo {
     pub(super) head: ResponseHead,
+    /// What the whole must keep.
+    pub(super) promised: Vec<ExpectedDigest>,
     /// What was read of the body already.
     pub(super) read: Bytes,
     pub(super) body: Option<OriginBody>,
@@ -232,6 +234,11 @@ impl Flight {
 
     fn land(&self, landing: Landing) {
         self.landing.send_replace(Some(landing));
+    }
+
+    fn fail(&self, refusal: Refusal) -> Option<Manner> {
+        self.land(Landing::Failed(Arc::new(refusal)));
+        None
     }
 
     /// HEAD where the body may be unwanted, a range where it may be large, else the whole.

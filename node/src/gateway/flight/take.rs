@@ -94,6 +94,13 @@ impl Flight {
         }
         let mut stored = Stored::clone(stale);
         refresh(&mut stored.fields, later);
+        let head = ResponseHead { status: stored.status, headers: stored.fields, ..relayed.head.clone() };
+        let has_links = links::has_links(&self.target.links, &self.target.url, &head);
+        stored.fields = head.headers;
+        if has_links {
+            // The marks of the origin's own page come again with each answer.
+            links::fit(&mut stored.fields);
+        }
         stored.freshness = stored.freshness.updated(Freshness::of(later, self.asked_by(), relayed.exchange));
         stored.variant = Variant::of(&stored.fields, &self.sent.fields);
         stored.marks = Marks::of(&stored.fields, relayed.exchange.received);
@@ -164,6 +171,10 @@ impl Flight {
     /// Takes the answer to a question about the whole.
     async fn take_answer(&mut self, mut relayed: Relayed) -> Option<Manner> {
         let kept = may_keep(self.target.rules.keeping, &self.sent.fields, &relayed.head);
+        let has_links = links::has_links(&self.target.links, &self.target.url, &relayed.head);
+        if has_links && let Some(body) = relayed.body.take() {
+            return self.gather(relayed, body).await;
+        }
         if self.sent.is_unkept || kept.is_err() {
             tracing::debug!(url = %self.target.url, why = ?kept.err(), "the answer is passed on and not kept");
             return self.alone(relayed.head, Bytes::new(), relayed.body);
@@ -174,16 +185,12 @@ impl Flight {
         };
         let Some(body) = relayed.body.take() else {
             if !keeps(&self.promised(&relayed.head), &[]) {
-                self.land(Landing::Failed(Arc::new(Broke::False.refusal())));
-                return None;
+                return self.fail(Broke::False.refusal());
             }
             return self.stand(&relayed, Growing::whole(Bytes::new(), None), 0);
         };
         let length = length_of(&relayed.head);
         match length {
-            _ if links::has_links(&self.target.links, &self.target.url, &relayed.head) => {
-                self.gather(relayed, body).await
-            }
             Some(length) if length > MOST_IN_MEMORY => {
                 let Some(representation) = representation.filter(|of| may_hold(of) && !self.is_refused) else {
                     return self.alone(relayed.head, Bytes::new(), Some(body));
