@@ -1,0 +1,81 @@
+//! Pages whose links are replaced lead through the gateway.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
+
+use eddy_tests::hostile::{Behaviour, HostileOrigin, Resource, Version};
+use eddy_tests::process::{Eddy, Gateway, Nginx, NginxSpec, mount};
+
+const SMALL: u64 = 10_000;
+
+fn saying(lines: &[&str]) -> Behaviour {
+    Behaviour { extra_headers: lines.iter().map(|line| (*line).to_owned()).collect(), ..Behaviour::default() }
+}
+
+fn publish(origin: &HostileOrigin, path: &str, length: u64, behaviour: Behaviour) -> Vec<u8> {
+    let version = Version::new(7, length);
+    let whole = version.whole();
+    origin.publish(path, Resource::new(version, behaviour));
+    whole
+}
+
+fn gateway(origin: &HostileOrigin, more: &str) -> Gateway<'static> {
+    Gateway::start(Eddy::here().unwrap(), &mount("/m", &origin.url(""), more)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_whose_links_are_replaced_take_no_more_memory_than_they_have_bytes() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "links = { \"https://files.example/\" = \"/files/\" }");
+    // All the memory for small bodies would be gone, if each took as much as the longest of them.
+    let pages: Vec<String> = (0..80).map(|number| format!("/simple/{number}/")).collect();
+    for page in &pages {
+        publish(&origin, page, SMALL, saying(&["Content-Type: text/html", "Cache-Control: max-age=3600"]));
+    }
+    let long = publish(&origin, "/long/", 9 << 20, saying(&["Content-Type: text/html", "Cache-Control: max-age=3600"]));
+    for turn in 0..2 {
+        for page in &pages {
+            let got = gateway.get(&format!("/m{page}"), &[]).await.unwrap();
+            assert_eq!((got.status, got.is_hit()), (200, turn == 1), "{page} {:?}", got.fields);
+        }
+        let got = gateway.get("/m/long/", &[]).await.unwrap();
+        assert!(got.whole() == long && got.is_hit() == (turn == 1), "{:?}", got.fields);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_is_kept_for_nobody_leads_through_the_gateway_as_well() {
+    if !Nginx::ready() {
+        return;
+    }
+    let directives =
+        "types { text/html html; } add_header Cache-Control max-age=0; location /own/ { add_header Set-Cookie a=b; }";
+    let origin = Nginx::here(&NginxSpec { directives: directives.into(), ..NginxSpec::default() }).unwrap();
+    // A short one, and one that is not gone through where clients are served.
+    for (name, count) in [("short", 1), ("long", 20_000)] {
+        for folder in ["own", "all"] {
+            std::fs::create_dir_all(origin.files().join(folder)).unwrap();
+            let page = "<a href=\"/p/a.whl\">a</a>\n".repeat(count);
+            std::fs::write(origin.files().join(folder).join(format!("{name}.html")), page).unwrap();
+        }
+    }
+    let url = origin.url("");
+    let settings = mount("/m", url.trim_end_matches('/'), "links = { \"/\" = \"/m/\" }");
+    let gateway = Gateway::start(Eddy::here().unwrap(), &settings).unwrap();
+    for (name, count) in [("short", 1), ("long", 20_000)] {
+        let led = "<a href=\"/m/p/a.whl\">a</a>\n".repeat(count);
+        let (own, all) = (format!("/m/own/{name}.html"), format!("/m/all/{name}.html"));
+        let personal: &[(&str, &str)] = &[("authorization", "Basic eDp5")];
+        for (path, fields) in
+            [(&own, &[][..]), (&own, personal), (&all, personal), (&all, &[("cache-control", "no-store")])]
+        {
+            let got = gateway.get(path, fields).await.unwrap();
+            assert!(got.status == 200 && got.whole() == led.as_bytes() && !got.is_hit(), "{path}: {:?}", got.fields);
+            assert!(got.field("etag").starts_with("W/"), "{:?}", got.fields);
+        }
+        for turn in 0..3 {
+            let got = gateway.get(&all, &[]).await.unwrap();
+            assert!(got.whole() == led.as_bytes() && got.field("etag").starts_with("W/"), "{turn}: {:?}", got.fields);
+            assert_eq!(got.field("cache-status").contains("fwd-status=304"), turn > 0, "{:?}", got.fields);
+        }
+    }
+}
