@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
-use eddy_tests::hostile::{Behaviour, BodyFault, HostileOrigin, Mark, Resource, Version};
+use eddy_tests::hostile::{AskedRange, Behaviour, BodyFault, HostileOrigin, Mark, Resource, Version};
 use eddy_tests::process::{Eddy, Gateway, http_client, mount};
 use eddy_wire::api::GatewayView;
 use reqwest::Method;
@@ -386,4 +386,40 @@ async fn a_running_daemon_follows_what_is_mounted() {
     becomes("/b/f", 404).await;
     becomes("/a/f", 404).await;
     assert!(view().mounts.is_empty() && view().listens.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_reads_a_file_whose_turn_is_interrupted_goes_on_as_soon_as_more_comes() {
+    const BEYOND: u64 = LARGE / 2 + (2 << 20);
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "");
+    let version = Version::new(12, LARGE);
+    let whole = version.whole();
+    // The line breaks before a half, then the origin wants a pause; in the next turn it stands still a little behind the half.
+    let script = |ask: &eddy_tests::hostile::Ask| {
+        let lives = saying(&["Cache-Control: max-age=3600"]);
+        let behaviour = match ask.number {
+            1 => Behaviour { body: Some(BodyFault::ResetAfter(LARGE / 2)), ..lives },
+            2 => Behaviour::status(503).with_header("Retry-After: 1"),
+            _ => {
+                let first = match ask.range() {
+                    Some(AskedRange::Within(first, _) | AskedRange::From(first)) => first,
+                    _ => 0,
+                };
+                let stall = BodyFault::StallAfter(BEYOND.saturating_sub(first), Duration::from_secs(600));
+                Behaviour { body: Some(stall), ..lives }
+            }
+        };
+        (behaviour, None)
+    };
+    origin.publish("/large.iso", Resource::scripted(version, script));
+    let mut answer = http_client().get(gateway.url("/m/large.iso")).send().await.unwrap();
+    let mut came = Vec::new();
+    let reading = async {
+        while (came.len() as u64) < BEYOND - (1 << 20) {
+            came.extend_from_slice(&answer.chunk().await.unwrap().unwrap());
+        }
+    };
+    let read = tokio::time::timeout(Duration::from_secs(30), reading).await;
+    assert!(read.is_ok() && came == whole[..came.len()], "{} bytes: {}", came.len(), gateway.daemon.log());
 }

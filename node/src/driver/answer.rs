@@ -2,12 +2,13 @@
 
 use super::Driver;
 use super::command::{self, Command, Refusal, Whose};
-use super::execute::Holder;
+use super::execute::{Bound, Holder};
+use crate::transfer::open::Arrivals;
 use eddy_engine::engine::CommandError;
 use eddy_engine::job::live::Job;
 use eddy_engine::{JobId, Now, Owner};
 use eddy_wire::api::{EventKind, JobView};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 impl Driver {
     pub(super) async fn on_command(&mut self, command: Command) {
@@ -99,10 +100,11 @@ impl Driver {
     }
 
     /// Makes a job that holds an entity, and has its first question answered by what the asker knows already.
-    async fn hold(&mut self, order: command::HoldOrder, answer: oneshot::Sender<Result<command::Holding, Refusal>>) {
+    async fn hold(&mut self, order: command::HoldOrder, answer: Holder) {
         let id = JobId(rand::random());
-        let holder = Holder { answer, recent: order.recent };
-        self.executor.expect(id, order.given, order.origin, holder);
+        let (origin, naming, recent) = (order.origin, order.naming, order.recent);
+        let bound = Bound { origin, naming, recent, arrivals: Arrivals::default() };
+        self.executor.expect(id, order.given, bound, answer);
         self.engine.create(self.now(), id, Owner(rustix::process::geteuid().as_raw()), order.spec);
         let _ = self.engine.resume(self.now(), id);
         self.settle().await;

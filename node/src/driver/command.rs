@@ -4,7 +4,7 @@ use super::execute::Given;
 use crate::origin::Origin;
 use crate::transfer::open::Arrivals;
 use crate::transfer::recent::Recent;
-use eddy_cache::EntityHandle;
+use eddy_cache::{EntityHandle, Privacy};
 use eddy_engine::engine::{Amendment, CommandError};
 use eddy_engine::job::live::Job;
 use eddy_engine::{Failure, FileSpec, JobId, JobSpec, Owner};
@@ -90,6 +90,19 @@ pub struct HoldOrder {
     pub recent: Option<Recent>,
     /// The way to the origin that the job is bound to: a client's URL may reach less than an administrator's (T-20).
     pub origin: Origin,
+    /// By which URL its content is known.
+    pub naming: Naming,
+}
+
+/// By which URL content is known, here and among members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Naming {
+    /// That of the place where its redirects end.
+    #[default]
+    Place,
+    /// That which is asked for: the place has another one each time, signed anew, and a digest names the content. Whether members may have it
+    /// though the place is signed.
+    Asked(Privacy),
 }
 
 /// An entity that is being filled.

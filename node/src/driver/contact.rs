@@ -1,10 +1,12 @@
 //! The first answer of an origin: asked for, shown while it is decided where its body goes, and told in the engine's terms.
 
+use super::command::Naming;
 use crate::origin::{Opened, Origin, OriginBody, OriginError, OriginRequest, Span};
 use crate::transfer::failure;
 use crate::transfer::recent::Recent;
+use eddy_cache::Privacy;
 use eddy_content::ResourceUrl;
-use eddy_content::http::{Asked, Freshness, Representation};
+use eddy_content::http::{Asked, Freshness, NotShared, Representation};
 use eddy_engine::Failure;
 use eddy_engine::port::{ContactMethod, Contacted};
 use tokio::sync::oneshot;
@@ -78,6 +80,23 @@ async fn show_until(
         place += length;
     }
     wanted.await
+}
+
+impl Naming {
+    /// An answer under the name that its content has.
+    pub(super) fn of(self, mut opened: Opened, asked: &ResourceUrl) -> Opened {
+        let Self::Asked(privacy) = self else { return opened };
+        if let Opened::Described { final_url, representation, .. }
+        | Opened::Body { final_url, representation, .. }
+        | Opened::NotModified { final_url, representation, .. } = &mut opened
+        {
+            *final_url = asked.clone();
+            if privacy == Privacy::Shareable && representation.shareable.is_err_and(NotShared::is_lifted_by_digest) {
+                representation.shareable = Ok(());
+            }
+        }
+        opened
+    }
 }
 
 /// The answer to a first contact, in the engine's terms, and its body.

@@ -15,7 +15,7 @@ mod opening;
 mod staging;
 
 use super::account::Owed;
-use super::command::{Holding, Refusal};
+use super::command::{Holding, Naming, Refusal};
 use super::contact::{AheadBody, asked};
 use super::heads::{Heads, Keeping, Unkept, Wanting};
 use super::publish::Publishing;
@@ -29,7 +29,7 @@ use crate::peer::Peers;
 use crate::sessions;
 use crate::swarm::{self, News, SwarmHandle};
 use crate::transfer::audit::AuditOrder;
-use crate::transfer::open::OpenEntity;
+use crate::transfer::open::{Arrivals, OpenEntity};
 use crate::transfer::origin::OriginFetch;
 use crate::transfer::peer::PeerFetch;
 use crate::transfer::recent::Recent;
@@ -75,10 +75,18 @@ pub struct Given {
 }
 
 /// Who waits for the entity of a job that only holds.
-pub(super) struct Holder {
-    pub(super) answer: oneshot::Sender<Result<Holding, Refusal>>,
+pub(super) type Holder = oneshot::Sender<Result<Holding, Refusal>>;
+
+/// What a job that only holds is bound to, however often it has a turn.
+pub(super) struct Bound {
+    /// The way to the origin.
+    pub(super) origin: Origin,
+    /// By which URL its content is known.
+    pub(super) naming: Naming,
     /// Where bytes from the origin are shown before they are written.
     pub(super) recent: Option<Recent>,
+    /// Who is told of what has been written.
+    pub(super) arrivals: Arrivals,
 }
 
 pub(super) struct Executor {
@@ -104,11 +112,10 @@ pub(super) struct Executor {
     destinations: BTreeMap<FileRef, Destination>,
     fetches: HashMap<FetchId, CancellationToken>,
     parked: HashMap<FetchId, oneshot::Sender<Parked>>,
-    /// Answers that are here before the engine asks, and who waits for the entity; of jobs that only hold.
+    /// Answers that are here before the engine asks, who waits for the entity, and what they are bound to; of jobs that only hold.
     given: HashMap<JobId, Given>,
     holders: HashMap<JobId, Holder>,
-    /// The ways to origins that jobs are bound to.
-    bound: HashMap<JobId, Origin>,
+    bound: HashMap<JobId, Bound>,
     /// Jobs whose newest state is not on the disk, and why.
     pub(super) unsaved: HashMap<JobId, Failure>,
     /// Deliveries that are not in the ledger.
@@ -163,9 +170,9 @@ impl Executor {
     }
 
     /// The first question of a job that only holds is answered already, and somebody waits for its entity.
-    pub(super) fn expect(&mut self, job: JobId, given: Given, origin: Origin, holder: Holder) {
+    pub(super) fn expect(&mut self, job: JobId, given: Given, bound: Bound, holder: Holder) {
         self.given.insert(job, given);
-        self.bound.insert(job, origin);
+        self.bound.insert(job, bound);
         self.holders.insert(job, holder);
     }
 

@@ -68,7 +68,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use watchers::Watchers;
 
-pub use command::{DriverHandle, HoldOrder, Holding};
+pub use command::{DriverHandle, HoldOrder, Holding, Naming};
 pub use contact::AheadBody;
 pub(crate) use contact::contacted;
 pub use execute::Given;

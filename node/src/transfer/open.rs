@@ -71,7 +71,7 @@ impl OpenEntity {
     /// Opens a file's entity and starts its committing task, which ends when the last clone is dropped.
     pub fn start(
         (file, room): (FileRef, CacheRoom),
-        (entity, part): (EntityHandle, Option<Part>),
+        (entity, part, arrivals): (EntityHandle, Option<Part>, Arrivals),
         last_modified: Option<i64>,
         inputs: mpsc::Sender<Input>,
         tasks: &TaskTracker,
@@ -87,7 +87,7 @@ impl OpenEntity {
             is_passed_on: Arc::default(),
             recent: Arc::default(),
             wake: Arc::default(),
-            arrivals: Arrivals::default(),
+            arrivals,
             inputs,
             tasks: tasks.clone(),
             commits: Arc::default(),

@@ -97,7 +97,7 @@ impl Executor {
     /// The way to origins that the file's job wants.
     pub(super) fn way(&mut self, engine: &Engine, file: FileRef, at: Option<&ResourceUrl>) -> Result<Origin, Failure> {
         if let Some(bound) = self.bound.get(&file.job) {
-            return Ok(bound.clone());
+            return Ok(bound.origin.clone());
         }
         let none = Terms::default();
         let terms = engine.job(file.job).map_or(&none, |job| &job.spec().terms);
@@ -133,6 +133,8 @@ impl Executor {
         self.parked.insert(fetch, order);
         let (given, unkept) = (self.given.remove(&file.job), self.unkept.clone());
         let mut losses = self.losses.for_resource(&request.url);
+        let (naming, asked_url) =
+            (self.bound.get(&file.job).map(|bound| bound.naming).unwrap_or_default(), request.url.clone());
         self.tasks.spawn(async move {
             let _done = cancel.clone().drop_guard();
             let answer = match given {
@@ -142,7 +144,7 @@ impl Executor {
                     let answer = tokio::select! {
                         biased;
                         () = cancel.cancelled() => return,
-                        opened = first_answer(&origin, request) => match facts(opened) {
+                        opened = first_answer(&origin, request) => match facts(opened.map(|opened| naming.of(opened, &asked_url))) {
                             Err(failure) => Err(explained(failure, &losses).await),
                             good => good,
                         },

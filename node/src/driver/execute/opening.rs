@@ -1,7 +1,7 @@
 //! An entity is opened for a file.
 
 use super::gate::Gate;
-use super::{Executor, Holder};
+use super::{Bound, Executor};
 use crate::deliver::{Destination, Part, refusal};
 use crate::driver::command::{Holding, Refusal};
 use crate::driver::heads::Keeping;
@@ -25,11 +25,13 @@ impl Executor {
         let OpenedFile { file, result } = opened;
         let result = result.map(|open| {
             let held = open.entity.held();
-            if let Some(Holder { answer, recent }) = self.holders.remove(&file.job) {
+            if let Some(Bound { recent, .. }) = self.bound.get(&file.job) {
                 match recent {
-                    Some(recent) => open.follow_closely(recent),
+                    Some(recent) => open.follow_closely(recent.clone()),
                     None => open.follow(),
                 }
+            }
+            if let Some(answer) = self.holders.remove(&file.job) {
                 let (entity, arrivals) = (open.entity.clone(), open.arrivals());
                 // Who waited may be gone; then nobody ends the job, and it ends by itself when all is held.
                 let _ = answer.send(Ok(Holding { job: file.job, entity, arrivals }));
@@ -47,7 +49,7 @@ impl Executor {
         let unknown = || Failure::fatal("internal", "the job has failed");
         let why = failed.and_then(|job| job.failure().cloned()).unwrap_or_else(unknown);
         // Who waited may be gone.
-        let _ = holder.answer.send(Err(Refusal::NotHeld(Box::new(why))));
+        let _ = holder.send(Err(Refusal::NotHeld(Box::new(why))));
         true
     }
 
@@ -60,6 +62,8 @@ impl Executor {
         let (room, opened, inputs, tasks) =
             (self.room.clone(), self.opened.clone(), self.inputs.clone(), self.tasks.clone());
         let last_modified = new.last_modified;
+        // In a later turn the same readers wait.
+        let arrivals = self.bound.get(&file.job).map(|bound| bound.arrivals.clone()).unwrap_or_default();
         self.tasks.spawn_blocking(move || {
             let opening = AssertUnwindSafe(|| -> Result<_, Failure> {
                 if let Some(keeping) = keeping {
@@ -78,7 +82,8 @@ impl Executor {
                         // Another job may count on them.
                         let _ = inputs.blocking_send(Input::Doubted { file, entity: entity.0.id(), blocks });
                     }
-                    Ok(OpenEntity::start((file, room), entity, last_modified, inputs, &tasks))
+                    let (entity, part) = entity;
+                    Ok(OpenEntity::start((file, room), (entity, part, arrivals), last_modified, inputs, &tasks))
                 }
                 Err(failure) => {
                     tracing::warn!(detail = %failure.detail, "the cache does not take the file in");

@@ -14,10 +14,11 @@ use super::intake::{Broke, Intake};
 use super::take::length_of;
 use super::{FIRST_RANGE, Flight, Landing, MOST_IN_MEMORY, Manner, Outcome, Solo, value};
 use crate::config::gateway::Indexes;
-use crate::driver::{AheadBody, Given, HoldOrder, contacted};
+use crate::driver::{AheadBody, Given, HoldOrder, Naming, contacted};
 use crate::origin::{Opened, OriginBody, OriginRequest, Relayed, Span};
 use crate::transfer::recent::Recent;
 use bytes::Bytes;
+use eddy_cache::Privacy;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::{Freshness, Variant};
 use eddy_content::http::http_date;
@@ -262,6 +263,9 @@ impl Flight {
         let order = HoldOrder {
             spec: job(&self.target.url, promised.clone()),
             given: Given { facts, body },
+        let privacy = if facts.shareable { Privacy::Shareable } else { Privacy::Private };
+        // A hub's redirect leads elsewhere each time.
+        let naming = if self.linked(&kept).is_some() { Naming::Asked(privacy) } else { Naming::Place };
             recent: recent.clone(),
             origin,
         };
@@ -277,6 +281,7 @@ impl Flight {
             }
             None => {
                 let holding = match driver.hold(order).await {
+            naming,
                     Ok(holding) => holding,
                     Err(refusal) => {
                         tracing::warn!(url = %self.target.url, why = %refusal, "the store does not take a file");
