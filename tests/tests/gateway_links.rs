@@ -4,6 +4,8 @@
 
 use eddy_tests::hostile::{Behaviour, HostileOrigin, Resource, Version};
 use eddy_tests::process::{Eddy, Gateway, Nginx, NginxSpec, mount};
+use reqwest::Method;
+use std::time::{Duration, Instant};
 
 const SMALL: u64 = 10_000;
 
@@ -78,4 +80,77 @@ async fn a_page_that_is_kept_for_nobody_leads_through_the_gateway_as_well() {
             assert_eq!(got.field("cache-status").contains("fwd-status=304"), turn > 0, "{:?}", got.fields);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_mount_of_one_page_leads_by_its_own_links() {
+    if !Nginx::ready() {
+        return;
+    }
+    let directives = "types { text/html html; } add_header Cache-Control max-age=3600;".into();
+    let origin = Nginx::here(&NginxSpec { directives, ..NginxSpec::default() }).unwrap();
+    std::fs::write(origin.files().join("a.html"), "<a href=\"/p/a.whl\">a</a>").unwrap();
+    let url = origin.url("");
+    let url = url.trim_end_matches('/');
+    let led = |path: &str| mount(path, url, &format!("links = {{ \"/\" = \"{path}/\" }}"));
+    let settings = [led("/one"), led("/two"), mount("/plain", url, "")].concat();
+    let gateway = Gateway::start(Eddy::here().unwrap(), &settings).unwrap();
+    assert_eq!(gateway.get("/plain/a.html", &[]).await.unwrap().status, 200);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while gateway.eddy.cached().unwrap().is_empty() {
+        assert!(Instant::now() < deadline, "the store takes in what has the origin's own links");
+    }
+    for _ in 0..2 {
+        for (mounted, link) in [("/one", "/one/p/a.whl"), ("/two", "/two/p/a.whl"), ("/plain", "/p/a.whl")] {
+            let asks = (0..4).map(async |_| gateway.get(&format!("{mounted}/a.html"), &[]).await.unwrap());
+            for got in futures::future::join_all(asks).await {
+                assert_eq!(String::from_utf8_lossy(got.whole()), format!("<a href=\"{link}\">a</a>"), "{mounted}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_that_is_passed_on_leads_through_the_gateway() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let more = "unsafe-methods = \"forward\"\nlinks = { \"https://files.example/\" = \"/files/\" }";
+    let gateway = gateway(&origin, more);
+    for (place, wanted) in [
+        ("/there?a=b", gateway.url("/m/there?a=b")),
+        ("there", gateway.url("/m/there")),
+        (&origin.url("/there"), gateway.url("/m/there")),
+        ("https://files.example/a", gateway.url("/files/a")),
+        ("https://other.example/a", "https://other.example/a".to_owned()),
+    ] {
+        origin.publish("/post", Resource::new(Version::new(1, 0), Behaviour::redirect(place)));
+        let got = gateway.ask(Method::POST, "/m/post", &[]).await.unwrap();
+        assert_eq!((got.status, got.field("location")), (302, wanted.as_str()), "{place}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_of_the_origins_page_is_none_of_the_page_that_leads_here() {
+    if !Nginx::ready() {
+        return;
+    }
+    let directives = "types { text/html html; } add_header Cache-Control max-age=3600;".into();
+    let origin = Nginx::here(&NginxSpec { directives, ..NginxSpec::default() }).unwrap();
+    std::fs::write(origin.files().join("a.html"), "<a href=\"/p/a.whl\">a</a>").unwrap();
+    let url = origin.url("");
+    let settings = mount("/m", url.trim_end_matches('/'), "links = { \"/\" = \"/m/\" }");
+    let gateway = Gateway::start(Eddy::here().unwrap(), &settings).unwrap();
+    let led = b"<a href=\"/m/p/a.whl\">a</a>";
+    let length = led.len().to_string();
+    for personal in [&[("authorization", "Basic eDp5")][..], &[]] {
+        let head = gateway.ask(Method::HEAD, "/m/a.html", personal).await.unwrap();
+        assert!(head.field("etag").starts_with("W/") && head.field("content-length").is_empty(), "{:?}", head.fields);
+        let fields = [personal, &[("range", "bytes=12-")]].concat();
+        let got = gateway.get("/m/a.html", &fields).await.unwrap();
+        assert_eq!((got.status, got.whole()), (200, led.as_slice()), "{:?}", got.fields);
+    }
+    assert_eq!(gateway.get("/m/a.html", &[]).await.unwrap().whole(), led);
+    let part = gateway.get("/m/a.html", &[("range", "bytes=12-")]).await.unwrap();
+    assert_eq!((part.status, part.whole()), (206, &led[12..]));
+    let head = gateway.ask(Method::HEAD, "/m/a.html", &[]).await.unwrap();
+    assert_eq!((head.status, head.field("content-length")), (200, length.as_str()));
 }

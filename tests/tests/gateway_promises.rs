@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
 use eddy_tests::hostile::{
-    Behaviour, BodyFault, Framing, HostileOrigin, Mark, RangeAnswer, RangeLie, Resource, Version,
+    Ask, Behaviour, BodyFault, Framing, HostileOrigin, RangeAnswer, RangeLie, Resource, Version,
 };
 use eddy_tests::process::{Eddy, Gateway, Nginx, NginxSpec, mount, write_sample};
 use reqwest::Method;
 use sha2::{Digest as _, Sha256};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 const SMALL: u64 = 10_000;
 const LARGE: u64 = 20 << 20;
@@ -238,5 +240,88 @@ async fn a_client_gets_the_end_of_an_index_when_its_promises_are_known() {
         std::fs::write(origin.files().join(format!("{number}.html")), format!("{page}{link}")).unwrap();
         assert!(gateway.get(&format!("/m/{number}.html"), &[]).await.unwrap().whole().ends_with(link.as_bytes()));
         assert_eq!(gateway.get(&format!("/m/bad-{number}.whl"), &[]).await.unwrap().status, 502);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_before_its_promise_is_held_against_it_once_there_is_one() {
+    if !Nginx::ready() {
+        return;
+    }
+    let directives = "types { text/html html; } add_header Cache-Control max-age=3600;".into();
+    let origin = Nginx::here(&NginxSpec { directives, ..NginxSpec::default() }).unwrap();
+    let names = [("small.whl", SMALL), ("middle.whl", 1 << 20), ("large.whl", LARGE)];
+    let mut page = String::new();
+    for (name, length) in names {
+        for kind in ["good", "bad"] {
+            let file = origin.files().join(format!("{kind}-{name}"));
+            write_sample(&file, length, length).unwrap();
+            let bytes = std::fs::read(&file).unwrap();
+            let promised = Sha256::digest(if kind == "good" { bytes.as_slice() } else { b"something else" });
+            let promised = data_encoding::HEXLOWER.encode(&promised);
+            page += &format!("<a href=\"{kind}-{name}#sha256={promised}\">{name}</a>\n");
+        }
+    }
+    std::fs::write(origin.files().join("index.html"), &page).unwrap();
+    let gateway =
+        Gateway::start(Eddy::here().unwrap(), &mount("/m", origin.url("").trim_end_matches('/'), "")).unwrap();
+    for (name, _) in names {
+        for kind in ["good", "bad"] {
+            for turn in 0..2 {
+                let got = gateway.get(&format!("/m/{kind}-{name}"), &[]).await.unwrap();
+                let whole = std::fs::read(origin.files().join(format!("{kind}-{name}"))).unwrap();
+                assert!(got.whole() == whole && got.is_hit() == (turn == 1), "{kind} {name}: {:?}", got.fields);
+            }
+        }
+    }
+    let held = |name: &str| gateway.eddy.cached().unwrap().iter().any(|e| e.url.ends_with(name) && e.held == LARGE);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !held("good-large.whl") {
+        assert!(Instant::now() < deadline, "{}", gateway.daemon.log());
+    }
+    assert_eq!(gateway.get("/m/index.html", &[]).await.unwrap().whole(), page.as_bytes());
+    for (name, _) in names {
+        for turn in 0..2 {
+            let got = gateway.get(&format!("/m/good-{name}"), &[]).await.unwrap();
+            let whole = std::fs::read(origin.files().join(format!("good-{name}"))).unwrap();
+            assert!(got.whole() == whole && got.is_hit() == (turn == 1), "{name}: {:?}", got.fields);
+            let got = gateway.get(&format!("/m/bad-{name}"), &[]).await.unwrap();
+            assert!(got.status == 502 || got.content.is_none(), "{name}, {turn}: {} {:?}", got.status, got.fields);
+        }
+    }
+    let log = origin.access().unwrap();
+    let large =
+        log.iter().filter(|access| access.uri == "/good-large.whl").map(|access| access.body_bytes).sum::<u64>();
+    assert_eq!(large, LARGE, "what is held is read here, and not fetched again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_job_has_filled_up_is_held_against_its_promise_before_it_is_given() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "");
+    let version = Version::new(21, LARGE);
+    let whole = version.whole();
+    for (path, is_right) in [(by_hash(&whole), true), (by_hash(&whole[1..]), false)] {
+        let is_mended = Arc::new(AtomicBool::new(false));
+        let seen = is_mended.clone();
+        let lives = || saying(&["Cache-Control: max-age=3600"]);
+        let script = move |ask: &Ask| match (ask.number, seen.load(Ordering::Relaxed)) {
+            (1, _) => (Behaviour { body: Some(BodyFault::ResetAfter(LARGE / 2)), ..lives() }, None),
+            (_, false) => (Behaviour::status(404), None),
+            (_, true) => (lives(), None),
+        };
+        origin.publish(&path, Resource::scripted(version.clone(), script));
+        let got = gateway.get(&format!("/m{path}"), &[]).await.unwrap();
+        assert!(got.content.is_none(), "the rest is not there: {}", got.status);
+        is_mended.store(true, Ordering::Relaxed);
+        let destination = gateway.eddy.home().join(format!("{is_right}.bin"));
+        tokio::task::block_in_place(|| gateway.eddy.get(&origin.url(&path), &destination).unwrap());
+        assert!(std::fs::read(&destination).unwrap() == whole);
+        for _ in 0..2 {
+            let got = gateway.get(&format!("/m{path}"), &[]).await.unwrap();
+            let is_given = got.status == 200 && got.content.as_ref() == Some(&whole);
+            assert_eq!(is_given, is_right, "{} {:?}", got.status, got.fields);
+            assert!(is_right || got.content.is_none() || got.status == 502, "{} {:?}", got.status, got.fields);
+        }
     }
 }

@@ -146,7 +146,13 @@ impl Filling {
         let _ = driver.act(Whose::Anybodys, job, Act::Cancel).await;
         let end = self.judge().await;
         self.stand.send_replace(end);
-        Followed { sources, is_false: end == Stand::False }
+        let proof = match end {
+            Stand::False => Proof::False,
+            Stand::Kept => Proof::Kept,
+            _ if self.promised.is_empty() => Proof::Kept,
+            _ => Proof::Unknown,
+        };
+        Followed { sources, proof }
     }
 
     fn say_refused(&self, why: impl std::fmt::Display) {
@@ -243,8 +249,20 @@ fn ready(entity: &EntityHandle, range: &Range<u64>) -> Range<u32> {
 pub(super) struct Followed {
     /// Where its bytes came from.
     pub(super) sources: Sources,
-    /// Whether the whole is not what its name promises.
-    pub(super) is_false: bool,
+    /// What is known in the end of what its name promises.
+    pub(super) proof: Proof,
+}
+
+/// Whether a promise is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Proof {
+    /// It is, or there is none.
+    Kept,
+    /// It is not.
+    False,
+    /// Nobody knows: not all is here, or it cannot be read.
+    #[default]
+    Unknown,
 }
 
 /// One reader of a filling.

@@ -63,8 +63,9 @@ impl Gateway {
     /// A page with its links replaced, and its fields made to fit it. A long one is not gone through where clients are served.
     pub(super) async fn led(&self, target: &Target, fields: &mut HeaderMap, page: Bytes) -> Result<Bytes, Refusal> {
         links::fit(fields);
-        let (links, base, is_quick) = (target.links.clone(), self.base.clone(), page.len() <= QUICK);
-        let leading = move || links::lead(&links, &base, &page);
+        let (links, base, url) = (target.links.clone(), self.base.clone(), target.url.clone());
+        let is_quick = page.len() <= QUICK;
+        let leading = move || links::lead(&links, &base, &url, &page);
         if is_quick {
             return Ok(leading());
         }

@@ -131,8 +131,8 @@ impl Gateway {
         let (rules, tally, links) = (mount.plan.rules, mount.tally.clone(), mount.plan.links.clone());
         // A redirect may lead from a tool's http to https, where it would find no cache.
         let redirects = if rules.keeping == Keeping::AsRfc { Redirects::Pass } else { Redirects::Follow };
-        let (origin, door) = (self.named.clone(), Door::Mount);
-        Ok(Some(Target { url, rules, origin, redirects, links, door, tally }))
+        let (origin, door, mount) = (self.named.clone(), Door::Mount, Some(mount.plan.clone()));
+        Ok(Some(Target { url, rules, origin, redirects, links, mount, door, tally }))
     }
 
     /// A plain http URL of a proxy's client.
@@ -156,7 +156,7 @@ impl Gateway {
         };
         let (origin, tally) = (self.public.clone(), self.mounts.proxy());
         let (redirects, door) = (Redirects::Pass, Door::Proxy);
-        Ok(Target { url, rules, origin, redirects, links: Arc::default(), door, tally })
+        Ok(Target { url, rules, origin, redirects, links: Arc::default(), mount: None, door, tally })
     }
 
     /// Against pages whose name suddenly means this machine (DNS rebinding, T-45): a name must be one of this gateway's. Against pages

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// A mount.
 #[derive(Debug)]
 pub(super) struct Mount {
-    pub(super) plan: MountPlan,
+    pub(super) plan: Arc<MountPlan>,
     pub(super) tally: Arc<Tally>,
 }
 
@@ -39,14 +39,15 @@ impl Mounts {
     /// Mounts these instead; false when they are the same. What stays mounted goes on counting, and who is being served is served to the end.
     pub(super) fn change(&self, plans: &[MountPlan]) -> bool {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-        if list.iter().map(|mount| &mount.plan).eq(plans) {
+        if list.iter().map(|mount| mount.plan.as_ref()).eq(plans) {
             return false;
         }
         let tally = |plan: &MountPlan| {
             let same = list.iter().find(|mount| mount.plan.path == plan.path && mount.plan.origin == plan.origin);
             same.map_or_else(|| Arc::new(tally_of(plan)), |mount| mount.tally.clone())
         };
-        let changed = plans.iter().map(|plan| Mount { plan: plan.clone(), tally: tally(plan) }).collect();
+        let changed: Arc<[Mount]> =
+            plans.iter().map(|plan| Mount { plan: Arc::new(plan.clone()), tally: tally(plan) }).collect();
         *list = changed;
         true
     }

@@ -25,7 +25,8 @@ use eddy_content::http::serve::{
 use eddy_content::http::{Asked, Framing, ResponseHead, http_date};
 use eddy_content::{ResourceUrl, Validator};
 use http::header::{
-    ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderValue, VIA,
+    ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderValue, IF_RANGE, RANGE,
+    VIA,
 };
 use http::{Method, Response, StatusCode};
 use std::sync::Arc;
@@ -33,24 +34,23 @@ use std::sync::Arc;
 impl Gateway {
     /// Asks the origin for this client alone, with its own range and conditions, and passes the answer on.
     pub(super) async fn pass(self: &Arc<Self>, call: &Call, why: Forwarded) -> Answer {
-        let request = RelayRequest {
-            url: call.target.url.clone(),
-            method: call.method.clone(),
-            fields: call.sent.with_conditions(&call.fields),
-            content: None,
-            asked: if call.method == Method::HEAD { Asked::Head } else { Asked::Whole },
-            redirects: call.target.redirects,
-            privacy: call.sent.privacy,
-        };
-        let mut relayed = call.target.origin.relay(request).await.map_err(|error| Refusal::of_origin(&error))?;
-        let has_links = links::has_links(&call.target.links, &call.target.url, &relayed.head);
-        if has_links
-            && call.method == Method::GET
-            && let Some(body) = relayed.body.take()
-        {
-            return self.pass_led(call, relayed, (body, why)).await;
+        let has_links =
+            |head: &ResponseHead| links::has_links(&call.target.links, &call.target.url, (200, &head.headers));
+        let mut fields = call.sent.with_conditions(&call.fields);
+        let mut relayed = self.relayed(call, fields.clone()).await?;
+        if relayed.head.status == 206 && has_links(&relayed.head) {
+            // A part of the origin's page is none of that which leads through the gateway.
+            [RANGE, IF_RANGE].iter().for_each(|name| drop(fields.remove(name)));
+            drop(relayed);
+            relayed = self.relayed(call, fields).await?;
         }
-        let promised = self.promised(&call.target, &relayed.head);
+        if relayed.head.status == 200 && has_links(&relayed.head) {
+            match relayed.body.take() {
+                Some(body) => return self.pass_led(call, relayed, (body, why)).await,
+                None => links::fit(&mut relayed.head.headers),
+            }
+        }
+        let promised = self.promised(&call.target, (relayed.head.status, &relayed.head.headers));
         let content = match self.part(call, &relayed) {
             Some(part) => self.keep(call, &mut relayed, Kept::Part(part)).await?,
             None => self.content(call, &promised, (Bytes::new(), relayed.body.take())).await?,
@@ -58,10 +58,24 @@ impl Gateway {
         Ok(self.relay(call, &relayed.head, content, why))
     }
 
+    /// Puts the client's question to the origin with these fields.
+    async fn relayed(&self, call: &Call, fields: HeaderMap) -> Result<Relayed, Refusal> {
+        let request = RelayRequest {
+            url: call.target.url.clone(),
+            method: call.method.clone(),
+            fields,
+            content: None,
+            asked: if call.method == Method::HEAD { Asked::Head } else { Asked::Whole },
+            redirects: call.target.redirects,
+            privacy: call.sent.privacy,
+        };
+        call.target.origin.relay(request).await.map_err(|error| Refusal::of_origin(&error))
+    }
+
     /// Passes a page on with its links replaced: where its client may not go by itself, it may not go though nobody else gets the page.
     async fn pass_led(&self, call: &Call, mut relayed: Relayed, (mut body, why): (OriginBody, Forwarded)) -> Answer {
         let target = &call.target;
-        let promised = self.promised(target, &relayed.head);
+        let promised = self.promised(target, (relayed.head.status, &relayed.head.headers));
         let length = Framing::of(&relayed.head).ok().and_then(Framing::length);
         let content = match self.gathered(&mut body, (length, MOST_OF_PAGE), &target.tally).await {
             Gathered::All(read, _room) => {
@@ -287,7 +301,9 @@ fn stored(call: &Call, relayed: &Relayed, length: u64, growing: Arc<Growing>) ->
         freshness: Freshness::of(headers, question, relayed.exchange),
         variant: Variant::of(headers, &call.sent.fields),
         languages: call.sent.fields.get(ACCEPT_LANGUAGE).cloned(),
-        door: call.target.door,
+        // Of a part nothing is promised, and the answer to another method is not the file.
+        proved: Vec::new(),
+        led: None,
         marks: Marks::of(&fields, relayed.exchange.received),
         fields,
         length,

@@ -8,7 +8,6 @@ use super::Gateway;
 use super::flight::{Door, Target};
 use bytes::Bytes;
 use eddy_content::digest::{DigestCheck, ExpectedDigest, parse};
-use eddy_content::http::ResponseHead;
 use eddy_content::http::serve::digest_of;
 use http::HeaderMap;
 
@@ -17,12 +16,12 @@ const LINKED_ETAG: &str = "x-linked-etag";
 
 impl Gateway {
     /// What the whole must keep.
-    pub(super) fn promised(&self, target: &Target, head: &ResponseHead) -> Vec<ExpectedDigest> {
-        if !matches!(head.status, 200 | 203) {
+    pub(super) fn promised(&self, target: &Target, (status, fields): (u16, &HeaderMap)) -> Vec<ExpectedDigest> {
+        if !matches!(status, 200 | 203) {
             return Vec::new();
         }
         let by_index = || self.promises.of(&target.url).filter(|_| target.door == Door::Mount);
-        let named = digest_of(&target.url).or_else(|| linked(target, &head.headers)).or_else(by_index);
+        let named = digest_of(&target.url).or_else(|| linked(target, fields)).or_else(by_index);
         named.into_iter().collect()
     }
 }

@@ -4,7 +4,8 @@ use super::answer::{Here, Wanted, answer};
 use super::body::AnswerBody;
 use super::fields::Sent;
 use super::filling::Filling;
-use super::flight::{Door, Landing, Outcome, Place, Solo, Target};
+use super::flight::{Landing, Outcome, Place, Solo, Target};
+use super::links;
 use super::refusal::Refusal;
 use super::shelf::{Held, Look, Stored};
 use super::{Gateway, MAX_CONTENT};
@@ -20,7 +21,7 @@ use eddy_content::http::serve::{
 };
 use eddy_content::http::{Asked, RequestPrivacy};
 use eddy_content::{BLOCK_SIZE, ResourceUrl};
-use http::header::{ALLOW, CONTENT_LENGTH, HeaderMap, HeaderValue, RANGE, TRANSFER_ENCODING, VIA};
+use http::header::{ALLOW, CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION, RANGE, TRANSFER_ENCODING, VIA};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use std::borrow::Cow;
@@ -48,10 +49,28 @@ impl Gateway {
         let is_safe = matches!(call.method, Method::GET | Method::HEAD);
         let answered =
             if is_safe { self.cached(&call, &content).await } else { self.unsafe_method(&call, content).await };
-        answered.unwrap_or_else(|refusal| {
-            call.target.tally.refusal();
-            refusal.answer()
-        })
+        match answered {
+            Ok(mut answered) => {
+                self.lead_on(&call.target, &mut answered);
+                answered
+            }
+            Err(refusal) => {
+                call.target.tally.refusal();
+                refusal.answer()
+            }
+        }
+    }
+
+    /// Has a redirect that is passed on lead through the gateway.
+    fn lead_on(&self, target: &Target, answered: &mut Response<AnswerBody>) {
+        if !answered.status().is_redirection() && answered.status() != StatusCode::CREATED {
+            return;
+        }
+        let place = answered.headers().get(LOCATION).and_then(|place| place.to_str().ok());
+        let led = place.and_then(|place| links::location(target, &self.base, place));
+        if let Some(led) = led.and_then(|led| HeaderValue::from_str(&led).ok()) {
+            answered.headers_mut().insert(LOCATION, led);
+        }
     }
 
     async fn cached(self: &Arc<Self>, call: &Call, content: &Incoming) -> Answer {
@@ -106,7 +125,7 @@ impl Gateway {
         let (url, fields) = (&call.target.url, &call.sent.fields);
         let look = self.shelf.look(url, fields);
         if let Look::Here(stored) = &look
-            && self.is_doubted(stored, &call.target)
+            && self.is_unfit(stored, &call.target)
         {
             return (Look::Nothing, Cow::Borrowed(fields));
         }
@@ -114,16 +133,21 @@ impl Gateway {
             && let Some(like) = self.shelf.in_favourite_language(url, fields)
         {
             return match self.shelf.look(url, &like) {
-                Look::Here(stored) if self.is_doubted(&stored, &call.target) => (Look::Nothing, Cow::Borrowed(fields)),
+                Look::Here(stored) if self.is_unfit(&stored, &call.target) => (Look::Nothing, Cow::Borrowed(fields)),
                 look => (look, Cow::Owned(like)),
             };
         }
         (look, Cow::Borrowed(fields))
     }
 
-    /// Whether an index promises a mount's client something that nobody has held this against: a proxy's client brought it.
-    fn is_doubted(&self, stored: &Stored, target: &Target) -> bool {
-        (stored.door, target.door) == (Door::Proxy, Door::Mount) && self.promises.of(&target.url).is_some()
+    /// Whether this is none for who asks here: something is promised by now that nobody has held it against, or its links lead elsewhere. Of
+    /// parts nothing is promised.
+    fn is_unfit(&self, stored: &Stored, target: &Target) -> bool {
+        let about = (stored.status, &stored.fields);
+        let links = links::has_links(&target.links, &target.url, about).then_some(&target.links);
+        let is_proved = matches!(stored.held, Held::Parts(_))
+            || self.promised(target, about).iter().all(|digest| stored.proved.contains(digest));
+        stored.led.as_ref() != links || !is_proved
     }
 
     /// The store has lost the body of what was on the shelf: once more, from the origin.
@@ -172,6 +196,8 @@ impl Gateway {
         };
         match landed {
             Landing::Failed(refusal) => Err(Refusal::clone(&refusal)),
+            // It has begun before something was promised, or for another mount.
+            Landing::Stored(stored, ..) if self.is_unfit(&stored, &call.target) => self.pass(call, why).await,
             Landing::Stored(stored, filling, outcome) => {
                 let here = match filling {
                     Some(filling) => Here::Entity(filling),

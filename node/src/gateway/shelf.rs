@@ -4,9 +4,10 @@
 //! body that the store holds is used under it.
 
 use super::filling::Filling;
-use super::flight::Door;
 use super::growing::Growing;
+use super::links::{self, Links};
 use super::parts::Parts;
+use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::{Freshness, Variant};
 use eddy_content::http::serve::{Marks, is_favourite};
 use eddy_content::{EntityId, ResourceUrl};
@@ -47,8 +48,10 @@ pub(super) struct Stored {
     pub(super) variant: Option<Variant>,
     /// The languages that the request which brought it wanted.
     pub(super) languages: Option<HeaderValue>,
-    /// By which door the request came that brought it.
-    pub(super) door: Door,
+    /// What its bytes keep, or will before anybody has seen all of them.
+    pub(super) proved: Vec<ExpectedDigest>,
+    /// The links that were replaced in it, if it is a page whose were.
+    pub(super) led: Option<Links>,
     /// Its version's marks.
     pub(super) marks: Marks,
     /// Bytes of the body.
@@ -58,6 +61,14 @@ pub(super) struct Stored {
 }
 
 impl Stored {
+    /// The same for a page with its links replaced.
+    pub(super) fn led_by(mut self, links: Links) -> Self {
+        links::fit(&mut self.fields);
+        self.marks = Marks { is_date_strong: false, ..Marks::of(&self.fields, self.freshness.received()) };
+        self.led = Some(links);
+        self
+    }
+
     fn cost(&self) -> usize {
         let fields: usize = self.fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
         let body = match &self.held {
@@ -212,7 +223,8 @@ mod tests {
             freshness: Freshness::of(&answer, question, Exchange { asked: 0, received: 0 }),
             variant: Variant::of(&answer, fields),
             languages: fields.get(ACCEPT_LANGUAGE).cloned(),
-            door: Door::Mount,
+            proved: Vec::new(),
+            led: None,
             fields: answer,
             marks: Marks::default(),
             length: length as u64,

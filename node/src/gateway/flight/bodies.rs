@@ -1,7 +1,7 @@
 //! Where the body of an answer goes: into memory, where everybody reads it as it comes, or into the store by the engine.
 
 use super::super::alone::Way;
-use super::super::filling::{Filling, Followed};
+use super::super::filling::{Filling, Followed, Proof};
 use super::super::gathered::{Gathered, MOST_OF_PAGE, no_room};
 use super::super::growing::Growing;
 use super::super::links;
@@ -68,10 +68,10 @@ impl Flight {
         growing.push(held);
         let known = representation.as_ref().map(Representation::known).filter(|known| known.validator.is_some());
         let is_shown = length > SMALL && digests.is_empty();
-        if is_shown {
-            self.stand(&relayed, growing.clone(), length);
-        }
         let promised = self.promised(&relayed.head);
+        if is_shown {
+            self.stand(&relayed, growing.clone(), (length, &promised));
+        }
         let page = self.page(&relayed.head);
         let mut intake = Intake::new(&growing, length, &self.target.tally, &promised);
         if page.is_some() {
@@ -106,7 +106,7 @@ impl Flight {
             return Some(Manner::Whole);
         }
         if !is_shown {
-            self.stand(&relayed, growing, length);
+            self.stand(&relayed, growing, (length, &promised));
         }
         if let Some(representation) = representation {
             self.save(&relayed, Representation { length: Some(length), ..representation }, bytes);
@@ -151,7 +151,8 @@ impl Flight {
     /// A body of unknown length, or one whose links are replaced: read as far as memory allows, then passed on if that was not all. A page that
     /// may not be kept has its links replaced all the same.
     pub(super) async fn gather(&mut self, mut relayed: Relayed, mut body: OriginBody) -> Option<Manner> {
-        let has_links = links::has_links(&self.target.links, &self.target.url, &relayed.head);
+        let about = (relayed.head.status, &relayed.head.headers);
+        let has_links = links::has_links(&self.target.links, &self.target.url, about);
         let most = if has_links { MOST_OF_PAGE } else { MOST_IN_MEMORY };
         let bounds = (length_of(&relayed.head), most);
         let (read, mut room) = match self.gateway.gathered(&mut body, bounds, &self.target.tally).await {
@@ -163,7 +164,8 @@ impl Flight {
             }
             Gathered::Broken(error) => return self.fail(Refusal::of_origin(&error)),
         };
-        if !keeps(&self.promised(&relayed.head), &read) {
+        let promised = self.promised(&relayed.head);
+        if !keeps(&promised, &read) {
             return self.fail(Broke::False.refusal());
         }
         // elsewhere nobody knows whether that was all.
@@ -180,7 +182,9 @@ impl Flight {
             let length = led.len() as u64;
             if is_kept && self.gateway.refit(&mut room, length) {
                 // Not the origin's bytes any more: never in the store.
-                return self.stand(&relayed, Growing::whole(led, Some(room)), length);
+                let held = Held::Memory(Growing::whole(led, Some(room)));
+                let stored = self.stored(&relayed, held, (length, &promised)).led_by(self.target.links.clone());
+                return self.place(stored, relayed.head.status);
             }
             // What was promised was of the page as it came.
             return self.hand(Solo { head: relayed.head, promised: Vec::new(), read: led, body: None });
@@ -189,7 +193,7 @@ impl Flight {
             return self.alone(relayed.head, read, None);
         }
         let length = read.len() as u64;
-        self.stand(&relayed, Growing::whole(read.clone(), Some(room)), length);
+        self.stand(&relayed, Growing::whole(read.clone(), Some(room)), (length, &promised));
         if let Verdict::Whole { representation } = relayed.verdict.clone() {
             self.save(&relayed, Representation { length: Some(length), ..representation }, read);
         }
@@ -222,10 +226,19 @@ impl Flight {
     }
 
     /// Puts an answer whose body is in memory on the shelf, and lands on it.
-    pub(super) fn stand(&self, relayed: &Relayed, growing: Arc<Growing>, length: u64) -> Option<Manner> {
-        let stored = Arc::new(self.stored(relayed, length, Held::Memory(growing)));
+    pub(super) fn stand(
+        &self,
+        relayed: &Relayed,
+        growing: Arc<Growing>,
+        facts: (u64, &[ExpectedDigest]),
+    ) -> Option<Manner> {
+        self.place(self.stored(relayed, Held::Memory(growing), facts), relayed.head.status)
+    }
+
+    fn place(&self, stored: Stored, status: u16) -> Option<Manner> {
+        let stored = Arc::new(stored);
         self.gateway.shelf.put(&self.target.url, &self.sent.fields, stored.clone());
-        self.land(Landing::Stored(stored, None, Outcome::Answered(relayed.head.status)));
+        self.land(Landing::Stored(stored, None, Outcome::Answered(status)));
         None
     }
 
@@ -250,6 +263,9 @@ impl Flight {
         let representation = Representation { digests: Vec::new(), ..representation };
         let facts = contacted(relayed.final_url.clone(), representation, freshness, span);
         let facts = Contacted { waited: self.waited, ..facts };
+        let privacy = if facts.shareable { Privacy::Shareable } else { Privacy::Private };
+        // A hub's redirect leads elsewhere each time.
+        let naming = if self.linked(&kept).is_some() { Naming::Asked(privacy) } else { Naming::Place };
         // Where the body is here, its first bytes wait for nobody; else the entity is awaited, and who fills it.
         let begins = span.is_some_and(|(start, _)| start == 0);
         let recent = if begins { self.recent() } else { None };
@@ -263,15 +279,14 @@ impl Flight {
         let order = HoldOrder {
             spec: job(&self.target.url, promised.clone()),
             given: Given { facts, body },
-        let privacy = if facts.shareable { Privacy::Shareable } else { Privacy::Private };
-        // A hub's redirect leads elsewhere each time.
-        let naming = if self.linked(&kept).is_some() { Naming::Asked(privacy) } else { Naming::Place };
             recent: recent.clone(),
             origin,
+            naming,
         };
         let (driver, tally) = (self.gateway.driver.clone(), self.target.tally.clone());
         let (origin, url) = (self.target.origin.clone(), relayed.final_url.clone());
         let way = Way { origin, url, known, tally: tally.clone() };
+        let held_against = promised.clone();
         let filling = match recent {
             Some(recent) => {
                 let filling = Filling::coming(length, promised, recent, way);
@@ -281,7 +296,6 @@ impl Flight {
             }
             None => {
                 let holding = match driver.hold(order).await {
-            naming,
                     Ok(holding) => holding,
                     Err(refusal) => {
                         tracing::warn!(url = %self.target.url, why = %refusal, "the store does not take a file");
@@ -298,21 +312,25 @@ impl Flight {
         let held = Held::Entity(id, Arc::downgrade(&filling));
         relayed.head.status = 200;
         relayed.head.headers.remove(CONTENT_RANGE);
-        let stored = Arc::new(self.stored(&relayed, length, held));
+        let stored = Arc::new(self.stored(&relayed, held, (length, &held_against)));
         self.gateway.shelf.put(&self.target.url, &self.sent.fields, stored.clone());
         self.land(Landing::Stored(stored, Some(filling), Outcome::Answered(200)));
         Some(())
     }
 
-    /// Has a filling followed to its end; what is not as promised is forgotten.
+    /// Has a filling followed to its end. What is not as promised is forgotten, and so is what nobody could hold against that: who asks next
+    /// does.
     fn follow(&self, (id, tally): (EntityId, Arc<Tally>), following: impl Future<Output = Followed> + Send + 'static) {
         let (gateway, url) = (self.gateway.clone(), self.target.url.clone());
         self.gateway.tasks.spawn(async move {
-            let Followed { sources, is_false } = following.await;
+            let Followed { sources, proof } = following.await;
             tally.job(sources);
-            if is_false {
+            if proof == Proof::Kept {
+                return;
+            }
+            gateway.shelf.forget(&url);
+            if proof == Proof::False {
                 tracing::warn!(%url, "the origin's bytes are not those that the name promises");
-                gateway.shelf.forget(&url);
                 gateway.discard(id).await;
             }
         });
@@ -323,7 +341,8 @@ impl Flight {
         RECENT.into_iter().find_map(|most| Some(Recent::new(most, Some(self.gateway.room(most)?))))
     }
 
-    fn stored(&self, relayed: &Relayed, length: u64, held: Held) -> Stored {
+    /// What is stored of an answer: so many bytes, which keep these promises or are never all shown.
+    fn stored(&self, relayed: &Relayed, held: Held, (length, promised): (u64, &[ExpectedDigest])) -> Stored {
         let headers = &relayed.head.headers;
         let mut fields = storable(headers);
         if !fields.contains_key(DATE) {
@@ -335,7 +354,8 @@ impl Flight {
             freshness: Freshness::of(headers, self.asked_by(), relayed.exchange),
             variant: Variant::of(headers, &self.sent.fields),
             languages: self.sent.fields.get(ACCEPT_LANGUAGE).cloned(),
-            door: self.target.door,
+            proved: promised.to_vec(),
+            led: None,
             marks: Marks::of(&fields, relayed.exchange.received),
             fields,
             length,

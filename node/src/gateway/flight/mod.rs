@@ -19,11 +19,12 @@ pub(super) use intake::Broke;
 use super::Gateway;
 use super::fields::Sent;
 use super::filling::Filling;
+use super::links::{self, Links};
 use super::promised;
 use super::refusal::{Refusal, is_origins_fault};
 use super::shelf::{Held, Stored};
 use super::tally::Tally;
-use crate::config::gateway::MountRules;
+use crate::config::gateway::{MountPlan, MountRules};
 use crate::driver::held::wall_clock;
 use crate::origin::{Origin, OriginBody, Redirects, RelayRequest};
 use bytes::Bytes;
@@ -55,7 +56,9 @@ pub(super) struct Target {
     pub(super) origin: Origin,
     pub(super) redirects: Redirects,
     /// URLs in pages that are to lead through the gateway, and what stands for them.
-    pub(super) links: Arc<[(String, String)]>,
+    pub(super) links: Links,
+    /// Where it is mounted.
+    pub(super) mount: Option<Arc<MountPlan>>,
     /// Who has named it.
     pub(super) door: Door,
     /// Where it is counted.
@@ -292,6 +295,11 @@ impl Flight {
                 }
             }
         }
+        if let (Manner::Conditional, Some(stale)) = (manner, self.stale.as_ref().filter(|stale| stale.led.is_some()))
+            && let Some(marks) = links::marks_of_page(&stale.fields)
+        {
+            fields.insert(IF_NONE_MATCH, marks);
+        }
         RelayRequest {
             url: self.target.url.clone(),
             method: if manner == Manner::Head { Method::HEAD } else { Method::GET },
@@ -317,7 +325,7 @@ impl Flight {
 
     /// What the whole must keep.
     fn promised(&self, head: &ResponseHead) -> Vec<ExpectedDigest> {
-        self.gateway.promised(&self.target, head)
+        self.gateway.promised(&self.target, (head.status, &head.headers))
     }
 
     /// The digest that a hub names where it redirects to a large file.

@@ -94,16 +94,13 @@ impl Flight {
         }
         let mut stored = Stored::clone(stale);
         refresh(&mut stored.fields, later);
-        let head = ResponseHead { status: stored.status, headers: stored.fields, ..relayed.head.clone() };
-        let has_links = links::has_links(&self.target.links, &self.target.url, &head);
-        stored.fields = head.headers;
-        if has_links {
-            // The marks of the origin's own page come again with each answer.
-            links::fit(&mut stored.fields);
-        }
         stored.freshness = stored.freshness.updated(Freshness::of(later, self.asked_by(), relayed.exchange));
         stored.variant = Variant::of(&stored.fields, &self.sent.fields);
         stored.marks = Marks::of(&stored.fields, relayed.exchange.received);
+        if let Some(links) = stored.led.clone() {
+            // The marks of the origin's own page come again with each answer.
+            stored = stored.led_by(links);
+        }
         let stored = Arc::new(stored);
         self.gateway.shelf.put(&self.target.url, &self.sent.fields, stored.clone());
         self.land(Landing::Stored(stored, None, Outcome::NotModified(relayed.head.status)));
@@ -150,6 +147,10 @@ impl Flight {
         else {
             return Some(Manner::Whole);
         };
+        if links::has_links(&self.target.links, &self.target.url, (200, &relayed.head.headers)) {
+            // What is held of it, for whom else, has the origin's own links.
+            return Some(Manner::Whole);
+        }
         let is_large = representation.length.is_some_and(|length| length > MOST_IN_MEMORY);
         let is_here = match representation.entity(&relayed.final_url) {
             Some(entity) => self.holds_some(entity.id()).await,
@@ -171,7 +172,8 @@ impl Flight {
     /// Takes the answer to a question about the whole.
     async fn take_answer(&mut self, mut relayed: Relayed) -> Option<Manner> {
         let kept = may_keep(self.target.rules.keeping, &self.sent.fields, &relayed.head);
-        let has_links = links::has_links(&self.target.links, &self.target.url, &relayed.head);
+        let about = (relayed.head.status, &relayed.head.headers);
+        let has_links = links::has_links(&self.target.links, &self.target.url, about);
         if has_links && let Some(body) = relayed.body.take() {
             return self.gather(relayed, body).await;
         }
@@ -184,10 +186,11 @@ impl Flight {
             _ => None,
         };
         let Some(body) = relayed.body.take() else {
-            if !keeps(&self.promised(&relayed.head), &[]) {
+            let promised = self.promised(&relayed.head);
+            if !keeps(&promised, &[]) {
                 return self.fail(Broke::False.refusal());
             }
-            return self.stand(&relayed, Growing::whole(Bytes::new(), None), 0);
+            return self.stand(&relayed, Growing::whole(Bytes::new(), None), (0, &promised));
         };
         let length = length_of(&relayed.head);
         match length {
