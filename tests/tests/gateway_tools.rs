@@ -107,6 +107,18 @@ fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
+/// All folders below a folder.
+fn folders(folder: &Path) -> Vec<PathBuf> {
+    let mut found = vec![folder.to_path_buf()];
+    let mut next = 0;
+    while let Some(folder) = found.get(next).cloned() {
+        found.extend(folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()));
+        next += 1;
+    }
+    found.sort();
+    found
+}
+
 #[test]
 fn apt_updates_and_downloads_through_the_gateway_and_goes_on_without_it() {
     if !is_wanted() || !is_here("apt-get") {
@@ -413,7 +425,7 @@ fn tools_without_an_engine_here_are_led_through_the_gateway_and_every_file_comes
         std::fs::create_dir_all(etc.join(path).parent().unwrap()).unwrap();
         std::fs::write(etc.join(path), text).unwrap();
     }
-    let before = files(&etc);
+    let (before, folders_before) = (files(&etc), folders(&etc));
     let eddy = eddy("");
     let root = ["--root", system.path().to_str().unwrap()];
     for tool in ["docker", "containerd", "dnf", "nix", "conda", "huggingface"] {
@@ -426,6 +438,7 @@ fn tools_without_an_engine_here_are_led_through_the_gateway_and_every_file_comes
         assert!(row["enabled"] == true && !row["mounts"].as_array().unwrap().is_empty(), "{row}");
         disable(&eddy, tool, &[]);
         assert!(files(&etc) == before, "{tool}: every file is as it was");
+        assert_eq!(folders(&etc), folders_before, "{tool}: no folder is left");
     }
     // All at once: their mounts stand side by side in one gateway.
     for tool in ["docker", "containerd", "dnf", "nix", "conda", "huggingface"] {

@@ -85,6 +85,9 @@ pub(super) struct Done {
     tool: String,
     pub(super) mounts: Vec<Mount>,
     files: Vec<Edit>,
+    /// Folders that were not there, each behind the one that it lies in.
+    #[serde(default)]
+    folders: Vec<PathBuf>,
 }
 
 /// Where the node keeps what is done for tools.
@@ -102,7 +105,8 @@ impl Change {
     /// Writes what stood there, then the mounts, then the tool's files.
     pub(super) fn make(self, folder: &Path) -> Result<(), Failure> {
         let (tool, mounts) = (self.tool.name(), self.mounts_text());
-        let done = Done { tool: tool.to_owned(), mounts: self.mounts, files: self.files };
+        let folders = missing_folders(&self.files);
+        let done = Done { tool: tool.to_owned(), mounts: self.mounts, files: self.files, folders };
         make_folder(folder)?;
         let text = serde_json::to_string_pretty(&done).map_err(Failure::internal)?;
         replace(&done_file(folder, tool), &text, 0o600)?;
@@ -164,9 +168,27 @@ impl Done {
                 None => remove(&file.path)?,
             }
         }
+        for made in self.folders.iter().rev() {
+            // What somebody has put something into stays.
+            let _ = fs::remove_dir(made);
+        }
         remove(&mounts_file(folder, &self.tool))?;
         remove(&done_file(folder, &self.tool))
     }
+}
+
+/// The folders that have to be made for these files, each behind the one that it lies in.
+fn missing_folders(files: &[Edit]) -> Vec<PathBuf> {
+    let mut missing: Vec<PathBuf> = Vec::new();
+    for file in files {
+        let above = file.path.ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty());
+        let mut new: Vec<_> = above.take_while(|folder| fs::symlink_metadata(folder).is_err()).collect();
+        new.reverse();
+        missing.extend(new.into_iter().map(Path::to_path_buf));
+    }
+    missing.sort();
+    missing.dedup();
+    missing
 }
 
 fn mounts_file(folder: &Path, tool: &str) -> PathBuf {
@@ -276,6 +298,22 @@ mod tests {
             }
             assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing is left");
         }
+    }
+
+    #[test]
+    fn folders_that_were_made_for_a_file_go_with_it_unless_somebody_has_put_something_there() {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, made) = (home.path().join("gateway"), home.path().join("etc/environment.d"));
+        std::fs::create_dir(home.path().join("there")).unwrap();
+        for file in [made.join("one.conf"), home.path().join("there/two.conf")] {
+            change(&file).make(&folder).unwrap();
+            Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
+            assert!(!home.path().join("etc").exists() && home.path().join("there").exists());
+        }
+        change(&made.join("one.conf")).make(&folder).unwrap();
+        fs::write(made.join("mine.conf"), "mine").unwrap();
+        Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
+        assert_eq!(fs::read_dir(&made).unwrap().count(), 1, "what is somebody's stays");
     }
 
     #[test]
