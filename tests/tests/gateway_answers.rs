@@ -341,6 +341,9 @@ async fn each_mount_counts_what_it_was_asked_and_where_its_bytes_came_from() {
     assert_eq!((mount.requests, mount.hits, mount.validated, mount.refused), (6, 1, 1, 1), "{view:#?}");
     assert_eq!((mount.sent_held, mount.came.peers), (2 * SMALL, 0));
     assert!(mount.sent >= 4 * SMALL + LARGE, "{mount:?}");
+    let metric = |name: &str| gateway.eddy.metric(name).unwrap();
+    assert_eq!((metric("eddy_gateway_requests_total"), metric("eddy_gateway_hits_total")), (Some(6), Some(1)));
+    assert_eq!(metric("eddy_gateway_sent_bytes_total"), Some(mount.sent));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,7 @@
 use super::NodeFace;
 use crate::neighbourhood::NeighbourhoodView;
 use eddy_engine::swarm::Tally;
-use eddy_wire::api::Problem;
+use eddy_wire::api::{MountView, Problem};
 use std::fmt::{Display, Write};
 
 /// What a figure is.
@@ -39,10 +39,29 @@ impl NodeFace {
         figures.put("eddy_uptime_seconds", Kind::Gauge, "How long the node runs.", uptime);
         let connected = self.neighbours.as_ref().map(NeighbourhoodView::connected).unwrap_or_default();
         figures.put("eddy_peers_connected", Kind::Gauge, "Members that this node is connected with.", connected.len());
+        if let Some(total) = self.gateway.total() {
+            put_gateway(&mut figures, &total);
+        }
         if let Some(swarm) = &self.swarm {
             put_swarms(&mut figures, swarm.tally().await.unwrap_or_default());
         }
         Ok(figures.0)
+    }
+}
+
+fn put_gateway(figures: &mut Figures, total: &MountView) {
+    let all = [
+        ("eddy_gateway_requests_total", "Requests of the gateway's clients.", total.requests),
+        ("eddy_gateway_hits_total", "Those answered from what was held, without asking the origin.", total.hits),
+        ("eddy_gateway_validated_total", "Those for which the origin said that what is held is good.", total.validated),
+        ("eddy_gateway_refused_total", "Those that were refused, or could not be asked for.", total.refused),
+        ("eddy_gateway_sent_bytes_total", "Bytes of content that went to clients.", total.sent),
+        ("eddy_gateway_sent_held_bytes_total", "Those of them that were held when asked for.", total.sent_held),
+        ("eddy_gateway_origin_bytes_total", "Bytes of content that came from origins.", total.came.origin),
+        ("eddy_gateway_peer_bytes_total", "Bytes of content that came from members.", total.came.peers),
+    ];
+    for (name, help, value) in all {
+        figures.put(name, Kind::Counter, help, value);
     }
 }
 
@@ -70,6 +89,7 @@ mod tests {
     #[test]
     fn each_figure_says_what_it_is_before_its_value() {
         let mut figures = Figures::default();
+        put_gateway(&mut figures, &MountView { hits: 7, ..MountView::default() });
         put_swarms(&mut figures, Tally { leases: 3, read: 1 << 40, ..Tally::default() });
         let text = figures.0;
         let lines: Vec<&str> = text.lines().collect();
@@ -80,6 +100,7 @@ mod tests {
             let is_counter = *kind == format!("# TYPE {name} counter");
             assert_eq!(is_counter, name.ends_with("_total"), "{of_one:?}");
         }
+        assert!(lines.contains(&"eddy_gateway_hits_total 7"));
         assert!(
             lines.contains(&"eddy_swarm_leases 3") && lines.contains(&"eddy_swarm_origin_bytes_total 1099511627776")
         );

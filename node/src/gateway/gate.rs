@@ -6,7 +6,7 @@
 use super::{GatewayError, Parts, RunningGateway, start};
 use crate::config::gateway::GatewayPlan;
 use crate::config::{self, ConfigError};
-use eddy_wire::api::GatewayView;
+use eddy_wire::api::{GatewayView, MountView};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,6 +33,12 @@ impl Current {
     pub fn view(&self) -> GatewayView {
         let none = || GatewayView { listens: None, mounts: Vec::new() };
         self.running().as_ref().map_or_else(none, |gateway| gateway.mounts.view())
+    }
+
+    /// What it has done in all; `None` where there is none.
+    #[must_use]
+    pub fn total(&self) -> Option<MountView> {
+        self.running().as_ref().map(|gateway| gateway.mounts.total())
     }
 
     fn running(&self) -> MutexGuard<'_, Option<RunningGateway>> {

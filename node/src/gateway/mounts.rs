@@ -5,7 +5,7 @@ use crate::config::gateway::{GatewayPlan, MountPlan};
 use eddy_content::ResourceUrl;
 use eddy_wire::api::{GatewayView, MountView};
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// A mount.
 #[derive(Debug)]
@@ -21,12 +21,20 @@ pub(super) struct Mounts {
     list: Arc<RwLock<Arc<[Mount]>>>,
     proxy: Arc<Tally>,
     has_proxy: bool,
+    /// What was counted of mounts that are no more.
+    gone: Arc<Mutex<MountView>>,
 }
 
 impl Mounts {
     pub(super) fn of(plan: &GatewayPlan, address: SocketAddr) -> Self {
         let proxy = Arc::new(Tally::new("proxy".to_owned(), None));
-        let mounts = Self { address, list: Arc::new(RwLock::new(Arc::default())), proxy, has_proxy: plan.proxy };
+        let mounts = Self {
+            address,
+            list: Arc::new(RwLock::new(Arc::default())),
+            proxy,
+            has_proxy: plan.proxy,
+            gone: Arc::default(),
+        };
         mounts.change(&plan.mounts);
         mounts
     }
@@ -48,6 +56,9 @@ impl Mounts {
         };
         let changed: Arc<[Mount]> =
             plans.iter().map(|plan| Mount { plan: Arc::new(plan.clone()), tally: tally(plan) }).collect();
+        let gone = list.iter().filter(|old| !changed.iter().any(|mount| Arc::ptr_eq(&mount.tally, &old.tally)));
+        let mut counted = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        gone.for_each(|mount| counted.add(&mount.tally.view()));
         *list = changed;
         true
     }
@@ -55,6 +66,15 @@ impl Mounts {
     /// What the proxy counts.
     pub(super) fn proxy(&self) -> Arc<Tally> {
         self.proxy.clone()
+    }
+
+    /// What was counted of all mounts and the proxy, and of what was mounted before. It only grows.
+    pub(super) fn total(&self) -> MountView {
+        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
+        let mut total = self.gone.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        list.iter().for_each(|mount| total.add(&mount.tally.view()));
+        total.add(&self.proxy.view());
+        total
     }
 
     /// All of it, as the API shows it.
@@ -98,5 +118,6 @@ mod tests {
         assert!(mounts.change(&[]));
         assert_eq!(requests(&mounts), [row("proxy", 0)]);
         assert_eq!(before.len(), 2, "who has begun with what was mounted ends with it");
+        assert_eq!(mounts.total().requests, 2, "the sum only grows");
     }
 }

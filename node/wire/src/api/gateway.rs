@@ -37,6 +37,23 @@ pub struct MountView {
 }
 
 impl MountView {
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, count) in [
+            (&mut self.requests, other.requests),
+            (&mut self.hits, other.hits),
+            (&mut self.validated, other.validated),
+            (&mut self.refused, other.refused),
+            (&mut self.sent, other.sent),
+            (&mut self.sent_held, other.sent_held),
+            (&mut self.came.origin, other.came.origin),
+            (&mut self.came.peers, other.came.peers),
+            (&mut self.came.cache, other.came.cache),
+        ] {
+            *sum = sum.saturating_add(count);
+        }
+    }
+
     /// The share of requests, in per cent, that cost the origin no content.
     #[must_use]
     pub fn hit_percent(&self) -> Option<f64> {
