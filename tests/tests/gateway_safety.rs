@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
-use eddy_tests::hostile::{Behaviour, HostileOrigin, Resource, Version};
+use eddy_tests::hostile::{Behaviour, HeadFault, HostileOrigin, Resource, Version};
 use eddy_tests::lab::{self, Lab, LabSpec};
 use eddy_tests::process::{Eddy, Gateway, MIB, Nginx, NginxSpec, http_client, mount, write_sample};
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 const LENGTH: u64 = 10_000;
@@ -22,23 +22,6 @@ async fn setting(more: &str) -> (HostileOrigin, Gateway<'static>) {
     let gateway =
         Gateway::start(Eddy::here().unwrap(), &format!("{more}\n{}", mount("/m", &origin.url(""), ""))).unwrap();
     (origin, gateway)
-}
-
-/// Sends bytes and takes what comes until the end or a pause; the status of the first answer, 0 for none, and all text.
-async fn raw(gateway: &Gateway<'_>, bytes: &[u8]) -> (u16, String) {
-    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
-    let _ = stream.write_all(bytes).await;
-    let mut all = Vec::new();
-    let reading = async {
-        let mut piece = [0; 4096];
-        while let Ok(count @ 1..) = stream.read(&mut piece).await {
-            all.extend_from_slice(&piece[..count]);
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_millis(700), reading).await;
-    let text = String::from_utf8_lossy(&all).into_owned();
-    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-    (status, text)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,10 +46,26 @@ async fn t38_what_could_smuggle_a_request_is_refused_and_nothing_of_it_reaches_t
         format!("GET /m/f\r\n HTTP/1.1\r\nHost: localhost\r\n\r\n{hidden}"),
         format!("GET  /m/f HTTP/1.1\r\nHost: localhost\r\n\r\n{hidden}"),
         format!("GET /m/f HTTP/9.1\r\nHost: localhost\r\n\r\n{hidden}"),
+        format!("GET /m/f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0x20\r\n\r\n{hidden}"),
+        format!("GET /m/f HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n{hidden}"),
+        format!("GET /m/f HTTP/1.1\r\nHost: localhost\r\nContent-Length : 4\r\n\r\n{hidden}"),
+        format!("GET /m/f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n{hidden}"),
+        format!("GET /m/f HTTP/1.1\r\nHost: localhost\r\nX: a\rContent-Length: 40\r\n\r\n{hidden}"),
+        format!("GET /m/f HTTP/1.1\r\n Host: localhost\r\n\r\n{hidden}"),
+        format!(
+            "GET /m/f HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: identity, chunked\r\n\r\n0\r\n\r\n{hidden}"
+        ),
+        format!(
+            "GET /m/f HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n{hidden}"
+        ),
+        format!("GET /m/f HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding:\u{b}chunked\r\n\r\n0\r\n\r\n{hidden}"),
+        format!("GET /m/f HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n{hidden}"),
+        format!("GET /m/f HTTP/1.1\r\nHost: localhost/m/hidden\r\n\r\n{hidden}"),
+        "GET http://localhost@other/m/f HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(),
     ];
     for bytes in &corpus {
-        let (status, text) = raw(&gateway, bytes.as_bytes()).await;
+        let (status, text) = gateway.raw(bytes.as_bytes()).await;
         assert!(status == 0 || (400..=505).contains(&status), "{bytes:?} got {text}");
     }
     assert_eq!(origin.counters().path("/hidden").requests, 0, "a hidden request was heard");
@@ -78,11 +77,11 @@ async fn t38_what_could_smuggle_a_request_is_refused_and_nothing_of_it_reaches_t
 async fn t22_oversized_requests_get_a_clear_status() {
     let (_origin, gateway) = setting("").await;
     let field = format!("GET /m/f HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "a".repeat(200 << 10));
-    assert_eq!(raw(&gateway, field.as_bytes()).await.0, 431);
+    assert_eq!(gateway.raw(field.as_bytes()).await.0, 431);
     let many: String = (0..200).map(|n| format!("X-{n}: a\r\n")).collect();
-    assert_eq!(raw(&gateway, format!("GET /m/f HTTP/1.1\r\nHost: localhost\r\n{many}\r\n").as_bytes()).await.0, 431);
+    assert_eq!(gateway.raw(format!("GET /m/f HTTP/1.1\r\nHost: localhost\r\n{many}\r\n").as_bytes()).await.0, 431);
     let url = format!("GET /m/{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "a".repeat(9 << 10));
-    assert_eq!(raw(&gateway, url.as_bytes()).await.0, 414);
+    assert_eq!(gateway.raw(url.as_bytes()).await.0, 414);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,42 +90,9 @@ async fn only_what_is_mounted_is_served() {
     assert_eq!(gateway.get("/elsewhere", &[]).await.unwrap().status, 404);
     assert_eq!(gateway.get("/mm/f", &[]).await.unwrap().status, 404);
     let absolute = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", origin.url("/f"), origin.address());
-    assert_eq!(raw(&gateway, absolute.as_bytes()).await.0, 403, "no proxy unless it is wanted");
+    assert_eq!(gateway.raw(absolute.as_bytes()).await.0, 403, "no proxy unless it is wanted");
     let tunnel = format!("CONNECT {} HTTP/1.1\r\nHost: localhost\r\n\r\n", origin.address());
-    assert_eq!(raw(&gateway, tunnel.as_bytes()).await.0, 405);
-    assert_eq!(origin.counters().path("/f").requests, 0);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn t20_a_proxys_client_reaches_public_addresses_alone() {
-    let (origin, gateway) = setting("proxy = true\ntunnel = true").await;
-    let port = origin.address().port();
-    let private = [
-        "127.0.0.1",
-        "localhost",
-        "[::1]",
-        "2130706433",
-        "10.0.0.1",
-        "169.254.169.254",
-        "0.0.0.0",
-        "[::ffff:127.0.0.1]",
-    ];
-    for host in private {
-        let plain = format!("GET http://{host}:{port}/f HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n");
-        let (status, text) = raw(&gateway, plain.as_bytes()).await;
-        assert_eq!(status, 403, "{host}: {text}");
-    }
-    for target in [
-        format!("127.0.0.1:{port}"),
-        "127.0.0.1:443".to_owned(),
-        "localhost:443".to_owned(),
-        "example.org:25".to_owned(),
-    ] {
-        let tunnel = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
-        assert_eq!(raw(&gateway, tunnel.as_bytes()).await.0, 403, "{target}");
-    }
-    let secure = "GET https://example.org/ HTTP/1.1\r\nHost: example.org\r\n\r\n";
-    assert_eq!(raw(&gateway, secure.as_bytes()).await.0, 400);
+    assert_eq!(gateway.raw(tunnel.as_bytes()).await.0, 405);
     assert_eq!(origin.counters().path("/f").requests, 0);
 }
 
@@ -144,7 +110,7 @@ async fn t45_pages_of_other_sites_and_foreign_names_are_refused() {
         ("Host: localhost\r\nSec-Fetch-Site: none", 200),
     ];
     for (fields, wanted) in asks {
-        let (status, text) = raw(&gateway, format!("GET /m/f HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes()).await;
+        let (status, text) = gateway.raw(format!("GET /m/f HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes()).await;
         assert_eq!(status, wanted, "{fields}: {text}");
     }
     assert!(origin.counters().path("/f").requests <= 1);
@@ -251,5 +217,79 @@ fn t31_a_mounts_client_gets_what_its_index_promises_whatever_a_proxys_client_fet
         assert!(proxied.wait().unwrap().success(), "{name}: nothing is promised there");
         assert!(std::fs::read(&taken).unwrap() == std::fs::read(origin.files().join(name)).unwrap());
         refused("after a proxy's client has fetched it");
+    }
+}
+
+/// A request with content.
+fn with_content(fields: &str, content: &str) -> String {
+    format!("POST /m/f HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{content}")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t38_what_the_content_of_a_forwarded_request_looks_like_is_no_request_to_the_origin() {
+    if !Nginx::ready() {
+        return;
+    }
+    let origin =
+        Nginx::here(&NginxSpec { directives: "location / { return 204; }".into(), ..NginxSpec::default() }).unwrap();
+    let forward = mount("/m", origin.url("").trim_end_matches('/'), "unsafe-methods = \"forward\"");
+    let gateway = Gateway::start(Eddy::here().unwrap(), &forward).unwrap();
+    let hidden = "GET /hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let (length, chunk) = (hidden.len(), format!("{:x}\r\n{hidden}\r\n0\r\n\r\n", hidden.len()));
+    let understood = [
+        with_content(&format!("Content-Length: {length}\r\n"), hidden),
+        with_content("Transfer-Encoding: chunked\r\n", &chunk),
+        with_content("Transfer-Encoding: chunked\r\n", &format!("0{chunk}")),
+    ];
+    // RFC 9112 section 6.1: by the coding alone, or not at all.
+    let either = [
+        with_content(&format!("Transfer-Encoding: chunked\r\nContent-Length: {}\r\n", chunk.len()), &chunk),
+        with_content("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", &chunk),
+    ];
+    let refused = [
+        with_content(&format!("Content-Length: {length}\r\nContent-Length: 0\r\n"), hidden),
+        with_content("Transfer-Encoding: chunked, identity\r\n", &chunk),
+        with_content("Transfer-Encoding: xchunked\r\n", &chunk),
+        with_content("Transfer-Encoding: chunked\r\n", &format!("-{chunk}")),
+        with_content("Transfer-Encoding: chunked\r\n", &format!("0x{chunk}")),
+        with_content("Transfer-Encoding: chunked\r\n", &format!("fffffffffffffffff\r\n{hidden}")),
+        with_content("Transfer-Encoding: chunked\r\n", &format!("{length:x}\r\n{hidden}GET /hidden HTTP/1.1\r\n\r\n")),
+    ];
+    for bytes in &understood {
+        let (status, text) = gateway.raw(bytes.as_bytes()).await;
+        assert!(status == 204 && text.matches("HTTP/1.1 ").count() == 1, "{bytes:?} got {text}");
+    }
+    for bytes in &either {
+        let (status, text) = gateway.raw(bytes.as_bytes()).await;
+        let is_good = status == 204 || (400..=505).contains(&status);
+        assert!(is_good && text.matches("HTTP/1.1 ").count() == 1, "{bytes:?} got {text}");
+    }
+    for bytes in &refused {
+        let (status, text) = gateway.raw(bytes.as_bytes()).await;
+        assert!(status == 0 || (400..=505).contains(&status), "{bytes:?} got {text}");
+        assert!(text.matches("HTTP/1.1 ").count() <= 1, "what follows is not read as a request: {text}");
+    }
+    let log = origin.access().unwrap();
+    assert!(log.iter().all(|access| access.method == "POST" && access.uri == "/f"), "{log:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t38_an_answer_whose_end_is_in_doubt_reaches_nobody_and_the_next_is_right() {
+    let (origin, gateway) = setting("").await;
+    for fault in [
+        HeadFault::LengthAndChunked,
+        HeadFault::TwoLengths,
+        HeadFault::NegativeLength,
+        HeadFault::HugeField(1 << 20),
+        HeadFault::ManyFields(10_000),
+        HeadFault::EndlessFields,
+        HeadFault::EndlessInterim,
+        HeadFault::NotHttp,
+        HeadFault::Silence,
+    ] {
+        origin.publish("/broken", Resource::new(Version::new(2, LENGTH), Behaviour::head_fault(fault)));
+        let got = gateway.get("/m/broken", &[]).await.unwrap();
+        assert!(matches!(got.status, 502 | 504), "{fault:?}: {} {:?}", got.status, got.fields);
+        assert_eq!(gateway.get("/m/f", &[]).await.unwrap().whole().len() as u64, LENGTH, "after {fault:?}");
     }
 }

@@ -163,8 +163,11 @@ impl Gateway {
     /// that send their visitors here: a browser says so.
     fn check_host(&self, fields: &HeaderMap) -> Result<(), Refusal> {
         let text = |name| fields.get(name).and_then(|value| value.to_str().ok());
-        let host = text(HOST).and_then(|host| host.parse::<Authority>().ok());
-        let is_ours = host.as_ref().is_some_and(|host| self.is_ours(host.host()));
+        // RFC 9112 section 3.2.
+        let Some(host) = text(HOST).and_then(|host| host.parse::<Authority>().ok()) else {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "the Host of the request is none"));
+        };
+        let is_ours = self.is_ours(host.host());
         let site = fields.get("sec-fetch-site").and_then(|value| value.to_str().ok());
         let is_foreign = fields.contains_key(ORIGIN) || !matches!(site, None | Some("none" | "same-origin"));
         match (is_ours, is_foreign) {

@@ -4,9 +4,13 @@ use super::{Eddy, Running};
 use anyhow::{Context as _, Result};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// How long a node may take to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a connection may be silent before nothing more is waited for.
+const PAUSE: Duration = Duration::from_millis(700);
 
 /// A running daemon with a gateway.
 #[derive(Debug)]
@@ -125,5 +129,26 @@ impl<'lab> Gateway<'lab> {
         let fields = answer.headers().iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
         let content = answer.bytes().await.ok().map(|bytes| bytes.to_vec());
         Ok(Got { status, fields, content })
+    }
+
+    /// Sends bytes and takes what comes until the end or a pause: the status of the first answer, 0 for none, and all text.
+    ///
+    /// # Panics
+    /// When nothing listens.
+    pub async fn raw(&self, bytes: &[u8]) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address()).await.expect("the gateway listens");
+        // What is refused early may not be taken to its end.
+        let _ = stream.write_all(bytes).await;
+        let mut all = Vec::new();
+        let reading = async {
+            let mut piece = [0; 4096];
+            while let Ok(count @ 1..) = stream.read(&mut piece).await {
+                all.extend_from_slice(&piece[..count]);
+            }
+        };
+        let _ = tokio::time::timeout(PAUSE, reading).await;
+        let text = String::from_utf8_lossy(&all).into_owned();
+        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        (status, text)
     }
 }
