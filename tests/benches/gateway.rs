@@ -292,7 +292,6 @@ fn curl(url: &str) -> Taken {
     Taken { first: number(), all: number(), bytes: number() as u64 }
 }
 
-/// Seconds that a whole takes in equal ranges at once.
 /// The seconds that aria2c takes for all of a file, over so many connections.
 fn aria2c(url: &str, connections: u64, folder: &Path) -> f64 {
     let began = Instant::now();
@@ -304,6 +303,7 @@ fn aria2c(url: &str, connections: u64, folder: &Path) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
+/// The seconds that a whole takes in equal ranges at once.
 fn ranges(url: &str, length: u64, count: u64, folder: &Path) -> f64 {
     let began = Instant::now();
     let step = length.div_ceil(count.max(1));
