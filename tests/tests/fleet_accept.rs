@@ -154,6 +154,21 @@ fn many_that_ask_for_a_small_file_at_once_wait_hardly_longer_than_one() {
 }
 
 #[test]
+fn what_members_without_swarms_hold_is_not_read_from_the_origin() {
+    for (seed, nodes) in [(1, 8), (2, 16), (3, 64)] {
+        let site = Site { chunk: 4, size: 64 << 20, plain: 1 + nodes / 16, seed, ..Site::reference(nodes) };
+        let figures = run(site.clone());
+        println!("{nodes}: {:.4} copies, {:.4} times the bound", figures.copies, figures.over_bound);
+        assert_eq!(figures.copies, 0.0, "{figures:?}");
+        // Each holds a half: the origin sends what none of them has, once.
+        let figures = run(Site { plain_share: 0.5, ..site.clone() });
+        let missing = 0.5_f64.powi(site.plain as i32);
+        println!("halves: {:.4} copies, {missing:.4} in the mean", figures.copies);
+        assert!((figures.copies - missing).abs() <= 0.2, "{figures:?}");
+    }
+}
+
+#[test]
 fn many_files_of_one_origin_share_its_connections() {
     let figures = run(Site { chunk: 4, files: 8, size: 16 << 20, ..Site::reference(16) });
     println!("{} connections, {} in half of the time", figures.connections, figures.steady_connections);

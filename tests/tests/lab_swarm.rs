@@ -418,6 +418,30 @@ fn what_one_machine_has_all_get_without_a_byte_from_the_origin() {
 }
 
 #[test]
+fn what_a_machine_without_swarms_has_the_swarm_takes_from_it() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    let median = median_of_runs(|seed| {
+        let fleet = Fleet { wan: Mbit(50), lan: Mbit(100), ..Fleet::of(4, 8) };
+        let lab = fleet.lab();
+        let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
+        let hash = write_sample(&origin.files().join("big.img"), seed, fleet.length).unwrap();
+        let without = |_: &Lab, n: usize| {
+            let swarm = if n == 0 { "false" } else { "true" };
+            SETTINGS.replace("swarm = true", &format!("swarm = {swarm}"))
+        };
+        let office = Office::found(&lab, fleet.machines, without);
+        office.nodes.iter().for_each(|node| drop(node.wait_peers(fleet.machines - 1, PATIENCE).unwrap()));
+        office.fetch_together(0..1, &origin.url("big.img"), hash);
+        let before = sent(&origin, &office, &fleet);
+        let took = office.fetch_together(1..fleet.machines, &origin.url("big.img"), hash);
+        tell("one has it and takes part in no swarm", &fleet, sent(&origin, &office, &fleet) - before, took)
+    });
+    assert!(median <= 0.0, "what a machine has is not read from the origin, and {median} copies were");
+}
+
+#[test]
 fn many_requests_for_a_small_file_at_once_take_one_copy() {
     if !lab::ready() || !Nginx::ready() {
         return;

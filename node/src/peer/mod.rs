@@ -64,4 +64,4 @@ pub use self::gate::{FromMember, Here, origin_of};
 pub use self::peers::{PeerSummary, Peers, PeersError};
 pub use self::read::{PeerRead, Piece, ReadFailure};
 pub use self::table::Initiator;
-pub use self::talk::Talk;
+pub use self::talk::{Talk, TalkEnd};

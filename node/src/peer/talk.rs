@@ -13,6 +13,15 @@ const KIND: &[u8] = &[StreamKind::Swarm.byte()];
 /// Above what streams of blocks have.
 const PRIORITY: i32 = 1;
 
+/// Why a member hears no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TalkEnd {
+    /// It takes part in no swarm.
+    Deaf,
+    /// It is still starting, or gone: it may hear what is said on another stream.
+    Broken,
+}
+
 /// One direction of a talk.
 pub struct Talk {
     send: SendStream,
@@ -36,11 +45,18 @@ impl Talk {
         core.used(node).is_some_and(|connection| connection.stable_id() == self.connection)
     }
 
+    /// Waits until the member hears no more, and says why. Cancel safe.
+    pub async fn end(&self) -> TalkEnd {
+        match self.send.stopped().await {
+            Ok(Some(why)) if why == code::DEAF => TalkEnd::Deaf,
+            Ok(_) | Err(_) => TalkEnd::Broken,
+        }
+    }
+
     /// Waits until the member says that it takes part in no swarm; for ever when it does, or is gone. Cancel safe.
     pub async fn is_deaf(&self) {
-        match self.send.stopped().await {
-            Ok(Some(why)) if why == code::DEAF => {}
-            Ok(_) | Err(_) => std::future::pending().await,
+        if self.end().await != TalkEnd::Deaf {
+            std::future::pending().await
         }
     }
 

@@ -171,7 +171,8 @@ impl Contents {
     }
 }
 
-fn bits(geometry: &Geometry, blocks: &BlockSet) -> Bits {
+/// The segments of which all blocks are among these.
+pub(super) fn bits(geometry: &Geometry, blocks: &BlockSet) -> Bits {
     let mut have = Bits::none(geometry.segment_count());
     let is_whole = |segment: &u32| blocks.contains_run(geometry.blocks_of_segment(*segment));
     (0..geometry.segment_count()).filter(is_whole).for_each(|segment| have.insert(segment));

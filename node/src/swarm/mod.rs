@@ -10,11 +10,13 @@
 //! | [`room`] | the task: one thing happens, then everything that follows from it is carried out |
 //! | [`contents`] | which contents this node takes part in: for which files, and what of them can be read |
 //! | [`takes`] | what was ordered of the engine, under which name |
+//! | [`lookups`] | what members hold that take part in no swarm |
 //! | [`outbox`] | messages to members, in order, one stream for each member |
 //! | [`pulse`] | who of those that matter now is alive |
 //! | [`show`] | what people see of it |
 
 mod contents;
+mod lookups;
 mod outbox;
 mod pulse;
 mod room;

@@ -2,7 +2,7 @@
 //!
 //! A message that does not get through is lost, as one to a machine that has just died; the machines bear that.
 
-use crate::peer::{Peers, Talk};
+use crate::peer::{Peers, Talk, TalkEnd};
 use bytes::Bytes;
 use eddy_engine::Peer;
 use eddy_engine::swarm::{Message, Say};
@@ -73,11 +73,16 @@ async fn carry(peers: Peers, to: Peer, mut waiting: mpsc::Receiver<Bytes>, deaf:
     loop {
         let next = tokio::select! {
             biased;
-            () = deafness(open.as_ref()) => {
-                tracing::debug!(%node, "a member takes part in no swarm");
-                // The room is gone only when the node stops.
-                let _ = deaf.send(to).await;
-                return;
+            end = end_of(open.as_ref()) => {
+                if end == TalkEnd::Deaf {
+                    tracing::debug!(%node, "a member takes part in no swarm");
+                    // The room is gone only when the node stops.
+                    let _ = deaf.send(to).await;
+                    return;
+                }
+                // Noticed now, and not by the next message, which would be lost.
+                open = None;
+                continue;
             }
             next = waiting.recv() => next,
         };
@@ -94,9 +99,9 @@ async fn carry(peers: Peers, to: Peer, mut waiting: mpsc::Receiver<Bytes>, deaf:
     }
 }
 
-async fn deafness(open: Option<&Talk>) {
+async fn end_of(open: Option<&Talk>) -> TalkEnd {
     match open {
-        Some(talk) => talk.is_deaf().await,
+        Some(talk) => talk.end().await,
         None => std::future::pending().await,
     }
 }

@@ -2,6 +2,7 @@
 
 use super::News;
 use super::contents::{Contents, Want};
+use super::lookups::{Found, Lookups};
 use super::outbox::Outbox;
 use super::pulse::{BEAT, Finding, Pulses, SOON};
 use super::show;
@@ -17,7 +18,7 @@ use eddy_engine::swarm::{
 };
 use eddy_engine::{FileRef, Input, Peer};
 use eddy_wire::NodeId;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
@@ -50,8 +51,12 @@ pub(super) struct Room {
     from_members: mpsc::Receiver<FromMember>,
     arrived: mpsc::Sender<ContentTag>,
     arrivals: mpsc::Receiver<ContentTag>,
-    /// Members that take part in no swarm.
+    /// Members that have just said that they take part in no swarm.
     deaf: mpsc::Receiver<Peer>,
+    /// All that have.
+    plain: BTreeSet<Peer>,
+    lookups: Lookups,
+    found: mpsc::Receiver<Found>,
     peers: Peers,
     began: Instant,
     stop: CancellationToken,
@@ -62,6 +67,7 @@ impl Room {
         let (gate, from_members) = mpsc::channel(FROM_MEMBERS);
         let (arrived, arrivals) = mpsc::channel(ARRIVALS);
         let (tell_deaf, deaf) = mpsc::channel(DEAF);
+        let (lookups, found) = Lookups::new(peers.clone(), tasks.clone(), stop.clone());
         peers.attach(gate);
         Self {
             swarm: Swarm::new(Peer(peers.node_id().0), UNKNOWN, Weight::STEADY, rand::random()),
@@ -76,6 +82,9 @@ impl Room {
             arrived,
             arrivals,
             deaf,
+            plain: BTreeSet::new(),
+            lookups,
+            found,
             peers,
             began: Instant::now(),
             stop,
@@ -97,7 +106,10 @@ impl Room {
                 },
                 Some(news) = told.recv() => self.on_news(news),
                 Some(tag) = self.arrivals.recv() => self.on_arrived(tag),
-                Some(peer) = self.deaf.recv() => self.on_gone(peer),
+                Some(peer) = self.deaf.recv() => self.on_plain(peer),
+                Some(found) = self.found.recv() => {
+                    self.swarm.handle_lookup(self.now(), found.peer, found.content, found.have);
+                }
                 Some(said) = self.from_members.recv() => self.on_member(said),
                 _ = beats.tick(), if due.is_some_and(|due| due <= SOON) => self.on_beat(),
                 () = sleep(due) => self.swarm.handle_timeout(self.now()),
@@ -121,7 +133,12 @@ impl Room {
                     tracing::debug!(node = %NodeId(peer.0), "nothing comes from a member of a swarm any more");
                     self.swarm.handle_peer_down(now, peer);
                 }
-                Finding::Back(peer) => self.swarm.handle_peer_up(now, peer, Weight::STEADY),
+                Finding::Back(peer) => {
+                    self.swarm.handle_peer_up(now, peer, Weight::STEADY);
+                    if self.plain.contains(&peer) {
+                        self.swarm.handle_plain(now, peer);
+                    }
+                }
             }
         }
     }
@@ -129,7 +146,7 @@ impl Room {
     fn on_news(&mut self, news: News) {
         let now = self.now();
         match news {
-            News::Up(peer) => self.swarm.handle_peer_up(now, peer, Weight::STEADY),
+            News::Up(peer) => self.on_up(peer),
             News::Down(peer) => self.on_gone(peer),
             News::Join { file, open, order, patience, ranges } => {
                 self.on_join(Want { file, open: *open, reading: reading_of(ranges), order, patience });
@@ -161,8 +178,29 @@ impl Room {
         }
     }
 
-    /// A member is not there any more, for swarms at least.
+    /// A member is there. It is spoken to at once: one that takes part in no swarm says so then, and not when somebody waits for it.
+    fn on_up(&mut self, peer: Peer) {
+        self.plain.remove(&peer);
+        self.swarm.handle_peer_up(self.now(), peer, Weight::STEADY);
+        self.outbox.send(peer, &Message { origin: OriginKey(0), say: Say::Alive });
+    }
+
+    /// A member takes part in no swarm.
+    fn on_plain(&mut self, peer: Peer) {
+        self.outbox.forget(&peer);
+        // What it said on a connection that has ended.
+        if self.peers.packets_from(NodeId(peer.0)).is_none() {
+            return;
+        }
+        if self.plain.insert(peer) {
+            self.to_engine.push_back(Input::PeerPlain(peer));
+        }
+        self.swarm.handle_plain(self.now(), peer);
+    }
+
+    /// A member is not there any more.
     fn on_gone(&mut self, peer: Peer) {
+        self.plain.remove(&peer);
         self.outbox.forget(&peer);
         self.pulses.forget(&peer);
         self.wishes.retain(|(of, ..), _| *of != peer);
@@ -335,6 +373,7 @@ impl Room {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Send { to, message } => self.outbox.send(to, &message),
+            Effect::LookUp { peer, content } => self.lookups.begin(peer, content),
             Effect::Subscribe { source, content, segment, from } => {
                 let what = What::Flow { source, segments: vec![segment], reach: Reach::Coming };
                 self.take(content, (segment..segment + 1, from), (Source::Peer(source), Reading::Ranges), what);

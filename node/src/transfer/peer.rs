@@ -10,12 +10,13 @@ use super::progress::Progress;
 use super::sink::Sink;
 use crate::peer::{AskError, PeerRead, Peers, Piece, ReadFailure, Vouching};
 use eddy_cache::{Source, StoredStatement};
-use eddy_content::{BlockHash, BlockSet, Entity};
+use eddy_content::{BlockHash, BlockSet, Entity, LookupKey};
 use eddy_engine::port::{FetchOutcome, PeerFault, Proof, Reach};
 use eddy_engine::{Input, Peer};
 use eddy_wire::node_id::NodeId;
 use eddy_wire::statement::Claim;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::ops::Range;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -35,13 +36,23 @@ pub struct PeerFetch {
 
 /// Asks a peer which blocks it holds; none when it has none, will not say, or says what cannot be.
 pub async fn ask(peers: &Peers, peer: Peer, entity: &Entity) -> BlockSet {
-    match peers.ask(NodeId(peer.0), peers.lookup_key(entity)).await {
-        Ok(Some((length, blocks))) if length == entity.length => blocks,
+    ask_about(peers, peer, (peers.lookup_key(entity), entity.length), &entity.url).await
+}
+
+/// The same of what is known by its key and length; `name` is what people are told.
+pub async fn ask_about(
+    peers: &Peers,
+    peer: Peer,
+    (key, length): (LookupKey, u64),
+    name: &(impl Display + Sync),
+) -> BlockSet {
+    match peers.ask(NodeId(peer.0), key).await {
+        Ok(Some((said, blocks))) if said == length => blocks,
         Ok(_) => BlockSet::new(),
         Err(error) => {
             tracing::debug!(peer = %NodeId(peer.0), %error, "a peer did not answer");
             if let AskError::Lied(lie) = &error {
-                peers.blame(NodeId(peer.0), &format!("{lie}, of {}", entity.url));
+                peers.blame(NodeId(peer.0), &format!("{lie}, of {name}"));
             }
             BlockSet::new()
         }

@@ -58,6 +58,12 @@ struct Arguments {
     /// Machines that have the file already
     #[arg(long, default_value_t = 0)]
     warm: usize,
+    /// Machines that take part in no swarm and have the file
+    #[arg(long, default_value_t = 0)]
+    plain: usize,
+    /// Share of it that each of those has
+    #[arg(long, default_value = "100%", value_parser = words::share)]
+    plain_share: f64,
     /// Share of the others that a machine does not see
     #[arg(long, default_value = "0", value_parser = words::share)]
     missing: f64,
@@ -143,6 +149,8 @@ impl Arguments {
             air: self.air,
             stagger: self.stagger,
             warm: self.warm.min(self.nodes as usize - 1),
+            plain: self.plain.min((self.nodes as usize - 1).saturating_sub(self.warm)),
+            plain_share: self.plain_share,
             missing: self.missing,
             strangers: self.strangers,
             meeting: self.meeting,

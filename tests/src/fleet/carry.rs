@@ -5,7 +5,7 @@ use super::host::Serve;
 use super::source::{Connection, ORIGIN_WINDOW};
 use super::world::{Event, World};
 use eddy_engine::Peer;
-use eddy_engine::swarm::{ContentTag, Effect, LeaseId, Medium, Message, ReadFault, Reading};
+use eddy_engine::swarm::{Bits, ContentTag, Effect, LeaseId, Medium, Message, ReadFault, Reading};
 use rand::RngExt;
 use std::ops::Range;
 
@@ -22,6 +22,12 @@ impl World {
         }
         match effect {
             Effect::Send { to, message } => self.send(n, self.by_peer[&to], message),
+            Effect::LookUp { peer, content } => {
+                self.figures.lookups += 1;
+                let (peer, file) = (self.by_peer[&peer], self.file(content.tag()));
+                let at = self.now + HANDSHAKE + 2 * LATENCY + self.rng.random_range(0..JITTER);
+                self.clock.at(at, Event::LookedUp { host: n, peer, file });
+            }
             Effect::Subscribe { source, content, segment, from } => {
                 self.subscribe(n, source, (self.file(content), segment), from);
             }
@@ -81,6 +87,28 @@ impl World {
         self.deliver(n, to, Event::Subscribe { to, from: n, file, segment, block, subscription });
     }
 
+    /// One that takes part in no swarm says what it holds; who is gone or far says nothing.
+    pub(super) fn on_looked_up(&mut self, n: usize, peer: usize, file: usize) {
+        let is_there = self.hosts[peer].is_alive && !self.is_apart(n, peer) && !self.is_strange(n, peer);
+        let (tag, now, of) = (self.contents[file].tag(), self.time(), self.hosts[peer].peer);
+        let mut have = Bits::none(self.geometry.segment_count());
+        let stored = &self.hosts[peer].stores[file];
+        (0..have.len()).filter(|s| stored[*s as usize] == self.blocks_of(*s)).for_each(|s| have.insert(s));
+        self.hosts[n].swarm.handle_lookup(now, of, tag, Some(have).filter(|_| is_there));
+        self.after(n);
+    }
+
+    /// It gives what it holds, and nothing that is on its way.
+    pub(super) fn give_beside(&mut self, n: usize, to: usize, (file, segment): (usize, u32), asked: (u64, u32)) {
+        let is_held = self.hosts[n].stores[file][segment as usize] == self.blocks_of(segment);
+        if is_held && self.hosts[n].is_alive {
+            self.hosts[n].asked.insert((to, file, segment), asked);
+            return self.serve(n, to, file, segment, asked.1);
+        }
+        let (to, subscription) = (to, asked.0);
+        self.deliver(n, to, Event::Refused { to, from: n, file, segment, subscription });
+    }
+
     fn file(&self, content: ContentTag) -> usize {
         self.hosts[0].known[&content]
     }
@@ -104,7 +132,7 @@ impl World {
     }
 
     /// What one machine sends another arrives in order, unless the other is gone.
-    fn deliver(&mut self, from: usize, to: usize, event: Event) {
+    pub(super) fn deliver(&mut self, from: usize, to: usize, event: Event) {
         if self.is_apart(from, to) {
             return;
         }

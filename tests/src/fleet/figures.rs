@@ -65,6 +65,8 @@ pub struct Figures {
     pub(super) subscriptions: u64,
     /// Subscriptions that were refused.
     pub refusals: u64,
+    /// Questions to machines that take part in no swarm.
+    pub lookups: u64,
     /// Chunks that came although nobody wanted them any more.
     pub unwanted: u64,
     /// Connections that the origin broke.
@@ -151,7 +153,7 @@ impl World {
         figures.is_whole = figures.unfinished.is_empty();
         figures.copies = self.origin.sent as f64 / all;
         figures.bound = self.site.bound();
-        let cold = living().filter(|(n, _)| *n >= self.site.warm);
+        let cold = living().filter(|(n, _)| *n >= self.site.holders());
         let ends =
             sorted(cold.filter_map(|(_, host)| host.whole.iter().max().copied().flatten()).map(|at| at as f64 / 1e9));
         let begun = self.begun.unwrap_or(0) as f64 / 1e9;

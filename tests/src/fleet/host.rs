@@ -15,6 +15,8 @@ pub(super) struct Host {
     pub(super) swarm: Swarm,
     pub(super) link: Link,
     pub(super) is_alive: bool,
+    /// Takes part in no swarm.
+    pub(super) is_plain: bool,
     /// Takes and never gives.
     pub(super) is_taker: bool,
     pub(super) has_started: bool,

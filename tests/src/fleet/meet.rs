@@ -60,6 +60,9 @@ impl World {
         let (peer, weight) = (self.hosts[b].peer, if is_air { Weight::LIGHT } else { Weight::STEADY });
         let now = self.time();
         self.hosts[a].swarm.handle_peer_up(now, peer, weight);
+        if self.hosts[b].is_plain {
+            self.hosts[a].swarm.handle_plain(now, peer);
+        }
     }
 
     /// Before a message that names somebody goes where that one is, if its sender knows; its hearer dials.

@@ -37,6 +37,10 @@ pub struct Site {
     pub stagger: Duration,
     /// Machines that hold everything from the beginning.
     pub warm: usize,
+    /// Machines that take part in no swarm, and give what they hold from the beginning.
+    pub plain: usize,
+    /// Share of the segments that each of them holds.
+    pub plain_share: f64,
     /// Share of the other machines that a machine does not know.
     pub missing: f64,
     /// Share of the pairs of machines that discovery never shows to each other: they have no connection until somebody says to one of them
@@ -105,6 +109,8 @@ impl Site {
             air: 200_000_000,
             stagger: Duration::from_millis(1000),
             warm: 0,
+            plain: 0,
+            plain_share: 1.0,
             missing: 0.0,
             strangers: 0.0,
             meeting: Duration::ZERO,
@@ -138,6 +144,10 @@ impl Site {
         site.wireless = if rng.random_bool(0.2) { 0.3 } else { 0.0 };
         site.stagger = Duration::from_millis([0, 100, 1000, 5000][rng.random_range(0..4)]);
         site.warm = if rng.random_bool(0.2) { 1 } else { 0 };
+        // Not drawn: what else a seed brings stays what it was.
+        if seed.is_multiple_of(5) && nodes > 3 {
+            (site.plain, site.plain_share) = (1 + nodes / 8, if seed.is_multiple_of(2) { 1.0 } else { 0.5 });
+        }
         site.missing = [0.0, 0.0, 0.2, 0.5][rng.random_range(0..4)];
         site.chunk = 4;
         let often = |rng: &mut SmallRng, most: usize| if rng.random_bool(0.4) { rng.random_range(0..=most) } else { 0 };
@@ -155,11 +165,16 @@ impl Site {
         site
     }
 
+    /// Machines that have what they hold before anybody starts: those that are warm, then those that take part in no swarm.
+    pub(super) fn holders(&self) -> usize {
+        self.warm + self.plain
+    }
+
     /// Seconds that nothing can beat: the first byte, and all bytes over the slower line.
     #[must_use]
     pub fn bound(&self) -> f64 {
         let bits = (self.size * self.files as u64 * 8) as f64;
-        if self.warm > 0 {
+        if self.warm > 0 || (self.plain > 0 && self.plain_share >= 1.0) {
             return bits / self.lan as f64;
         }
         let air = bits * self.nodes as f64 * self.wireless / self.subnets as f64 / self.air as f64;

@@ -35,7 +35,7 @@ impl World {
     pub(super) fn plan_trouble(&mut self) {
         let faults = self.site.faults.clone();
         let span = ((self.site.bound() + self.site.stagger.as_secs_f64()) * 1e9) as u64 + 1;
-        let mut hosts: Vec<usize> = (self.site.warm..self.site.nodes).collect();
+        let mut hosts: Vec<usize> = (self.site.holders()..self.site.nodes).collect();
         hosts.shuffle(&mut self.rng);
         // One machine is spared, so that there is somebody to hang.
         let spared = hosts.pop();

@@ -70,6 +70,17 @@ pub(super) enum Event {
         segment: u32,
         subscription: u64,
     },
+    /// A machine takes part in no swarm.
+    Plain {
+        host: usize,
+        peer: usize,
+    },
+    /// The answer about what a machine holds that takes part in no swarm.
+    LookedUp {
+        host: usize,
+        peer: usize,
+        file: usize,
+    },
     Refused {
         to: usize,
         from: usize,
@@ -136,7 +147,10 @@ impl Event {
             | Self::Subscribe { to, .. }
             | Self::Unsubscribe { to, .. }
             | Self::Refused { to, .. } => Some(*to),
-            Self::Arrived { host, .. } | Self::Fault { host, .. } => Some(*host),
+            Self::Plain { host, .. }
+            | Self::LookedUp { host, .. }
+            | Self::Arrived { host, .. }
+            | Self::Fault { host, .. } => Some(*host),
             Self::Down { host, .. } | Self::Up { host, .. } | Self::Look { host, .. } => Some(*host),
             Self::Sent { .. }
             | Self::OriginReady { .. }
@@ -193,6 +207,7 @@ impl World {
                 swarm: Swarm::new(peer, link, weight, rng.random()),
                 link,
                 is_alive: true,
+                is_plain: (site.warm..site.holders()).contains(&n),
                 is_taker: false,
                 has_started: false,
                 half: rng.random_bool(0.5),
@@ -218,7 +233,7 @@ impl World {
         }
         let by_peer = hosts.iter().enumerate().map(|(n, host)| (host.peer, n)).collect();
         let mut world = Self {
-            left: (site.nodes - site.warm) * site.files,
+            left: (site.nodes - site.holders()) * site.files,
             begun: None,
             between_free: vec![0; site.subnets],
             air_free: vec![0; site.subnets],
@@ -248,7 +263,7 @@ impl World {
     fn plan(&mut self) {
         let stagger = self.site.stagger.as_nanos() as u64;
         for n in 0..self.site.nodes {
-            let at = if n < self.site.warm || stagger == 0 { 0 } else { self.rng.random_range(0..stagger) };
+            let at = if n < self.site.holders() || stagger == 0 { 0 } else { self.rng.random_range(0..stagger) };
             self.clock.at(at, Event::Start(n));
         }
         self.clock.at(0, Event::Sample);
@@ -300,13 +315,21 @@ impl World {
             }
             Event::Message { to, from, message } => self.on_message(to, from, *message),
             Event::Subscribe { to, from, file, segment, block, subscription } => {
-                if self.hosts[to].is_alive {
+                if self.hosts[to].is_plain {
+                    self.give_beside(to, from, (file, segment), (subscription, block));
+                } else if self.hosts[to].is_alive {
                     self.hosts[to].asked.insert((from, file, segment), (subscription, block));
                     let (peer, tag, now) = (self.hosts[from].peer, self.contents[file].tag(), self.time());
                     self.hosts[to].swarm.handle_subscribe(now, peer, tag, segment, block);
                     self.after(to);
                 }
             }
+            Event::Plain { host, peer } => {
+                let (peer, now) = (self.hosts[peer].peer, self.time());
+                self.hosts[host].swarm.handle_plain(now, peer);
+                self.after(host);
+            }
+            Event::LookedUp { host, peer, file } => self.on_looked_up(host, peer, file),
             Event::Unsubscribe { to, from, file, segment, subscription } => {
                 self.on_unsubscribe(to, from, file, segment, subscription);
             }
@@ -358,6 +381,9 @@ impl World {
             return;
         }
         self.hosts[n].has_started = true;
+        if self.hosts[n].is_plain {
+            return self.hold_beside(n);
+        }
         let is_warm = n < self.site.warm;
         if !is_warm {
             self.begun.get_or_insert(self.now);
@@ -379,9 +405,25 @@ impl World {
         self.after(n);
     }
 
+    /// A machine that takes part in no swarm holds its share.
+    fn hold_beside(&mut self, n: usize) {
+        for file in 0..self.site.files {
+            for segment in 0..self.geometry.segment_count() {
+                if self.site.plain_share >= 1.0 || self.rng.random_bool(self.site.plain_share) {
+                    self.hosts[n].stores[file][segment as usize] = self.blocks_of(segment);
+                }
+            }
+            (self.hosts[n].whole[file], self.hosts[n].segments_left[file]) = (Some(self.now), 0);
+        }
+    }
+
     fn on_message(&mut self, to: usize, from: usize, message: Message) {
         if !self.hosts[to].is_alive {
             return;
+        }
+        if self.hosts[to].is_plain {
+            // It says so: whoever was told of it by another one did not know.
+            return self.deliver(to, from, Event::Plain { host: from, peer: to });
         }
         // Who writes is a member: its certificate said so.
         if self.hosts[from].is_alive {

@@ -11,7 +11,7 @@ use eddy_node::node::Node;
 use eddy_tests::hostile::{Behaviour, HostileOrigin, Resource, Version};
 use eddy_wire::NodeId;
 use eddy_wire::api::{FileSpec, Finish, JobSpec, JobState, JobView, PeerUse, Priority};
-use eddy_wire::frame::{Answer, Answers, Request, Vouched, decode_frame, encode_frame};
+use eddy_wire::frame::{Answer, Answers, Request, StreamKind, Vouched, decode_frame, encode_frame};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::net::SocketAddr;
@@ -21,6 +21,9 @@ use std::sync::{Arc, Mutex};
 
 /// Forty blocks and a bit.
 const LENGTH: u64 = 40 * 65536 + 777;
+
+/// What a member says by stopping a stream of swarms.
+const DEAF: quinn::VarInt = quinn::VarInt::from_u32(19);
 
 /// A member that holds everything and flips one bit in each read.
 struct Liar {
@@ -41,9 +44,14 @@ impl Liar {
             while let Some(incoming) = endpoint.accept().await {
                 let Ok(connection) = incoming.await else { continue };
                 while let Ok((mut send, mut receive)) = connection.accept_bi().await {
+                    let mut kind = [0];
+                    if receive.read_exact(&mut kind).await.is_err() || kind[0] == StreamKind::Swarm.byte() {
+                        // It takes part in no swarm, and says so.
+                        let _ = receive.stop(DEAF);
+                        continue;
+                    }
                     let Ok(question) = receive.read_to_end(1 << 20).await else { continue };
-                    // The first byte is the kind of stream.
-                    let Ok(request) = decode_frame::<Request>(&question[1..]) else { continue };
+                    let Ok(request) = decode_frame::<Request>(&question) else { continue };
                     let reply = lie(&group, &identity, &entity, &content, request, &mut random, &told);
                     let _ = send.write_all(&reply).await;
                     let _ = send.finish();

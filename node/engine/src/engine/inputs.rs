@@ -20,7 +20,13 @@ impl Engine {
                 }
                 self.advance_all(now);
             }
+            Input::PeerPlain(peer) => {
+                if self.peers.contains(&peer) {
+                    self.plain.insert(peer);
+                }
+            }
             Input::PeerDown(peer) => {
+                self.plain.remove(&peer);
                 self.peers.retain(|known| *known != peer);
                 for id in self.running() {
                     let Some(job) = self.roster.get_mut(id) else { continue };
@@ -155,7 +161,8 @@ impl Engine {
             Input::SwarmOver { .. } => file.on_swarm_over(s.out),
             Input::Watch { sharing, .. } => file.on_watch(sharing),
             Input::LookTwice { block, .. } => file.on_alarm(block, s.out),
-            Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } | Input::NetworkUp | Input::Sessions(_) => {}
+            Input::PeerUp(_) | Input::PeerDown(_) | Input::PeerPlain(_) => {}
+            Input::Probed { .. } | Input::NetworkUp | Input::Sessions(_) => {}
         }
         if file.progress() > progress {
             job.on_progress();
@@ -194,9 +201,8 @@ impl Engine {
             | Input::Answered { fetch, .. }
             | Input::Skipped { fetch }
             | Input::Ended { fetch, .. } => self.out.owner(*fetch),
-            Input::PeerUp(_) | Input::PeerDown(_) | Input::Probed { .. } | Input::NetworkUp | Input::Sessions(_) => {
-                None
-            }
+            Input::PeerUp(_) | Input::PeerDown(_) | Input::PeerPlain(_) => None,
+            Input::Probed { .. } | Input::NetworkUp | Input::Sessions(_) => None,
         }
     }
 }

@@ -64,7 +64,7 @@ impl EngineConfig {
 pub enum Swarms {
     /// Each file plans by itself.
     Off,
-    /// What no member holds whole is ordered by the swarm, as soon as there is another member.
+    /// The swarm orders, as soon as there is another member that takes part.
     On,
 }
 
@@ -103,6 +103,8 @@ pub struct Engine {
     roster: Roster,
     ended: VecDeque<JobId>,
     peers: Vec<Peer>,
+    /// Those of them that take part in no swarm.
+    plain: BTreeSet<Peer>,
     settling_until: Duration,
     turns: Turns,
     places: Places,
@@ -133,6 +135,7 @@ impl Engine {
             roster: Roster::new(config.places.per_host),
             ended: VecDeque::new(),
             peers: Vec::new(),
+            plain: BTreeSet::new(),
             settling_until: config.settling_until,
             turns: config.turns,
             places: config.places,
@@ -211,8 +214,8 @@ impl Engine {
         let (settling_until, cache_use, swarm) =
             (self.settling_until, job.cache_use, Self::swarm_of(self.swarms, job.spec()));
         let (out, rng) = (&mut self.out, &mut self.rng);
-        let trust = &self.trust;
-        let s = Surroundings { now: now.mono, peers, settling_until, cache_use, swarm, trust, out, rng };
+        let (trust, plain) = (&self.trust, &self.plain);
+        let s = Surroundings { now: now.mono, peers, plain, settling_until, cache_use, swarm, trust, out, rng };
         Some((job, s))
     }
 

@@ -30,6 +30,7 @@ use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::Decision;
 use eddy_content::{BlockSet, Entity, EntityId, Geometry, Root};
 use rand::rngs::SmallRng;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use swarming::Swarming;
 use trusting::Trusting;
@@ -60,6 +61,8 @@ pub struct Surroundings<'a> {
     pub now: Duration,
     /// Connected peers; empty when the job may not use them.
     pub peers: &'a [Peer],
+    /// Those that take part in no swarm.
+    pub plain: &'a BTreeSet<Peer>,
     /// Until when discovery may still bring the first peers.
     pub settling_until: Duration,
     /// What this turn may do with the cache.

@@ -1,8 +1,8 @@
 //! The file's part in the swarm of its version: what the swarm orders is fetched, and nothing else.
 //!
-//! There is one as soon as a member is connected, also for what members hold whole: the home hears of it and sends those who start
-//! together to each other, where each by itself would go to the one holder, and to the origin while that is busy. Whatever is not the
-//! swarm's business (doubt, damage) ends the part in it, and the file plans by itself until its turn is over.
+//! There is one as soon as a member is connected that takes part in swarms, also for what members hold whole: the home hears of it and
+//! sends those who start together to each other, where each by itself would go to the one holder, and to the origin while that is
+//! busy. Whatever is not the swarm's business (doubt, damage) ends the part in it, and the file plans by itself until its turn is over.
 
 use super::{File, Surroundings};
 use crate::job::spec::Goal;
@@ -45,6 +45,13 @@ struct Ordered {
     through: Option<u32>,
 }
 
+impl Surroundings<'_> {
+    /// Whether somebody is there who takes part in swarms.
+    fn has_company(&self) -> bool {
+        self.peers.iter().any(|peer| !self.plain.contains(peer))
+    }
+}
+
 impl Swarming {
     /// Whether the swarm orders.
     pub(super) fn is_taking(&self) -> bool {
@@ -74,7 +81,7 @@ impl File {
                 self.leave_swarm(s.out);
                 false
             }
-            (Part::Open, Some(patience)) if !s.peers.is_empty() && self.may_swarm() && self.origin_fault.is_none() => {
+            (Part::Open, Some(patience)) if s.has_company() && self.may_swarm() && self.origin_fault.is_none() => {
                 self.consider_swarm(patience, s)
             }
             (Part::Open | Part::Apart, _) => false,

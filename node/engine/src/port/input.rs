@@ -167,6 +167,8 @@ pub enum Input {
     PeerUp(Peer),
     /// A member is no longer connected.
     PeerDown(Peer),
+    /// A connected member takes part in no swarm.
+    PeerPlain(Peer),
     /// This machine has a way to the outside that it had not before.
     NetworkUp,
     /// Who is logged on; asked for by [`Effect::WatchSessions`].

@@ -63,6 +63,11 @@ pub const ASKED_OF_NEWCOMERS: usize = 16;
 /// Members whom a joining one tells where it went: ranks two and three.
 pub const NOTED: usize = 2;
 
+/// What a member that takes part in no swarm holds is looked up again after this, while somebody wants what it lacks.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Doublings of that while it holds nothing.
+pub const LOOK_DOUBLINGS: u32 = 5;
+
 /// How often counters are counted afresh and everybody is looked after (trap 8).
 pub const SAFETY_PASS: Duration = ms(500);
 /// A member that has nothing under way for this long, all holders refused, may read one segment (trap 10).

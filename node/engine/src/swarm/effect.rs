@@ -1,7 +1,7 @@
 //! What the swarm wants done by its shell, and what the shell tells of the data plane.
 
 use super::message::Message;
-use super::name::{ContentTag, LeaseId, Reading};
+use super::name::{Content, ContentTag, LeaseId, Reading};
 use crate::port::Peer;
 use crate::trust::Sharing;
 use std::ops::Range;
@@ -15,6 +15,15 @@ pub enum Effect {
         to: Peer,
         /// What.
         message: Message,
+    },
+    /// Ask a member that takes part in no swarm what it holds of a content, and tell [`Swarm::handle_lookup`], whatever comes of it.
+    ///
+    /// [`Swarm::handle_lookup`]: super::Swarm::handle_lookup
+    LookUp {
+        /// Whom.
+        peer: Peer,
+        /// The content.
+        content: Content,
     },
     /// Ask a member for a segment from this block on, and take what comes as it comes.
     Subscribe {

@@ -14,6 +14,7 @@
 //! | [`node`] | what does this node's part in all origins look like to its shell? |
 //! | [`room`] | who is home of one origin, and who follows it? |
 //! | [`rank`] | in which order are members home? |
+//! | [`plain`] | what is taken of members that take part in no swarm? |
 //! | [`member`] | what does a node take, give and report? |
 //! | [`home`] | who reads, who takes from whom, what does a failure mean? |
 //! | [`message`] | what do they say to each other? |
@@ -30,6 +31,7 @@ mod member;
 pub mod message;
 pub mod name;
 pub mod node;
+mod plain;
 pub mod rank;
 mod room;
 

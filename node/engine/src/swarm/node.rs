@@ -13,6 +13,7 @@ use super::home::{Home, Out, Succession};
 use super::member::{Act, Member};
 use super::message::{Message, Say};
 use super::name::{Content, ContentTag, LeaseId, Link, Order, OriginKey, PeerTag, Reading};
+use super::plain::Plain;
 use super::rank::Weight;
 use super::room::{Room, Why};
 use crate::port::Peer;
@@ -95,17 +96,19 @@ impl Reads {
 /// One node.
 #[derive(Debug)]
 pub struct Swarm {
-    me: Peer,
+    pub(super) me: Peer,
     link: Link,
     rng: SmallRng,
-    /// Every member that is known, this one included.
-    all: BTreeMap<Peer, Weight>,
-    by_tag: BTreeMap<PeerTag, Peer>,
-    rooms: BTreeMap<OriginKey, Room>,
+    /// Every member that takes part in swarms, as far as is known, this one included.
+    pub(super) all: BTreeMap<Peer, Weight>,
+    /// Those that do not.
+    pub(super) plain: Plain,
+    pub(super) by_tag: BTreeMap<PeerTag, Peer>,
+    pub(super) rooms: BTreeMap<OriginKey, Room>,
     origins: BTreeMap<ContentTag, OriginKey>,
     /// What this node says to itself.
     inward: VecDeque<(OriginKey, Say)>,
-    effects: VecDeque<Effect>,
+    pub(super) effects: VecDeque<Effect>,
     /// Times that another home was followed than before.
     moves: u64,
     /// Bytes that were read of origins that are forgotten.
@@ -121,6 +124,7 @@ impl Swarm {
             link,
             rng: SmallRng::seed_from_u64(seed),
             all: BTreeMap::from([(me, weight)]),
+            plain: Plain::default(),
             by_tag: BTreeMap::from([(PeerTag::of(&me), me)]),
             rooms: BTreeMap::new(),
             origins: BTreeMap::new(),
@@ -168,6 +172,7 @@ impl Swarm {
 
     /// A member is known, or known better.
     pub fn handle_peer_up(&mut self, now: Duration, peer: Peer, weight: Weight) {
+        self.plain.forget(&peer);
         self.meet(now, peer, weight);
         self.settle(now);
     }
@@ -178,6 +183,7 @@ impl Swarm {
             return;
         }
         self.all.remove(&peer);
+        self.plain.forget(&peer);
         self.by_tag.remove(&PeerTag::of(&peer));
         let origins: Vec<OriginKey> = self.rooms.keys().copied().collect();
         for origin in origins {
@@ -291,6 +297,7 @@ impl Swarm {
         for origin in origins {
             self.look(now, origin);
         }
+        self.look_again(now);
         self.settle(now);
     }
 
@@ -302,7 +309,7 @@ impl Swarm {
     /// When [`Self::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.rooms.values().filter_map(Room::timeout).min()
+        self.rooms.values().filter_map(Room::timeout).chain(self.next_look()).min()
     }
 
     /// Whom this node takes for the home of an origin.
@@ -369,9 +376,14 @@ impl Swarm {
         self.rooms.get_mut(self.origins.get(&content)?)
     }
 
-    fn tell(&mut self, to: Peer, origin: OriginKey, say: Say) {
+    pub(super) fn tell(&mut self, to: Peer, origin: OriginKey, say: Say) {
         if to == self.me {
             self.inward.push_back((origin, say));
+        } else if self.plain.has(&to) {
+            // It hears nothing; what it would answer is looked up.
+            if let Say::Query { content } = say {
+                self.look_up(to, origin, content);
+            }
         } else {
             self.effects.push_back(Effect::Send { to, message: Message { origin, say } });
         }
@@ -400,7 +412,7 @@ impl Swarm {
     }
 
     /// Carries on what home and member of this node have to say, until nobody has.
-    fn settle(&mut self, now: Duration) {
+    pub(super) fn settle(&mut self, now: Duration) {
         let origins: Vec<OriginKey> = self.rooms.keys().copied().collect();
         loop {
             for origin in &origins {
@@ -423,8 +435,8 @@ impl Swarm {
             match out {
                 Out::Tell(peer, say) => self.tell(peer, origin, say),
                 Out::AskAll(content, but) => {
-                    let others = self.all.keys().copied().filter(|peer| *peer != me && *peer != but);
-                    let others: Vec<Peer> = others.collect();
+                    let all = self.all.keys().copied().chain(self.plain.peers());
+                    let others: Vec<Peer> = all.filter(|peer| *peer != me && *peer != but).collect();
                     for peer in others {
                         self.tell(peer, origin, Say::Query { content });
                     }

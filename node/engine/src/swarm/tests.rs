@@ -12,6 +12,7 @@ mod finding;
 mod hearsay;
 mod holders;
 mod leading;
+mod plain;
 mod streams;
 mod successors;
 mod taking;

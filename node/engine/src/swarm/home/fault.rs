@@ -92,9 +92,11 @@ impl Home {
             stake.busy = now;
         }
         if let Some(p) = p {
-            self.blame(now, b, n, p, failed.reason);
-            if failed.reason == FailReason::Lacking && self.is_alone(b, n) {
-                self.on_lacking(b, s, p);
+            match failed.reason {
+                FailReason::Lacking if self.is_alone(b, n) => self.on_lacking(b, s, p),
+                // Among several it is not held against the source, but asked again at once it would say the same.
+                FailReason::Lacking => self.blame(now, b, n, p, FailReason::Refused),
+                reason => self.blame(now, b, n, p, reason),
             }
         }
         self.resume(now, b, s, n);

@@ -193,6 +193,12 @@ impl Home {
         self.boards.iter().find(|board| !board.is_retired).map(|board| board.content)
     }
 
+    /// Whether somebody lacks something of a content.
+    pub(super) fn wants(&self, content: ContentTag) -> bool {
+        let board = self.by_content.get(&content).map(|b| &self.boards[*b as usize]);
+        board.is_some_and(|board| board.wanting().next().is_some())
+    }
+
     /// Requests that a member is thought to serve.
     #[cfg(test)]
     pub(super) fn requests_to(&self, peer: &Peer) -> Option<u32> {

@@ -66,6 +66,10 @@ impl Swarm {
 
     fn hear_newcomer(&mut self, now: Duration, from: Peer, origin: OriginKey, say: Say) {
         let me = self.me;
+        if matches!(&say, Say::Note { home } if self.plain.has(home)) {
+            // Whoever names it will find out as well.
+            return;
+        }
         let seed = self.rng.random();
         let room = self.room(now, origin);
         match say {
@@ -114,7 +118,7 @@ impl Swarm {
     }
 
     /// About how many words of memory all its homes take.
-    fn home_words(&self) -> u64 {
+    pub(in crate::swarm) fn home_words(&self) -> u64 {
         self.rooms.values().filter_map(|room| room.home.as_ref()).map(Home::words).sum()
     }
 
@@ -136,7 +140,8 @@ impl Swarm {
             return BTreeSet::new();
         };
         let others = self.all.keys().filter(|peer| **peer != self.me && *peer != but);
-        others.filter(|peer| !room.is_refused(now, peer)).copied().collect()
+        let others = others.filter(|peer| !room.is_refused(now, peer)).copied();
+        others.chain(self.plain.peers().filter(|peer| peer != but)).collect()
     }
 
     /// Somebody shows itself that it acts: whatever was said of it, it lives.
@@ -212,6 +217,13 @@ impl Swarm {
 
     fn hear_as_member(&mut self, now: Duration, from: Peer, origin: OriginKey, say: Say) {
         let me = self.me;
+        let say = match say {
+            Say::Assign { content, collect, items } => {
+                let items = items.into_iter().map(|item| self.as_held(item)).collect();
+                Say::Assign { content, collect, items }
+            }
+            say => say,
+        };
         let by_tag = &self.by_tag;
         let Some(room) = self.rooms.get_mut(&origin) else { return };
         if let Say::Waiting { content, segment, prefix } = say {
@@ -252,9 +264,11 @@ impl Swarm {
             Say::Introduce { peer } => {
                 room.on_heard(now);
                 room.member.on_introduced(now, peer);
-                self.meet(now, peer, Weight::STEADY);
+                if !self.plain.has(&peer) {
+                    self.meet(now, peer, Weight::STEADY);
+                }
             }
-            Say::Redirect { home } if home != from && room.may_follow(now, &home) => {
+            Say::Redirect { home } if home != from && !self.plain.has(&home) && room.may_follow(now, &home) => {
                 if home == me {
                     let seed = self.rng.random();
                     room.act(now, seed, Succession::AfterAnother);

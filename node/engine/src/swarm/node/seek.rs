@@ -47,7 +47,7 @@ impl Swarm {
     }
 
     /// Finds a home: the best ranked that is not refused.
-    pub(super) fn seek(&mut self, now: Duration, origin: OriginKey) {
+    pub(in crate::swarm) fn seek(&mut self, now: Duration, origin: OriginKey) {
         let me = self.me;
         let Some(room) = self.rooms.get_mut(&origin) else { return };
         if !room.member.is_wanting() && room.home.is_none() {
