@@ -108,6 +108,7 @@ fn kind(say: &Say) -> &'static str {
         Say::Join(_) => "join",
         Say::Note { .. } => "note",
         Say::Query { .. } => "query",
+        Say::Seek { .. } => "seek",
         Say::HaveAny { .. } => "have-any",
         Say::Assign { .. } => "assign",
         Say::Watch { .. } => "watch",

@@ -193,7 +193,7 @@ pub const READ_PAUSE: Duration = ms(500);
 pub const COLLECT: Duration = ms(5);
 /// Assignments are collected for this long in the middle of a file: a member has half a second of flows under way.
 pub const COLLECT_MIDST: Duration = ms(250);
-/// Members up to which a home collects briefly: their messages are few anyway.
+/// Members up to which a home collects briefly, and one that joins asks the others itself: their messages are few anyway.
 pub const FEW_MEMBERS: usize = 8;
 /// Reports of finished segments are collected for this long.
 pub const COLLECT_DONE: Duration = ms(20);

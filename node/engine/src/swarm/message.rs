@@ -32,6 +32,13 @@ pub enum Say {
         /// The content.
         content: Content,
     },
+    /// Joining member to all others but its home, where they are few: what do you hold or receive of this? They tell both.
+    Seek {
+        /// The content.
+        content: Content,
+        /// The home.
+        home: Peer,
+    },
     /// The answer.
     HaveAny {
         /// The content.
@@ -189,6 +196,8 @@ pub struct Join {
     ///
     /// [`LOST`]: super::constants::LOST
     pub lost: Vec<Peer>,
+    /// Members that it asks itself what they have. It begins no lease before they have answered, so that its home need not wait for them.
+    pub asked: u8,
 }
 
 /// What a member has of a content, when a home asks that it does not follow.

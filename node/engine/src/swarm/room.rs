@@ -293,6 +293,11 @@ impl Room {
         self.member.contents().next().is_some() || self.home.as_ref().is_some_and(|home| !home.is_idle())
     }
 
+    /// Whether this node acts since a moment ago only, after another one.
+    pub(super) fn is_taking_over(&self, now: Duration) -> bool {
+        self.home.as_ref().is_some_and(|home| home.is_taking_over(now))
+    }
+
     /// Begins to act.
     pub(super) fn act(&mut self, now: Duration, seed: u64, succession: Succession) {
         if self.home.is_none() {

@@ -13,6 +13,7 @@ mod hearsay;
 mod holders;
 mod leading;
 mod plain;
+mod seeking;
 mod streams;
 mod successors;
 mod taking;
@@ -88,7 +89,15 @@ fn join(have: &[u32], segments: u64, flows: Vec<JoinFlow>) -> Say {
     let mut bits = Bits::none(segments as u32);
     have.iter().for_each(|segment| bits.insert(*segment));
     let wants = Some(Order::Rarest);
-    Say::Join(Box::new(Join { content: content(segments), link: LINE, wants, have: bits, flows, lost: vec![] }))
+    Say::Join(Box::new(Join {
+        content: content(segments),
+        link: LINE,
+        wants,
+        have: bits,
+        flows,
+        lost: vec![],
+        asked: 0,
+    }))
 }
 
 /// A JOIN of somebody who has lost a home.

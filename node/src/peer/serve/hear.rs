@@ -28,7 +28,7 @@ impl Server {
             };
             let here = match &message.say {
                 Say::Join(join) => self.here(node, join.content, &mut missed).await?,
-                Say::Query { content } => self.here(node, *content, &mut missed).await?,
+                Say::Query { content } | Say::Seek { content, .. } => self.here(node, *content, &mut missed).await?,
                 _ => None,
             };
             gate.send(FromMember::Message { node, message, here }).await.map_err(|_| Abandon::Unwanted)?;

@@ -22,6 +22,7 @@ pub(super) fn write_join(join: &Join, out: &mut Vec<u8>) -> Result<(), Unsendabl
     }
     out.push(join.lost.len() as u8);
     join.lost.iter().for_each(|lost| out.extend_from_slice(&lost.0));
+    out.push(join.asked);
     Ok(())
 }
 
@@ -63,7 +64,7 @@ pub(super) fn read_join(cursor: &mut Cursor<'_>) -> Result<Join, FrameError> {
         return Err(FrameError::Field { field: "number of lost homes" });
     }
     let lost = (0..count).map(|_| cursor.array().map(Peer)).collect::<Result<_, _>>()?;
-    Ok(Join { content, link, wants, have, flows, lost })
+    Ok(Join { content, link, wants, have, flows, lost, asked: cursor.u8()? })
 }
 
 fn read_flows(cursor: &mut Cursor<'_>) -> Result<Vec<JoinFlow>, FrameError> {

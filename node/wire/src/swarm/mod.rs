@@ -49,6 +49,7 @@ mod kind {
     pub(super) const AT: u8 = 52;
     pub(super) const OFFERS: u8 = 53;
     pub(super) const REACHED: u8 = 54;
+    pub(super) const SEEK: u8 = 55;
 }
 
 impl Layout for Message {
@@ -59,6 +60,10 @@ impl Layout for Message {
             Say::Join(join) => join::write_join(join, out)?,
             Say::Note { home } | Say::Redirect { home } => out.extend_from_slice(&home.0),
             Say::Query { content } => write_content(content, out),
+            Say::Seek { content, home } => {
+                write_content(content, out);
+                out.extend_from_slice(&home.0);
+            }
             Say::HaveAny { content, role, holdings } => {
                 put_u64(content.0, out);
                 out.push(role_code(*role));
@@ -129,7 +134,7 @@ impl Layout for Message {
 
     fn read(cursor: &mut Cursor<'_>) -> Result<Self, FrameError> {
         let kind = cursor.u8()?;
-        if !(kind::JOIN..=kind::REACHED).contains(&kind) {
+        if !(kind::JOIN..=kind::SEEK).contains(&kind) {
             return Err(FrameError::Kind { found: kind });
         }
         let origin = OriginKey(cursor.u64()?);
@@ -142,6 +147,7 @@ fn read_say(kind: u8, cursor: &mut Cursor<'_>) -> Result<Say, FrameError> {
         kind::JOIN => Say::Join(Box::new(join::read_join(cursor)?)),
         kind::NOTE => Say::Note { home: Peer(cursor.array()?) },
         kind::QUERY => Say::Query { content: read_content(cursor)? },
+        kind::SEEK => Say::Seek { content: read_content(cursor)?, home: Peer(cursor.array()?) },
         kind::HAVE_ANY => {
             let content = read_tag(cursor)?;
             let role = read_role(cursor.u8()?)?;
@@ -195,6 +201,7 @@ fn kind_of(say: &Say) -> u8 {
         Say::Join(_) => kind::JOIN,
         Say::Note { .. } => kind::NOTE,
         Say::Query { .. } => kind::QUERY,
+        Say::Seek { .. } => kind::SEEK,
         Say::HaveAny { .. } => kind::HAVE_ANY,
         Say::Assign { .. } => kind::ASSIGN,
         Say::Watch { .. } => kind::WATCH,

@@ -25,7 +25,7 @@ fn goldens() -> Vec<(&'static str, Say)> {
     ];
     let holdings = Holdings { link: link(), have: have.clone(), flows: flows.clone() };
     let lost = vec![Peer([0x88; 32])];
-    let join = Join { content: content(), link: link(), wants: Some(Order::Rarest), have, flows, lost };
+    let join = Join { content: content(), link: link(), wants: Some(Order::Rarest), have, flows, lost, asked: 6 };
     let items =
         vec![Item::From { segment: 3, source: PeerTag(0xaabb) }, Item::Lease { lease: LeaseId(10), segments: 0..2 }];
     let run = vec![Item::Held { segments: 1..4, source: PeerTag(0xaabb) }];
@@ -34,6 +34,7 @@ fn goldens() -> Vec<(&'static str, Say)> {
         ("join", Say::Join(Box::new(join))),
         ("note", Say::Note { home: Peer([0x55; 32]) }),
         ("query", Say::Query { content: content() }),
+        ("seek", Say::Seek { content: content(), home: Peer([0x55; 32]) }),
         ("have any", Say::HaveAny { content: tag, role: Role::Plain, holdings: Some(Box::new(holdings)) }),
         ("have none", Say::HaveAny { content: tag, role: Role::Acting, holdings: None }),
         ("assign", Say::Assign { content: tag, collect: Duration::from_millis(250), items }),
@@ -114,7 +115,7 @@ fn no_message_is_another_frame_and_no_other_frame_is_a_message() {
 fn what_is_too_much_is_neither_sent_nor_read() {
     let tag = ContentTag(1);
     let (have, lost) = (Bits::none(5), vec![Peer([1; 32]); LOST + 1]);
-    let join = Join { content: content(), link: link(), wants: None, have, flows: Vec::new(), lost };
+    let join = Join { content: content(), link: link(), wants: None, have, flows: Vec::new(), lost, asked: 0 };
     assert!(encode_frame(&message(Say::Join(Box::new(join)))).is_err());
     let segments = vec![0; DONE_SEGMENTS + 1];
     assert!(encode_frame(&message(Say::Done { content: tag, segments })).is_err());
@@ -192,8 +193,16 @@ fn says() -> impl Strategy<Value = Say> {
     let tag = || any::<u64>().prop_map(ContentTag);
     let order = prop_oneof![Just(None), Just(Some(Order::Rarest)), Just(Some(Order::Deadline))];
     let reason = prop::sample::select(REASONS.to_vec());
-    let join = (contents(), links(), order, bit_sets(), vec(flows(), 0..20), vec(peers(), 0..=LOST))
-        .prop_map(|(content, link, wants, have, flows, lost)| Join { content, link, wants, have, flows, lost });
+    let join = (contents(), links(), order, bit_sets(), vec(flows(), 0..20), (vec(peers(), 0..=LOST), any::<u8>()))
+        .prop_map(|(content, link, wants, have, flows, (lost, asked))| Join {
+            content,
+            link,
+            wants,
+            have,
+            flows,
+            lost,
+            asked,
+        });
     let holdings = (links(), bit_sets(), vec(flows(), 0..20))
         .prop_map(|(link, have, flows)| Box::new(Holdings { link, have, flows }));
     let holdings = prop::option::of(holdings);
@@ -201,6 +210,7 @@ fn says() -> impl Strategy<Value = Say> {
         join.prop_map(|join| Say::Join(Box::new(join))),
         peers().prop_map(|home| Say::Note { home }),
         contents().prop_map(|content| Say::Query { content }),
+        (contents(), peers()).prop_map(|(content, home)| Say::Seek { content, home }),
         (tag(), any::<bool>(), holdings).prop_map(|(content, acts, holdings)| {
             Say::HaveAny { content, role: if acts { Role::Acting } else { Role::Plain }, holdings }
         }),
@@ -248,7 +258,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_byte_is_refused_or_says_something_else(which in 0..27_usize, place in any::<prop::sample::Index>(), byte in any::<u8>()) {
+    fn a_changed_byte_is_refused_or_says_something_else(which in 0..28_usize, place in any::<prop::sample::Index>(), byte in any::<u8>()) {
         let (_, say) = goldens().swap_remove(which);
         let message = message(say);
         let mut bytes = encode_frame(&message).expect("fits");

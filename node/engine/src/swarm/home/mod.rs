@@ -145,7 +145,7 @@ impl Home {
     }
 
     /// Whether members may not have told yet what they read under another home's leases.
-    fn is_taking_over(&self, now: Duration) -> bool {
+    pub(super) fn is_taking_over(&self, now: Duration) -> bool {
         now < self.takes_over_until
     }
 

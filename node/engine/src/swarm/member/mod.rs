@@ -5,10 +5,12 @@
 //! | this one | what a member knows, its assignments and reports |
 //! | [`flow`] | one segment on its way in: how far, and whether its silence is too long |
 //! | [`read`] | one lease: progress, tail, what is left of it |
+//! | [`gate`] | what others say that were asked, before a first lease begins |
 //! | [`give`] | who is given what, and who has to wait |
 //! | [`watch`] | looks at all of it every quarter of a second |
 
 mod flow;
+mod gate;
 mod give;
 mod read;
 mod watch;
@@ -24,6 +26,7 @@ use super::node::{Glance, Tally};
 use crate::port::Peer;
 use eddy_content::{BLOCK_SIZE, Geometry};
 use flow::Flow;
+use gate::Gate;
 use give::{Gift, Subscriber};
 use read::Read;
 use std::collections::{BTreeMap, VecDeque};
@@ -81,6 +84,10 @@ struct Job {
     /// Who has told of a lie; this node itself is `None`.
     alarms: Vec<Option<Peer>>,
     last_byte: Duration,
+    /// While others are asked that this member asks itself.
+    gate: Option<Gate>,
+    /// Whether a home has heard of it.
+    has_joined: bool,
 }
 
 impl Job {
@@ -165,6 +172,8 @@ impl Member {
             subscribers: Vec::new(),
             alarms: Vec::new(),
             last_byte: now,
+            gate: None,
+            has_joined: false,
         };
         self.jobs.insert(content.tag(), job);
     }
@@ -246,8 +255,8 @@ impl Member {
     pub(super) fn join(&self, content: ContentTag) -> Option<Join> {
         let job = self.jobs.get(&content)?;
         let wants = job.wants.filter(|_| !job.have.is_full());
-        let (have, flows, lost) = (job.have.clone(), job.flows_to_tell(), Vec::new());
-        Some(Join { content: job.content, link: self.link, wants, have, flows, lost })
+        let (have, flows, lost, asked) = (job.have.clone(), job.flows_to_tell(), Vec::new(), 0);
+        Some(Join { content: job.content, link: self.link, wants, have, flows, lost, asked })
     }
 
     /// The home says what to take from where; `know` finds the member behind a tag.
@@ -319,6 +328,7 @@ impl Member {
             self.report(now, content, segment);
             return None;
         }
+        job.gate.iter_mut().for_each(|gate| gate.forget(segment));
         if job.flows.len() >= FLOWS_MOST && !job.flows.contains_key(&segment) {
             let (source, prefix) = (Some(PeerTag::of(&source)), job.prefix(segment));
             let fail = Say::Fail { content, segment, source, reason: FailReason::Refused, prefix };
@@ -492,6 +502,7 @@ impl Member {
     pub(super) fn on_peer_down(&mut self, now: Duration, peer: Peer) {
         let contents: Vec<ContentTag> = self.contents().collect();
         for content in contents {
+            self.on_not_sought(now, peer, content);
             let Some(job) = self.jobs.get_mut(&content) else { continue };
             job.gifts.retain(|(_, to), _| *to != peer);
             job.subscribers.retain(|subscriber| subscriber.peer != peer);

@@ -31,9 +31,14 @@ pub(super) struct Read {
 impl Member {
     /// The home lets this member read.
     pub(super) fn on_lease(&mut self, now: Duration, content: ContentTag, lease: LeaseId, segments: Range<u32>) {
-        let Some(job) = self.jobs.get(&content) else {
+        let Some(job) = self.jobs.get_mut(&content) else {
             return self.acts.push_back(Act::Home(Say::Return { lease, prefix: 0 }));
         };
+        if let Some(gate) = &mut job.gate
+            && gate.keep(lease, &segments)
+        {
+            return;
+        }
         // A home that lets one member read more at once than it may let all is not listened to.
         if self.reads.len() >= LEASES_MOST as usize {
             return self.acts.push_back(Act::Home(Say::Return { lease, prefix: 0 }));

@@ -1,5 +1,6 @@
 //! What a member looks at by itself: silent flows, children that wait, a home that does nothing.
 
+use super::gate::Gate;
 use super::{Act, Job, Member};
 use crate::port::Peer;
 use crate::swarm::constants::{HOME_WORTH, HOME_WORTH_STREAM, IDLE_JOIN, REACHED, WATCH};
@@ -14,7 +15,8 @@ impl Member {
         let watch = is_watchful.then_some(self.watch_at);
         let reports = self.jobs.values().filter_map(|job| job.done_at);
         let waiting = self.jobs.values().flat_map(|job| job.subscribers.iter().map(|subscriber| subscriber.until));
-        reports.chain(waiting).chain(watch).min()
+        let gates = self.jobs.values().filter_map(|job| job.gate.as_ref().map(Gate::opens_at));
+        reports.chain(waiting).chain(gates).chain(watch).min()
     }
 
     /// Does what is due. `heard` is when the home last said anything.
@@ -25,6 +27,7 @@ impl Member {
                 self.flush(*content);
             }
             self.answer_subscribers(now, *content);
+            self.look_at_gate(now, *content);
         }
         if now < self.watch_at {
             return;

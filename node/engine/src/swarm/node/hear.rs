@@ -3,7 +3,7 @@
 use super::Swarm;
 use crate::port::Peer;
 use crate::swarm::Effect;
-use crate::swarm::constants::{HEARSAY, HOME_WORDS, MISLED};
+use crate::swarm::constants::{FEW_MEMBERS, HEARSAY, HOME_WORDS, MISLED};
 use crate::swarm::home::{Home, Succession};
 use crate::swarm::message::{Join, JoinSource, Role, Say};
 use crate::swarm::name::{Content, ContentTag, OriginKey};
@@ -20,7 +20,18 @@ impl Swarm {
         match say {
             Say::Join(_) | Say::Note { .. } => self.hear_newcomer(now, from, origin, say),
             Say::Query { content } => self.hear_query(now, from, origin, content),
+            Say::Seek { content, home } => {
+                let tag = content.tag();
+                let answer = self.have_any(now, origin, (tag, &home));
+                if home != self.me && self.all.contains_key(&home) {
+                    self.tell(home, origin, answer.clone());
+                }
+                self.tell(from, origin, answer);
+            }
             Say::HaveAny { content, role, holdings } => {
+                if let Some(room) = self.rooms.get_mut(&origin) {
+                    room.member.on_sought(now, from, content, (role, holdings.as_deref()));
+                }
                 if role == Role::Acting {
                     self.hear_home(now, origin, from);
                 }
@@ -99,6 +110,15 @@ impl Swarm {
                 }
                 let tag = join.content.tag();
                 let mut others = self.answering(now, origin, (&from, tag));
+                let are_few = others.len() <= FEW_MEMBERS && self.plain.peers().next().is_none();
+                let is_waited_for = usize::from(join.asked) >= others.len();
+                if are_few && is_waited_for && self.rooms.get(&origin).is_some_and(|room| !room.is_taking_over(now)) {
+                    // It waits for them itself, and they tell this node too. They are asked all the same: who asks shows that it acts.
+                    let content = join.content;
+                    for other in std::mem::take(&mut others) {
+                        self.tell(other, origin, Say::Query { content });
+                    }
+                }
                 let own = self.rooms.get(&origin).and_then(|room| room.member.holdings(tag));
                 let words = self.home_words();
                 let home = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut());
@@ -198,10 +218,16 @@ impl Swarm {
         self.room(now, origin);
         // Only an acting home asks. That a better one acts it hears first: with the last answer it begins to let others read.
         self.hear_home(now, origin, from);
-        let room = self.room(now, origin);
-        let role = room.role(now, &from);
-        let holdings = room.member.holdings(tag).map(Box::new);
-        self.tell(from, origin, Say::HaveAny { content: tag, role, holdings });
+        let answer = self.have_any(now, origin, (tag, &from));
+        self.tell(from, origin, answer);
+    }
+
+    /// What this node says of a content: whether it acts, and what it has of it.
+    fn have_any(&self, now: Duration, origin: OriginKey, (content, home): (ContentTag, &Peer)) -> Say {
+        let room = self.rooms.get(&origin);
+        let role = room.map_or(Role::Plain, |room| room.role(now, home));
+        let holdings = room.and_then(|room| room.member.holdings(content)).map(Box::new);
+        Say::HaveAny { content, role, holdings }
     }
 
     /// A home that was passed over lives after all: it is followed again if it goes before whom this node follows. Two homes would

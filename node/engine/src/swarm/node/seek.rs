@@ -2,7 +2,7 @@
 
 use super::Swarm;
 use crate::port::Peer;
-use crate::swarm::constants::{ASKED_OF_NEWCOMERS, NOTED};
+use crate::swarm::constants::{ASKED_OF_NEWCOMERS, FEW_MEMBERS, NOTED};
 use crate::swarm::home::Succession;
 use crate::swarm::message::{Join, Say};
 use crate::swarm::name::{Content, OriginKey, PeerTag};
@@ -77,8 +77,23 @@ impl Swarm {
         self.moves += u64::from(followed.is_some() && room.follows.is_some() && followed != room.follows);
         room.on_asked(now);
         let lost = room.lost_before(now, &home);
+        let is_first = followed.is_none_or(|followed| followed == home) && lost.is_empty();
+        let others = if is_first { self.few_others(home) } else { Vec::new() };
         for join in joins {
-            self.tell(home, origin, Say::Join(Box::new(Join { lost: lost.clone(), ..join })));
+            let content = join.content;
+            let Some(room) = self.rooms.get_mut(&origin) else { return };
+            let sought: &[Peer] = if room.member.seeks(now, content.tag(), &others) { &others } else { &[] };
+            let asked = sought.len() as u8;
+            self.tell(home, origin, Say::Join(Box::new(Join { lost: lost.clone(), asked, ..join })));
+            sought.iter().for_each(|other| self.tell(*other, origin, Say::Seek { content, home }));
         }
+    }
+
+    /// Whom one asks itself that joins a home: all others, where they are few and all hear it.
+    fn few_others(&self, home: Peer) -> Vec<Peer> {
+        if home == self.me || self.all.len() > FEW_MEMBERS || self.plain.peers().next().is_some() {
+            return Vec::new();
+        }
+        self.all.keys().copied().filter(|peer| *peer != self.me && *peer != home).collect()
     }
 }

@@ -134,6 +134,7 @@ fn a_wireless_member_reads_and_gives_last() {
             have,
             flows: vec![],
             lost: vec![],
+            asked: 0,
         }))
     };
     // Both are there before the first lease: a third member owes its answer about holdings.
@@ -255,7 +256,8 @@ fn all_homes_of_a_node_together_remember_no_more_than_they_may() {
             reading: Reading::Ranges,
         };
         let have = Bits::none(vast.geometry().map_or(0, |geometry| geometry.segment_count()));
-        let join = Join { content: vast, link: LINE, wants: Some(Order::Rarest), have, flows: vec![], lost: vec![] };
+        let (wants, flows, lost, asked) = (Some(Order::Rarest), vec![], vec![], 0);
+        let join = Join { content: vast, link: LINE, wants, have, flows, lost, asked };
         let message = Message { origin: OriginKey(n % 50), say: Say::Join(Box::new(join)) };
         home.handle_message(ms(2), peer(10), message);
         refused += said(&effects(&mut home)).iter().filter(|(_, say)| *say == Say::NotHome).count();
