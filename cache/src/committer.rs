@@ -1,8 +1,7 @@
 //! The one thread that writes the index: it gathers what waits and commits it in one transaction (group commit).
 //!
 //! A durable commit costs two or three fsyncs however many changes it carries, and some hundred microseconds of bookkeeping, so entities
-//! that commit at the same time share one. Whoever has no thread waiting is in no hurry: while such requests follow each other, they are
-//! gathered for [`GATHERED_FOR`]; one that comes alone, and one that a thread waits for, is committed at once. The queue is bounded.
+//! that commit at the same time share one, whether a thread waits for each of them or not. The queue is bounded.
 //! Changes of jobs are in the journal, too, before they are acknowledged (C-22).
 
 use crate::fault::StoreError;
@@ -12,16 +11,11 @@ use std::mem;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 /// Requests that may wait for the thread.
 const QUEUE: usize = 256;
 /// Requests that share one transaction at most, so that no commit grows without bound (C-01).
 const GROUP: usize = 128;
-/// How long requests are gathered that nobody hurries for: about as long as a transaction takes.
-const GATHERED_FOR: Duration = Duration::from_millis(3);
-/// A request that comes so long after the last transaction comes alone.
-const ALONE_AFTER: Duration = Duration::from_millis(20);
 
 /// Changes that want to be durable, and who waits for the answer.
 struct Request {
@@ -55,7 +49,7 @@ impl Answer {
 #[derive(Default)]
 struct Queue {
     waiting: Mutex<Waiting>,
-    /// Something came that the thread waits for.
+    /// Something came.
     came: Condvar,
     /// There is room again.
     taken: Condvar,
@@ -64,7 +58,6 @@ struct Queue {
 #[derive(Default)]
 struct Waiting {
     requests: Vec<Request>,
-    is_urgent: bool,
     is_closed: bool,
 }
 
@@ -73,8 +66,8 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a request of somebody who waits behind the others, when there is room.
-    fn put_urgent(&self, request: Request) -> Result<(), StoreError> {
+    /// Puts a request behind the others, when there is room.
+    fn put_and_wait(&self, request: Request) -> Result<(), StoreError> {
         let waiting = self.waiting();
         let is_full = |waiting: &mut Waiting| waiting.requests.len() >= QUEUE && !waiting.is_closed;
         let mut waiting = self.taken.wait_while(waiting, is_full).unwrap_or_else(PoisonError::into_inner);
@@ -82,41 +75,29 @@ impl Queue {
             return Err(StoreError::Closing);
         }
         waiting.requests.push(request);
-        waiting.is_urgent = true;
         drop(waiting);
         self.came.notify_one();
         Ok(())
     }
 
-    /// Puts a request behind the others if there is room now. The thread is woken by the first, and by one that makes a group whole.
+    /// Puts a request behind the others if there is room now.
     fn put(&self, request: Request) -> Result<(), Request> {
         let mut waiting = self.waiting();
         if waiting.is_closed || waiting.requests.len() >= QUEUE {
             return Err(request);
         }
         waiting.requests.push(request);
-        let is_awaited = matches!(waiting.requests.len(), 1 | GROUP);
         drop(waiting);
-        if is_awaited {
-            self.came.notify_one();
-        }
+        self.came.notify_one();
         Ok(())
     }
 
     /// Waits for the next group; none when the queue is closed and empty.
-    fn next(&self, since_last: Instant) -> Option<Vec<Request>> {
+    fn next(&self) -> Option<Vec<Request>> {
         let nothing = |waiting: &mut Waiting| waiting.requests.is_empty() && !waiting.is_closed;
         let mut waiting = self.came.wait_while(self.waiting(), nothing).unwrap_or_else(PoisonError::into_inner);
-        if since_last.elapsed() < ALONE_AFTER {
-            let few =
-                |waiting: &mut Waiting| !waiting.is_urgent && !waiting.is_closed && waiting.requests.len() < GROUP;
-            let gathered = self.came.wait_timeout_while(waiting, GATHERED_FOR, few);
-            waiting = gathered.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let later = waiting.requests.len().min(GROUP);
-        let later = waiting.requests.split_off(later);
-        // Whoever of the later ones waits is in the next group, which follows at once.
-        waiting.is_urgent &= !later.is_empty();
+        let length = waiting.requests.len().min(GROUP);
+        let later = waiting.requests.split_off(length);
         let group = mem::replace(&mut waiting.requests, later);
         drop(waiting);
         self.taken.notify_all();
@@ -154,7 +135,7 @@ impl Committer {
             return Ok(());
         }
         let (answer, answered) = sync_channel(1);
-        self.queue.put_urgent(Request { changes, has_job: false, answer: Answer::Thread(answer) })?;
+        self.queue.put_and_wait(Request { changes, has_job: false, answer: Answer::Thread(answer) })?;
         answered.recv().map_err(|_| StoreError::Closing)?
     }
 
@@ -192,8 +173,7 @@ impl Drop for ClosedAtLast<'_> {
 }
 
 fn run(index: &Index, journal: &mut Journal, mut number: u64, requests: &Queue) {
-    let mut ended = Instant::now();
-    while let Some(mut group) = requests.next(ended) {
+    while let Some(mut group) = requests.next() {
         let turn = index.take_turn(journal);
         number = number.max(index.highest_number()) + 1;
         let outcome = commit(index, journal, number, &mut group);
@@ -201,7 +181,6 @@ fn run(index: &Index, journal: &mut Journal, mut number: u64, requests: &Queue) 
         for request in group {
             request.answer.give(outcome.clone());
         }
-        ended = Instant::now();
     }
 }
 
@@ -270,12 +249,12 @@ mod tests {
         let refused = queue.put(request().0).expect_err("it is full");
         assert_eq!(refused.changes.len(), 1, "what is refused comes back");
         for _ in 0..QUEUE / GROUP {
-            assert_eq!(queue.next(Instant::now()).expect("a group").len(), GROUP);
+            assert_eq!(queue.next().expect("a group").len(), GROUP);
         }
         assert!(queue.put(refused).is_ok());
         queue.close();
-        assert_eq!(queue.next(Instant::now()).expect("what was there").len(), 1);
-        assert!(queue.next(Instant::now()).is_none() && queue.put(request().0).is_err());
+        assert_eq!(queue.next().expect("what was there").len(), 1);
+        assert!(queue.next().is_none() && queue.put(request().0).is_err());
     }
 
     #[test]
@@ -286,11 +265,11 @@ mod tests {
         }
         let waiting = {
             let queue = Arc::clone(&queue);
-            std::thread::spawn(move || queue.put_urgent(request().0))
+            std::thread::spawn(move || queue.put_and_wait(request().0))
         };
         let mut taken = 0;
         while taken <= QUEUE {
-            taken += queue.next(Instant::now()).expect("a group").len();
+            taken += queue.next().expect("a group").len();
         }
         assert!(waiting.join().expect("a thread").is_ok() && taken == QUEUE + 1);
     }
@@ -302,6 +281,6 @@ mod tests {
         assert!(queue.put(request).is_ok());
         drop(ClosedAtLast(&queue));
         assert!(answered.recv().is_err(), "it hears nothing, and knows it");
-        assert!(matches!(queue.put_urgent(self::request().0), Err(StoreError::Closing)));
+        assert!(matches!(queue.put_and_wait(self::request().0), Err(StoreError::Closing)));
     }
 }

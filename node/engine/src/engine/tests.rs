@@ -109,50 +109,6 @@ fn an_input_of_one_file_costs_the_other_files_of_its_job_no_look() {
     assert_eq!(contacted.collect::<Vec<_>>(), [3, 5]);
 }
 
-fn facts(url: ResourceUrl, length: u64) -> Box<Contacted> {
-    Box::new(Contacted {
-        url,
-        validator: Some(Validator::StrongEtag("\"1\"".to_owned())),
-        length: Some(length),
-        ranges: RangeSupport::Yes,
-        storable: true,
-        shareable: true,
-        last_modified: None,
-        digests: Vec::new(),
-        waited: None,
-        body: None,
-        freshness: None,
-    })
-}
-
-#[test]
-fn small_files_that_wait_for_a_member_take_no_place_from_those_that_ask_the_origin() {
-    let now = Now { mono: Duration::from_secs(1), wall: 0 };
-    // Everything is answered at once but what members are asked for.
-    for (length, begun) in [(1000, 24), (100_000, 8)] {
-        let mut engine = Engine::new(EngineConfig::ordinary(1));
-        engine.handle(now, Input::PeerUp(Peer([7; 32])));
-        let id = JobId([1; 16]);
-        engine.create(now, id, Owner::default(), files(100));
-        engine.resume(now, id).unwrap();
-        let mut waiting = 0;
-        while let Some(effect) = engine.poll_effect() {
-            match effect {
-                Effect::Prepare { file } => engine.handle(now, Input::Prepared { file, result: Ok(Held::Nothing) }),
-                Effect::Contact { fetch, url, .. } => {
-                    engine.handle(now, Input::Contacted { fetch, result: Ok(facts(url, length)) });
-                }
-                Effect::Open { file, .. } => {
-                    engine.handle(now, Input::Opened { file, result: Ok(eddy_content::BlockSet::new()) });
-                }
-                Effect::FetchPeer { .. } | Effect::Ask { .. } => waiting += 1,
-                _ => {}
-            }
-        }
-        assert_eq!(waiting, begun, "files of {length} bytes");
-    }
-}
-
 #[test]
 fn the_end_of_a_fetch_costs_jobs_that_want_something_else_no_look() {
     let now = Now { mono: Duration::from_secs(1), wall: 0 };
@@ -171,7 +127,20 @@ fn the_end_of_a_fetch_costs_jobs_that_want_something_else_no_look() {
     while let Some(effect) = engine.poll_effect() {
         match effect {
             Effect::Contact { fetch, url, .. } => {
-                engine.handle(now, Input::Contacted { fetch, result: Ok(facts(url, 1000)) });
+                let facts = Contacted {
+                    url,
+                    validator: Some(Validator::StrongEtag("\"1\"".to_owned())),
+                    length: Some(1000),
+                    ranges: RangeSupport::Yes,
+                    storable: true,
+                    shareable: true,
+                    last_modified: None,
+                    digests: Vec::new(),
+                    waited: None,
+                    body: None,
+                    freshness: None,
+                };
+                engine.handle(now, Input::Contacted { fetch, result: Ok(Box::new(facts)) });
             }
             Effect::Open { file, .. } => {
                 engine.handle(now, Input::Opened { file, result: Ok(eddy_content::BlockSet::new()) });

@@ -406,14 +406,6 @@ impl File {
         self.is_first_contact_done
     }
 
-    /// Whether it is a single block of a version that is known, and nothing of it is asked for at the origin.
-    pub(crate) fn is_small_and_known(&self) -> bool {
-        let is_on_its_way = matches!(self.phase, Phase::Opening { parked: None } | Phase::Moving | Phase::Staging);
-        let is_beside_origin =
-            |planner: &Planner| planner.geometry().block_count() == 1 && !planner.has_origin_flights();
-        is_on_its_way && self.planner.as_ref().is_some_and(is_beside_origin)
-    }
-
     /// What stopped the file in this turn.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {

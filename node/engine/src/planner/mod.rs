@@ -204,12 +204,6 @@ impl Planner {
         !self.flights.is_empty()
     }
 
-    /// Whether a fetch from the origin is still under way.
-    #[must_use]
-    pub fn has_origin_flights(&self) -> bool {
-        self.flights_of(Source::Origin) > 0
-    }
-
     /// Those of the blocks that a fetch of this planner was to bring.
     #[must_use]
     pub fn own(&self, blocks: &BlockSet) -> BlockSet {

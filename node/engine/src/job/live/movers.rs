@@ -11,9 +11,6 @@ use std::time::Duration;
 
 /// Files of one job that move side by side.
 const FILES_AT_ONCE: usize = 8;
-/// Small ones beside them that want nothing of the origin any more: they wait for a member and for the disk, where many share what one
-/// costs.
-const SMALL_BESIDE: usize = 16;
 
 /// Which of the files that move are brought on.
 #[derive(Debug, Clone, Copy)]
@@ -73,9 +70,7 @@ impl Job {
             }
             _ => true,
         });
-        let beside =
-            moving.iter().filter(|index| files[**index as usize].is_small_and_known()).count().min(SMALL_BESIDE);
-        while moving.len() - beside < FILES_AT_ONCE && *next_file < files.len() {
+        while moving.len() < FILES_AT_ONCE && *next_file < files.len() {
             if !files[*next_file].is_staged() {
                 moving.push(*next_file as u32);
             }
