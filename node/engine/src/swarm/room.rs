@@ -1,7 +1,8 @@
 //! One origin at one node: whom it takes for the home, and whether it is the home itself.
 
 use super::constants::{
-    ACTING, BETTER_HOME, IDLE_JOIN, JOIN_PROBE, JOIN_PROBE_MOST, LOST, NOTE_LIFE, NOTED, REFUSAL, TAKE_OVER_MOST,
+    ACTING, BETTER_HOME, IDLE_JOIN, JOIN_PROBE, JOIN_PROBE_MOST, LOST, NOTE_LIFE, NOTED, REFUSAL, TAKE_OVER_GRACE,
+    TAKE_OVER_MOST,
 };
 use super::home::{Home, Succession};
 use super::member::Member;
@@ -59,6 +60,10 @@ pub(super) struct Room {
     acting: BTreeMap<Peer, Duration>,
     /// When this node, acting, sent those that followed it to a better home.
     handed_over: Option<Duration>,
+    /// The home to which this node last gave way, and when.
+    gave_way: Option<(Peer, Duration)>,
+    /// Homes that were told lately of a better one, and when.
+    told: BTreeMap<Peer, Duration>,
     refused: BTreeMap<Peer, Refusal>,
     /// How long a home may take to answer.
     probe: Duration,
@@ -91,6 +96,8 @@ impl Room {
             noted: None,
             acting: BTreeMap::new(),
             handed_over: None,
+            gave_way: None,
+            told: BTreeMap::new(),
             refused: BTreeMap::new(),
             probe: JOIN_PROBE,
             redirects: 0,
@@ -153,14 +160,21 @@ impl Room {
         }
     }
 
-    /// Acts no more: who follows is sent to a better one.
-    pub(super) fn hand_over(&mut self, now: Duration) -> Option<Vec<Peer>> {
+    /// Acts no more: who follows is sent to this better one.
+    pub(super) fn hand_over(&mut self, now: Duration, better: Peer) -> Option<Vec<Peer>> {
         let home = self.home.take()?;
+        self.gave_way = Some((better, now));
         let followers: Vec<Peer> = home.members().filter(|peer| *peer != self.me).collect();
         if !followers.is_empty() {
             self.handed_over = Some(now);
         }
         Some(followers)
+    }
+
+    /// Whether this node has just given way to a home, so that it knows better than who says that it is lost: where several have lost it,
+    /// as after a split, all would act and give way in turn as quickly as messages go.
+    pub(super) fn has_just_followed(&self, now: Duration, home: &Peer) -> bool {
+        self.gave_way.is_some_and(|(better, at)| better == *home && now < at + TAKE_OVER_GRACE)
     }
 
     /// How this node shows itself to a home that asks. To a better one it counts as acting as long as those that followed it may be on
@@ -183,7 +197,7 @@ impl Room {
         }
     }
 
-    /// The best of all that act, as far as this node knows for sure, and the others: each is told once for each sign of it.
+    /// The best of all that act, as far as this node knows for sure, and the others that were not told just now.
     pub(super) fn lesser(&mut self, now: Duration) -> Option<(Peer, Vec<Peer>)> {
         let me = Some(self.me).filter(|_| self.home.is_some());
         let followed = self.follows.filter(|home| *home != self.me && self.is_heard(now));
@@ -193,7 +207,9 @@ impl Room {
         all.dedup();
         let best = all.first().copied()?;
         self.acting.retain(|home, _| *home == best);
-        all.retain(|home| *home != best && *home != self.me);
+        self.told.retain(|_, at| now < *at + TAKE_OVER_GRACE);
+        all.retain(|home| *home != best && *home != self.me && !self.told.contains_key(home));
+        self.told.extend(all.iter().take(ACTING).map(|home| (*home, now)));
         Some((best, all))
     }
 

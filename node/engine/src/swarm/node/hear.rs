@@ -97,6 +97,9 @@ impl Swarm {
             Say::Join(join) => {
                 if room.home.is_none() {
                     for lost in join.lost.iter().filter(|lost| **lost != me) {
+                        if room.has_just_followed(now, lost) {
+                            continue;
+                        }
                         room.refuse_until(now, *lost, now + HEARSAY, Why::Lost);
                     }
                     if let Some(home) = room.home_before(now) {
@@ -204,7 +207,7 @@ impl Swarm {
             return room.look_soon(now);
         }
         let is_joined = room.follows == Some(other) && room.is_heard(now);
-        let Some(followers) = room.hand_over(now) else { return };
+        let Some(followers) = room.hand_over(now, other) else { return };
         for peer in followers {
             self.tell(peer, origin, Say::Redirect { home: other });
         }
@@ -290,7 +293,7 @@ impl Swarm {
             Say::Introduce { peer } => {
                 room.on_heard(now);
                 room.member.on_introduced(now, peer);
-                if !self.plain.has(&peer) {
+                if !self.plain.has(&peer) && !self.all.contains_key(&peer) {
                     self.meet(now, peer, Weight::STEADY);
                 }
             }

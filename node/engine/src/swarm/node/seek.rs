@@ -15,7 +15,8 @@ impl Swarm {
     /// Enters a member. What was said to it before there was a way to it is lost and said again, and the home of an origin asks it as it
     /// has asked the others: it may hold something, or act itself.
     pub(super) fn meet(&mut self, now: Duration, peer: Peer, weight: Weight) {
-        if peer == self.me || self.all.insert(peer, weight) == Some(weight) {
+        let known = if peer == self.me { Some(weight) } else { self.all.insert(peer, weight) };
+        if known == Some(weight) {
             return;
         }
         self.by_tag.insert(PeerTag::of(&peer), peer);
@@ -23,6 +24,9 @@ impl Swarm {
         for origin in origins {
             let Some(room) = self.rooms.get_mut(&origin) else { continue };
             room.on_peer_up(peer, weight);
+            if known.is_some() {
+                continue;
+            }
             if room.follows == Some(peer) && room.asked.is_some() {
                 self.join(now, origin, peer);
             } else if let Some(home) = &room.home {

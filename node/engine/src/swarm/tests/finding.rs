@@ -133,7 +133,9 @@ fn a_lesser_home_that_asked_too_early_is_told_when_the_better_one_answers() {
     let late = said(&say(&mut member, ms(200), ranked[0], assign()));
     assert!(is_told(&late, ranked[1], ranked[0]), "{late:?}");
     // And whenever it leads this member though it is not followed.
-    let again = said(&say(&mut member, ms(300), ranked[1], assign()));
+    let soon = said(&say(&mut member, ms(300), ranked[1], assign()));
+    assert!(!is_told(&soon, ranked[1], ranked[0]), "it has just been told: {soon:?}");
+    let again = said(&say(&mut member, ms(200) + TAKE_OVER_GRACE, ranked[1], assign()));
     assert!(is_told(&again, ranked[1], ranked[0]), "{again:?}");
 }
 
@@ -232,4 +234,20 @@ fn a_home_that_takes_over_from_a_lesser_one_lets_nobody_read_before_its_members_
     let mut read: Vec<u32> = read.map(|(_, segments)| segments.start).collect();
     read.sort_unstable();
     assert_eq!(read, vec![2, 3, 4, 5]);
+}
+
+#[test]
+fn who_has_just_given_way_to_a_home_does_not_take_it_for_lost_on_the_word_of_another() {
+    // After a split many have lost it: all would act and give way in turn, as quickly as messages go.
+    let ranked = ranked(3);
+    let mut node = node(ranked[1], &ranked[2..], 8);
+    node.handle_peer_up(ms(10), ranked[0], Weight::STEADY);
+    effects(&mut node);
+    say(&mut node, ms(20), ranked[0], have_any(Role::Acting));
+    assert_eq!(node.home(ORIGIN), Some(ranked[0]));
+    let told = said(&say(&mut node, ms(21), ranked[2], join_after(ranked[0], 8, vec![])));
+    assert!(told.contains(&(ranked[2], Say::Redirect { home: ranked[0] })), "{told:?}");
+    assert_eq!(node.home(ORIGIN), Some(ranked[0]));
+    say(&mut node, ms(20) + TAKE_OVER_GRACE, ranked[2], join_after(ranked[0], 8, vec![]));
+    assert_eq!(node.home(ORIGIN), Some(ranked[1]), "a while later it may be so");
 }
