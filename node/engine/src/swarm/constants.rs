@@ -76,7 +76,9 @@ pub const RESCUE: Duration = Duration::from_secs(2);
 pub const STRIKES: usize = 2;
 /// For how long, when what it sent did not verify.
 pub const STRUCK: Duration = Duration::from_secs(600);
-/// For how long, when it only stalled.
+/// For how long, when it stalled for the first time: it may only be busy, and then what it reads and holds need not be read again.
+pub const PAUSED: Duration = ms(2500);
+/// For how long, when it stalled before.
 pub const STRUCK_STALLED: Duration = Duration::from_secs(60);
 /// When one in so many members is excluded for stalling, no more are: then the network is to blame.
 pub const STRUCK_SHARE: usize = 4;

@@ -152,6 +152,7 @@ impl Home {
         if self.boards[b as usize].is_retired {
             return;
         }
+        self.end_pause(now, b, n);
         self.end_leases_of(now, b, n, ending);
         self.forget_stake(b, n);
         self.release_children(now, b, n);

@@ -4,7 +4,7 @@ use super::board::From;
 use super::lease::Ending;
 use super::{Home, Out};
 use crate::port::Peer;
-use crate::swarm::constants::{ACTIVATION, REFUSAL, RESCUE, STRUCK, STRUCK_SHARE, STRUCK_STALLED};
+use crate::swarm::constants::{ACTIVATION, ORPHAN_HOLD, PAUSED, REFUSAL, RESCUE, STRUCK, STRUCK_SHARE};
 use crate::swarm::message::{FailReason, Say};
 use crate::swarm::name::{ContentTag, PeerTag};
 use std::collections::BTreeSet;
@@ -55,6 +55,8 @@ impl Home {
         self.unlink(b, s, n);
         if self.seats[n as usize].is_source(now) {
             self.add_holder(b, s, n);
+        } else {
+            self.leave_to(now, b, s, n);
         }
         let segment = &mut self.boards[b as usize].segments[s as usize];
         segment.best = None;
@@ -131,11 +133,44 @@ impl Home {
         }
         let time = match reason {
             FailReason::Corrupt => STRUCK,
-            FailReason::Stalled if !self.are_many_struck(now) => STRUCK_STALLED,
+            FailReason::Stalled if !self.are_many_struck(now) => self.seats[p as usize].stall_time(),
             _ => return,
         };
-        if self.seats[p as usize].strike(now, n, time) {
-            self.strike_out(now, p);
+        match self.seats[p as usize].strike(now, n, time) {
+            true if time == PAUSED => self.pause(now, p),
+            true => self.strike_out(now, p),
+            false => {}
+        }
+    }
+
+    /// A member stood still for the first time: it is no source for a moment. What it reads it reads on, and what only it has is left to it,
+    /// or each machine that is busy for a second would have the origin send some of it twice.
+    fn pause(&mut self, now: Duration, p: u32) {
+        self.seats[p as usize].pause();
+        for b in 0..self.boards.len() as u32 {
+            let Some(stake) = self.boards[b as usize].stake(p) else { continue };
+            let held: Vec<u32> = stake.have.iter().collect();
+            for s in held {
+                self.drop_holder(b, s, p);
+                self.leave_to(now, b, s, p);
+            }
+            self.release_children(now, b, p);
+        }
+    }
+
+    /// What nobody but `p` has nobody else reads while it pauses.
+    fn leave_to(&mut self, now: Duration, b: u32, s: u32, p: u32) {
+        let segment = &mut self.boards[b as usize].segments[s as usize];
+        if let Some(until) = self.seats[p as usize].pause_ends(now).filter(|_| segment.holders == 0) {
+            segment.hold_until = segment.hold_until.max(until);
+        }
+    }
+
+    /// It is gone: what was left to it is not waited for.
+    pub(super) fn end_pause(&mut self, now: Duration, b: u32, p: u32) {
+        if self.seats[p as usize].pause_ends(now).is_some() {
+            let held = self.boards[b as usize].segments.iter_mut();
+            held.for_each(|segment| segment.hold_until = segment.hold_until.min(now + ORPHAN_HOLD));
         }
     }
 

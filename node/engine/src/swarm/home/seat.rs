@@ -1,7 +1,9 @@
 //! One member as its home knows it: its line, its load, its conduct.
 
 use crate::port::Peer;
-use crate::swarm::constants::{READ_PAUSE, STRIKES, WINDOW, WINDOW_LEAST, WINDOW_MOST, WINDOW_TIME};
+use crate::swarm::constants::{
+    PAUSED, READ_PAUSE, SAFETY_PASS, STRIKES, STRUCK_STALLED, WINDOW, WINDOW_LEAST, WINDOW_MOST, WINDOW_TIME,
+};
 use crate::swarm::message::Item;
 use crate::swarm::name::{Link, Medium};
 use std::time::Duration;
@@ -30,6 +32,8 @@ pub(super) struct Seat {
     pub(super) has_read: bool,
     accusers: Vec<u32>,
     struck_until: Duration,
+    /// Until when nobody else reads what only it has, though it is no source. Zero before it has stalled for the first time.
+    paused_until: Duration,
     read_faults: u32,
     pub(super) no_reading_before: Duration,
     /// Assignments to be sent at once.
@@ -76,6 +80,7 @@ impl Seat {
             has_read: false,
             accusers: Vec::new(),
             struck_until: Duration::ZERO,
+            paused_until: Duration::ZERO,
             read_faults: 0,
             no_reading_before: Duration::ZERO,
             urgent: Vec::new(),
@@ -115,6 +120,23 @@ impl Seat {
             self.struck_until = now + time;
         }
         is_out
+    }
+
+    /// For how long it is no source when it stalls now.
+    pub(super) fn stall_time(&self) -> Duration {
+        if self.paused_until.is_zero() { PAUSED } else { STRUCK_STALLED }
+    }
+
+    /// What only it has is left to it until it is a source again.
+    pub(super) fn pause(&mut self) -> Duration {
+        // It counts as a source with the pass that follows.
+        self.paused_until = self.struck_until + SAFETY_PASS * 2;
+        self.paused_until
+    }
+
+    /// Until when what only it has is left to it.
+    pub(super) fn pause_ends(&self, now: Duration) -> Option<Duration> {
+        Some(self.paused_until).filter(|until| now < *until)
     }
 
     /// The origin failed it. One that got something first may go on at once.

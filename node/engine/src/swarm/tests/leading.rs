@@ -84,6 +84,64 @@ fn two_that_accuse_make_a_member_no_source_and_what_it_holds_is_read_anew() {
 }
 
 #[test]
+fn nothing_is_read_anew_because_a_machine_stood_still_once() {
+    let (busy, tag) = (peer(10), content(8).tag());
+    let mut home = home_with(&[busy], 8);
+    let from_busy = |segment| vec![JoinFlow { segment, source: JoinSource::Member(busy), prefix: 0 }];
+    let stalls = |home: &mut Swarm, now, accusers: [u8; 2], segment| {
+        let source = Some(PeerTag::of(&busy));
+        let fail = Say::Fail { content: tag, segment, source, reason: FailReason::Stalled, prefix: 0 };
+        accusers.into_iter().flat_map(|n| say(home, now, peer(n), fail.clone())).collect::<Vec<_>>()
+    };
+    let leases = |effects: &[Effect]| {
+        let told = said(effects);
+        let items = (10..16).flat_map(|n| items(&told, peer(n))).filter(|item| matches!(item, Item::Lease { .. }));
+        items.count()
+    };
+    // It has read a segment, and reads four more; others take them from it, and two of them get nothing.
+    say(&mut home, ms(100), busy, Say::Done { content: tag, segments: vec![0] });
+    for n in 11..14 {
+        say(&mut home, ms(100), peer(n), join(&[], 8, from_busy(0)));
+    }
+    let mut done = stalls(&mut home, ms(1000), [11, 12], 0);
+    done.extend(say(&mut home, ms(1500), busy, Say::Done { content: tag, segments: vec![1] }));
+    done.extend(pass(&mut home, ms(1000) + PAUSED));
+    // Another one may read what comes next, but neither what the busy one has nor what it reads.
+    let told = said(&done);
+    let again = (11..14).flat_map(|n| items(&told, peer(n))).filter(|item| match item {
+        Item::Lease { segments, .. } => segments.start < 5,
+        Item::From { .. } | Item::Held { .. } => false,
+    });
+    assert_eq!(again.count(), 0, "{told:?}");
+    let back = said(&pass(&mut home, ms(1000) + PAUSED + SAFETY_PASS * 2));
+    let from = |item: &Item| matches!(item, Item::From { source, .. } if *source == PeerTag::of(&busy));
+    assert!(items(&back, peer(13)).iter().any(from), "it is a source again: {back:?}");
+    // Should it never give anything, it is found out the second time.
+    let mut other = home_with(&[], 1);
+    say(&mut other, ms(1), busy, join(&[0], 1, vec![]));
+    for n in 11..15 {
+        say(&mut other, ms(1), peer(n), join(&[], 1, from_busy(0)));
+    }
+    let tag = content(1).tag();
+    let accuse = |home: &mut Swarm, now, n| {
+        let source = Some(PeerTag::of(&busy));
+        let fail = Say::Fail { content: tag, segment: 0, source, reason: FailReason::Stalled, prefix: 0 };
+        say(home, now, peer(n), fail)
+    };
+    let mut first = [accuse(&mut other, ms(1000), 11), accuse(&mut other, ms(1000), 12)].concat();
+    first.extend(pass(&mut other, ms(1000) + PAUSED));
+    assert_eq!(leases(&first), 0);
+    let later = ms(1000) + PAUSED + SAFETY_PASS * 2;
+    pass(&mut other, later);
+    for n in 13..15 {
+        say(&mut other, later, peer(n), join(&[], 1, from_busy(0)));
+    }
+    let mut second = [accuse(&mut other, later, 13), accuse(&mut other, later, 14)].concat();
+    second.extend(pass(&mut other, later + SAFETY_PASS));
+    assert_eq!(leases(&second), 1, "{second:?}");
+}
+
+#[test]
 fn nobody_reads_because_holders_are_busy_but_who_refused_them_all_may() {
     // Trap 10.
     let (holder, other, one) = (peer(10), peer(12), peer(11));
