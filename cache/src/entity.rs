@@ -348,6 +348,9 @@ impl Shared {
         state.claimed.difference_with(&blocks);
         state.written.retain(|block, _| !blocks.contains(*block));
         state.written_here.difference_with(&blocks);
+        // Whether the statements are there nobody knows either: they are offered again.
+        state.saved_statements = 0;
+        state.statements_end = self.content.first_statement();
         Err(CommitError { blocks: blocks.len(), source: StoreError::Closing })
     }
 
@@ -441,8 +444,14 @@ impl Shared {
         // Statements that may not be in the file are offered again under new places.
         state.saved_statements = 0;
         state.statements_end = self.content.first_statement();
-        drop(state);
-        self.content.distrust();
+        if matches!(self.content, Content::Index(_)) {
+            // Before anybody writes it anew: that would be in memory, and gone again.
+            self.content.distrust();
+            drop(state);
+        } else {
+            drop(state);
+            self.content.distrust();
+        }
         CommitError { blocks: dropped, source }
     }
 

@@ -157,6 +157,12 @@ impl EntityHandle {
         PendingCommit::begin(&self.shared, told)
     }
 
+    /// Whether to let go of it writes nothing: it is settled, and nothing waits for its lease.
+    #[must_use]
+    pub fn ends_quietly(&self) -> bool {
+        self.shared.is_settled() && !self.shared.core.is_overfull()
+    }
+
     /// Whether its bytes lie in the index, so that a writer writes to memory alone.
     #[must_use]
     pub fn is_in_index(&self) -> bool {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub struct PendingCommit {
     shared: Arc<Shared>,
     batch: Option<Batch>,
-    /// What is not on its way, because too much was.
+    /// What is not on its way, because the store is closing.
     unsent: Option<Vec<Change>>,
 }
 
@@ -29,11 +29,15 @@ impl PendingCommit {
     pub(crate) fn begin(shared: &Arc<Shared>, told: impl FnOnce(CommitAnswer) + Send + 'static) -> Option<Self> {
         let (batch, changes) = shared.begin_turn()?;
         let told: Told = Box::new(move |outcome| told(CommitAnswer(outcome)));
+        if changes.is_empty() {
+            told(Ok(()));
+            return Some(Self { shared: Arc::clone(shared), batch: Some(batch), unsent: None });
+        }
         let unsent = shared.core.committer.commit_then(changes, told).err();
         Some(Self { shared: Arc::clone(shared), batch: Some(batch), unsent })
     }
 
-    /// Whether somebody will be told. If not, too much is under way, and [`Self::wait`] has to wait in line.
+    /// Whether somebody will be told. If not, the store is closing, and [`Self::wait`] says so.
     #[must_use]
     pub fn is_under_way(&self) -> bool {
         self.unsent.is_none()
@@ -45,7 +49,7 @@ impl PendingCommit {
         self.shared.end_turn(batch, answer.map(|answer| answer.0))
     }
 
-    /// Commits what is not under way, as [`crate::EntityHandle::commit`] does, and ends it. Blocks.
+    /// Ends what is not under way, as [`crate::EntityHandle::commit`] does.
     pub fn wait(mut self) -> Result<BlockSet, CommitError> {
         let outcome = self.unsent.take().map(|changes| self.shared.core.committer.commit(changes));
         let batch = self.batch.take().unwrap_or_default();

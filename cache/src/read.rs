@@ -121,7 +121,11 @@ impl Shared {
     pub(crate) fn read_run(&self, blocks: Range<u32>, into: &mut impl Landing) -> Result<(), ReadError> {
         let outcome = self.read_checked(blocks.clone(), into);
         let Err(ReadError::Corrupt { block }) = outcome else { return outcome.inspect_err(|_| into.clear()) };
-        // Once more before the sentence: the block may have been dropped and written again while it was read.
+        // Once more before the sentence: the block may have been dropped and written again while it was read. That of a small entity is asked
+        // of the index: what is wrong in memory alone condemns nothing on the disk.
+        if let Content::Index(inline) = &self.content {
+            inline.forget();
+        }
         let second = self.read_checked(blocks, into);
         if let Err(error) = &second {
             into.clear();

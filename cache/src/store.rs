@@ -22,6 +22,7 @@ use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, Weak};
 use upkeep::Upkeep;
 
@@ -405,6 +406,11 @@ impl Core {
         if let Some(take_back) = self.stock.to_take_back() {
             take_back();
         }
+    }
+
+    /// Whether something waits for a lease to end.
+    pub(crate) fn is_overfull(&self) -> bool {
+        self.stock.is_overfull.load(Relaxed)
     }
 
     /// After a handle went: what waited for its lease goes.

@@ -259,7 +259,8 @@ fn supersede(work: &mut Work<'_>, name: &[u8; 32], by: &EntityId) -> Result<(), 
         let id = key.value().last_chunk::<32>().copied().map(EntityId);
         named.extend(order.zip(id).filter(|(_, id)| id != by));
     }
-    named.sort_by_key(|(order, _)| std::cmp::Reverse(*order));
+    // Of those with one number the last in the table is the newest, as for whoever looks it up.
+    named.sort_by_key(|(order, id)| std::cmp::Reverse((*order, id.0)));
     for (_, id) in named {
         if record(&mut work.tables, &id)?.is_some_and(|record| !record.doomed) {
             return work.lines.stand(&mut work.tables, &id, Standing::superseded);

@@ -180,7 +180,15 @@ impl Executor {
     pub(super) fn stop(&mut self) {
         self.fetches.values().for_each(CancellationToken::cancel);
         self.parked.clear();
-        self.open.clear();
+        let open = std::mem::take(&mut self.open);
+        open.into_values().for_each(|open| self.let_go(open));
+    }
+
+    /// Lets go of an open file. The last one who has a small one writes what is not in the index, and may evict: not on this task.
+    fn let_go(&self, open: OpenEntity) {
+        if !open.entity.ends_quietly() {
+            drop(self.tasks.spawn_blocking(move || drop(open)));
+        }
     }
 
     /// The engine is about to be told of an answer.
@@ -313,7 +321,9 @@ impl Executor {
             Effect::Distrust { entity } => self.distrust(entity).await,
             Effect::Release { file } => {
                 self.tell_swarm(News::Part(file)).await;
-                self.open.remove(&file);
+                if let Some(open) = self.open.remove(&file) {
+                    self.let_go(open);
+                }
                 // A descriptor for each file that waits for the others of its job would be many.
                 if let Some(destination) = self.destinations.get_mut(&file) {
                     *destination = destination.closed();
