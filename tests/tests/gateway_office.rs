@@ -94,6 +94,11 @@ impl<'lab> Machine<'lab> {
         let kept = |name: &str| matches!(name, "PATH" | "HOME") || name.starts_with("RUSTUP_");
         command.envs(std::env::vars().filter(|(name, _)| kept(name)));
         command.env("PIP_CONFIG_FILE", self.path("pip.conf")).env("PIP_NO_CACHE_DIR", "1");
+        // Whatever this machine's settings say besides.
+        for name in ["PIP_PROXY", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"] {
+            command.env(name, "");
+        }
+        command.env("PIP_NO_INDEX", "0").env("npm_config_globalconfig", self.path("npmrc of all"));
         command.env("PIP_DISABLE_PIP_VERSION_CHECK", "1").env("PIP_ROOT_USER_ACTION", "ignore");
         command.env("npm_config_userconfig", self.path("npmrc")).env("npm_config_cache", self.path("npm"));
         command.env("CARGO_HOME", self.path("cargo"));
@@ -133,6 +138,7 @@ fn tools_ready() -> bool {
         let found = Command::new("sh").args(["-c", &format!("command -v {tool} >/dev/null")]).status();
         let is_here = found.is_ok_and(|status| status.success());
         if !is_here {
+            assert!(std::env::var_os("CI").is_none(), "{tool} must be there in CI");
             eprintln!("skipped: {tool} is not here");
         }
         is_here
