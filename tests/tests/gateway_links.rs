@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
-use eddy_tests::hostile::{Behaviour, HostileOrigin, Resource, Version};
+use eddy_tests::hostile::{Behaviour, BodyFault, Framing, HostileOrigin, RangeAnswer, Resource, Version};
 use eddy_tests::process::{Eddy, Gateway, Nginx, NginxSpec, mount};
 use reqwest::Method;
 use std::time::{Duration, Instant};
@@ -41,6 +41,25 @@ async fn pages_whose_links_are_replaced_take_no_more_memory_than_they_have_bytes
         }
         let got = gateway.get("/m/long/", &[]).await.unwrap();
         assert!(got.whole() == long && got.is_hit() == (turn == 1), "{:?}", got.fields);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_pages_of_unknown_length_come_at_the_same_time() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "links = { \"https://files.example/\" = \"/files/\" }");
+    // Each is under way until all have begun. As much memory as the longest of them takes is not there for all.
+    let slow = Behaviour {
+        framing: Framing::Chunked,
+        ranges: RangeAnswer::Ignored,
+        body: Some(BodyFault::StallAfter(SMALL / 2, Duration::from_secs(2))),
+        ..saying(&["Content-Type: text/html"])
+    };
+    let pages: Vec<String> = (0..60).map(|number| format!("/simple/{number}/")).collect();
+    let whole: Vec<_> = pages.iter().map(|page| publish(&origin, page, SMALL, slow.clone())).collect();
+    let asks = pages.iter().map(async |page| gateway.get(&format!("/m{page}"), &[]).await.unwrap());
+    for (got, whole) in futures::future::join_all(asks).await.iter().zip(whole) {
+        assert!(got.status == 200 && got.whole() == whole, "{} {:?}", got.status, got.fields);
     }
 }
 

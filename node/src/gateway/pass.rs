@@ -4,7 +4,7 @@ use super::Gateway;
 use super::answer::{reply, say};
 use super::body::{AnswerBody, Broken};
 use super::flight::{Broke, MOST_IN_MEMORY, read_on};
-use super::gathered::{Gathered, MOST_OF_PAGE, no_room};
+use super::gathered::{Gathered, Wanted, no_room, with_room};
 use super::growing::Growing;
 use super::links;
 use super::parts::Parts;
@@ -77,12 +77,16 @@ impl Gateway {
         let target = &call.target;
         let promised = self.promised(target, (relayed.head.status, &relayed.head.headers));
         let length = Framing::of(&relayed.head).ok().and_then(Framing::length);
-        let content = match self.gathered(&mut body, (length, MOST_OF_PAGE), &target.tally).await {
-            Gathered::All(read, _room) => {
+        let content = match self.gathered(&mut body, Wanted::Page(length), &target.tally).await {
+            Gathered::All(read, mut room) => {
                 if !keeps(&promised, &read) {
                     return Err(Broke::False.refusal());
                 }
-                AnswerBody::Full(self.led(target, &mut relayed.head.headers, read).await?)
+                let led = self.led(target, &mut relayed.head.headers, read).await?;
+                if !self.refit(&mut room, led.len() as u64).await {
+                    return Err(no_room());
+                }
+                AnswerBody::Full(with_room(led, room))
             }
             Gathered::TooLong(read) => self.content(call, &promised, (read, Some(body))).await?,
             Gathered::NoRoom(_) => return Err(no_room()),

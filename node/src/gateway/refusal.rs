@@ -3,7 +3,7 @@
 use super::body::AnswerBody;
 use crate::origin::{Cause, OriginError, Phase};
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
 /// Why a request is not answered from an origin or from what is held.
@@ -36,6 +36,9 @@ impl Refusal {
         *answer.status_mut() = self.status;
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if self.status == StatusCode::BAD_REQUEST {
             // T-38: what follows a request that nobody understands is not read as one.
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -23,6 +23,8 @@ const MOST_BYTES: usize = 96 << 20;
 const MOST_VARIANTS: usize = 8;
 /// Bytes that an answer takes besides its fields and its body.
 const OVERHEAD: usize = 512;
+/// Bytes that are given up at once, at least: each time all answers may be looked at.
+const GIVEN_UP: u64 = 1 << 20;
 
 /// Where the bytes of a stored answer are.
 #[derive(Debug, Clone)]
@@ -71,12 +73,16 @@ impl Stored {
 
     fn cost(&self) -> usize {
         let fields: usize = self.fields.iter().map(|(name, value)| name.as_str().len() + value.len() + 64).sum();
-        let body = match &self.held {
+        OVERHEAD + fields + self.body()
+    }
+
+    /// Bytes of its body that are in memory.
+    fn body(&self) -> usize {
+        match &self.held {
             Held::Memory(_) => self.length as usize,
             Held::Parts(parts) => parts.bytes() as usize,
             Held::Entity(..) => 0,
-        };
-        OVERHEAD + fields + body
+        }
     }
 
     fn is_selected_by(&self, fields: &HeaderMap) -> bool {
@@ -152,6 +158,25 @@ impl Shelf {
         {
             inner.remove(&oldest);
         }
+    }
+
+    /// Forgets of the answers whose bodies are in memory those that were used longest ago, until so many bytes are gone.
+    pub(super) fn give_up(&self, bytes: u64) {
+        let mut inner = self.inner();
+        let mut lacking = bytes.max(GIVEN_UP);
+        let mut gone = Vec::new();
+        for url in inner.order.values() {
+            let freed: u64 =
+                inner.places.get(url).map_or(0, |place| place.answers.iter().map(|stored| stored.body() as u64).sum());
+            if freed > 0 {
+                gone.push(url.clone());
+                lacking = lacking.saturating_sub(freed);
+            }
+            if lacking == 0 {
+                break;
+            }
+        }
+        gone.iter().for_each(|url| drop(inner.remove(url)));
     }
 
     /// Forgets everything of a URL.
@@ -268,5 +293,11 @@ mod tests {
         assert!(shelf.size().1 <= MOST_BYTES);
         assert!(matches!(shelf.look(&url(1), &none), Look::Nothing));
         assert!(matches!(shelf.look(&url(many - 1), &none), Look::Here(_)));
+        let before = shelf.size();
+        shelf.give_up(5 << 20);
+        assert_eq!(shelf.size().0, before.0 - 2);
+        assert!(matches!(shelf.look(&url(0), &none), Look::Here(_)), "it was used last but one");
+        shelf.give_up(u64::MAX);
+        assert_eq!(shelf.size(), (0, 0));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::alone::Way;
 use super::super::filling::{Filling, Followed, Proof};
-use super::super::gathered::{Gathered, MOST_OF_PAGE, no_room};
+use super::super::gathered::{Gathered, Wanted, no_room, with_room};
 use super::super::growing::Growing;
 use super::super::links;
 use super::super::promised::keeps;
@@ -12,7 +12,7 @@ use super::super::shelf::{Held, Stored};
 use super::super::tally::Tally;
 use super::intake::{Broke, Intake};
 use super::take::length_of;
-use super::{FIRST_RANGE, Flight, Landing, MOST_IN_MEMORY, Manner, Outcome, Solo, value};
+use super::{FIRST_RANGE, Flight, Landing, Manner, Outcome, Solo, value};
 use crate::config::gateway::Indexes;
 use crate::driver::{AheadBody, Given, HoldOrder, Naming, contacted};
 use crate::origin::{Opened, OriginBody, OriginRequest, Relayed, Span};
@@ -37,6 +37,8 @@ const SMALL: u64 = 64 << 10;
 /// Bytes of a large body that stay in memory for readers that keep up: all that comes with the first answer, or less where memory is
 /// scarce.
 const RECENT: [u64; 2] = [FIRST_RANGE, 2 << 20];
+/// Bytes of memory that they leave.
+const FOR_PAGES: u64 = 64 << 20;
 /// How often a body that breaks off is taken up again without a byte between.
 const RESUMES: u32 = 5;
 /// The first pause before that; it doubles.
@@ -153,9 +155,8 @@ impl Flight {
     pub(super) async fn gather(&mut self, mut relayed: Relayed, mut body: OriginBody) -> Option<Manner> {
         let about = (relayed.head.status, &relayed.head.headers);
         let has_links = links::has_links(&self.target.links, &self.target.url, about);
-        let most = if has_links { MOST_OF_PAGE } else { MOST_IN_MEMORY };
-        let bounds = (length_of(&relayed.head), most);
-        let (read, mut room) = match self.gateway.gathered(&mut body, bounds, &self.target.tally).await {
+        let wanted = if has_links { Wanted::Page(length_of(&relayed.head)) } else { Wanted::Body };
+        let (read, mut room) = match self.gateway.gathered(&mut body, wanted, &self.target.tally).await {
             Gathered::All(read, room) => (read, room),
             Gathered::NoRoom(_) if has_links => return self.fail(no_room()),
             Gathered::NoRoom(read) | Gathered::TooLong(read) => return self.alone(relayed.head, read, Some(body)),
@@ -180,17 +181,21 @@ impl Flight {
                 Err(refusal) => return self.fail(refusal),
             };
             let length = led.len() as u64;
-            if is_kept && self.gateway.refit(&mut room, length) {
+            if !self.gateway.refit(&mut room, length).await {
+                return self.fail(no_room());
+            }
+            if is_kept {
                 // Not the origin's bytes any more: never in the store.
                 let held = Held::Memory(Growing::whole(led, Some(room)));
                 let stored = self.stored(&relayed, held, (length, &promised)).led_by(self.target.links.clone());
                 return self.place(stored, relayed.head.status);
             }
             // What was promised was of the page as it came.
-            return self.hand(Solo { head: relayed.head, promised: Vec::new(), read: led, body: None });
+            let read = with_room(led, room);
+            return self.hand(Solo { head: relayed.head, promised: Vec::new(), read, body: None });
         }
         if !is_proven {
-            return self.alone(relayed.head, read, None);
+            return self.alone(relayed.head, with_room(read, room), None);
         }
         let length = read.len() as u64;
         self.stand(&relayed, Growing::whole(read.clone(), Some(room)), (length, &promised));
@@ -336,9 +341,11 @@ impl Flight {
         });
     }
 
-    /// Memory for the newest bytes of a large body.
+    /// Memory for the newest bytes of a large body. Some is left for pages, which need it more: these bytes are in the store as well.
     fn recent(&self) -> Option<Recent> {
-        RECENT.into_iter().find_map(|most| Some(Recent::new(most, Some(self.gateway.room(most)?))))
+        let is_left = |most: &u64| self.gateway.room.available_permits() as u64 * 1024 >= most + FOR_PAGES;
+        let mut fitting = RECENT.into_iter().filter(is_left);
+        fitting.find_map(|most| Some(Recent::new(most, Some(self.gateway.room(most)?))))
     }
 
     /// What is stored of an answer: so many bytes, which keep these promises or are never all shown.
