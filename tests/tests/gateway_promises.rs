@@ -218,6 +218,17 @@ async fn an_index_promises_the_digests_of_the_files_it_lists() {
     assert_eq!(small.status, 502, "{small:?}");
     let large = gateway.get("/m/bad-large.whl", &[]).await.unwrap();
     assert!(large.content.is_none(), "the last block is given to nobody");
+    for _ in 0..2 {
+        let again = gateway.get("/m/bad-large.whl", &[]).await.unwrap();
+        assert!(again.content.is_none() || again.status == 502, "{} {:?}", again.status, again.fields);
+    }
+    let log = origin.access().unwrap();
+    let asked = log.iter().filter(|access| access.uri == "/bad-large.whl");
+    assert_eq!(
+        asked.map(|access| access.body_bytes).sum::<u64>(),
+        LARGE,
+        "what broke its promise is not fetched again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -289,10 +300,12 @@ async fn what_came_before_its_promise_is_held_against_it_once_there_is_one() {
             assert!(got.status == 502 || got.content.is_none(), "{name}, {turn}: {} {:?}", got.status, got.fields);
         }
     }
-    let log = origin.access().unwrap();
-    let large =
-        log.iter().filter(|access| access.uri == "/good-large.whl").map(|access| access.body_bytes).sum::<u64>();
-    assert_eq!(large, LARGE, "what is held is read here, and not fetched again");
+    assert!(held("bad-large.whl"), "an index's word takes nothing out of the store");
+    for name in ["/good-large.whl", "/bad-large.whl"] {
+        let log = origin.access().unwrap();
+        let large = log.iter().filter(|access| access.uri == name).map(|access| access.body_bytes).sum::<u64>();
+        assert_eq!(large, LARGE, "{name}: what is held is read here, and not fetched again");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,6 +32,11 @@ pub(super) fn linked(target: &Target, fields: &HeaderMap) -> Option<ExpectedDige
     parse(&format!("sha256:{}", tag.trim_start_matches("W/").trim_matches('"'))).ok()
 }
 
+/// Whether what is promised of this is the word of an index alone, which another than the file's publisher may have written.
+pub(super) fn is_by_index(target: &Target, fields: &HeaderMap) -> bool {
+    digest_of(&target.url).is_none() && linked(target, fields).is_none()
+}
+
 /// Whether bytes keep these promises.
 pub(super) fn keeps(digests: &[ExpectedDigest], bytes: &[u8]) -> bool {
     let mut check = DigestCheck::new(digests);

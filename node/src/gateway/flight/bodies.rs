@@ -5,7 +5,7 @@ use super::super::filling::{Filling, Followed, Proof};
 use super::super::gathered::{Gathered, Wanted, no_room, with_room};
 use super::super::growing::Growing;
 use super::super::links;
-use super::super::promised::keeps;
+use super::super::promised::{is_by_index, keeps};
 use super::super::promises::Page;
 use super::super::refusal::{Refusal, is_origins_fault};
 use super::super::shelf::{Held, Stored};
@@ -27,6 +27,7 @@ use eddy_content::http::{Asked, BodyEnd, Coding, Known, Precondition, Representa
 use eddy_content::{EntityId, Geometry, ResourceUrl};
 use eddy_engine::port::Contacted;
 use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Portion, Priority, Terms};
+use eddy_wire::api::Sources;
 use http::header::{ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, DATE};
 use std::sync::Arc;
 use std::time::Duration;
@@ -291,12 +292,17 @@ impl Flight {
         let (driver, tally) = (self.gateway.driver.clone(), self.target.tally.clone());
         let (origin, url) = (self.target.origin.clone(), relayed.final_url.clone());
         let way = Way { origin, url, known, tally: tally.clone() };
+        let word = if promised.is_empty() || !is_by_index(&self.target, &kept.headers) {
+            Word::OfName
+        } else {
+            Word::OfIndex(self.holding(id).await, length)
+        };
         let held_against = promised.clone();
         let filling = match recent {
             Some(recent) => {
                 let filling = Filling::coming(length, promised, recent, way);
                 let filled = filling.clone();
-                self.follow((id, tally), async move { filled.fill(order, &driver).await });
+                self.follow((id, tally, word), async move { filled.fill(order, &driver).await });
                 filling
             }
             None => {
@@ -310,7 +316,7 @@ impl Flight {
                 };
                 let filling = Filling::of(&holding, promised, way);
                 let followed = filling.clone();
-                self.follow((id, tally), async move { followed.follow(holding.job, &driver).await });
+                self.follow((id, tally, word), async move { followed.follow(holding.job, &driver).await });
                 filling
             }
         };
@@ -323,9 +329,25 @@ impl Flight {
         Some(())
     }
 
+    /// How much of an entity the store holds.
+    async fn holding(&self, id: EntityId) -> Before {
+        let store = self.gateway.store.clone();
+        let found = tokio::task::spawn_blocking(move || match store.find(&id) {
+            Ok(Some(entity)) if entity.is_complete() => Before::All,
+            Ok(Some(entity)) if entity.held().is_empty() => Before::Nothing,
+            Ok(None) => Before::Nothing,
+            _ => Before::Some,
+        });
+        found.await.unwrap_or(Before::Some)
+    }
+
     /// Has a filling followed to its end. What is not as promised is forgotten, and so is what nobody could hold against that: who asks next
-    /// does.
-    fn follow(&self, (id, tally): (EntityId, Arc<Tally>), following: impl Future<Output = Followed> + Send + 'static) {
+    /// does. The store loses what may be false, and not what an index alone says is false.
+    fn follow(
+        &self,
+        (id, tally, word): (EntityId, Arc<Tally>, Word),
+        following: impl Future<Output = Followed> + Send + 'static,
+    ) {
         let (gateway, url) = (self.gateway.clone(), self.target.url.clone());
         self.gateway.tasks.spawn(async move {
             let Followed { sources, proof } = following.await;
@@ -336,7 +358,9 @@ impl Flight {
             gateway.shelf.forget(&url);
             if proof == Proof::False {
                 tracing::warn!(%url, "the origin's bytes are not those that the name promises");
-                gateway.discard(id).await;
+                if word.condemns(sources) {
+                    gateway.discard(id).await;
+                }
             }
         });
     }
@@ -392,6 +416,35 @@ impl Flight {
         };
         let freshness = Freshness::of(&relayed.head.headers, self.asked_by(), relayed.exchange);
         self.gateway.saver.save(&self.target.url, entity, &representation, freshness, bytes);
+    }
+}
+
+/// Whose word a promise is.
+#[derive(Clone, Copy)]
+enum Word {
+    /// The file's own name's, or its hub's.
+    OfName,
+    /// An index's; with what was held before, and the bytes of the whole.
+    OfIndex(Before, u64),
+}
+
+/// What the store held of an entity before a job filled it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    Some,
+    All,
+}
+
+impl Word {
+    /// Whether bytes that break it leave the store. An index's word may be the false one: what was whole before, and what the origin alone has
+    /// sent, stays, is given to nobody to whom that is promised, and need not be fetched to see that. On one member's word nothing stays.
+    fn condemns(self, sources: Sources) -> bool {
+        match self {
+            Self::OfName | Self::OfIndex(Before::Some, _) => true,
+            Self::OfIndex(Before::All, _) => sources.peers > 0,
+            Self::OfIndex(Before::Nothing, length) => sources.peers > 0 || sources.origin < length,
+        }
     }
 }
 
