@@ -381,7 +381,7 @@ mod tests {
     use crate::check::{Depth, Object, Repair, Severity, check};
     use crate::index::Change;
     use crate::ledger::{Account, Source};
-    use crate::{NewEntity, Store, StoreConfig};
+    use crate::{NewEntity, Reserve, Store, StoreConfig};
     use eddy_content::{BlockHash, EntityId};
 
     /// A row is whole and says what cannot be: of an entity that lies in the index, which has no page of its own to rot.
@@ -397,7 +397,9 @@ mod tests {
             let directory = tempfile::tempdir().expect("a directory");
             let new = NewEntity::numbered(1, 400);
             let id = new.entity.id();
-            let store = Store::open(StoreConfig::new(directory.path())).expect("opens");
+            // However full this machine's disk is.
+            let config = StoreConfig { reserve: Reserve::Bytes(0), ..StoreConfig::new(directory.path()) };
+            let store = Store::open(config).expect("opens");
             let handle = store.begin(new).expect("admitted");
             let account = Account { job: [1; 16], file: 0 };
             let mut writer = handle.writer(0, Source::Origin { https: true }, account);
