@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
-use eddy_tests::hostile::{Behaviour, BodyFault, Framing, HostileOrigin, RangeAnswer, Resource, Version};
-use eddy_tests::process::{Eddy, Gateway, Nginx, NginxSpec, mount};
+use eddy_tests::hostile::{Ask, Behaviour, BodyFault, Framing, HostileOrigin, RangeAnswer, Resource, Version};
+use eddy_tests::process::{Eddy, Gateway, Nginx, NginxSpec, http_client, mount};
 use reqwest::Method;
 use std::time::{Duration, Instant};
 
@@ -135,15 +135,45 @@ async fn a_redirect_that_is_passed_on_leads_through_the_gateway() {
     let more = "unsafe-methods = \"forward\"\nlinks = { \"https://files.example/\" = \"/files/\" }";
     let gateway = gateway(&origin, more);
     for (place, wanted) in [
-        ("/there?a=b", gateway.url("/m/there?a=b")),
-        ("there", gateway.url("/m/there")),
-        (&origin.url("/there"), gateway.url("/m/there")),
-        ("https://files.example/a", gateway.url("/files/a")),
+        ("/there?a=b", "/m/there?a=b".to_owned()),
+        ("there", "/m/there".to_owned()),
+        (&origin.url("/there"), "/m/there".to_owned()),
+        ("https://files.example/a", "/files/a".to_owned()),
         ("https://other.example/a", "https://other.example/a".to_owned()),
     ] {
         origin.publish("/post", Resource::new(Version::new(1, 0), Behaviour::redirect(place)));
         let got = gateway.ask(Method::POST, "/m/post", &[]).await.unwrap();
         assert_eq!((got.status, got.field("location")), (302, wanted.as_str()), "{place}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_of_a_gateway_without_a_name_are_led_to_what_they_have_called_it() {
+    if !Nginx::ready() {
+        return;
+    }
+    let directives = "types { text/html html; } add_header Cache-Control max-age=3600; \
+                      location /post { return 303 /b.html; }";
+    let origin = Nginx::here(&NginxSpec { directives: directives.into(), ..NginxSpec::default() }).unwrap();
+    std::fs::write(origin.files().join("a.html"), "<a href=\"https://files.example/a\">a</a>").unwrap();
+    let url = origin.url("");
+    let more = "unsafe-methods = \"forward\"\nlinks = { \"https://files.example/\" = \"/files/\" }";
+    let eddy = Eddy::here().unwrap();
+    let common = "[peers]\nmdns = false\n[gateway]\nlisten = \"0.0.0.0:0\"\nallow = [\"127.0.0.0/8\"]";
+    let settings = format!("{common}\n{}", mount("/m", url.trim_end_matches('/'), more));
+    std::fs::write(eddy.home().join("eddy.toml"), settings).unwrap();
+    let gateway = Gateway::restart(eddy).unwrap();
+    let port = gateway.address().rsplit(':').next().unwrap();
+    for turn in 0..2 {
+        for host in ["127.0.0.1", "127.0.0.2"] {
+            let here = format!("http://{host}:{port}");
+            let got = http_client().get(format!("{here}/m/a.html")).send().await.unwrap();
+            let status = got.headers()["cache-status"].to_str().unwrap().to_owned();
+            assert_eq!(status.contains("; hit"), turn > 0, "{status}");
+            assert_eq!(got.text().await.unwrap(), format!("<a href=\"{here}/files/a\">a</a>"));
+            let posted = http_client().post(format!("{here}/m/post")).send().await.unwrap();
+            assert_eq!((posted.status().as_u16(), posted.headers()["location"].to_str().unwrap()), (303, "/m/b.html"));
+        }
     }
 }
 
@@ -172,4 +202,78 @@ async fn a_part_of_the_origins_page_is_none_of_the_page_that_leads_here() {
     assert_eq!((part.status, part.whole()), (206, &led[12..]));
     let head = gateway.ask(Method::HEAD, "/m/a.html", &[]).await.unwrap();
     assert_eq!((head.status, head.field("content-length")), (200, length.as_str()));
+    // In terms of the page that leads here, which is the longer one.
+    let (beyond, last) = (format!("bytes={}-", led.len()), format!("bytes={}-", led.len() - 1));
+    let beyond = gateway.get("/m/a.html", &[("range", &beyond)]).await.unwrap();
+    assert_eq!((beyond.status, beyond.field("content-range")), (416, format!("bytes */{length}").as_str()));
+    let last = gateway.get("/m/a.html", &[("range", &last)]).await.unwrap();
+    assert_eq!((last.status, last.whole()), (206, &led[led.len() - 1..]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ranges_of_a_page_that_is_not_held_are_none_of_the_origins() {
+    if !Nginx::ready() {
+        return;
+    }
+    let directives = "types { text/html html; } default_type application/octet-stream;".into();
+    let origin = Nginx::here(&NginxSpec { directives, ..NginxSpec::default() }).unwrap();
+    std::fs::write(origin.files().join("a.html"), "<a href=\"/p/a.whl\">a</a>").unwrap();
+    std::fs::write(origin.files().join("plain"), "0123456789").unwrap();
+    let url = origin.url("");
+    let settings = mount("/m", url.trim_end_matches('/'), "links = { \"/\" = \"/m/\" }");
+    let gateway = Gateway::start(Eddy::here().unwrap(), &settings).unwrap();
+    let led = "<a href=\"/m/p/a.whl\">a</a>";
+    // Behind the end of the origin's page, and of the page that leads here.
+    let behind = [format!("bytes={}-", led.len() - 1), format!("bytes={}-", led.len() + 9)];
+    for personal in [&[("authorization", "Basic eDp5")][..], &[]] {
+        for range in ["bytes=0-1,5-6", "bytes=-3,0-0", "bytes=3-", &behind[0], &behind[1]] {
+            let got = gateway.get("/m/a.html", &[personal, &[("range", range)]].concat()).await.unwrap();
+            let text = String::from_utf8_lossy(got.whole()).into_owned();
+            assert_eq!((got.status, text.as_str()), (200, led), "{range}: {:?}", got.fields);
+            assert!(got.field("etag").starts_with("W/") && got.field("content-range").is_empty(), "{:?}", got.fields);
+        }
+        // What is no page has its ranges as ever.
+        let got = gateway.get("/m/plain", &[personal, &[("range", "bytes=0-1,5-6")]].concat()).await.unwrap();
+        assert!(got.status == 206 && got.field("content-type").starts_with("multipart/byteranges"), "{:?}", got.fields);
+        let got = gateway.get("/m/plain", &[personal, &[("range", "bytes=50-")]].concat()).await.unwrap();
+        assert_eq!((got.status, got.field("content-range")), (416, "bytes */10"));
+        // By the mark that the page has here, which is none of the origin's.
+        let mark = gateway.get("/m/a.html", personal).await.unwrap().field("etag").to_owned();
+        let same = gateway.get("/m/a.html", &[personal, &[("if-none-match", &mark)]].concat()).await.unwrap();
+        assert_eq!((same.status, same.field("etag")), (304, mark.as_str()), "{:?}", same.fields);
+        let part = [personal, &[("if-range", &mark), ("range", "bytes=3-")]].concat();
+        assert_eq!(gateway.get("/m/a.html", &part).await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_part_without_a_type_is_one_of_a_page_where_the_whole_is_a_page() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "links = { \"https://files.example/\" = \"/files/\" }");
+    for (path, kind, status) in [("/page", "text/html", 200), ("/file", "application/octet-stream", 206)] {
+        let version = Version::new(7, SMALL);
+        let whole = version.whole();
+        let script = move |ask: &Ask| {
+            let lines = if ask.headers.contains_key("range") { vec![] } else { vec![format!("Content-Type: {kind}")] };
+            (Behaviour { extra_headers: lines, ..Behaviour::default() }, None)
+        };
+        origin.publish(path, Resource::scripted(version, script));
+        let got = gateway.get(&format!("/m{path}"), &[("range", "bytes=100-")]).await.unwrap();
+        let from = if status == 206 { 100 } else { 0 };
+        assert!(got.status == status && got.whole() == &whole[from..], "{path}: {} {:?}", got.status, got.fields);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_is_too_long_says_that_its_links_are_its_own() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "links = { \"https://files.example/\" = \"/files/\" }");
+    let whole = publish(&origin, "/long", 17 << 20, saying(&["Content-Type: text/html"]));
+    for personal in [&[("authorization", "Basic eDp5")][..], &[]] {
+        let got = gateway.get("/m/long", personal).await.unwrap();
+        assert!(got.whole() == whole, "{:?}", got.fields);
+        assert!(got.field("cache-status").ends_with("; detail=own-links"), "{:?}", got.fields);
+    }
+    let lines = gateway.daemon.log().matches("keeps its own links").count();
+    assert_eq!(lines, 1, "it is said once: {}", gateway.daemon.log());
 }

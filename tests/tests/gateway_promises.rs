@@ -216,6 +216,8 @@ async fn an_index_promises_the_digests_of_the_files_it_lists() {
     }
     let small = gateway.get("/m/bad-small.whl", &[]).await.unwrap();
     assert_eq!(small.status, 502, "{small:?}");
+    let again = gateway.get("/m/bad-small.whl", &[]).await.unwrap();
+    assert!(again.status == 502 && String::from_utf8_lossy(again.whole()).contains("in a minute"), "{again:?}");
     let large = gateway.get("/m/bad-large.whl", &[]).await.unwrap();
     assert!(large.content.is_none(), "the last block is given to nobody");
     for _ in 0..2 {
@@ -229,6 +231,14 @@ async fn an_index_promises_the_digests_of_the_files_it_lists() {
         LARGE,
         "what broke its promise is not fetched again"
     );
+    assert_eq!(log.iter().filter(|access| access.uri == "/bad-small.whl").count(), 1, "nor is a small one");
+    // As soon as the index takes its word back, the file is asked for.
+    let bytes = std::fs::read(origin.files().join("bad-small.whl")).unwrap();
+    let right = data_encoding::HEXLOWER.encode(&Sha256::digest(&bytes));
+    let page = format!("<a href=\"bad-small.whl#sha256={right}\">the right one</a>");
+    std::fs::write(origin.files().join("index.html"), &page).unwrap();
+    assert_eq!(gateway.get("/m/index.html", &[("cache-control", "no-cache")]).await.unwrap().whole(), page.as_bytes());
+    assert!(gateway.get("/m/bad-small.whl", &[]).await.unwrap().whole() == bytes);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -97,6 +97,35 @@ async fn only_what_is_mounted_is_served() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateways_own_url_may_be_written_whole_and_http_1_0_may_name_no_host() {
+    for more in ["", "proxy = true"] {
+        let (_origin, gateway) = setting(&format!("{more}\nnames = [\"cache.lan\"]")).await;
+        let (own, port) = (gateway.address(), gateway.address().rsplit(':').next().unwrap());
+        let foreign = if more.is_empty() { 403 } else { 502 };
+        for (ask, wanted) in [
+            (format!("GET http://{own}/m/f HTTP/1.1\r\nHost: {own}\r\n\r\n"), 200),
+            (format!("GET http://localhost:{port}/m/f HTTP/1.1\r\nHost: elsewhere.example\r\n\r\n"), 200),
+            (format!("GET http://cache.lan:{port}/m/f HTTP/1.1\r\nHost: cache.lan\r\n\r\n"), 200),
+            (format!("GET http://{own}/n/f HTTP/1.1\r\nHost: {own}\r\n\r\n"), 404),
+            (format!("GET http://{own}/m/f HTTP/1.0\r\n\r\n"), 200),
+            ("GET /m/f HTTP/1.0\r\n\r\n".to_owned(), 200),
+            ("GET /m/f HTTP/1.0\r\nHost: localhost\r\n\r\n".to_owned(), 200),
+            // Pages of others may not lead here, in whatever words.
+            (format!("GET http://{own}/m/f HTTP/1.1\r\nHost: {own}\r\nOrigin: http://evil.example\r\n\r\n"), 403),
+            ("GET /m/f HTTP/1.0\r\nSec-Fetch-Site: cross-site\r\n\r\n".to_owned(), 403),
+            ("GET /m/f HTTP/1.0\r\nHost: evil.example\r\n\r\n".to_owned(), 421),
+            (format!("GET http://elsewhere.invalid:{port}/m/f HTTP/1.1\r\nHost: {own}\r\n\r\n"), foreign),
+            ("GET /m/f HTTP/1.0\r\nHost: localhost\r\nHost: localhost\r\n\r\n".to_owned(), 400),
+            ("GET /m/f HTTP/1.1\r\n\r\n".to_owned(), 400),
+            (format!("GET https://{own}/m/f HTTP/1.1\r\nHost: {own}\r\n\r\n"), if more.is_empty() { 403 } else { 400 }),
+        ] {
+            let (status, text) = gateway.raw(ask.as_bytes()).await;
+            assert_eq!(status, wanted, "{more} {ask:?}: {text}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t45_pages_of_other_sites_and_foreign_names_are_refused() {
     let (origin, gateway) = setting("names = [\"cache.lan\"]").await;
     let asks = [

@@ -6,10 +6,12 @@ use eddy_content::url::{TypedUrl, UrlError};
 use eddy_wire::api::amount::parse_age;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use url::Url;
 use utoipa::ToSchema;
 
 /// Mounts of one gateway.
@@ -259,6 +261,17 @@ impl MountSettings {
     }
 }
 
+/// A path as the origin's own URL has it, by which its mount is found: without dots that lead up or nowhere, however they are written (WHATWG
+/// URL, "path state"; RFC 3986 section 6.2.2.3).
+#[must_use]
+pub fn plain_path(path: &str) -> Cow<'_, str> {
+    let has_dots = path.contains("/.") || path.as_bytes().windows(3).any(|three| three.eq_ignore_ascii_case(b"%2e"));
+    if !has_dots && !path.contains('\\') {
+        return Cow::Borrowed(path);
+    }
+    Url::parse(&format!("http://host{path}")).map_or(Cow::Borrowed(path), |url| Cow::Owned(url.path().to_owned()))
+}
+
 impl MountPlan {
     /// The URL at the origin that a path and query under this mount mean.
     #[must_use]
@@ -310,6 +323,23 @@ mod tests {
         assert_eq!(root.mounts[0].target("/b", None).unwrap().as_str(), "https://h/b");
         assert_eq!(root.mounts[0].target("//evil/b", None).unwrap().host(), "h");
         assert_eq!(root.mounts[0].target("@evil/", None), None);
+    }
+
+    #[test]
+    fn dots_of_a_path_are_gone_before_its_mount_is_found() {
+        for (path, plain) in [
+            ("/a/b/../c", "/a/c"),
+            ("/a/x/%2E%2e/b", "/a/b"),
+            ("/a/.%2e/b", "/b"),
+            ("/a/./b/%2e/c", "/a/b/c"),
+            ("/a\\..\\b", "/b"),
+            ("/../../b/..", "/"),
+            ("/a//../b", "/a/b"),
+            ("/a/.b/..c/%2ed", "/a/.b/..c/%2ed"),
+            ("/a//b/%41", "/a//b/%41"),
+        ] {
+            assert_eq!(plain_path(path), plain, "{path}");
+        }
     }
 
     #[test]

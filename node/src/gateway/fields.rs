@@ -12,6 +12,8 @@ pub(super) struct Sent {
     pub(super) fields: HeaderMap,
     /// Whether the answer can only be this user's.
     pub(super) privacy: RequestPrivacy,
+    /// Whether something in them proves who somebody is: peers get nothing of the answer, whoever may keep it here.
+    pub(super) names_somebody: bool,
     /// Whether the request forbids that anything of the answer is kept (RFC 9111 section 5.2.1.5).
     pub(super) is_unkept: bool,
 }
@@ -32,13 +34,13 @@ impl Sent {
         }
         // ranges apply to the coded form, and who decodes cannot check a digest.
         fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let is_personal = match policy {
-            Fields::Negotiation => PERSONAL.iter().any(|name| fields.contains_key(*name)),
-            // The rules of RFC 9111 section 3.5 look after Authorization there.
-            Fields::All => false,
+        let names_somebody = PERSONAL.iter().any(|name| fields.contains_key(*name));
+        let privacy = match policy {
+            Fields::Negotiation if names_somebody => RequestPrivacy::Personal,
+            // With all fields the rules of RFC 9111 section 3.5 look after Authorization.
+            Fields::Negotiation | Fields::All => RequestPrivacy::Plain,
         };
-        let privacy = if is_personal { RequestPrivacy::Personal } else { RequestPrivacy::Plain };
-        Self { fields, privacy, is_unkept: RequestDirectives::of(request).no_store }
+        Self { fields, privacy, names_somebody, is_unkept: RequestDirectives::of(request).no_store }
     }
 
     /// The same fields, with the client's own range and conditions.
@@ -147,7 +149,8 @@ mod tests {
         for name in PERSONAL {
             let sent = Sent::of(&request(&[(name, "secret")]), Fields::Negotiation);
             assert_eq!(sent.privacy, RequestPrivacy::Personal, "{name}");
-            assert!(sent.fields.contains_key(name), "{name}");
+            assert!(sent.fields.contains_key(name) && sent.names_somebody, "{name}");
+            assert!(Sent::of(&request(&[(name, "secret")]), Fields::All).names_somebody, "{name}");
         }
     }
 

@@ -11,6 +11,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 /// Bytes of the longest page whose links are replaced.
 pub(super) const MOST_OF_PAGE: u64 = 16 << 20;
+/// What `Cache-Status` says of a longer one, which goes out as it is.
+pub(super) const OWN_LINKS: &str = "own-links";
 /// Bytes of a page that keeps nobody waiting while it is gone through.
 const QUICK: usize = 64 << 10;
 /// Bytes for which memory is set aside at a time, where nobody knows how many there will be.
@@ -93,7 +95,7 @@ impl Gateway {
     /// A page with its links replaced, and its fields made to fit it. A long one is not gone through where clients are served.
     pub(super) async fn led(&self, target: &Target, fields: &mut HeaderMap, page: Bytes) -> Result<Bytes, Refusal> {
         links::fit(fields);
-        let (links, base, url) = (target.links.clone(), self.base.clone(), target.url.clone());
+        let (links, base, url) = (target.links.clone(), target.base.clone(), target.url.clone());
         let is_quick = page.len() <= QUICK;
         let leading = move || links::lead(&links, &base, &url, &page);
         if is_quick {

@@ -8,7 +8,7 @@ use super::flight::Target;
 use bytes::Bytes;
 use eddy_content::ResourceUrl;
 use eddy_content::http::serve::{Name, name_of};
-use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
 use url::Position;
@@ -28,8 +28,13 @@ pub(super) fn has_links(links: &[(String, String)], url: &ResourceUrl, (status, 
     }
     let kind = fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("").to_ascii_lowercase();
     let is_text = kind.starts_with("text/") || kind.contains("json") || kind.contains("xml");
+    is_text && may_have_links(links, url)
+}
+
+/// The same, as far as it is known without an answer.
+pub(super) fn may_have_links(links: &[(String, String)], url: &ResourceUrl) -> bool {
     let is_file = || name_of(url) != Name::Plain || url.as_url().path().ends_with(METADATA);
-    is_text && !is_file()
+    !links.is_empty() && !is_file()
 }
 
 /// Makes the fields of the origin's page fit one whose links are replaced. Its mark says only that the two mean the same: no range of the one
@@ -44,6 +49,22 @@ pub(super) fn fit(fields: &mut HeaderMap) {
             Ok(weak) => drop(fields.insert(ETAG, weak)),
             Err(_) => drop(fields.remove(ETAG)),
         }
+    }
+}
+
+/// Makes the fields fit by which the origin says that its page is still the one that a client has, where the client's own leads through the
+/// gateway, by all that it says of it: it names the weak mark, or none.
+pub(super) fn fit_unchanged(request: &HeaderMap, fields: &mut HeaderMap) {
+    let mut marks = request.get_all(IF_NONE_MATCH).iter().map(HeaderValue::as_bytes).peekable();
+    let weak_of = |tag: &HeaderValue| match tag.as_bytes() {
+        weak @ [b'W', b'/', ..] => weak.to_vec(),
+        strong => [b"W/", strong].concat(),
+    };
+    let weak = fields.get(ETAG).map(weak_of);
+    let mut names_weak =
+        |weak: &[u8]| marks.any(|line| line == b"*" || line.windows(weak.len()).any(|part| part == weak));
+    if request.get(IF_NONE_MATCH).is_none() || weak.is_none_or(|weak| names_weak(&weak)) {
+        fit(fields);
     }
 }
 
@@ -75,8 +96,9 @@ pub(super) fn lead(links: &[(String, String)], base: &str, page: &ResourceUrl, c
 }
 
 /// Where a redirect leads, as who asks at a mount gets there: through the gateway if the mount or one of its links leads there, else by its
-/// whole URL, for a path from the origin's root is none of the gateway's.
-pub(super) fn location(target: &Target, base: &str, location: &str) -> Option<String> {
+/// whole URL, for a path from the origin's root is none of the gateway's. By a path alone (RFC 9110 section 10.2.2), which leads to whatever its
+/// client calls the gateway.
+pub(super) fn location(target: &Target, location: &str) -> Option<String> {
     let mount = target.mount.as_ref()?;
     let there = target.url.as_url().join(location).ok()?;
     let is_near = there.origin() == target.url.as_url().origin();
@@ -91,7 +113,17 @@ pub(super) fn location(target: &Target, base: &str, location: &str) -> Option<St
         Some((to.as_str(), there[Position::BeforePath..].strip_prefix(ROOT)?))
     };
     let through = by_link().or_else(by_mount).or_else(by_root);
-    Some(through.map_or_else(|| there.to_string(), |(to, rest)| format!("{base}{to}{rest}")))
+    Some(through.map_or_else(|| there.to_string(), |(to, rest)| own_path(to, rest)))
+}
+
+/// A path of the gateway's that reads as nothing else: two slashes would begin a host, and without one it would lead on from where its client is.
+fn own_path(to: &str, rest: &str) -> String {
+    let path = format!("{to}{rest}");
+    match path.as_bytes() {
+        [b'/', b'/' | b'\\', ..] => format!("/.{path}"),
+        [b'/', ..] => path,
+        _ => format!("/{path}"),
+    }
 }
 
 /// What the links of one page become.
@@ -210,6 +242,44 @@ mod tests {
             fields.insert("repr-digest", of("sha-256=:AA==:"));
             fit(&mut fields);
             assert_eq!(fields, HeaderMap::from_iter([(ETAG, of(fitting))]));
+        }
+    }
+
+    #[test]
+    fn who_asks_by_the_weak_mark_of_a_led_page_gets_that_back() {
+        let of = HeaderValue::from_static;
+        for (asked, said, fitting) in [
+            (Some("W/\"a\""), "\"a\"", "W/\"a\""),
+            (Some("\"b\", W/\"a\""), "\"a\"", "W/\"a\""),
+            (None, "\"a\"", "W/\"a\""),
+            (Some("*"), "\"a\"", "W/\"a\""),
+            // It has the origin's own from somewhere else.
+            (Some("\"a\""), "\"a\"", "\"a\""),
+            (Some("W/\"aa\", \"a\""), "\"a\"", "\"a\""),
+            (Some("W/\"a\""), "W/\"a\"", "W/\"a\""),
+        ] {
+            let request = HeaderMap::from_iter(asked.map(|asked| (IF_NONE_MATCH, of(asked))));
+            let mut fields = HeaderMap::from_iter([(ETAG, of(said))]);
+            fit_unchanged(&request, &mut fields);
+            assert_eq!(fields[ETAG], fitting, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_the_gateways_names_no_other_host() {
+        for (to, rest, path) in [
+            ("/m", "/a?b#c", "/m/a?b#c"),
+            ("/files/", "a", "/files/a"),
+            ("", "/a", "/a"),
+            ("", "//other.example/a", "/.//other.example/a"),
+            ("/", "/other.example/a", "/.//other.example/a"),
+            ("", "/\\other.example/a", "/./\\other.example/a"),
+            ("", "?b", "/?b"),
+            ("", "", "/"),
+        ] {
+            assert_eq!(own_path(to, rest), path);
+            let seen = url::Url::parse("http://gateway/m/x").expect("parses").join(path).expect("joins");
+            assert_eq!(seen.host_str(), Some("gateway"), "{path}");
         }
     }
 

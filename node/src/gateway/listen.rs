@@ -3,8 +3,9 @@
 use super::body::AnswerBody;
 use super::flight::{Door, Target};
 use super::refusal::Refusal;
+use super::terms::{Number, Terms};
 use super::{Gateway, tunnel};
-use crate::config::gateway::{Fields, Indexes, MountRules, UnsafeMethods};
+use crate::config::gateway::{Fields, Indexes, MountRules, UnsafeMethods, plain_path};
 use crate::origin::Redirects;
 use eddy_content::ResourceUrl;
 use eddy_content::http::serve::Keeping;
@@ -12,7 +13,7 @@ use eddy_content::http::{MAX_HEAD_BYTES, MAX_HEAD_FIELDS};
 use eddy_content::url::MAX_URL_LENGTH;
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, ORIGIN, VIA};
 use http::uri::Authority;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -67,10 +68,11 @@ impl Gateway {
 
     async fn connection(self: Arc<Self>, stream: TcpStream, client: SocketAddr) {
         let _ = stream.set_nodelay(true);
+        let Ok(at) = stream.local_addr() else { return };
         let stop = self.stop.clone();
         let service = service_fn(move |request| {
             let gateway = self.clone();
-            async move { Ok::<_, Infallible>(gateway.request(request).await) }
+            async move { Ok::<_, Infallible>(gateway.request(request, at).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -90,8 +92,9 @@ impl Gateway {
         }
     }
 
-    async fn request(self: Arc<Self>, request: Request<Incoming>) -> Response<AnswerBody> {
-        match self.target(&request) {
+    /// Answers a request of a client that has connected to this address.
+    async fn request(self: Arc<Self>, request: Request<Incoming>, at: SocketAddr) -> Response<AnswerBody> {
+        match self.target(&request, at) {
             Ok(Some(target)) => self.serve(target, request).await,
             Ok(None) => tunnel::open(&self, request).await,
             Err(refusal) => refusal.answer(),
@@ -99,7 +102,7 @@ impl Gateway {
     }
 
     /// What a request means; nothing for a tunnel.
-    fn target(&self, request: &Request<Incoming>) -> Result<Option<Target>, Refusal> {
+    fn target(&self, request: &Request<Incoming>, at: SocketAddr) -> Result<Option<Target>, Refusal> {
         let refused = |status, text: &str| Err(Refusal::new(status, text));
         let (uri, fields) = (request.uri(), request.headers());
         if uri.path_and_query().is_some_and(|path| path.as_str().len() > MAX_URL_LENGTH) {
@@ -109,7 +112,10 @@ impl Gateway {
             return refused(StatusCode::LOOP_DETECTED, "the request has been here before");
         }
         // RFC 9112 section 6.1: a length beside a coding, or two lengths, is how requests are smuggled.
-        if fields.get_all(CONTENT_LENGTH).iter().count() > 1 || fields.get_all(HOST).iter().count() != 1 {
+        let hosts = fields.get_all(HOST).iter().count();
+        // RFC 9112 section 3.2: HTTP/1.0 may name no host; a browser, whose pages could lead here, always does.
+        let is_nameless = request.version() == Version::HTTP_10 && hosts == 0;
+        if fields.get_all(CONTENT_LENGTH).iter().count() > 1 || hosts != 1 && !is_nameless {
             return refused(StatusCode::BAD_REQUEST, "the request has one Host, and no more than one Content-Length");
         }
         if request.method() == Method::CONNECT {
@@ -119,20 +125,32 @@ impl Gateway {
                 refused(StatusCode::METHOD_NOT_ALLOWED, "no tunnels are made here")
             };
         }
-        if uri.authority().is_some() {
-            return self.proxied(request).map(Some);
+        match uri.authority() {
+            // RFC 9112 section 3.2.2: who asks for its own URL by the whole of it names it there, whatever its Host says.
+            Some(authority) if uri.scheme_str() == Some("http") && self.authorities.own(authority, at) => {}
+            Some(_) => return self.proxied(request).map(Some),
+            None if is_nameless => {}
+            None => self.check_host(fields)?,
         }
-        self.check_host(fields)?;
+        self.check_site(fields)?;
+        self.mounted(uri, at).map(Some)
+    }
+
+    /// What is mounted there.
+    fn mounted(&self, uri: &Uri, at: SocketAddr) -> Result<Target, Refusal> {
         let mounts = self.mounts.list();
-        let found = mounts.iter().find_map(|mount| Some((mount, mount.plan.target(uri.path(), uri.query())?)));
+        let path = plain_path(uri.path());
+        let found = mounts.iter().find_map(|mount| Some((mount, mount.plan.target(&path, uri.query())?)));
         let Some((mount, url)) = found else {
-            return refused(StatusCode::NOT_FOUND, "nothing is mounted there");
+            return Err(Refusal::new(StatusCode::NOT_FOUND, "nothing is mounted there"));
         };
         let (rules, tally, links) = (mount.plan.rules, mount.tally.clone(), mount.plan.links.clone());
         // A redirect may lead from a tool's http to https, where it would find no cache.
         let redirects = if rules.keeping == Keeping::AsRfc { Redirects::Pass } else { Redirects::Follow };
+        let (base, called) = self.authorities.base(at);
+        let terms = Terms { number: mount.terms, called: called.filter(|_| !links.is_empty()) };
         let (origin, door, mount) = (self.named.clone(), Door::Mount, Some(mount.plan.clone()));
-        Ok(Some(Target { url, rules, origin, redirects, links, mount, door, tally }))
+        Ok(Target { url, rules, origin, redirects, links, base, mount, door, terms, tally })
     }
 
     /// A plain http URL of a proxy's client.
@@ -156,31 +174,32 @@ impl Gateway {
         };
         let (origin, tally) = (self.public.clone(), self.mounts.proxy());
         let (redirects, door) = (Redirects::Pass, Door::Proxy);
-        Ok(Target { url, rules, origin, redirects, links: Arc::default(), mount: None, door, tally })
+        let terms = Terms { number: Number::PROXY, called: None };
+        let (links, base) = (Arc::default(), Arc::default());
+        Ok(Target { url, rules, origin, redirects, links, base, mount: None, door, terms, tally })
     }
 
-    /// Against pages whose name suddenly means this machine (DNS rebinding, T-45): a name must be one of this gateway's. Against pages
-    /// that send their visitors here: a browser says so.
+    /// Against pages whose name suddenly means this machine (DNS rebinding, T-45): a name must be one of this gateway's.
     fn check_host(&self, fields: &HeaderMap) -> Result<(), Refusal> {
         let text = |name| fields.get(name).and_then(|value| value.to_str().ok());
         // RFC 9112 section 3.2.
         let Some(host) = text(HOST).and_then(|host| host.parse::<Authority>().ok()) else {
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "the Host of the request is none"));
         };
-        let is_ours = self.is_ours(host.host());
-        let site = fields.get("sec-fetch-site").and_then(|value| value.to_str().ok());
-        let is_foreign = fields.contains_key(ORIGIN) || !matches!(site, None | Some("none" | "same-origin"));
-        match (is_ours, is_foreign) {
-            (false, _) => Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "this gateway is not called so")),
-            (true, true) => Err(Refusal::new(StatusCode::FORBIDDEN, "pages of other sites are not served")),
-            (true, false) => Ok(()),
+        match self.authorities.admit(host.host()) {
+            true => Ok(()),
+            false => Err(Refusal::new(StatusCode::MISDIRECTED_REQUEST, "this gateway is not called so")),
         }
     }
 
-    fn is_ours(&self, host: &str) -> bool {
-        let host = host.trim_end_matches('.').to_ascii_lowercase();
-        let literal = host.trim_start_matches('[').trim_end_matches(']');
-        literal.parse::<IpAddr>().is_ok() || host == "localhost" || self.plan.names.contains(&host)
+    /// Against pages that send their visitors here: a browser says so.
+    fn check_site(&self, fields: &HeaderMap) -> Result<(), Refusal> {
+        let site = fields.get("sec-fetch-site").and_then(|value| value.to_str().ok());
+        let is_foreign = fields.contains_key(ORIGIN) || !matches!(site, None | Some("none" | "same-origin"));
+        match is_foreign {
+            true => Err(Refusal::new(StatusCode::FORBIDDEN, "pages of other sites are not served")),
+            false => Ok(()),
+        }
     }
 
     fn is_loop(&self, fields: &HeaderMap) -> bool {

@@ -9,6 +9,8 @@
 //! |---|---|
 //! | `gate` | the gateway as its settings want it |
 //! | `mounts` | what is mounted |
+//! | `terms` | under which terms something is asked for and kept |
+//! | `authority` | by which name or address a client calls the gateway |
 //! | `reactors` | the threads that serve clients |
 //! | `listen` | who may connect, and which resource a request means |
 //! | `serve` | one request: from what is stored, by a flight, or passed on |
@@ -27,13 +29,16 @@
 //! | `links` | indexes whose files lie elsewhere lead through the gateway |
 //! | `promised` | what the whole of an answer must keep, and a body that is held against that on its way |
 //! | `promises` | digests that an index names for the files it lists |
+//! | `distrusted` | files that broke the word of an index a moment ago |
 //! | `tunnel` | CONNECT |
 //! | `refusal` | the gateway's own answers |
 //! | `tally` | what was asked and answered, by mount |
 
 mod alone;
 mod answer;
+mod authority;
 mod body;
+mod distrusted;
 mod fields;
 mod filling;
 mod flight;
@@ -53,6 +58,7 @@ mod saver;
 mod serve;
 mod shelf;
 mod tally;
+mod terms;
 mod tunnel;
 
 pub use gate::{Current, Files, Gate};
@@ -61,6 +67,8 @@ use crate::config::gateway::GatewayPlan;
 use crate::driver::DriverHandle;
 use crate::origin::{ConfigError, Origin, OriginConfig, PrivateAddresses};
 use crate::peer::Peers;
+use authority::Authorities;
+use distrusted::Distrusted;
 use eddy_cache::{RemoveOutcome, Store};
 use eddy_content::EntityId;
 use flight::Flights;
@@ -132,13 +140,14 @@ struct Gateway {
     shelf: Arc<Shelf>,
     flights: Flights,
     promises: Promises,
+    distrusted: Distrusted,
     saver: Saver,
     room: Arc<Semaphore>,
     /// For connections.
     places: Arc<Semaphore>,
     mounts: Mounts,
-    /// Its own URL, without a slash at the end.
-    base: String,
+    /// What its clients call it.
+    authorities: Authorities,
     /// What it calls itself in `Via`, so that it knows its own requests again.
     pseudonym: String,
     /// The field that says so.
@@ -172,8 +181,8 @@ async fn start(plan: GatewayPlan, parts: Parts, stop: CancellationToken) -> Resu
     let (mounts, shelf) = (Mounts::of(&plan, address), Arc::new(Shelf::default()));
     let pseudonym = format!("eddy-{}", data_encoding::HEXLOWER.encode(&rand::random::<[u8; 6]>()));
     let via = format!("1.1 {pseudonym}");
+    let authorities = Authorities::of(&plan, address);
     let gateway = Arc::new(Gateway {
-        base: base_of(&plan, address),
         plan,
         store: parts.store,
         driver: parts.driver,
@@ -183,10 +192,12 @@ async fn start(plan: GatewayPlan, parts: Parts, stop: CancellationToken) -> Resu
         shelf: shelf.clone(),
         flights: Flights::default(),
         promises: Promises::default(),
+        distrusted: Distrusted::default(),
         saver,
         room: Arc::new(Semaphore::new(ROOM_KIB)),
         places: Arc::new(Semaphore::new(CONNECTIONS)),
         mounts: mounts.clone(),
+        authorities,
         via: HeaderValue::from_str(&via).unwrap_or_else(|_| HeaderValue::from_static("1.1 eddy")),
         pseudonym,
         tasks: tasks.clone(),
@@ -202,15 +213,6 @@ async fn start(plan: GatewayPlan, parts: Parts, stop: CancellationToken) -> Resu
     let reactors = Reactors::start(&gateway, &listener).map_err(failed)?;
     tracing::info!(%address, "the gateway listens");
     Ok(RunningGateway { address, mounts, shelf, tasks, reactors })
-}
-
-/// What its clients call it.
-fn base_of(plan: &GatewayPlan, address: SocketAddr) -> String {
-    match plan.names.first() {
-        Some(name) if !address.ip().is_loopback() => format!("http://{name}:{}", address.port()),
-        _ if address.ip().is_unspecified() => format!("http://localhost:{}", address.port()),
-        _ => format!("http://{address}"),
-    }
 }
 
 impl RunningGateway {

@@ -1,16 +1,20 @@
-//! What is mounted, which may change while the gateway runs, and the counts of each mount.
+//! What is mounted, which may change while the gateway runs, with the terms and the counts of each mount.
 
 use super::tally::Tally;
+use super::terms::Number;
 use crate::config::gateway::{GatewayPlan, MountPlan};
 use eddy_content::ResourceUrl;
 use eddy_wire::api::{GatewayView, MountView};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// A mount.
 #[derive(Debug)]
 pub(super) struct Mount {
     pub(super) plan: Arc<MountPlan>,
+    /// Whose is the same gives the same answers.
+    pub(super) terms: Number,
     pub(super) tally: Arc<Tally>,
 }
 
@@ -21,6 +25,8 @@ pub(super) struct Mounts {
     list: Arc<RwLock<Arc<[Mount]>>>,
     proxy: Arc<Tally>,
     has_proxy: bool,
+    /// Numbers of terms that were given out.
+    numbers: Arc<AtomicU64>,
     /// What was counted of mounts that are no more.
     gone: Arc<Mutex<MountView>>,
 }
@@ -33,6 +39,7 @@ impl Mounts {
             list: Arc::new(RwLock::new(Arc::default())),
             proxy,
             has_proxy: plan.proxy,
+            numbers: Arc::default(),
             gone: Arc::default(),
         };
         mounts.change(&plan.mounts);
@@ -54,8 +61,14 @@ impl Mounts {
             let same = list.iter().find(|mount| mount.plan.path == plan.path && mount.plan.origin == plan.origin);
             same.map_or_else(|| Arc::new(tally_of(plan)), |mount| mount.tally.clone())
         };
-        let changed: Arc<[Mount]> =
-            plans.iter().map(|plan| Mount { plan: Arc::new(plan.clone()), tally: tally(plan) }).collect();
+        // New ones: what is on its way for a mount of before is nothing for those of now.
+        let first = self.numbers.fetch_add(plans.len() as u64, Ordering::Relaxed);
+        let terms = |plan: &MountPlan| {
+            let is_alike = |other: &MountPlan| other.rules == plan.rules && other.links == plan.links;
+            Number::mount(first + plans.iter().position(is_alike).unwrap_or_default() as u64)
+        };
+        let mount = |plan: &MountPlan| Mount { plan: Arc::new(plan.clone()), terms: terms(plan), tally: tally(plan) };
+        let changed: Arc<[Mount]> = plans.iter().map(mount).collect();
         let gone = list.iter().filter(|old| !changed.iter().any(|mount| Arc::ptr_eq(&mount.tally, &old.tally)));
         let mut counted = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
         gone.for_each(|mount| counted.add(&mount.tally.view()));
@@ -119,5 +132,35 @@ mod tests {
         assert_eq!(requests(&mounts), [row("proxy", 0)]);
         assert_eq!(before.len(), 2, "who has begun with what was mounted ends with it");
         assert_eq!(mounts.total().requests, 2, "the sum only grows");
+    }
+
+    #[test]
+    fn mounts_have_the_same_terms_where_all_their_rules_are_the_same_and_others_after_a_change() {
+        let rules = [
+            "",
+            "keep = \"rfc\"",
+            "",
+            "fields = \"all\"",
+            "indexes = \"ignored\"",
+            "stale-on-error = \"1 h\"",
+            "unsafe-methods = \"forward\"",
+            "links = { \"/\" = \"/m/\" }",
+            "links = { \"/\" = \"/n/\" }",
+        ];
+        let text: String = rules.iter().enumerate().fold(String::new(), |text, (number, rules)| {
+            format!("{text}[[mount]]\npath = \"/{number}\"\norigin = \"http://h\"\n{rules}\n")
+        });
+        let settings: GatewaySettings = toml::from_str(&text).expect("settings");
+        let plan = settings.plan().expect("good").expect("something is served");
+        let mounts = Mounts::of(&plan, ([127, 0, 0, 1], 1).into());
+        let terms = || -> Vec<Number> { mounts.list().iter().map(|mount| mount.terms).collect() };
+        let before = terms();
+        for one in 0..rules.len() {
+            for other in 0..rules.len() {
+                assert_eq!(before[one] == before[other], rules[one] == rules[other], "{one} {other}");
+            }
+        }
+        assert!(mounts.change(&plan.mounts[1..]));
+        assert!(terms().iter().all(|number| !before.contains(number)), "what was on its way is for nobody");
     }
 }

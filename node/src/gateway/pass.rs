@@ -4,18 +4,19 @@ use super::Gateway;
 use super::answer::{reply, say};
 use super::body::{AnswerBody, Broken};
 use super::flight::{Broke, MOST_IN_MEMORY, read_on};
-use super::gathered::{Gathered, Wanted, no_room, with_room};
+use super::gathered::{Gathered, OWN_LINKS, Wanted, no_room, with_room};
 use super::growing::Growing;
 use super::links;
 use super::parts::Parts;
 use super::promised::{Checked, keeps};
 use super::refusal::Refusal;
 use super::serve::{Answer, Call};
-use super::shelf::{Held, Look, Stored};
+use super::shelf::{Held, Key, Look, Stored};
 use super::tally;
 use crate::driver::held::wall_clock;
 use crate::origin::{OriginBody, RelayRequest, Relayed};
 use bytes::Bytes;
+use eddy_content::Validator;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::{Freshness, Question, Variant};
 use eddy_content::http::serve::{
@@ -23,10 +24,9 @@ use eddy_content::http::serve::{
     storable,
 };
 use eddy_content::http::{Asked, Framing, ResponseHead, http_date};
-use eddy_content::{ResourceUrl, Validator};
 use http::header::{
-    ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, DATE, HeaderMap, HeaderValue, IF_RANGE, RANGE,
-    VIA,
+    ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, HeaderMap, HeaderValue,
+    IF_RANGE, RANGE, VIA,
 };
 use http::{Method, Response, StatusCode};
 use std::sync::Arc;
@@ -34,38 +34,59 @@ use std::sync::Arc;
 impl Gateway {
     /// Asks the origin for this client alone, with its own range and conditions, and passes the answer on.
     pub(super) async fn pass(self: &Arc<Self>, call: &Call, why: Forwarded) -> Answer {
-        let has_links =
-            |head: &ResponseHead| links::has_links(&call.target.links, &call.target.url, (200, &head.headers));
         let mut fields = call.sent.with_conditions(&call.fields);
-        let mut relayed = self.relayed(call, fields.clone()).await?;
-        if relayed.head.status == 206 && has_links(&relayed.head) {
-            // A part of the origin's page is none of that which leads through the gateway.
+        let mut relayed = self.relayed(call, &call.method, fields.clone()).await?;
+        if self.is_part_of_page(call, &relayed.head).await {
+            // RFC 9110 section 14.2: a range may be ignored. One of the origin's page is none of that which leads through the gateway.
             [RANGE, IF_RANGE].iter().for_each(|name| drop(fields.remove(name)));
             drop(relayed);
-            relayed = self.relayed(call, fields).await?;
+            relayed = self.relayed(call, &call.method, fields).await?;
         }
-        if relayed.head.status == 200 && has_links(&relayed.head) {
+        if relayed.head.status == 200 && has_links(call, &relayed.head) {
             match relayed.body.take() {
                 Some(body) => return self.pass_led(call, relayed, (body, why)).await,
                 None => links::fit(&mut relayed.head.headers),
             }
+        }
+        if relayed.head.status == 304 && links::may_have_links(&call.target.links, &call.target.url) {
+            links::fit_unchanged(&call.fields, &mut relayed.head.headers);
         }
         let promised = self.promised(&call.target, (relayed.head.status, &relayed.head.headers));
         let content = match self.part(call, &relayed) {
             Some(part) => self.keep(call, &mut relayed, Kept::Part(part)).await?,
             None => self.content(call, &promised, (Bytes::new(), relayed.body.take())).await?,
         };
-        Ok(self.relay(call, &relayed.head, content, why))
+        Ok(self.relay(call, &relayed.head, content, (why, None)))
     }
 
-    /// Puts the client's question to the origin with these fields.
-    async fn relayed(&self, call: &Call, fields: HeaderMap) -> Result<Relayed, Refusal> {
+    /// Whether an answer to a range is about a page of which the whole leads through the gateway. Several ranges at once, a part without a
+    /// type, and a range that lies behind the origin's page do not say so: the head of the whole does.
+    async fn is_part_of_page(&self, call: &Call, head: &ResponseHead) -> bool {
+        let asks_for_part = call.method == Method::GET && call.fields.contains_key(RANGE);
+        if !asks_for_part || !links::may_have_links(&call.target.links, &call.target.url) {
+            return false;
+        }
+        let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        let is_told = !kind.is_empty() && !kind.to_ascii_lowercase().starts_with(MULTIPART);
+        match head.status {
+            206 if is_told => has_links(call, head),
+            206 | 416 => match self.relayed(call, &Method::HEAD, call.sent.fields.clone()).await {
+                Ok(whole) if whole.head.status == 200 => has_links(call, &whole.head),
+                // Then nothing but the whole can say.
+                _ => true,
+            },
+            _ => false,
+        }
+    }
+
+    /// Puts the client's question to the origin, by this method and with these fields.
+    async fn relayed(&self, call: &Call, method: &Method, fields: HeaderMap) -> Result<Relayed, Refusal> {
         let request = RelayRequest {
             url: call.target.url.clone(),
-            method: call.method.clone(),
+            method: method.clone(),
             fields,
             content: None,
-            asked: if call.method == Method::HEAD { Asked::Head } else { Asked::Whole },
+            asked: if method == Method::HEAD { Asked::Head } else { Asked::Whole },
             redirects: call.target.redirects,
             privacy: call.sent.privacy,
         };
@@ -88,11 +109,15 @@ impl Gateway {
                 }
                 AnswerBody::Full(with_room(led, room))
             }
-            Gathered::TooLong(read) => self.content(call, &promised, (read, Some(body))).await?,
+            Gathered::TooLong(read) => {
+                target.tally.long_page(&target.url);
+                let content = self.content(call, &promised, (read, Some(body))).await?;
+                return Ok(self.relay(call, &relayed.head, content, (why, Some(OWN_LINKS))));
+            }
             Gathered::NoRoom(_) => return Err(no_room()),
             Gathered::Broken(error) => return Err(Refusal::of_origin(&error)),
         };
-        Ok(self.relay(call, &relayed.head, content, why))
+        Ok(self.relay(call, &relayed.head, content, (why, None)))
     }
 
     /// Passes the answer to a POST on, and keeps it where a GET would have brought the same.
@@ -106,7 +131,7 @@ impl Gateway {
             Some(length) => self.keep(call, &mut relayed, Kept::Whole(length)).await?,
             None => self.content(call, &[], (Bytes::new(), relayed.body.take())).await?,
         };
-        Ok(self.relay(call, &relayed.head, content, Forwarded::Method))
+        Ok(self.relay(call, &relayed.head, content, (Forwarded::Method, None)))
     }
 
     /// The part that an answer carries, where it may be kept: under the rules of the whole, and among files under a strong validator.
@@ -133,7 +158,7 @@ impl Gateway {
             return self.content(call, &[], (Bytes::new(), relayed.body.take())).await;
         };
         let growing = Growing::with_room(Some(room));
-        let (url, sent) = (call.target.url.clone(), call.sent.fields.clone());
+        let (target, sent) = (call.target.clone(), call.sent.fields.clone());
         let stored = stored(call, relayed, kept.length(), growing.clone());
         let read = growing.clone();
         let content = AnswerBody::coming(|to| async move { read.send(0..count, &to).await });
@@ -149,10 +174,10 @@ impl Gateway {
             }
             growing.end_whole();
             match kept {
-                Kept::Whole(_) => gateway.shelf.put(&url, &sent, Arc::new(stored)),
+                Kept::Whole(_) => gateway.shelf.put(target.key(), &sent, Arc::new(stored)),
                 Kept::Part(part) => {
                     if let Some(parts) = Parts::of(&part, growing) {
-                        gateway.put_part((&url, &sent), stored, parts);
+                        gateway.put_part((target.key(), &sent), stored, parts);
                     }
                 }
             }
@@ -161,9 +186,9 @@ impl Gateway {
     }
 
     /// Puts a part on the shelf, with those of the same version that are there.
-    fn put_part(&self, (url, sent): (&ResourceUrl, &HeaderMap), mut stored: Stored, mut parts: Parts) {
+    fn put_part(&self, (key, sent): (Key<'_>, &HeaderMap), mut stored: Stored, mut parts: Parts) {
         let received = stored.freshness.received();
-        if let Look::Here(old) = self.shelf.look(url, sent)
+        if let Look::Here(old) = self.shelf.look(key, sent)
             && let Held::Parts(earlier) = &old.held
             && old.length == stored.length
             && matches!(joint(&old.fields, &stored.fields, received), Some(Joint::Validator(_)))
@@ -173,7 +198,7 @@ impl Gateway {
             stored.freshness = old.freshness.clone().updated(stored.freshness);
         }
         stored.held = Held::Parts(Arc::new(parts));
-        self.shelf.put(url, sent, Arc::new(stored));
+        self.shelf.put(key, sent, Arc::new(stored));
     }
 
     /// The content of an answer that goes to its client alone. What is promised of it is held against it here too, whoever
@@ -212,7 +237,7 @@ impl Gateway {
         call: &Call,
         head: &ResponseHead,
         content: AnswerBody,
-        why: Forwarded,
+        (why, detail): (Forwarded, Option<&'static str>),
     ) -> Response<AnswerBody> {
         let mut fields = end_to_end(&head.headers);
         if matches!(content, AnswerBody::Full(_)) && call.method != Method::HEAD && !matches!(head.status, 204 | 304) {
@@ -224,8 +249,7 @@ impl Gateway {
             fields.insert(DATE, now);
         }
         let found = Found::Forwarded(why);
-        let status =
-            CacheStatus { found, origin_status: Some(head.status), ttl: None, is_collapsed: false, detail: None };
+        let status = CacheStatus { found, origin_status: Some(head.status), ttl: None, is_collapsed: false, detail };
         say(&mut fields, &status);
         fields.append(VIA, self.via.clone());
         let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -262,6 +286,14 @@ impl Gateway {
             }
         })
     }
+}
+
+/// The type of several ranges in one answer (RFC 9110 section 14.6).
+const MULTIPART: &[u8] = b"multipart/byteranges";
+
+/// Whether an answer of the origin's, of which the whole has this head, may hold links that are to be replaced.
+fn has_links(call: &Call, head: &ResponseHead) -> bool {
+    links::has_links(&call.target.links, &call.target.url, (200, &head.headers))
 }
 
 /// What is kept of an answer.
@@ -307,7 +339,7 @@ fn stored(call: &Call, relayed: &Relayed, length: u64, growing: Arc<Growing>) ->
         languages: call.sent.fields.get(ACCEPT_LANGUAGE).cloned(),
         // Of a part nothing is promised, and the answer to another method is not the file.
         proved: Vec::new(),
-        led: None,
+        is_led: false,
         marks: Marks::of(&fields, relayed.exchange.received),
         fields,
         length,

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use eddy_content::digest::{DigestCheck, ExpectedDigest, parse};
 use eddy_content::http::serve::digest_of;
 use http::HeaderMap;
+use std::time::Instant;
 
 /// The field by which a hub says what a redirect of its leads to.
 const LINKED_ETAG: &str = "x-linked-etag";
@@ -23,6 +24,12 @@ impl Gateway {
         let by_index = || self.promises.of(&target.url).filter(|_| target.door == Door::Mount);
         let named = digest_of(&target.url).or_else(|| linked(target, fields)).or_else(by_index);
         named.into_iter().collect()
+    }
+
+    /// Whether an index promises something of this that its bytes were not a moment ago.
+    pub(super) fn is_distrusted(&self, target: &Target) -> bool {
+        let promised = || self.promised(target, (200, &HeaderMap::new()));
+        self.distrusted.has(&target.url, promised, Instant::now())
     }
 }
 

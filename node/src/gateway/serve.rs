@@ -67,7 +67,7 @@ impl Gateway {
             return;
         }
         let place = answered.headers().get(LOCATION).and_then(|place| place.to_str().ok());
-        let led = place.and_then(|place| links::location(target, &self.base, place));
+        let led = place.and_then(|place| links::location(target, place));
         if let Some(led) = led.and_then(|led| HeaderValue::from_str(&led).ok()) {
             answered.headers_mut().insert(LOCATION, led);
         }
@@ -122,17 +122,17 @@ impl Gateway {
 
     /// What the shelf has, and the fields under which it has it.
     fn look<'a>(&self, call: &'a Call) -> (Look, Cow<'a, HeaderMap>) {
-        let (url, fields) = (&call.target.url, &call.sent.fields);
-        let look = self.shelf.look(url, fields);
+        let (key, fields) = (call.target.key(), &call.sent.fields);
+        let look = self.shelf.look(key, fields);
         if let Look::Here(stored) = &look
             && self.is_unfit(stored, &call.target)
         {
             return (Look::Nothing, Cow::Borrowed(fields));
         }
         if matches!(look, Look::OtherVariant)
-            && let Some(like) = self.shelf.in_favourite_language(url, fields)
+            && let Some(like) = self.shelf.in_favourite_language(key, fields)
         {
-            return match self.shelf.look(url, &like) {
+            return match self.shelf.look(key, &like) {
                 Look::Here(stored) if self.is_unfit(&stored, &call.target) => (Look::Nothing, Cow::Borrowed(fields)),
                 look => (look, Cow::Owned(like)),
             };
@@ -140,14 +140,13 @@ impl Gateway {
         (look, Cow::Borrowed(fields))
     }
 
-    /// Whether this is none for who asks here: something is promised by now that nobody has held it against, or its links lead elsewhere. Of
+    /// Whether this is none for who asks here: something is promised by now that nobody has held it against, or it was no page when it came. Of
     /// parts nothing is promised.
     fn is_unfit(&self, stored: &Stored, target: &Target) -> bool {
         let about = (stored.status, &stored.fields);
-        let links = links::has_links(&target.links, &target.url, about).then_some(&target.links);
         let is_proved = matches!(stored.held, Held::Parts(_))
             || self.promised(target, about).iter().all(|digest| stored.proved.contains(digest));
-        stored.led.as_ref() != links || !is_proved
+        stored.is_led != links::has_links(&target.links, &target.url, about) || !is_proved
     }
 
     /// The store has lost the body of what was on the shelf: once more, from the origin.
@@ -187,6 +186,10 @@ impl Gateway {
         if is_part || call.method == Method::HEAD && !is_flying {
             return self.pass(call, why).await;
         }
+        if !is_flying && self.is_distrusted(&call.target) {
+            let text = "a moment ago the origin's bytes were not those that an index promises; they are asked for again in a minute";
+            return Err(Refusal::new(StatusCode::BAD_GATEWAY, text));
+        }
         let Place { mut landing, solo } = self.board(&call.target, &call.sent, stale);
         let is_collapsed = solo.is_none();
         let landed = landing.wait_for(Option::is_some).await.map(|landed| landed.clone());
@@ -196,7 +199,7 @@ impl Gateway {
         };
         match landed {
             Landing::Failed(refusal) => Err(Refusal::clone(&refusal)),
-            // It has begun before something was promised, or for another mount.
+            // It has begun before something was promised.
             Landing::Stored(stored, ..) if self.is_unfit(&stored, &call.target) => self.pass(call, why).await,
             Landing::Stored(stored, filling, outcome) => {
                 let here = match filling {
@@ -213,9 +216,9 @@ impl Gateway {
             }
             Landing::Alone => match solo {
                 Some(solo) => match solo.await {
-                    Ok(Solo { head, promised, read, body }) => {
+                    Ok(Solo { head, promised, read, body, detail }) => {
                         let content = self.content(call, &promised, (read, body)).await?;
-                        Ok(self.relay(call, &head, content, why))
+                        Ok(self.relay(call, &head, content, (why, detail)))
                     }
                     Err(_) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the node stops")),
                 },

@@ -1,12 +1,14 @@
-//! What is stored of answers: their heads and small bodies in memory, large bodies by their name in the store.
+//! What is stored of answers: their heads and small bodies in memory, large bodies by their name in the store. An answer is known by its URL and
+//! by the terms under which it was asked for.
 //!
 //! Bounded by entries and by bytes; the one that was used longest ago goes first. After a restart a head is asked for again, and the
 //! body that the store holds is used under it.
 
 use super::filling::Filling;
 use super::growing::Growing;
-use super::links::{self, Links};
+use super::links;
 use super::parts::Parts;
+use super::terms::Terms;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::{Freshness, Variant};
 use eddy_content::http::serve::{Marks, is_favourite};
@@ -19,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 const MOST: usize = 65_536;
 /// Bytes of their heads and small bodies.
 const MOST_BYTES: usize = 96 << 20;
-/// Variants of one URL.
+/// Variants of one URL under the same terms.
 const MOST_VARIANTS: usize = 8;
 /// Bytes that an answer takes besides its fields and its body.
 const OVERHEAD: usize = 512;
@@ -52,8 +54,8 @@ pub(super) struct Stored {
     pub(super) languages: Option<HeaderValue>,
     /// What its bytes keep, or will before anybody has seen all of them.
     pub(super) proved: Vec<ExpectedDigest>,
-    /// The links that were replaced in it, if it is a page whose were.
-    pub(super) led: Option<Links>,
+    /// Whether it is a page whose links were replaced.
+    pub(super) is_led: bool,
     /// Its version's marks.
     pub(super) marks: Marks,
     /// Bytes of the body.
@@ -64,10 +66,10 @@ pub(super) struct Stored {
 
 impl Stored {
     /// The same for a page with its links replaced.
-    pub(super) fn led_by(mut self, links: Links) -> Self {
+    pub(super) fn led(mut self) -> Self {
         links::fit(&mut self.fields);
         self.marks = Marks { is_date_strong: false, ..Marks::of(&self.fields, self.freshness.received()) };
-        self.led = Some(links);
+        self.is_led = true;
         self
     }
 
@@ -93,13 +95,16 @@ impl Stored {
 /// What the shelf has for a request.
 #[derive(Debug, Clone)]
 pub(super) enum Look {
-    /// Nothing of this URL.
+    /// Nothing of this URL, under these terms.
     Nothing,
     /// Answers that this request does not select.
     OtherVariant,
     /// This one.
     Here(Arc<Stored>),
 }
+
+/// What an answer is known by.
+pub(super) type Key<'a> = (&'a ResourceUrl, Terms);
 
 /// The shelf.
 #[derive(Debug, Default)]
@@ -119,25 +124,52 @@ struct Inner {
 struct Place {
     used: u64,
     /// The newest first.
-    answers: Vec<Arc<Stored>>,
+    answers: Vec<(Terms, Arc<Stored>)>,
+}
+
+impl Place {
+    fn under(&self, terms: Terms) -> impl Iterator<Item = &Arc<Stored>> {
+        self.answers.iter().filter(move |(of, _)| *of == terms).map(|(_, stored)| stored)
+    }
+
+    /// Puts an answer first, in the place of the one that the same request selected.
+    fn put(&mut self, terms: Terms, fields: &HeaderMap, stored: Arc<Stored>) {
+        let mut others = 0;
+        self.answers.retain(|(of, old)| {
+            let is_other = *of != terms || !old.is_selected_by(fields);
+            others += usize::from(*of == terms && is_other);
+            is_other && (*of != terms || others < MOST_VARIANTS)
+        });
+        self.answers.insert(0, (terms, stored));
+    }
+
+    /// Bytes of bodies that are in memory.
+    fn bodies(&self) -> u64 {
+        self.answers.iter().map(|(_, stored)| stored.body() as u64).sum()
+    }
+
+    fn cost(&self) -> usize {
+        self.answers.iter().map(|(_, stored)| stored.cost()).sum()
+    }
 }
 
 impl Shelf {
     /// The answer that a request with these fields selects.
-    pub(super) fn look(&self, url: &ResourceUrl, fields: &HeaderMap) -> Look {
+    pub(super) fn look(&self, (url, terms): Key<'_>, fields: &HeaderMap) -> Look {
         let mut inner = self.inner();
         let Some(place) = inner.places.get(url) else { return Look::Nothing };
-        let Some(found) = place.answers.iter().find(|stored| stored.is_selected_by(fields)).cloned() else {
-            return Look::OtherVariant;
-        };
+        let mut is_other = false;
+        let found =
+            place.under(terms).inspect(|_| is_other = true).find(|stored| stored.is_selected_by(fields)).cloned();
+        let Some(found) = found else { return if is_other { Look::OtherVariant } else { Look::Nothing } };
         inner.touch(url);
         Look::Here(found)
     }
 
     /// The fields of the request that brought an answer which this one may have as well: it is in the language that is wanted most.
-    pub(super) fn in_favourite_language(&self, url: &ResourceUrl, fields: &HeaderMap) -> Option<HeaderMap> {
+    pub(super) fn in_favourite_language(&self, (url, terms): Key<'_>, fields: &HeaderMap) -> Option<HeaderMap> {
         let inner = self.inner();
-        inner.places.get(url)?.answers.iter().find_map(|stored| {
+        inner.places.get(url)?.under(terms).find_map(|stored| {
             let languages = stored.languages.clone().filter(|_| is_favourite(fields, &stored.fields))?;
             let mut like = fields.clone();
             like.insert(ACCEPT_LANGUAGE, languages);
@@ -146,12 +178,10 @@ impl Shelf {
     }
 
     /// Puts an answer there, in the place of the one that the same request selected.
-    pub(super) fn put(&self, url: &ResourceUrl, fields: &HeaderMap, stored: Arc<Stored>) {
+    pub(super) fn put(&self, (url, terms): Key<'_>, fields: &HeaderMap, stored: Arc<Stored>) {
         let mut inner = self.inner();
         let mut place = inner.remove(url).unwrap_or_default();
-        place.answers.retain(|old| !old.is_selected_by(fields));
-        place.answers.truncate(MOST_VARIANTS - 1);
-        place.answers.insert(0, stored);
+        place.put(terms, fields, stored);
         inner.insert(url.clone(), place);
         while (inner.answers > MOST || inner.bytes > MOST_BYTES)
             && let Some(oldest) = inner.order.first_key_value().map(|(_, url)| url.clone())
@@ -166,8 +196,7 @@ impl Shelf {
         let mut lacking = bytes.max(GIVEN_UP);
         let mut gone = Vec::new();
         for url in inner.order.values() {
-            let freed: u64 =
-                inner.places.get(url).map_or(0, |place| place.answers.iter().map(|stored| stored.body() as u64).sum());
+            let freed = inner.places.get(url).map_or(0, Place::bodies);
             if freed > 0 {
                 gone.push(url.clone());
                 lacking = lacking.saturating_sub(freed);
@@ -179,7 +208,7 @@ impl Shelf {
         gone.iter().for_each(|url| drop(inner.remove(url)));
     }
 
-    /// Forgets everything of a URL.
+    /// Forgets everything of a URL, under whatever terms.
     pub(super) fn forget(&self, url: &ResourceUrl) {
         self.inner().remove(url);
     }
@@ -207,7 +236,7 @@ impl Inner {
         self.clock += 1;
         place.used = self.clock;
         self.answers += place.answers.len();
-        self.bytes += place.answers.iter().map(|stored| stored.cost()).sum::<usize>();
+        self.bytes += place.cost();
         self.order.insert(place.used, url.clone());
         self.places.insert(url, place);
     }
@@ -216,7 +245,7 @@ impl Inner {
         let place = self.places.remove(url)?;
         self.order.remove(&place.used);
         self.answers -= place.answers.len();
-        self.bytes -= place.answers.iter().map(|stored| stored.cost()).sum::<usize>();
+        self.bytes -= place.cost();
         Some(place)
     }
 
@@ -232,6 +261,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use super::super::terms::Number;
     use super::*;
     use bytes::Bytes;
     use eddy_content::http::RequestPrivacy;
@@ -249,7 +279,7 @@ mod tests {
             variant: Variant::of(&answer, fields),
             languages: fields.get(ACCEPT_LANGUAGE).cloned(),
             proved: Vec::new(),
-            led: None,
+            is_led: false,
             fields: answer,
             marks: Marks::default(),
             length: length as u64,
@@ -259,6 +289,10 @@ mod tests {
 
     fn url(number: usize) -> ResourceUrl {
         ResourceUrl::parse(&format!("http://h/{number}")).expect("parses")
+    }
+
+    fn terms(mount: u64) -> Terms {
+        Terms { number: Number::mount(mount), called: None }
     }
 
     fn fields(language: &str) -> HeaderMap {
@@ -271,14 +305,47 @@ mod tests {
         let shelf = Shelf::default();
         for language in ["de", "en", "de"] {
             let fields = fields(language);
-            shelf.put(&url(1), &fields, stored(Some("accept-language"), &fields, 10));
+            shelf.put((&url(1), terms(0)), &fields, stored(Some("accept-language"), &fields, 10));
         }
         assert_eq!(shelf.size().0, 2);
-        assert!(matches!(shelf.look(&url(1), &fields("en")), Look::Here(_)));
-        assert!(matches!(shelf.look(&url(1), &fields("fr")), Look::OtherVariant));
-        assert!(matches!(shelf.look(&url(2), &fields("en")), Look::Nothing));
+        assert!(matches!(shelf.look((&url(1), terms(0)), &fields("en")), Look::Here(_)));
+        assert!(matches!(shelf.look((&url(1), terms(0)), &fields("fr")), Look::OtherVariant));
+        assert!(matches!(shelf.look((&url(2), terms(0)), &fields("en")), Look::Nothing));
         shelf.forget(&url(1));
         assert_eq!(shelf.size(), (0, 0));
+    }
+
+    #[test]
+    fn what_was_kept_under_other_terms_is_not_there() {
+        let (shelf, none) = (Shelf::default(), HeaderMap::new());
+        let called = Terms { called: Some([10, 0, 0, 1].into()), ..terms(0) };
+        let all = [terms(0), terms(1), Terms { number: Number::PROXY, called: None }, called];
+        let seen = || all.map(|terms| matches!(shelf.look((&url(1), terms), &none), Look::Here(_)));
+        assert_eq!(seen(), [false; 4]);
+        shelf.put((&url(1), all[1]), &none, stored(None, &none, 10));
+        assert_eq!(seen(), [false, true, false, false]);
+        assert!(matches!(shelf.look((&url(1), all[0]), &none), Look::Nothing), "not as much as another variant");
+        all.iter().for_each(|terms| shelf.put((&url(1), *terms), &none, stored(None, &none, 10)));
+        assert_eq!((seen(), shelf.size().0), ([true; 4], 4), "each in its place");
+        shelf.forget(&url(1));
+        assert_eq!((seen(), shelf.size()), ([false; 4], (0, 0)), "what a request changes is changed for all");
+    }
+
+    #[test]
+    fn variants_of_one_url_are_few_and_take_no_place_from_those_under_other_terms() {
+        let shelf = Shelf::default();
+        let of = |number: usize| fields(&format!("x-{number}"));
+        let put = |mount, number| {
+            shelf.put((&url(1), terms(mount)), &of(number), stored(Some("accept-language"), &of(number), 10));
+        };
+        put(1, 0);
+        (0..20).for_each(|number| put(0, number));
+        let here = |mount, number| matches!(shelf.look((&url(1), terms(mount)), &of(number)), Look::Here(_));
+        assert_eq!(
+            (0..20).map(|number| here(0, number)).collect::<Vec<_>>(),
+            [[false; 12].as_slice(), &[true; 8]].concat()
+        );
+        assert!(here(1, 0));
     }
 
     #[test]
@@ -287,16 +354,16 @@ mod tests {
         let none = HeaderMap::new();
         let many = MOST_BYTES / (4 << 20) + 2;
         for number in 0..many {
-            shelf.put(&url(number), &none, stored(None, &none, 4 << 20));
-            assert!(matches!(shelf.look(&url(0), &none), Look::Here(_)), "it is used all the time");
+            shelf.put((&url(number), terms(0)), &none, stored(None, &none, 4 << 20));
+            assert!(matches!(shelf.look((&url(0), terms(0)), &none), Look::Here(_)), "it is used all the time");
         }
         assert!(shelf.size().1 <= MOST_BYTES);
-        assert!(matches!(shelf.look(&url(1), &none), Look::Nothing));
-        assert!(matches!(shelf.look(&url(many - 1), &none), Look::Here(_)));
+        assert!(matches!(shelf.look((&url(1), terms(0)), &none), Look::Nothing));
+        assert!(matches!(shelf.look((&url(many - 1), terms(0)), &none), Look::Here(_)));
         let before = shelf.size();
         shelf.give_up(5 << 20);
         assert_eq!(shelf.size().0, before.0 - 2);
-        assert!(matches!(shelf.look(&url(0), &none), Look::Here(_)), "it was used last but one");
+        assert!(matches!(shelf.look((&url(0), terms(0)), &none), Look::Here(_)), "it was used last but one");
         shelf.give_up(u64::MAX);
         assert_eq!(shelf.size(), (0, 0));
     }

@@ -1,8 +1,9 @@
 //! What was asked of a mount and what was answered, counted since it was mounted.
 
+use eddy_content::ResourceUrl;
 use eddy_content::http::serve::{CacheStatus, Found};
 use eddy_wire::api::{MountView, Sources};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Where bytes went or came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub(super) struct Tally {
     from_origin: AtomicU64,
     from_peers: AtomicU64,
     from_cache: AtomicU64,
+    has_long_page: AtomicBool,
 }
 
 impl Tally {
@@ -53,6 +55,13 @@ impl Tally {
             (Found::Forwarded(_), _) => return Bytes::Sent,
         };
         Bytes::SentHeld
+    }
+
+    /// Says once that a page's links stay as they are, for it is too long.
+    pub(super) fn long_page(&self, url: &ResourceUrl) {
+        if !self.has_long_page.swap(true, Ordering::Relaxed) {
+            tracing::warn!(mount = %self.path, %url, "a page of more than 16 MiB keeps its own links, which may lead past the gateway");
+        }
     }
 
     pub(super) fn add(&self, kind: Bytes, bytes: u64) {

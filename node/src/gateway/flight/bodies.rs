@@ -2,7 +2,7 @@
 
 use super::super::alone::Way;
 use super::super::filling::{Filling, Followed, Proof};
-use super::super::gathered::{Gathered, Wanted, no_room, with_room};
+use super::super::gathered::{Gathered, OWN_LINKS, Wanted, no_room, with_room};
 use super::super::growing::Growing;
 use super::super::links;
 use super::super::promised::{is_by_index, keeps};
@@ -30,7 +30,7 @@ use eddy_engine::{Asking, FileSpec, Finish, JobSpec, Patience, PeerUse, Portion,
 use eddy_wire::api::Sources;
 use http::header::{ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, DATE};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Bytes of a body that is read before anybody is told of it: one piece for most small objects.
@@ -93,9 +93,13 @@ impl Flight {
                 growing.push(last);
                 growing.end_whole();
             }
-            Err(refusal) => {
+            Err(broke) => {
                 growing.end_broken();
                 self.gateway.shelf.forget(&self.target.url);
+                if matches!(broke, Broke::False) {
+                    self.distrust(&relayed.head, &promised);
+                }
+                let refusal = broke.refusal();
                 if !is_shown && !self.use_stale() {
                     self.land(Landing::Failed(Arc::new(refusal)));
                 }
@@ -123,7 +127,7 @@ impl Flight {
         intake: &mut Intake<'_>,
         body: OriginBody,
         (url, known): (ResourceUrl, Option<Known>),
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Broke> {
         let mut broken = match intake.read(body).await {
             Ok(()) => return Ok(()),
             Err(broken) => broken,
@@ -148,7 +152,7 @@ impl Flight {
                 tries = 0;
             }
         }
-        Err(broken.refusal())
+        Err(broken)
     }
 
     /// A body of unknown length, or one whose links are replaced: read as far as memory allows, then passed on if that was not all. A page that
@@ -160,6 +164,12 @@ impl Flight {
         let (read, mut room) = match self.gateway.gathered(&mut body, wanted, &self.target.tally).await {
             Gathered::All(read, room) => (read, room),
             Gathered::NoRoom(_) if has_links => return self.fail(no_room()),
+            Gathered::TooLong(read) if has_links => {
+                self.target.tally.long_page(&self.target.url);
+                let promised = self.promised(&relayed.head);
+                let (head, detail) = (relayed.head, Some(OWN_LINKS));
+                return self.hand(Solo { head, promised, read, body: Some(body), detail });
+            }
             Gathered::NoRoom(read) | Gathered::TooLong(read) => return self.alone(relayed.head, read, Some(body)),
             Gathered::Broken(error) if self.stale.is_some() && is_origins_fault(&error) && self.use_stale() => {
                 return None;
@@ -168,6 +178,7 @@ impl Flight {
         };
         let promised = self.promised(&relayed.head);
         if !keeps(&promised, &read) {
+            self.distrust(&relayed.head, &promised);
             return self.fail(Broke::False.refusal());
         }
         // elsewhere nobody knows whether that was all.
@@ -188,12 +199,12 @@ impl Flight {
             if is_kept {
                 // Not the origin's bytes any more: never in the store.
                 let held = Held::Memory(Growing::whole(led, Some(room)));
-                let stored = self.stored(&relayed, held, (length, &promised)).led_by(self.target.links.clone());
+                let stored = self.stored(&relayed, held, (length, &promised)).led();
                 return self.place(stored, relayed.head.status);
             }
             // What was promised was of the page as it came.
             let read = with_room(led, room);
-            return self.hand(Solo { head: relayed.head, promised: Vec::new(), read, body: None });
+            return self.hand(Solo { head: relayed.head, promised: Vec::new(), read, body: None, detail: None });
         }
         if !is_proven {
             return self.alone(relayed.head, with_room(read, room), None);
@@ -206,13 +217,20 @@ impl Flight {
         None
     }
 
+    /// Has a file that broke the word of an index not fetched again for a while.
+    fn distrust(&self, head: &ResponseHead, promised: &[ExpectedDigest]) {
+        if is_by_index(&self.target, &head.headers) {
+            self.gateway.distrusted.note(&self.target.url, promised, Instant::now());
+        }
+    }
+
     /// Whether an answer may be kept for others.
     fn is_kept(&self, head: &ResponseHead) -> bool {
         !self.sent.is_unkept && may_keep(self.target.rules.keeping, &self.sent.fields, head).is_ok()
     }
 
     /// The type of a page from which something may be learned.
-    fn page(&self, head: &ResponseHead) -> Option<String> {
+    pub(super) fn page(&self, head: &ResponseHead) -> Option<String> {
         let kind =
             head.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("").to_ascii_lowercase();
         let is_plain = head.status == 200 && !head.headers.contains_key(CONTENT_ENCODING);
@@ -243,7 +261,7 @@ impl Flight {
 
     fn place(&self, stored: Stored, status: u16) -> Option<Manner> {
         let stored = Arc::new(stored);
-        self.gateway.shelf.put(&self.target.url, &self.sent.fields, stored.clone());
+        self.gateway.shelf.put(self.target.key(), &self.sent.fields, stored.clone());
         self.land(Landing::Stored(stored, None, Outcome::Answered(status)));
         None
     }
@@ -324,7 +342,7 @@ impl Flight {
         relayed.head.status = 200;
         relayed.head.headers.remove(CONTENT_RANGE);
         let stored = Arc::new(self.stored(&relayed, held, (length, &held_against)));
-        self.gateway.shelf.put(&self.target.url, &self.sent.fields, stored.clone());
+        self.gateway.shelf.put(self.target.key(), &self.sent.fields, stored.clone());
         self.land(Landing::Stored(stored, Some(filling), Outcome::Answered(200)));
         Some(())
     }
@@ -386,7 +404,7 @@ impl Flight {
             variant: Variant::of(headers, &self.sent.fields),
             languages: self.sent.fields.get(ACCEPT_LANGUAGE).cloned(),
             proved: promised.to_vec(),
-            led: None,
+            is_led: false,
             marks: Marks::of(&fields, relayed.exchange.received),
             fields,
             length,
@@ -397,7 +415,7 @@ impl Flight {
     /// Gives the answer to the client that caused it, and lets the others ask for themselves.
     pub(super) fn alone(&mut self, head: ResponseHead, read: Bytes, body: Option<OriginBody>) -> Option<Manner> {
         let promised = self.promised(&head);
-        self.hand(Solo { head, promised, read, body })
+        self.hand(Solo { head, promised, read, body, detail: None })
     }
 
     fn hand(&mut self, answer: Solo) -> Option<Manner> {

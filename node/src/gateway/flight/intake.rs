@@ -21,9 +21,10 @@ impl Broke {
     pub(in crate::gateway) fn refusal(self) -> Refusal {
         match self {
             Self::Off(refusal) => refusal,
-            Self::False => {
-                Refusal::new(StatusCode::BAD_GATEWAY, "the origin's bytes are not those that the name promises")
-            }
+            Self::False => Refusal::new(
+                StatusCode::BAD_GATEWAY,
+                "the origin's bytes are not those that the name or an index promises",
+            ),
         }
     }
 }

@@ -22,8 +22,9 @@ use super::filling::Filling;
 use super::links::{self, Links};
 use super::promised;
 use super::refusal::{Refusal, is_origins_fault};
-use super::shelf::{Held, Stored};
+use super::shelf::{Held, Key, Stored};
 use super::tally::Tally;
+use super::terms::Terms;
 use crate::config::gateway::{MountPlan, MountRules};
 use crate::driver::held::wall_clock;
 use crate::origin::{Origin, OriginBody, Redirects, RelayRequest};
@@ -57,16 +58,27 @@ pub(super) struct Target {
     pub(super) redirects: Redirects,
     /// URLs in pages that are to lead through the gateway, and what stands for them.
     pub(super) links: Links,
+    /// The gateway's own URL where its pages name it, without a slash at the end.
+    pub(super) base: Arc<str>,
     /// Where it is mounted.
     pub(super) mount: Option<Arc<MountPlan>>,
     /// Who has named it.
     pub(super) door: Door,
+    /// What is kept of it is for who asks under the same.
+    pub(super) terms: Terms,
     /// Where it is counted.
     pub(super) tally: Arc<Tally>,
 }
 
+impl Target {
+    /// What its answers are known by.
+    pub(super) fn key(&self) -> Key<'_> {
+        (&self.url, self.terms)
+    }
+}
+
 /// By which way a request came to its target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Door {
     /// The administrator has mounted it: its indexes are believed.
     Mount,
@@ -104,18 +116,19 @@ pub(super) struct Solo {
     /// What was read of the body already.
     pub(super) read: Bytes,
     pub(super) body: Option<OriginBody>,
+    /// A word about it for `Cache-Status`.
+    pub(super) detail: Option<&'static str>,
 }
 
 /// The flights under way.
 #[derive(Default)]
 pub(super) struct Flights(Mutex<HashMap<Likeness, watch::Receiver<Option<Landing>>>>);
 
-/// What requests have in common that one flight answers: the URL, what the origin gets of their fields, and the door, for an index promises
-/// nothing to a proxy's client, and reaches nothing for it.
-type Likeness = (ResourceUrl, [u8; 32], Door);
+/// What requests have in common that one flight answers: the URL, what the origin gets of their fields, and the terms.
+type Likeness = (ResourceUrl, [u8; 32], Terms);
 
 fn likeness(target: &Target, sent: &Sent) -> Likeness {
-    (target.url.clone(), sent.likeness(), target.door)
+    (target.url.clone(), sent.likeness(), target.terms)
 }
 
 /// A place in a flight.
@@ -295,7 +308,7 @@ impl Flight {
                 }
             }
         }
-        if let (Manner::Conditional, Some(stale)) = (manner, self.stale.as_ref().filter(|stale| stale.led.is_some()))
+        if let (Manner::Conditional, Some(stale)) = (manner, self.stale.as_ref().filter(|stale| stale.is_led))
             && let Some(marks) = links::marks_of_page(&stale.fields)
         {
             fields.insert(IF_NONE_MATCH, marks);

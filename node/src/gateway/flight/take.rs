@@ -13,7 +13,7 @@ use bytes::Bytes;
 use eddy_content::EntityId;
 use eddy_content::http::freshness::{Freshness, Variant};
 use eddy_content::http::serve::{Joint, Marks, Part, joint, may_keep, part_of, refresh};
-use eddy_content::http::{Framing, NotShared, RequestPrivacy, ResponseHead, Verdict, shareable_url};
+use eddy_content::http::{Framing, NotShared, Representation, RequestPrivacy, ResponseHead, Verdict, shareable_url};
 use http::header::{AGE, CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderValue, RANGE};
 use std::sync::Arc;
 
@@ -21,12 +21,7 @@ impl Flight {
     /// Lets peers have what a hub has led to: the place is signed (T-36), but its content is named by a digest, and nobody has proved
     /// who he is to be led there.
     fn share_as_named(&self, verdict: &mut Verdict) {
-        let (Verdict::Continue { representation, .. }
-        | Verdict::Whole { representation }
-        | Verdict::Described { representation }) = verdict
-        else {
-            return;
-        };
+        let Some(representation) = representation_of(verdict) else { return };
         let is_lifted = representation.shareable.is_err_and(NotShared::is_lifted_by_digest);
         let is_public = self.sent.privacy == RequestPrivacy::Plain && shareable_url(&self.target.url).is_ok();
         if is_lifted && is_public && representation.validator.is_some() {
@@ -41,6 +36,9 @@ impl Flight {
             // The place that a hub leads to has another URL each time, signed anew. The hub's own names the same bytes, by their digest.
             relayed.final_url = self.target.url.clone();
             self.share_as_named(&mut relayed.verdict);
+        }
+        if let Some(representation) = representation_of(&mut relayed.verdict).filter(|_| self.sent.names_somebody) {
+            representation.shareable = Err(NotShared::PersonalRequest);
         }
         if matches!(status, 500 | 502 | 503 | 504) && self.use_stale() {
             return None;
@@ -97,12 +95,12 @@ impl Flight {
         stored.freshness = stored.freshness.updated(Freshness::of(later, self.asked_by(), relayed.exchange));
         stored.variant = Variant::of(&stored.fields, &self.sent.fields);
         stored.marks = Marks::of(&stored.fields, relayed.exchange.received);
-        if let Some(links) = stored.led.clone() {
+        if stored.is_led {
             // The marks of the origin's own page come again with each answer.
-            stored = stored.led_by(links);
+            stored = stored.led();
         }
         let stored = Arc::new(stored);
-        self.gateway.shelf.put(&self.target.url, &self.sent.fields, stored.clone());
+        self.gateway.shelf.put(self.target.key(), &self.sent.fields, stored.clone());
         self.land(Landing::Stored(stored, None, Outcome::NotModified(relayed.head.status)));
         None
     }
@@ -149,6 +147,11 @@ impl Flight {
         };
         if links::has_links(&self.target.links, &self.target.url, (200, &relayed.head.headers)) {
             // What is held of it, for whom else, has the origin's own links.
+            return Some(Manner::Whole);
+        }
+        let is_short = representation.length.is_none_or(|length| length <= MOST_IN_MEMORY);
+        if is_short && self.page(&relayed.head).is_some() {
+            // It may be held of a time, or by a way, when nobody read what it promises.
             return Some(Manner::Whole);
         }
         let is_large = representation.length.is_some_and(|length| length > MOST_IN_MEMORY);
@@ -216,6 +219,15 @@ impl Flight {
 /// The length that a head names.
 pub(super) fn length_of(head: &ResponseHead) -> Option<u64> {
     Framing::of(head).ok()?.length()
+}
+
+fn representation_of(verdict: &mut Verdict) -> Option<&mut Representation> {
+    match verdict {
+        Verdict::Continue { representation, .. }
+        | Verdict::Whole { representation }
+        | Verdict::Described { representation } => Some(representation),
+        _ => None,
+    }
 }
 
 fn opaque(etag: &HeaderValue) -> &[u8] {
