@@ -281,6 +281,12 @@ pub enum ReadError {
         /// The block.
         block: u32,
     },
+    /// The block is held, and is not the one that was asked for by its hash: it was fetched again since.
+    #[error("block {block} was fetched anew, and is another one now")]
+    Replaced {
+        /// The block.
+        block: u32,
+    },
     /// The disk refused.
     #[error(transparent)]
     Disk(#[from] DiskFault),

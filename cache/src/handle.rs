@@ -193,6 +193,12 @@ impl EntityHandle {
         self.shared.read_run(blocks, into)
     }
 
+    /// Reads the blocks from `first` on, each held or written and not yet durable, into `into`, which is overwritten: those that have these
+    /// hashes, which somebody was told (C-21). One that was fetched anew and differs is [`ReadError::Replaced`], and nothing is given out.
+    pub fn read_as(&self, first: u32, hashes: &[BlockHash], into: &mut Vec<u8>) -> Result<(), ReadError> {
+        self.shared.read_as(first, hashes, into).inspect_err(|_| into.clear())
+    }
+
     /// Reads a held block without waiting for the disk, if it has this hash (C-21); `None` where it has not, does not lie in memory, or where
     /// [`Self::read_run`] has something to say about it. What is in `into` then is nothing.
     pub fn read_at_hand(&self, block: u32, hash: BlockHash, into: &mut Vec<u8>) -> Option<()> {

@@ -73,7 +73,7 @@ pub fn of_commit(error: &CommitError) -> FaultKind {
 #[must_use]
 pub fn of_read(error: &ReadError) -> Option<FaultKind> {
     match error {
-        ReadError::NotHeld { .. } | ReadError::Corrupt { .. } => None,
+        ReadError::NotHeld { .. } | ReadError::Corrupt { .. } | ReadError::Replaced { .. } => None,
         ReadError::Disk(fault) => Some(fault.kind()),
     }
 }

@@ -240,7 +240,9 @@ impl Look {
         let hashes = match self.handle.block_hashes(run.clone()) {
             Ok(hashes) => hashes,
             // Struck off since: nothing to find.
-            Err(ReadError::NotHeld { .. } | ReadError::Corrupt { .. }) => return Ok(wrong),
+            Err(ReadError::NotHeld { .. } | ReadError::Corrupt { .. } | ReadError::Replaced { .. }) => {
+                return Ok(wrong);
+            }
             Err(ReadError::Disk(fault)) => return Err(fault.into()),
         };
         let Some(medium) = &self.medium else {

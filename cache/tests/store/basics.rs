@@ -54,6 +54,46 @@ fn what_is_written_can_be_read_before_it_is_durable_and_is_not_called_held() {
 }
 
 #[test]
+fn blocks_are_read_as_somebody_was_told_they_are_or_not_at_all() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let handle = store.begin(new_entity(1, 6 * BLOCK as u64 + 77)).expect("admitted");
+    let geometry = handle.geometry();
+    write(&handle, 1, 0..3);
+    handle.commit().expect("committed");
+    write(&handle, 1, 3..5);
+    let mut bytes = Vec::new();
+    // Durable or not, and both in one run.
+    for run in [0..3, 3..5, 1..5, 2..2] {
+        handle.read_as(run.start, &hashes_of(1, &geometry, run.clone()), &mut bytes).expect("there");
+        assert!(bytes == blocks_of(1, &geometry, run));
+    }
+    assert!(matches!(
+        handle.read_as(4, &hashes_of(1, &geometry, 4..6), &mut bytes),
+        Err(ReadError::NotHeld { block: 5 })
+    ));
+    assert!(bytes.is_empty(), "nothing is given out");
+
+    // What was believed is doubted, and the origin says something else.
+    handle.commit().expect("committed");
+    let told = hashes_of(1, &geometry, 0..5);
+    handle.set_aside(&BlockSet::from_run(1..2));
+    assert!(matches!(handle.read_as(0, &told, &mut bytes), Err(ReadError::NotHeld { block: 1 })), "it is not held");
+    write(&handle, 2, 1..2);
+    for _ in ["written", "committed"] {
+        assert!(matches!(handle.read_as(0, &told, &mut bytes), Err(ReadError::Replaced { block: 1 })));
+        assert!(bytes.is_empty() && handle.is_readable(1), "it is right, and another one");
+        handle.read_as(1, &hashes_of(2, &geometry, 1..2), &mut bytes).expect("who hears of it now gets it");
+        assert!(bytes == blocks_of(2, &geometry, 1..2));
+        handle.commit().expect("committed");
+    }
+    // Rot is told apart.
+    flip(&file_of(directory.path(), ".data"), 4 * BLOCK as u64);
+    assert!(matches!(handle.read_as(2, &told[2..], &mut bytes), Err(ReadError::Corrupt { block: 4 })));
+    assert!(!handle.held().contains(4) && bytes.is_empty());
+}
+
+#[test]
 fn that_nothing_was_ever_here_under_a_url_is_known_without_a_look() {
     let directory = tempfile::tempdir().expect("a directory");
     let is_possible = |store: &Store, seed| store.may_have(&new_entity(seed, 1).requested_url);

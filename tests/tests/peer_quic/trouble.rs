@@ -2,7 +2,8 @@
 
 use crate::kit::{BLOCK, Failure, Member, SOON, content, entity, group, impatient};
 use crate::wire::{Puppet, Then, Truth, dial, dialler, frame, identity};
-use eddy_node::peer::{Limits, Parting, Patience, PeerEvent, ReadFailure};
+use eddy_content::{BlockSet, tree};
+use eddy_node::peer::{Limits, Parting, Patience, PeerEvent, Piece, ReadFailure};
 use eddy_wire::frame::{ALPN, ReadReply, Request, encode_frame};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -151,4 +152,46 @@ async fn rotten_blocks_never_leave_when_they_are_asked_for_one_by_one() {
     let held = two.begin(&entity).held();
     assert_eq!((held.len(), held.contains(1)), (3, false));
     two.assert_true(&entity, &content);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_that_is_fetched_anew_in_the_midst_of_a_read_is_not_sent_under_its_old_hash() {
+    let group = group();
+    let (mut member, mut reader) = (Member::start(&group).await, Member::start(&group).await);
+    let length = 256 * BLOCK;
+    let (entity, before, after) = (entity("file", length), content(length, 3), content(length, 4));
+    let held = member.fetched_from_origin(&entity, &before, 0..256);
+    reader.meet(&mut member).await;
+    // One that was told of the hashes and takes nothing yet: only the first chunks are read over there.
+    let mut read = reader.peers.read(member.node(), &entity, 0..256).await.expect("is served");
+    let first = read.next().await.expect("goes well");
+    assert!(matches!(first, Some(Piece::Run { first_block: 0, .. })), "{first:?}");
+    let doubted = 200..203;
+    held.set_aside(&BlockSet::from_run(doubted.clone()));
+    member.fetched_from_origin(&entity, &after, doubted.clone());
+
+    let (mut hashes, mut bytes, mut next, mut piece) = (Vec::new(), Vec::new(), 0, first);
+    let end = loop {
+        match piece {
+            Some(Piece::Run { first_block, hashes: told, .. }) => (next, hashes) = (first_block, told),
+            Some(Piece::Bytes(parts)) => bytes.extend(parts.concat()),
+            None => break Ok(()),
+        }
+        while bytes.len() >= BLOCK {
+            let rest = bytes.split_off(BLOCK);
+            assert_eq!(tree::hash_block(&held.geometry(), next, &bytes), hashes[0], "block {next} is not as told");
+            (next, bytes) = (next + 1, rest);
+            hashes.remove(0);
+        }
+        match timeout(SOON, read.next()).await.expect("in time") {
+            Ok(more) => piece = more,
+            Err(failure) => break Err(failure),
+        }
+    };
+    assert!(matches!(end, Err(ReadFailure::Gone(_))), "{end:?}");
+    assert!(next <= doubted.start, "block {next}");
+
+    // Whoever asks now hears of the new hashes, and gets what they speak of.
+    reader.fetch(member.node(), &entity, doubted.clone()).await.1.expect("all comes");
+    reader.assert_true(&entity, &after);
 }

@@ -156,10 +156,10 @@ fn next(
             None => return Ok(Next::Unsigned),
         }
     };
-    let Some(header) = header(shared, handle, key, &portion, &statements) else { return Ok(Next::Unsigned) };
-    let end = portion.send.end;
-    let bytes = read(handle, portion.send).map_err(fault)?;
-    Ok(Next::Run { header, bytes: Bytes::from(bytes), end })
+    let Some((header, told)) = header(shared, handle, key, &portion, &statements) else { return Ok(Next::Unsigned) };
+    let mut bytes = Vec::new();
+    handle.read_as(told.first, &told.hashes, &mut bytes).map_err(fault)?;
+    Ok(Next::Run { header, bytes: Bytes::from(bytes), end: portion.send.end })
 }
 
 /// The blocks that this node signs for next; none while the run of them that everybody gets is not complete.
@@ -169,20 +169,6 @@ fn own(readable: &BlockSet, here: &BlockSet, rest: Range<u32>, whole: &Range<u32
     let end = (rest.start..full).find(|block| !here.contains(*block)).unwrap_or(full);
     // A run whose rest came from somebody else ends early.
     (end == full || readable.contains(end)).then_some(rest.start..end)
-}
-
-/// Reads blocks some of which may be durable and others not.
-fn read(handle: &EntityHandle, blocks: Range<u32>) -> Result<Vec<u8>, eddy_cache::ReadError> {
-    let mut bytes = Vec::new();
-    if handle.read_written(blocks.clone(), &mut bytes).is_ok() {
-        return Ok(bytes);
-    }
-    let (mut all, mut one) = (Vec::new(), Vec::new());
-    for block in blocks {
-        handle.read_written(block..block + 1, &mut one)?;
-        all.extend_from_slice(&one);
-    }
-    Ok(all)
 }
 
 #[cfg(test)]

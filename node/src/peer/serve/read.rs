@@ -14,7 +14,7 @@ use crate::peer::belief::unix_now;
 use crate::peer::config::CHUNK_BLOCKS;
 use bytes::Bytes;
 use eddy_cache::EntityHandle;
-use eddy_content::{BLOCK_SIZE, BlockHash, LookupKey, tree};
+use eddy_content::{BLOCK_SIZE, BlockHash, LookupKey};
 use eddy_wire::NodeId;
 use eddy_wire::frame::{ReadRefusal, ReadReply, RunHeader, encode_frame};
 use eddy_wire::statement::{EndorsedStatement, Expected};
@@ -32,7 +32,13 @@ const PREPARED: usize = 2;
 struct Chunk {
     /// The frame that goes before it.
     header: Option<Bytes>,
-    blocks: Range<u32>,
+    blocks: Told,
+}
+
+/// Blocks of which a header has said, or will say, what they are. What follows it has to be that, whatever becomes of them meanwhile.
+pub(super) struct Told {
+    pub(super) first: u32,
+    pub(super) hashes: Vec<BlockHash>,
 }
 
 /// A chunk that is read, or on its way from the disk.
@@ -53,9 +59,8 @@ impl Coming {
 /// A read of one block that can be served without a change of threads.
 struct AtHand {
     handle: EntityHandle,
-    block: u32,
-    /// What the header says of it, which leaves first: what follows has to be that, whatever becomes of the block meanwhile.
-    hash: BlockHash,
+    block: Told,
+    /// It leaves first.
     header: Bytes,
 }
 
@@ -92,7 +97,7 @@ impl Server {
             let mut plan = plan(shared, key, blocks)?;
             let first = turns.zip(room).and_then(|(turns, room)| {
                 let mut chunk = plan.chunks.pop_front()?;
-                Some((chunk.header.take(), load(shared, &plan.handle, chunk.blocks, turns, room)))
+                Some((chunk.header.take(), load(shared, &plan.handle, &chunk.blocks, turns, room)))
             });
             Some((plan, first))
         });
@@ -136,8 +141,8 @@ impl Server {
         let (portions, statements) = portions(shared, &handle, blocks.clone());
         let [portion] = portions.as_slice() else { return None };
         let run = run_of(shared, (&handle, key), portion, &statements, |run| handle.hashes_at_hand(run))?;
-        let hash = *run.hashes_of(blocks.clone())?.first()?;
-        Some(AtHand { handle, block: blocks.start, hash, header: frame_of(run)? })
+        let hashes = run.hashes_of(blocks.clone())?.to_vec();
+        Some(AtHand { handle, block: Told { first: blocks.start, hashes }, header: frame_of(run)? })
     }
 
     /// Gives one block. Its header leaves first: the reader has a signature to check, while the block is read and hashed here.
@@ -145,7 +150,7 @@ impl Server {
         &self,
         (node, guest, place): (NodeId, &Guest, &Place),
         window: &Arc<Semaphore>,
-        AtHand { handle, block, hash, header }: AtHand,
+        AtHand { handle, block, header }: AtHand,
         send: &mut SendStream,
     ) -> Result<(), Abandon> {
         let mut pace = Pace::new(&self.patience);
@@ -153,18 +158,12 @@ impl Server {
         // Now the connection has its turn.
         tokio::task::yield_now().await;
         let room = (place.seat(), room_in(window).await?);
-        let bytes = match self.shared.pool.fill(room, |buffer| handle.read_at_hand(block, hash, buffer)) {
+        let at_hand = |buffer: &mut Vec<u8>| handle.read_at_hand(block.first, *block.hashes.first()?, buffer);
+        let bytes = match self.shared.pool.fill(room, at_hand) {
             Ok(bytes) => bytes,
             Err(room) => {
                 let turns = guest.wait_for_disk(&self.disk).await.map_err(fault)?;
-                let loading = move |shared: &Shared| {
-                    let bytes = load(shared, &handle, block..block + 1, turns, room)?;
-                    let is_as_said = tree::hash_block(&handle.geometry(), block, &bytes) == hash;
-                    is_as_said
-                        .then_some(bytes)
-                        .ok_or_else(|| fault("the block was fetched anew while it was asked for"))
-                };
-                self.blocking(loading).await??
+                self.blocking(move |shared| load(shared, &handle, &block, turns, room)).await??
             }
         };
         self.hand_over_together((node, &mut pace), place, send, [Bytes::new(), bytes, end()?]).await
@@ -189,12 +188,12 @@ impl Server {
         let Chunk { header, blocks } = plan.chunks.pop_front()?;
         let (shared, handle) = (Arc::clone(&self.shared), plan.handle.clone());
         let reading = match guest.disk_turns(&self.disk) {
-            Some(turns) => tokio::task::spawn_blocking(move || load(&shared, &handle, blocks, turns, room)),
+            Some(turns) => tokio::task::spawn_blocking(move || load(&shared, &handle, &blocks, turns, room)),
             None => {
                 let turns = guest.wait_for_disk(&self.disk);
                 tokio::spawn(async move {
                     let turns = turns.await.map_err(fault)?;
-                    let load = tokio::task::spawn_blocking(move || load(&shared, &handle, blocks, turns, room));
+                    let load = tokio::task::spawn_blocking(move || load(&shared, &handle, &blocks, turns, room));
                     load.await.map_err(fault)?
                 })
             }
@@ -219,16 +218,16 @@ impl Server {
     }
 }
 
-/// Reads a chunk, each block held against its hash.
+/// Reads a chunk, each block held against the hash that its header says.
 fn load(
     shared: &Shared,
     handle: &EntityHandle,
-    blocks: Range<u32>,
+    blocks: &Told,
     _turns: DiskTurns,
     room: Room,
 ) -> Result<Bytes, Abandon> {
     let mut buffer = shared.pool.take();
-    handle.read_run(blocks, &mut buffer).map_err(fault)?;
+    handle.read_as(blocks.first, &blocks.hashes, &mut buffer).map_err(fault)?;
     Ok(shared.pool.lend(buffer, room))
 }
 
@@ -247,11 +246,13 @@ fn plan(shared: &Shared, key: LookupKey, blocks: Range<u32>) -> Option<Plan> {
     let (portions, statements) = portions(shared, &handle, blocks);
     let mut chunks = VecDeque::new();
     for portion in portions {
-        let Some(header) = header(shared, &handle, key, &portion, &statements) else { continue };
+        let Some((header, told)) = header(shared, &handle, key, &portion, &statements) else { continue };
         let mut header = Some(header);
-        for start in portion.send.clone().step_by(CHUNK_BLOCKS as usize) {
-            let end = start.saturating_add(CHUNK_BLOCKS).min(portion.send.end);
-            chunks.push_back(Chunk { header: header.take(), blocks: start..end });
+        for (first, hashes) in
+            (told.first..).step_by(CHUNK_BLOCKS as usize).zip(told.hashes.chunks(CHUNK_BLOCKS as usize))
+        {
+            let blocks = Told { first, hashes: hashes.to_vec() };
+            chunks.push_back(Chunk { header: header.take(), blocks });
         }
     }
     handle.touch();
@@ -284,15 +285,17 @@ pub(super) fn relayable(shared: &Shared, handle: &EntityHandle, blocks: Range<u3
     decoded.filter(|endorsed| !shared.believer.is_removed(&endorsed.signed.statement.signer)).collect()
 }
 
-/// The header of a portion; `None` when no member would believe it, so the portion is not sent.
+/// The header of a portion, and what it says of the blocks; `None` when no member would believe it, so the portion is not sent.
 pub(super) fn header(
     shared: &Shared,
     handle: &EntityHandle,
     key: LookupKey,
     portion: &Portion,
     statements: &[EndorsedStatement],
-) -> Option<Bytes> {
-    frame_of(run_of(shared, (handle, key), portion, statements, |run| handle.readable_hashes(run).ok())?)
+) -> Option<(Bytes, Told)> {
+    let run = run_of(shared, (handle, key), portion, statements, |run| handle.readable_hashes(run).ok())?;
+    let hashes = run.hashes_of(portion.send.clone())?.to_vec();
+    Some((frame_of(run)?, Told { first: portion.send.start, hashes }))
 }
 
 fn frame_of(run: RunHeader) -> Option<Bytes> {
