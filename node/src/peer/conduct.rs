@@ -1,7 +1,7 @@
 //! How members behaved here: questions in vain, and proofs of wrong blocks.
 
 use super::bounded::Bounded;
-use super::config::REMEMBERED_PEERS;
+use super::config::{Limits, REMEMBERED_PEERS};
 use eddy_wire::NodeId;
 use std::time::{Duration, Instant};
 
@@ -14,15 +14,47 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// What is remembered of the members, the latest [`REMEMBERED_PEERS`] of them.
 #[derive(Debug)]
 pub(crate) struct Conduct {
-    misses_per_minute: u32,
+    bounds: MissBounds,
     peers: Bounded<NodeId, Record>,
+}
+
+/// Questions in vain that a member may ask within a minute.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MissBounds {
+    question: u32,
+    swarm: u32,
+}
+
+impl MissBounds {
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self { question: limits.misses_per_minute, swarm: limits.swarm_misses_per_minute }
+    }
+
+    fn on(self, asked: Asked) -> u32 {
+        match asked {
+            Asked::Question => self.question,
+            Asked::Swarm => self.swarm,
+        }
+    }
+}
+
+/// In which matter a key was named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// By a lookup or a read.
+    Question,
+    /// As the content of a swarm: by whoever takes it, or as home by who was told of it.
+    Swarm,
 }
 
 #[derive(Debug)]
 struct Record {
     /// Beginning of the minute in which misses are counted.
     minute: Instant,
+    /// Of questions.
     misses: u32,
+    /// Of words in the matter of swarms.
+    swarm_misses: u32,
     proofs: u32,
     last_proof: Option<Instant>,
     /// When a statement that it signed was last proved wrong.
@@ -52,15 +84,14 @@ pub(crate) enum Curiosity {
 }
 
 impl Conduct {
-    pub(crate) fn new(misses_per_minute: u32) -> Self {
-        Self { misses_per_minute, peers: Bounded::new(REMEMBERED_PEERS) }
+    pub(crate) fn new(bounds: MissBounds) -> Self {
+        Self { bounds, peers: Bounded::new(REMEMBERED_PEERS) }
     }
 
     fn record(&mut self, node: NodeId, now: Instant) -> &mut Record {
-        let record =
-            self.peers.entry(node, || Record { minute: now, misses: 0, proofs: 0, last_proof: None, false_word: None });
+        let record = self.peers.entry(node, || Record::new(now));
         if now.duration_since(record.minute) >= MINUTE {
-            (record.minute, record.misses) = (now, 0);
+            (record.minute, record.misses, record.swarm_misses) = (now, 0, 0);
         }
         if record.last_proof.is_some_and(|at| now.duration_since(at) >= BLOCKED_FOR) {
             (record.proofs, record.last_proof) = (0, None);
@@ -68,13 +99,17 @@ impl Conduct {
         record
     }
 
-    /// Counts `misses` keys asked in vain (T-12). Beyond the bound every answer is `NotHere`, right or wrong.
-    pub(crate) fn count_misses(&mut self, node: NodeId, misses: u32, now: Instant) -> Curiosity {
-        let bound = self.misses_per_minute;
+    /// Counts `misses` keys asked in vain (T-12). Beyond the bound every answer is `NotHere`, right or wrong, in this matter.
+    pub(crate) fn count_misses(&mut self, node: NodeId, asked: Asked, misses: u32, now: Instant) -> Curiosity {
+        let bound = self.bounds.on(asked);
         let record = self.record(node, now);
-        let before = record.misses;
-        record.misses = before.saturating_add(misses);
-        match (before > bound, record.misses > bound) {
+        let counted = match asked {
+            Asked::Question => &mut record.misses,
+            Asked::Swarm => &mut record.swarm_misses,
+        };
+        let before = *counted;
+        *counted = before.saturating_add(misses);
+        match (before > bound, *counted > bound) {
             (true, _) => Curiosity::TooMuch,
             (false, true) => Curiosity::JustTooMuch,
             (false, false) => Curiosity::Normal,
@@ -130,6 +165,10 @@ impl Conduct {
 }
 
 impl Record {
+    fn new(now: Instant) -> Self {
+        Self { minute: now, misses: 0, swarm_misses: 0, proofs: 0, last_proof: None, false_word: None }
+    }
+
     /// What is left of a block that began then.
     fn blocked_until(since: Option<Instant>, now: Instant) -> Option<Duration> {
         BLOCKED_FOR.checked_sub(now.duration_since(since?)).filter(|left| !left.is_zero())
@@ -141,10 +180,11 @@ mod tests {
     use super::*;
 
     const NODE: NodeId = NodeId([7; 32]);
+    const BOUNDS: MissBounds = MissBounds { question: 4, swarm: 6 };
 
     #[test]
     fn the_second_proof_blocks_for_a_day() {
-        let (mut conduct, start) = (Conduct::new(64), Instant::now());
+        let (mut conduct, start) = (Conduct::new(BOUNDS), Instant::now());
         assert!(!conduct.count_proof(NODE, start));
         assert!(!conduct.is_blocked(NODE, start));
         assert!(conduct.count_proof(NODE, start + MINUTE));
@@ -155,14 +195,14 @@ mod tests {
 
     #[test]
     fn an_old_proof_is_forgotten() {
-        let (mut conduct, start) = (Conduct::new(64), Instant::now());
+        let (mut conduct, start) = (Conduct::new(BOUNDS), Instant::now());
         conduct.count_proof(NODE, start);
         assert!(!conduct.count_proof(NODE, start + BLOCKED_FOR));
     }
 
     #[test]
     fn a_false_word_discredits_for_a_day_and_does_not_block_by_itself() {
-        let (mut conduct, start) = (Conduct::new(64), Instant::now());
+        let (mut conduct, start) = (Conduct::new(BOUNDS), Instant::now());
         assert!(!conduct.is_anybody_discredited(start) && conduct.suspects(start).is_empty());
         conduct.discredit(NODE, start);
         assert!(conduct.is_discredited(NODE, start + MINUTE) && conduct.is_anybody_discredited(start + MINUTE));
@@ -176,10 +216,21 @@ mod tests {
 
     #[test]
     fn too_many_misses_are_told_once_a_minute() {
-        let (mut conduct, start) = (Conduct::new(4), Instant::now());
-        assert_eq!(conduct.count_misses(NODE, 4, start), Curiosity::Normal);
-        assert_eq!(conduct.count_misses(NODE, 1, start), Curiosity::JustTooMuch);
-        assert_eq!(conduct.count_misses(NODE, 0, start), Curiosity::TooMuch);
-        assert_eq!(conduct.count_misses(NODE, 0, start + MINUTE), Curiosity::Normal);
+        let (mut conduct, start) = (Conduct::new(BOUNDS), Instant::now());
+        let mut ask = |misses, at| conduct.count_misses(NODE, Asked::Question, misses, at);
+        assert_eq!(ask(4, start), Curiosity::Normal);
+        assert_eq!(ask(1, start), Curiosity::JustTooMuch);
+        assert_eq!(ask(0, start), Curiosity::TooMuch);
+        assert_eq!(ask(0, start + MINUTE), Curiosity::Normal);
+    }
+
+    #[test]
+    fn what_a_home_asks_in_vain_does_not_end_its_reads_and_has_its_own_bound() {
+        let (mut conduct, start) = (Conduct::new(BOUNDS), Instant::now());
+        assert_eq!(conduct.count_misses(NODE, Asked::Swarm, 6, start), Curiosity::Normal);
+        assert_eq!(conduct.count_misses(NODE, Asked::Swarm, 1, start), Curiosity::JustTooMuch);
+        assert_eq!(conduct.count_misses(NODE, Asked::Question, 4, start), Curiosity::Normal);
+        assert_eq!(conduct.count_misses(NODE, Asked::Question, 1, start), Curiosity::JustTooMuch);
+        assert_eq!(conduct.count_misses(NODE, Asked::Swarm, 0, start + MINUTE), Curiosity::Normal);
     }
 }

@@ -46,6 +46,10 @@ pub struct Limits {
     pub reads: usize,
     /// Keys that one peer may ask for in vain within a minute, before it hears `NotHere` for everything (T-12).
     pub misses_per_minute: u32,
+    /// The same of keys that it names in the matter of swarms, counted apart: a home asks everybody about each content that anybody begins, so
+    /// that whoever starts many files at once would else be refused all reads for a minute. As many as a home knows at once
+    /// ([`CONTENTS`](eddy_engine::swarm::constants::CONTENTS)); beyond it the member is heard, and told nothing of what is held here.
+    pub swarm_misses_per_minute: u32,
     /// Handshakes with unproven addresses under way, above which an address must prove itself first (T-07).
     pub unproven_handshakes: usize,
     /// Handshakes under way in all, above which a new one is dropped unanswered.
@@ -75,6 +79,7 @@ impl Default for Limits {
             reads_per_peer: 8,
             reads: 64,
             misses_per_minute: 64,
+            swarm_misses_per_minute: eddy_engine::swarm::constants::CONTENTS as u32,
             unproven_handshakes: 32,
             handshakes: 256,
             upload: UploadLimits::default(),

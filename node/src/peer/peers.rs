@@ -7,7 +7,7 @@ use super::belief::Believer;
 use super::belief::archive::Archive;
 use super::belief::judge::Judge;
 use super::close::{Parting, address_of, code};
-use super::conduct::Conduct;
+use super::conduct::{Conduct, MissBounds};
 use super::config::PeersConfig;
 use super::core::{Core, PeerEvent};
 use super::dial::{self, ConnectError};
@@ -113,7 +113,7 @@ impl Peers {
         let endpoint = socket::endpoint(transport::endpoint(), Some(server), socket, Arc::clone(&inbound));
         let endpoint = endpoint.map_err(listen)?;
         let (events, told) = mpsc::channel(EVENTS);
-        let conduct = Arc::new(Mutex::new(Conduct::new(config.limits.misses_per_minute)));
+        let conduct = Arc::new(Mutex::new(Conduct::new(MissBounds::of(&config.limits))));
         let believer = Arc::new(Believer::new(Arc::clone(&group), Arc::clone(&conduct)));
         let archive = config.records.as_deref().map(Archive::of);
         let judge = Judge::new(

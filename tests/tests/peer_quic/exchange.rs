@@ -4,7 +4,7 @@ use crate::kit::{BLOCK, Failure, Member, SOON, content, entity, group};
 use eddy_cache::{Privacy, RemoveOutcome};
 use eddy_content::BlockSet;
 use eddy_engine::engine::Swarms;
-use eddy_engine::swarm::{Message, OriginKey, Say};
+use eddy_engine::swarm::{Content, Message, OriginKey, Reading, Say};
 use eddy_node::peer::{FromMember, Limits, Parting, Patience, PeerEvent, ReadFailure, Serving};
 use eddy_wire::frame::encode_frame;
 use std::time::Duration;
@@ -240,6 +240,37 @@ async fn a_member_that_asks_too_much_in_vain_learns_nothing() {
     }
     assert_eq!(two.peers.ask(one.node(), key).await, Ok(None));
     assert_eq!(two.peers.read(one.node(), &here, 0..1).await.err(), Some(ReadFailure::NotHere));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_home_that_asks_about_many_new_files_may_still_read_and_ask_here() {
+    let group = group();
+    let limits = Limits { misses_per_minute: 8, swarm_misses_per_minute: 32, swarms: Swarms::On, ..Limits::default() };
+    let mut one = Member::start_with(&group, limits, Patience::default()).await;
+    let mut two = Member::start(&group).await;
+    let (gate, mut heard) = tokio::sync::mpsc::channel(64);
+    one.peers.attach(gate);
+    let (here, content) = (entity("here", BLOCK), content(BLOCK, 5));
+    one.fetched_from_origin(&here, &content, 0..1);
+    two.meet(&mut one).await;
+    let key = two.peers.lookup_key(&here);
+    let mut talk = two.peers.talk(one.node()).await.expect("connected");
+    let mut offers = Vec::new();
+    for new in 0..34 {
+        for key in [two.peers.lookup_key(&entity(&format!("new-{new}"), BLOCK)), key] {
+            let content = Content { key, length: BLOCK as u64, reading: Reading::Ranges };
+            let query = Message { origin: OriginKey(1), say: Say::Query { content } };
+            talk.say(encode_frame(&query).expect("fits").into()).await.expect("taken");
+            let said = timeout(SOON, heard.recv()).await.expect("comes").expect("is there");
+            let FromMember::Message { here, .. } = said else { panic!("a question was asked") };
+            offers.push(here.is_some());
+        }
+    }
+    // With the 33rd new file it goes over the bound of its own: it is told nothing any more, and heard all the same.
+    let told: Vec<bool> = offers.chunks(2).map(|of_new| of_new[1]).collect();
+    assert_eq!(told, (0..34).map(|new| new < 32).collect::<Vec<_>>());
+    assert!(two.peers.ask(one.node(), key).await.expect("answers").is_some());
+    two.fetch(one.node(), &here, 0..1).await.1.expect("is served");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

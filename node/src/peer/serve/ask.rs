@@ -2,6 +2,7 @@
 
 use super::offer::Holdings;
 use super::{Abandon, Server, Shared};
+use crate::peer::conduct::Asked;
 use crate::peer::config::Serving;
 use eddy_cache::EntityHandle;
 use eddy_content::{BlockSet, LookupKey};
@@ -19,7 +20,7 @@ impl Server {
             self.blocking(move |shared| keys.iter().map(|key| answer(shared, key)).collect::<Vec<_>>()).await?
         };
         let misses = answers.iter().filter(|answer| **answer == Answer::NotHere).count();
-        if self.asks_too_much(node, misses) {
+        if self.asks_too_much(node, Asked::Question, misses) {
             return Ok(Answers(vec![Answer::NotHere; count]));
         }
         Ok(Answers(answers))

@@ -9,6 +9,7 @@ use super::offer::{Portion, Proof};
 use super::pace::{Pace, STEP};
 use super::read::{header, relayable};
 use super::{Abandon, Server, Shared};
+use crate::peer::conduct::Asked;
 use crate::peer::gate::FromMember;
 use crate::transfer::open::Arrivals;
 use bytes::Bytes;
@@ -52,7 +53,7 @@ impl Server {
         let found = self.blocking(move |shared| find(shared, &key)).await?;
         let Some(handle) = found.filter(|handle| blocks.start < handle.geometry().block_count()) else {
             gate.send(FromMember::Missing { key }).await.map_err(|_| Abandon::Unwanted)?;
-            self.asks_too_much(node, 1);
+            self.asks_too_much(node, Asked::Swarm, 1);
             return self.say(send, &ReadReply::Refused(ReadRefusal::NotHere)).await;
         };
         let geometry = handle.geometry();

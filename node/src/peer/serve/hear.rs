@@ -2,6 +2,7 @@
 
 use super::ask::{find, offered};
 use super::{Abandon, Server, Shared};
+use crate::peer::conduct::Asked;
 use crate::peer::gate::{FromMember, Here, origin_of};
 use crate::peer::stream::{Input, InputError};
 use eddy_engine::engine::Swarms;
@@ -50,7 +51,7 @@ impl Server {
             missed.clear();
         }
         let is_new_miss = here.is_none() && missed.insert(content.key.0);
-        let told_nothing = self.asks_too_much(node, usize::from(is_new_miss));
+        let told_nothing = self.asks_too_much(node, Asked::Swarm, usize::from(is_new_miss));
         Ok(here.filter(|_| !told_nothing).map(Box::new))
     }
 }

@@ -36,7 +36,7 @@ use self::upload::Upload;
 use self::warm::Warm;
 use super::belief::Believer;
 use super::close::{abort, code};
-use super::conduct::{Conduct, Curiosity};
+use super::conduct::{Asked, Conduct, Curiosity};
 use super::config::{Limits, Patience, Serving};
 use super::gate::FromMember;
 use super::membership::Keeper;
@@ -227,13 +227,13 @@ impl Server {
     }
 
     /// Counts keys that were asked for in vain; true when the peer may not learn anything any more (T-12).
-    fn asks_too_much(&self, node: NodeId, misses: usize) -> bool {
+    fn asks_too_much(&self, node: NodeId, asked: Asked, misses: usize) -> bool {
         let misses = u32::try_from(misses).unwrap_or(u32::MAX);
         let mut conduct = self.conduct.lock().unwrap_or_else(PoisonError::into_inner);
-        match conduct.count_misses(node, misses, Instant::now()) {
+        match conduct.count_misses(node, asked, misses, Instant::now()) {
             Curiosity::Normal => false,
             Curiosity::JustTooMuch => {
-                tracing::warn!(%node, "a peer asks for much that is not here: it hears nothing for a minute");
+                tracing::warn!(%node, ?asked, "a peer asks for much that is not here: it hears nothing for a minute");
                 true
             }
             Curiosity::TooMuch => true,

@@ -11,6 +11,7 @@ use super::places::Place;
 use super::pool::Room;
 use super::{Abandon, Server, Shared};
 use crate::peer::belief::unix_now;
+use crate::peer::conduct::Asked;
 use crate::peer::config::CHUNK_BLOCKS;
 use bytes::Bytes;
 use eddy_cache::EntityHandle;
@@ -80,7 +81,7 @@ impl Server {
         send: &mut SendStream,
     ) -> Result<(), Abandon> {
         let window = Arc::new(Semaphore::new(place.window()));
-        if !self.asks_too_much(node, 0)
+        if !self.asks_too_much(node, Asked::Question, 0)
             && let Some(at_hand) = self.at_hand(key, &blocks)
         {
             return self.give_at_hand((node, guest, place), &window, at_hand, send).await;
@@ -102,7 +103,7 @@ impl Server {
             Some((plan, first))
         });
         let planned = planned.await?;
-        let told_nothing = self.asks_too_much(node, usize::from(planned.is_none()));
+        let told_nothing = self.asks_too_much(node, Asked::Question, usize::from(planned.is_none()));
         let Some((mut plan, first)) = planned.filter(|_| !told_nothing) else {
             return self.say(send, &ReadReply::Refused(ReadRefusal::NotHere)).await;
         };

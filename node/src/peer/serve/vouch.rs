@@ -7,6 +7,7 @@ use super::offer::{Holdings, Proof};
 use super::read::relayable;
 use super::{Abandon, Server, Shared};
 use crate::peer::belief::unix_now;
+use crate::peer::conduct::Asked;
 use eddy_cache::EntityHandle;
 use eddy_content::LookupKey;
 use eddy_wire::NodeId;
@@ -21,7 +22,7 @@ impl Server {
             let _turn = self.lookups.acquire().await.map_err(|error| Abandon::Fault(error.to_string()))?;
             self.blocking(move |shared| claims(shared, key, blocks)).await?
         };
-        let told_nothing = self.asks_too_much(node, usize::from(claims.is_empty()));
+        let told_nothing = self.asks_too_much(node, Asked::Question, usize::from(claims.is_empty()));
         Ok(if told_nothing { Vouched::default() } else { Vouched::of(claims) })
     }
 }
