@@ -87,8 +87,6 @@ pub struct PeerSummary {
     pub received: u64,
     /// The measured round trip.
     pub round_trip: Duration,
-    /// Bytes of the largest datagram that the path is known to carry from here.
-    pub largest: u16,
 }
 
 impl Peers {
@@ -221,7 +219,6 @@ impl Peers {
                     sent: stats.udp_tx.bytes,
                     received: stats.udp_rx.bytes,
                     round_trip: live.connection.rtt(),
-                    largest: stats.path.current_mtu,
                 }
             })
             .collect();

@@ -23,9 +23,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const IDLE: Duration = Duration::from_secs(15);
 /// Packets that are acknowledged together: bulk does not need an answer to every other one (RFC 9000 section 13.2.2).
 const PACKETS_PER_ACK: u32 = 10;
-/// Bytes of the largest datagram that is looked for, and taken: what fits an IPv4 packet of 9,000 bytes, as networks carry that carry more
-/// than 1,500. Found by probing; where it does not fit, the probe just is not answered.
-pub(super) const MTU: u16 = 8972;
+/// What fits an IPv4 packet of 1,500 bytes. Found by probing; where it does not fit, the probe just is not answered.
+const MTU: u16 = 1472;
 /// A neighbour answers within this; it only spaces the first packets, the real time is measured.
 const INITIAL_RTT: Duration = Duration::from_millis(50);
 
@@ -57,10 +56,7 @@ pub fn transport() -> TransportConfig {
 
 /// The endpoint's settings.
 pub(crate) fn endpoint() -> EndpointConfig {
-    let mut endpoint = EndpointConfig::default();
-    // Refused only below QUIC's least, 1,200.
-    let _ = endpoint.max_udp_payload_size(MTU);
-    endpoint
+    EndpointConfig::default()
 }
 
 /// Sets the bounds of connections that are not accepted yet (T-07).

@@ -1,6 +1,5 @@
 //! The socket as quinn sees it, and the runtime that tells it when a turn ends.
 
-use super::super::transport::MTU;
 use super::batch::Batch;
 use super::inbound::Inbound;
 use super::outlet::{self, Kernel};
@@ -39,9 +38,6 @@ pub struct GatheringSocket {
     /// Datagrams that have come and get memory of their own, one by one.
     apart: Mutex<Apart>,
 }
-
-/// Bytes that the kernel hands on in one piece at most.
-const MOST_RECEIVED: usize = 64 * 1024;
 
 /// Pieces that are taken apart: of each the rest.
 type Apart = VecDeque<(RecvMeta, Bytes)>;
@@ -152,9 +148,8 @@ impl AsyncUdpSocket for GatheringSocket {
         self.state.max_gso_segments()
     }
 
-    /// quinn's buffers have room for so many of the largest datagrams, and the kernel fills 64 KiB of each, however small they are.
     fn max_receive_segments(&self) -> usize {
-        self.state.gro_segments().min(MOST_RECEIVED.div_ceil(usize::from(MTU)))
+        self.state.gro_segments()
     }
 }
 
