@@ -1,0 +1,137 @@
+//! What swarms cost an origin and its line, in the lab, at the sizes of the design: real processes and real multicast, a line whose rate is held
+//! by the kernel. Each row is run three times (`EDDY_BENCH_RUNS`), and its middle one counts. A row of one's choice: `EDDY_BENCH_ROWS` (words that a row's
+//! name has, separated by commas). Needs root, nginx, and `cargo build --release -p eddy-cli` before; about twenty minutes of a machine that does nothing
+//! else. Nothing is asserted.
+
+#![allow(clippy::unwrap_used, reason = "a bench, like a test, may unwrap")]
+
+use std::time::{Duration, Instant};
+
+use eddy_node::control::{Client, socket_of};
+use eddy_tests::lab::{self, Lab, LabSpec, Mbit};
+use eddy_tests::office::{Fleet, Hostile, Office, Outcome, PATIENCE, SETTINGS};
+use eddy_tests::process::{Eddy, MIB, Nginx, from_environment};
+
+const HOSTILE_ORIGIN: &str = env!("CARGO_BIN_EXE_hostile-origin");
+/// Files that one machine fetches for each of the ways that are held against each other.
+const STARTS: u64 = 21;
+
+fn main() {
+    if !std::env::args().any(|argument| argument == "--bench") || !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    let fleet = |machines, wan, lan, mib: u64| Fleet { machines, wan: Mbit(wan), lan: Mbit(lan), length: mib * MIB };
+    let bench = Bench {
+        rows: std::env::var("EDDY_BENCH_ROWS").unwrap_or_default(),
+        runs: from_environment("EDDY_BENCH_RUNS", 3),
+    };
+    let eight = fleet(8, 50, 500, 128);
+    let many = fleet(32, 20, 200, 64);
+    bench.row("cold 8", (1.01, 1.08), |seed| eight.run_cold(seed).unwrap());
+    bench.row("cold 16", (1.01, 1.08), |seed| fleet(16, 40, 400, 128).run_cold(seed).unwrap());
+    bench.row("cold 32", (1.01, 1.08), |seed| many.run_cold(seed).unwrap());
+    bench.row("fast 16", (1.01, 1.20), |seed| fleet(16, 50, 50, 64).run_cold(seed).unwrap());
+    bench.row("killed 32", (1.01, 1.12), |seed| many.run_killed(seed, 3).unwrap());
+    bench.row("warm 16", (0.0, 1.30), |seed| fleet(16, 50, 50, 64).run_warm(seed, |_| SETTINGS.to_owned()).unwrap());
+    bench.row("no ranges 32", (1.00, 1.05), |seed| many.run_without_ranges(seed).unwrap());
+    // One pair in five does not know each other; which, is drawn by the run.
+    bench.row("views 32", (1.03, f64::INFINITY), |seed| {
+        many.run_with_views(seed, |a, b| blake3::hash(&[a as u8, b as u8, seed as u8]).as_bytes()[0] < 51).unwrap()
+    });
+    bench.row("requests 64", (1.01, f64::INFINITY), |seed| {
+        Fleet { length: MIB, ..fleet(32, 200, 200, 1) }.run_requests(seed, 64).unwrap()
+    });
+    bench.row("requests 1", (1.01, f64::INFINITY), |seed| {
+        Fleet { length: MIB, ..fleet(32, 200, 200, 1) }.run_requests(seed, 1).unwrap()
+    });
+    if bench.wants("starts") {
+        starts();
+    }
+}
+
+/// Which rows, and how often.
+struct Bench {
+    rows: String,
+    runs: u64,
+}
+
+impl Bench {
+    fn wants(&self, name: &str) -> bool {
+        self.rows.is_empty() || self.rows.split(',').any(|row| name.contains(row))
+    }
+
+    fn row(&self, name: &str, (copies, to_bound): (f64, f64), run: impl Fn(u64) -> Outcome) {
+        if !self.wants(name) {
+            return;
+        }
+        let first = from_environment("EDDY_SEED", 1);
+        let outcomes: Vec<Outcome> = (first..first + self.runs).map(run).collect();
+        let middle = |of: fn(&Outcome) -> f64| {
+            let mut all: Vec<f64> = outcomes.iter().map(of).collect();
+            all.sort_by(f64::total_cmp);
+            all[all.len() / 2]
+        };
+        println!(
+            "== {name}: {:.4} copies (at most {copies}), {:.3} times the bound (at most {to_bound}), {:.3} s\n",
+            middle(|outcome| outcome.copies),
+            middle(|outcome| outcome.to_bound),
+            middle(|outcome| outcome.took.as_secs_f64()),
+        );
+    }
+}
+
+/// How long a file takes one that is alone, one among others that want nothing, and two that start together: with swarms and without, in turns, by
+/// the control socket of a daemon, so that no program's start is in it.
+fn starts() {
+    let spec = LabSpec { hosts: 4, lan_rate: Some(Mbit(1000)), wan_rate: Some(Mbit(1000)) };
+    let lab = Lab::new(spec).unwrap();
+    let origin = Hostile::on(&lab, HOSTILE_ORIGIN).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut seed = 1_000_000;
+    for (name, machines, starters) in [("alone", 1, 1), ("one, three idle", 4, 1), ("two together", 2, 2)] {
+        let office = |swarm: bool| {
+            let settings = SETTINGS.replace("swarm = true", &format!("swarm = {swarm}"));
+            let office = Office::found(&lab, machines, |_, _| settings.clone()).unwrap();
+            office.nodes.iter().for_each(|node| drop(node.wait_peers(machines - 1, PATIENCE).unwrap()));
+            office
+        };
+        let ways = [office(false), office(true)];
+        for (kib, rounds) in [(64, STARTS), (1024, STARTS), (65536, 5)] {
+            let mut took = [Vec::new(), Vec::new()];
+            for _ in 0..rounds {
+                for (way, office) in ways.iter().enumerate() {
+                    seed += 1;
+                    let url = origin.url("honest", seed, kib * 1024);
+                    took[way].push(runtime.block_on(fetch(&office.nodes[..starters], &url)));
+                }
+            }
+            let [without, with] = took.map(|mut took| {
+                took.sort();
+                (took[took.len() / 2].as_secs_f64() * 1e3, took[0].as_secs_f64() * 1e3)
+            });
+            println!(
+                "== starts, {name}, {kib} KiB: {:.1} ms without a swarm, {:.1} with one (least {:.1}, {:.1})",
+                without.0, with.0, without.1, with.1
+            );
+        }
+    }
+}
+
+/// Fetches a file by all of these at once, until the last one has it.
+async fn fetch(nodes: &[Eddy<'_>], url: &str) -> Duration {
+    let clients: Vec<_> = nodes.iter().map(|node| (Client::new(&socket_of(node.home())).unwrap(), node)).collect();
+    let began = Instant::now();
+    futures::future::join_all(clients.iter().map(async |(client, node)| {
+        let destination = node.home().join("fetched.img");
+        let file = serde_json::json!({ "url": url, "destination": destination, "overwrite": true });
+        let spec = serde_json::from_value(serde_json::json!({ "files": [file] })).unwrap();
+        let mut job = client.create_job(&spec).await.unwrap();
+        let mut watch = client.watch(&job.id).await.unwrap();
+        while let Some(view) = watch.next().await.unwrap() {
+            job = view;
+        }
+        assert!(job.state.is_final(), "{job:#?}");
+    }))
+    .await;
+    began.elapsed()
+}
