@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Which versions of HTTP a client speaks.
@@ -115,7 +116,8 @@ impl Clients {
             .http2_max_frame_size(HTTP2_FRAME)
             .http2_keep_alive_interval(config.read_timeout / 2)
             .http2_keep_alive_timeout(config.read_timeout / 2)
-            .pool_max_idle_per_host(config.requests_per_origin);
+            .pool_max_idle_per_host(config.requests_per_origin)
+            .pool_idle_timeout(IDLE);
         if versions == Versions::Http1 {
             builder = builder.http1_only();
         }
@@ -168,6 +170,10 @@ fn chain_text(error: &dyn std::error::Error) -> String {
 
 /// Bytes of the longest file of a key.
 const MAX_KEY: u64 = 64 * 1024;
+
+/// How long a connection that nobody uses is kept. A fleet that starts together asks the origin once for each machine, and few of them read
+/// from it: with the library's 90 s hundreds of idle connections would lie at the origin meanwhile. A new one costs a reader a round trip or two.
+const IDLE: Duration = Duration::from_secs(5);
 
 /// HTTP/2 windows: what one stream, and all streams of a connection, may have on the way. 8 MiB carries 640 Mbit/s over
 /// 100 ms; the connection's window is also the most memory that one hostile connection can pin.
