@@ -20,7 +20,7 @@ use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Running, from_environment
 const HOSTILE_ORIGIN: &str = env!("CARGO_BIN_EXE_hostile-origin");
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Of the nodes: all of their homes lie on one disk.
-const SETTINGS: &str = "[cache]\nreserve = \"1 MiB\"\nquota = \"1 GiB\"\n[peers]\nswarm = true\n";
+const SETTINGS: &str = "[cache]\nreserve = \"1 MiB\"\nquota = \"1 GiB\"\n";
 /// Of the proxy: one request to the origin, however many want it.
 const CACHE: &str = "proxy_cache one; proxy_cache_valid 200 206 1h; proxy_set_header Connection \"\"; proxy_http_version 1.1; \
                      proxy_cache_lock on; proxy_cache_lock_timeout 120s; proxy_cache_lock_age 120s;";

@@ -5,12 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a bench, like a test, may unwrap")]
 
-use std::time::{Duration, Instant};
-
-use eddy_node::control::{Client, socket_of};
 use eddy_tests::lab::{self, Lab, LabSpec, Mbit};
 use eddy_tests::office::{Fleet, Hostile, Office, Outcome, PATIENCE, SETTINGS};
-use eddy_tests::process::{Eddy, MIB, Nginx, from_environment};
+use eddy_tests::process::{MIB, Nginx, from_environment};
 
 const HOSTILE_ORIGIN: &str = env!("CARGO_BIN_EXE_hostile-origin");
 /// Files that one machine fetches for each of the ways that are held against each other.
@@ -33,17 +30,30 @@ fn main() {
     bench.row("fast 16", (1.01, 1.20), |seed| fleet(16, 50, 50, 64).run_cold(seed).unwrap());
     bench.row("killed 32", (1.01, 1.12), |seed| many.run_killed(seed, 3).unwrap());
     bench.row("warm 16", (0.0, 1.30), |seed| fleet(16, 50, 50, 64).run_warm(seed, |_| SETTINGS.to_owned()).unwrap());
+    let alone = |_: usize| format!("{SETTINGS}swarm = false\n");
+    bench.row("warm apart 16", (f64::INFINITY, f64::INFINITY), |seed| {
+        fleet(16, 50, 50, 64).run_warm(seed, alone).unwrap()
+    });
+    bench.row("taken 2", (0.0, f64::INFINITY), |seed| {
+        fleet(2, 1000, 1000, 256).run_warm(seed, |_| SETTINGS.to_owned()).unwrap()
+    });
+    bench.row("taken apart 2", (0.0, f64::INFINITY), |seed| fleet(2, 1000, 1000, 256).run_warm(seed, alone).unwrap());
+    // Where two cores are enough for sixteen machines.
+    bench.row("warm slow 16", (0.0, 1.30), |seed| {
+        fleet(16, 20, 20, 24).run_warm(seed, |_| SETTINGS.to_owned()).unwrap()
+    });
     bench.row("no ranges 32", (1.00, 1.05), |seed| many.run_without_ranges(seed).unwrap());
     // One pair in five does not know each other; which, is drawn by the run.
     bench.row("views 32", (1.03, f64::INFINITY), |seed| {
         many.run_with_views(seed, |a, b| blake3::hash(&[a as u8, b as u8, seed as u8]).as_bytes()[0] < 51).unwrap()
     });
-    bench.row("requests 64", (1.01, f64::INFINITY), |seed| {
-        Fleet { length: MIB, ..fleet(32, 200, 200, 1) }.run_requests(seed, 64).unwrap()
-    });
-    bench.row("requests 1", (1.01, f64::INFINITY), |seed| {
-        Fleet { length: MIB, ..fleet(32, 200, 200, 1) }.run_requests(seed, 1).unwrap()
-    });
+    let small = Fleet { length: MIB, ..fleet(32, 200, 200, 1) };
+    bench.row("requests 64", (1.01, f64::INFINITY), |seed| small.run_requests(seed, 64, SETTINGS).unwrap());
+    bench.row("requests 1", (1.01, f64::INFINITY), |seed| small.run_requests(seed, 1, SETTINGS).unwrap());
+    // What so many jobs take this machine, which is 32 machines, with no line in the way.
+    let apart = format!("{SETTINGS}swarm = false\n");
+    let quick = Fleet { wan: Mbit(10_000), lan: Mbit(10_000), ..small };
+    bench.row("requests 64 apart", (32.0, f64::INFINITY), |seed| quick.run_requests(seed, 64, &apart).unwrap());
     if bench.wants("starts") {
         starts();
     }
@@ -86,11 +96,10 @@ fn starts() {
     let spec = LabSpec { hosts: 4, lan_rate: Some(Mbit(1000)), wan_rate: Some(Mbit(1000)) };
     let lab = Lab::new(spec).unwrap();
     let origin = Hostile::on(&lab, HOSTILE_ORIGIN).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut seed = 1_000_000;
     for (name, machines, starters) in [("alone", 1, 1), ("one, three idle", 4, 1), ("two together", 2, 2)] {
         let office = |swarm: bool| {
-            let settings = SETTINGS.replace("swarm = true", &format!("swarm = {swarm}"));
+            let settings = format!("{SETTINGS}swarm = {swarm}\n");
             let office = Office::found(&lab, machines, |_, _| settings.clone()).unwrap();
             office.nodes.iter().for_each(|node| drop(node.wait_peers(machines - 1, PATIENCE).unwrap()));
             office
@@ -102,7 +111,9 @@ fn starts() {
                 for (way, office) in ways.iter().enumerate() {
                     seed += 1;
                     let url = origin.url("honest", seed, kib * 1024);
-                    took[way].push(runtime.block_on(fetch(&office.nodes[..starters], &url)));
+                    let asked: Vec<_> =
+                        (0..starters).map(|n| (n, office.nodes[n].home().join("fetched.img"))).collect();
+                    took[way].push(office.fetch_by_socket(&asked, &url).into_iter().map(Result::unwrap).max().unwrap());
                 }
             }
             let [without, with] = took.map(|mut took| {
@@ -115,23 +126,4 @@ fn starts() {
             );
         }
     }
-}
-
-/// Fetches a file by all of these at once, until the last one has it.
-async fn fetch(nodes: &[Eddy<'_>], url: &str) -> Duration {
-    let clients: Vec<_> = nodes.iter().map(|node| (Client::new(&socket_of(node.home())).unwrap(), node)).collect();
-    let began = Instant::now();
-    futures::future::join_all(clients.iter().map(async |(client, node)| {
-        let destination = node.home().join("fetched.img");
-        let file = serde_json::json!({ "url": url, "destination": destination, "overwrite": true });
-        let spec = serde_json::from_value(serde_json::json!({ "files": [file] })).unwrap();
-        let mut job = client.create_job(&spec).await.unwrap();
-        let mut watch = client.watch(&job.id).await.unwrap();
-        while let Some(view) = watch.next().await.unwrap() {
-            job = view;
-        }
-        assert!(job.state.is_final(), "{job:#?}");
-    }))
-    .await;
-    began.elapsed()
 }

@@ -14,7 +14,7 @@ use eddy_wire::api::SwarmView;
 const PATIENCE: Duration = Duration::from_secs(120);
 const HOSTILE_ORIGIN: &str = env!("CARGO_BIN_EXE_hostile-origin");
 /// All homes lie on one disk.
-const SETTINGS: &str = "[cache]\nreserve = \"1 MiB\"\nquota = \"1 GiB\"\n[peers]\nswarm = true\n";
+const SETTINGS: &str = "[cache]\nreserve = \"1 MiB\"\nquota = \"1 GiB\"\n";
 /// What a command fetches, and the line between the machines: four seconds and more for whoever has nothing of it.
 const LENGTH: u64 = 24 * MIB;
 const LINE: Mbit = Mbit(50);

@@ -152,7 +152,7 @@ fn what_a_machine_without_swarms_has_the_swarm_takes_from_it() {
         return;
     }
     let fleet = Fleet { wan: Mbit(50), lan: Mbit(100), ..fleet_of(4, 8) };
-    let without = |n| SETTINGS.replace("swarm = true", if n == 0 { "swarm = false" } else { "swarm = true" });
+    let without = |n| format!("{SETTINGS}swarm = {}\n", n != 0);
     let median = median_of_runs(|seed| fleet.run_warm(seed, without).unwrap());
     assert!(median <= 0.0, "what a machine has is not read from the origin, and {median} copies were");
 }
@@ -164,7 +164,7 @@ fn many_requests_for_a_small_file_at_once_take_one_copy() {
     }
     let requests = usize::try_from(from_environment("EDDY_SWARM_REQUESTS", 16)).unwrap();
     let fleet = Fleet { length: MIB, ..fleet_of(4, 1) };
-    let median = median_of_runs(|seed| fleet.run_requests(seed, requests).unwrap());
+    let median = median_of_runs(|seed| fleet.run_requests(seed, requests, SETTINGS).unwrap());
     assert!(median <= 1.01, "{median} copies");
 }
 

@@ -1,21 +1,22 @@
 //! The machines of an office, with their daemons.
 
-use std::thread;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use eddy_engine::Peer;
 use eddy_engine::swarm::rank::rank;
 use eddy_engine::swarm::{OriginKey, Weight};
+use eddy_node::control::{Client, socket_of};
 use eddy_wire::NodeId;
-use eddy_wire::api::Identity;
+use eddy_wire::api::{Identity, JobState};
 
 use super::PATIENCE;
 use crate::lab::Lab;
 use crate::process::{Eddy, Running, hash_of};
 
 /// Of every machine: all homes lie on one disk, whose other contents are nobody's business here.
-pub const SETTINGS: &str = "[cache]\nreserve = \"1 MiB\"\nquota = \"1 GiB\"\n[peers]\nswarm = true\n";
+pub const SETTINGS: &str = "[cache]\nreserve = \"1 MiB\"\nquota = \"1 GiB\"\n[peers]\n";
 
 /// Machines of one group in a lab.
 #[derive(Debug)]
@@ -67,21 +68,37 @@ impl<'lab> Office<'lab> {
 
     /// These machines fetch the file at the same time; how long each one took, or why it has not what the origin has.
     pub fn fetch_each(&self, who: impl Iterator<Item = usize>, url: &str, hash: blake3::Hash) -> Vec<Result<Duration>> {
-        let began = Instant::now();
-        let fetch = |n: usize| -> Result<Duration> {
-            let node = self.nodes.get(n).context("no such machine")?;
-            let destination = node.home().join("fetched.img");
-            node.get(url, &destination).with_context(|| format!("machine {n}"))?;
-            let took = began.elapsed();
-            ensure!(hash_of(&destination)? == hash, "machine {n} has other bytes than the origin");
+        let destination = |n: usize| self.nodes[n].home().join("fetched.img");
+        let asked: Vec<(usize, PathBuf)> = who.map(|n| (n, destination(n))).collect();
+        let ends = self.fetch_by_socket(&asked, url);
+        let checked = ends.into_iter().zip(&asked).map(|(end, (n, to))| {
+            let took = end.with_context(|| format!("machine {n}"))?;
+            ensure!(hash_of(to)? == hash, "machine {n} has other bytes than the origin");
             Ok(took)
+        });
+        checked.collect()
+    }
+
+    /// Hands fetches of one file to the daemons of these machines, all at the same time, by their sockets: no program has to start, of which
+    /// two cores start a hundred in a second. How long each took.
+    pub fn fetch_by_socket(&self, asked: &[(usize, PathBuf)], url: &str) -> Vec<Result<Duration>> {
+        let began = Instant::now();
+        let fetch = async |(n, to): &(usize, PathBuf)| -> Result<Duration> {
+            let client = Client::new(&socket_of(self.nodes[*n].home()))?;
+            let file = serde_json::json!({ "url": url, "destination": to, "overwrite": true });
+            let spec = serde_json::from_value(serde_json::json!({ "files": [file] }))?;
+            let mut job = client.create_job(&spec).await?;
+            let mut watch = client.watch(&job.id).await?;
+            while let Some(view) = watch.next().await? {
+                job = view;
+            }
+            ensure!(job.state == JobState::Acknowledged, "{job:#?}");
+            Ok(began.elapsed())
         };
-        let fetch = &fetch;
-        thread::scope(|scope| {
-            let fetching: Vec<_> = who.map(|n| scope.spawn(move || fetch(n))).collect();
-            let end = |one: thread::ScopedJoinHandle<'_, _>| one.join().unwrap_or_else(|_| bail!("a thread panicked"));
-            fetching.into_iter().map(end).collect()
-        })
+        match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime.block_on(futures::future::join_all(asked.iter().map(fetch))),
+            Err(error) => vec![Err(error.into())],
+        }
     }
 
     /// Bytes that the living have fetched a second time to catch liars.

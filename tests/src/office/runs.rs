@@ -141,32 +141,26 @@ impl Fleet {
         Ok(self.outcome(sent, last).tell("home, a reader and others killed"))
     }
 
-    /// So many requests for one small file at once, spread over the machines.
+    /// So many requests for one small file at once, spread over the machines, which run with these settings.
     ///
     /// # Errors
     /// As [`Self::run_cold`].
-    pub fn run_requests(&self, seed: u64, requests: usize) -> Result<Outcome> {
+    pub fn run_requests(&self, seed: u64, requests: usize, settings: &str) -> Result<Outcome> {
         let lab = self.lab()?;
         let origin = Nginx::on(lab.origin(), &NginxSpec::default())?;
         let hash = write_sample(&origin.files().join("small"), seed, self.length)?;
-        let office = Office::open(&lab, self.machines)?;
-        let url = origin.url("small");
-        let began = Instant::now();
-        thread::scope(|scope| {
-            let asking: Vec<_> = (0..requests)
-                .map(|request| {
-                    let node = &office.nodes[request % self.machines];
-                    let (destination, url) = (node.home().join(format!("fetched-{request}")), &url);
-                    scope.spawn(move || -> Result<()> {
-                        node.get(url, &destination)?;
-                        ensure!(hash_of(&destination)? == hash, "request {request} brought other bytes");
-                        Ok(())
-                    })
-                })
-                .collect();
-            asking.into_iter().try_for_each(|one| one.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?)
-        })?;
-        let took = began.elapsed();
+        let office = Office::found(&lab, self.machines, |_, _| settings.to_owned())?;
+        for node in &office.nodes {
+            node.wait_peers(self.machines - 1, PATIENCE)?;
+        }
+        let destination =
+            |request: usize| office.nodes[request % self.machines].home().join(format!("fetched-{request}"));
+        let asked: Vec<_> = (0..requests).map(|request| (request % self.machines, destination(request))).collect();
+        let ends = office.fetch_by_socket(&asked, &origin.url("small")).into_iter().collect::<Result<Vec<_>>>()?;
+        let took = ends.into_iter().max().unwrap_or_default();
+        for request in 0..requests {
+            ensure!(hash_of(&destination(request))? == hash, "request {request} brought other bytes");
+        }
         Ok(self.outcome(sent(&origin, &office, self)?, took).tell(&format!("{requests} requests")))
     }
 }
@@ -231,23 +225,21 @@ fn origin_has_sent(lab: &Lab, bytes: u64) -> Result<()> {
 
 /// How many connections an origin had, look by look.
 #[derive(Debug)]
-pub struct Connections(Vec<usize>);
+pub struct Connections {
+    all: Vec<usize>,
+    sending: Vec<usize>,
+}
 
 impl std::fmt::Display for Connections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut counts = self.0.clone();
-        counts.sort_unstable();
-        let middle = counts.get(counts.len() / 2).copied().unwrap_or_default();
-        let tenth = counts.get(counts.len() * 9 / 10).copied().unwrap_or_default();
-        write!(f, "{middle} in the middle, at most {tenth} in nine tenths of the time, {} ever", self.most())
-    }
-}
-
-impl Connections {
-    /// The most of them at any look.
-    #[must_use]
-    pub fn most(&self) -> usize {
-        self.0.iter().copied().max().unwrap_or_default()
+        let of = |counts: &[usize]| {
+            let mut counts = counts.to_vec();
+            counts.sort_unstable();
+            let at = |n: usize| counts.get(n).copied().unwrap_or_default();
+            [at(counts.len() / 2), at(counts.len() * 9 / 10), at(counts.len().saturating_sub(1))]
+        };
+        let ([middle, tenth, most], all) = (of(&self.sending), of(&self.all));
+        write!(f, "{middle} send in the middle, {tenth} at most in nine tenths of the time, {most} ever; open {all:?}")
     }
 }
 
@@ -259,12 +251,14 @@ impl Nginx {
     fn counting<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<(T, Connections)> {
         thread::scope(|scope| {
             let working = scope.spawn(work);
-            let mut counts = Vec::new();
+            let mut counts = Connections { all: Vec::new(), sending: Vec::new() };
             while !working.is_finished() {
-                counts.push(self.connections()?);
+                let (open, sending) = self.connections()?;
+                counts.all.push(open);
+                counts.sending.push(sending);
                 thread::sleep(LOOK_EVERY);
             }
-            Ok((working.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?, Connections(counts)))
+            Ok((working.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?, counts))
         })
     }
 }

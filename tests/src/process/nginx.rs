@@ -158,19 +158,25 @@ impl Nginx {
         &mut self.running
     }
 
-    /// Connections that clients have to it now. All of a host's to port 80 or 443 count, so it is for hosts of a lab.
+    /// Connections that clients have to it now, and of those the ones on which it has something to send. All of a host's to its port
+    /// count, so it is for hosts of a lab.
     ///
     /// # Errors
     /// When the process is gone.
-    pub fn connections(&self) -> Result<usize> {
+    pub fn connections(&self) -> Result<(usize, usize)> {
         let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", self.running.id()))?;
-        // proc(5): the second field is the own address, its port in hexadecimal; the fourth the state, of which 1 is ESTABLISHED.
+        // proc(5): the second field is the own address, its port in hexadecimal; the fourth the state, of which 1 is ESTABLISHED; the fifth
+        // what is queued to be sent and to be read.
         let own = format!(":{:04X}", self.address.port());
-        let is_ours = |line: &&str| {
+        let (mut all, mut sending) = (0, 0);
+        for line in table.lines() {
             let mut fields = line.split_ascii_whitespace().skip(1);
-            fields.next().is_some_and(|local| local.ends_with(&own)) && fields.nth(1) == Some("01")
-        };
-        Ok(table.lines().filter(is_ours).count())
+            if fields.next().is_some_and(|local| local.ends_with(&own)) && fields.nth(1) == Some("01") {
+                all += 1;
+                sending += usize::from(fields.next().is_some_and(|queues| !queues.starts_with("00000000:")));
+            }
+        }
+        Ok((all, sending))
     }
 
     /// Requests answered so far. A request is logged when its answer has been sent or cut.
