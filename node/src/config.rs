@@ -175,8 +175,7 @@ pub struct PeerSettings {
     pub fetch: Option<bool>,
     /// Whether peers are given what is held here. Default: true.
     pub serve: Option<bool>,
-    /// Whether machines that want the same at the same time share one read of the origin; only those that fetch and serve. Default:
-    /// false.
+    /// Whether machines that want the same at the same time share one read of the origin; only those that fetch and serve. Default: true.
     pub swarm: Option<bool>,
     /// Most that leaves to all peers together: "20 MB/s", at least 64 KiB/s. Default: as fast as it goes.
     pub upload: Option<String>,
@@ -468,7 +467,7 @@ impl PeerSettings {
     /// Whether this node takes part in swarms, whose members both take and give.
     #[must_use]
     pub fn swarms(&self) -> Swarms {
-        let is_on = self.swarm.unwrap_or(false) && self.may_fetch() && self.may_serve();
+        let is_on = self.swarm.unwrap_or(true) && self.may_fetch() && self.may_serve();
         if is_on { Swarms::On } else { Swarms::Off }
     }
 
@@ -523,13 +522,13 @@ mod tests {
     }
 
     #[test]
-    fn who_says_yes_to_swarms_and_no_to_neither_fetching_nor_serving_takes_part() {
+    fn who_fetches_and_serves_takes_part_in_swarms_unless_told_not_to() {
         let plain = PeerSettings::default();
-        assert_eq!(PeerSettings { swarm: Some(true), ..plain.clone() }.swarms(), Swarms::On);
+        assert_eq!(plain.swarms(), Swarms::On);
         for refused in [
-            plain.clone(),
+            PeerSettings { swarm: Some(false), ..plain.clone() },
             PeerSettings { fetch: Some(false), swarm: Some(true), ..plain.clone() },
-            PeerSettings { serve: Some(false), swarm: Some(true), ..plain },
+            PeerSettings { serve: Some(false), ..plain },
         ] {
             assert_eq!(refused.swarms(), Swarms::Off, "{refused:?}");
         }
