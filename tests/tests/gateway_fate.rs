@@ -4,12 +4,14 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
-use eddy_tests::hostile::{Ask, Behaviour, BodyFault, HostileOrigin, RangeAnswer, Resource, Version};
+use eddy_tests::hostile::{Ask, Behaviour, BodyFault, Framing, HostileOrigin, RangeAnswer, Resource, Version};
 use eddy_tests::process::{Eddy, Gateway, from_environment, mount};
 use std::io::Read as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const LARGE: u64 = 20 << 20;
 const AT_ONCE: u64 = 8;
@@ -160,5 +162,23 @@ async fn downloaders_resume_and_split_through_it_byte_for_byte() {
                 );
             }
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_can_tell_an_end_by_the_connection_alone_sees_that_an_answer_broke_off() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin);
+    for fault in [None, Some(BodyFault::ResetAfter(100_000))] {
+        // Kept for nobody, and of a length that nobody knows.
+        let unkept = Behaviour::framing(Framing::Chunked).with_header("Set-Cookie: a=b");
+        let behaviour = Behaviour { ranges: RangeAnswer::Ignored, body: fault, ..unkept };
+        origin.publish("/own", Resource::new(Version::new(9, 200_000), behaviour));
+        let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+        stream.write_all(b"GET /m/own HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut all = Vec::new();
+        let ended = stream.read_to_end(&mut all).await;
+        assert!(all.starts_with(b"HTTP/1.0 200"), "{}", String::from_utf8_lossy(&all[..all.len().min(300)]));
+        assert_eq!(ended.is_ok(), fault.is_none(), "{fault:?}: {} bytes", all.len());
     }
 }

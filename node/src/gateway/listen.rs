@@ -2,6 +2,7 @@
 
 use super::body::AnswerBody;
 use super::flight::{Door, Target};
+use super::line::{Line, Reset};
 use super::refusal::Refusal;
 use super::terms::{Number, Terms};
 use super::{Gateway, tunnel};
@@ -21,6 +22,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -70,8 +72,11 @@ impl Gateway {
         let _ = stream.set_nodelay(true);
         let Ok(at) = stream.local_addr() else { return };
         let stop = self.stop.clone();
-        let service = service_fn(move |request| {
+        let (reset, old) = (Reset::default(), Arc::new(AtomicBool::default()));
+        let is_old = old.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
             let gateway = self.clone();
+            old.store(request.version() == Version::HTTP_10, Ordering::Relaxed);
             async move { Ok::<_, Infallible>(gateway.request(request, at).await) }
         });
         let connection = http1::Builder::new()
@@ -80,7 +85,7 @@ impl Gateway {
             .max_buf_size(MAX_HEAD_BYTES)
             .max_headers(MAX_HEAD_FIELDS)
             .half_close(false)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Line::new(stream, reset.clone())), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
@@ -88,6 +93,10 @@ impl Gateway {
             () = stop.cancelled() => return,
         };
         if let Err(error) = ended {
+            // An answer that broke off is the service's own error.
+            if error.is_user() && is_old.load(Ordering::Relaxed) {
+                reset.order();
+            }
             tracing::trace!(%client, %error, "a client's connection ended");
         }
     }

@@ -13,6 +13,7 @@
 //! | `authority` | by which name or address a client calls the gateway |
 //! | `reactors` | the threads that serve clients |
 //! | `listen` | who may connect, and which resource a request means |
+//! | `line` | the line to a client, which may end with a reset |
 //! | `serve` | one request: from what is stored, by a flight, or passed on |
 //! | `fields` | which fields of a request the origin gets |
 //! | `flight` | one question to an origin for all who want the same |
@@ -45,6 +46,7 @@ mod flight;
 mod gate;
 mod gathered;
 mod growing;
+mod line;
 mod links;
 mod listen;
 mod mounts;
