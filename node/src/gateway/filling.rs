@@ -29,6 +29,9 @@ const RUN: u32 = 16;
 /// How long a transfer that nobody reads goes on, in case somebody comes back.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// How much sooner those who wait for a body that is all in memory may begin than the store.
+const HEAD_START: Duration = Duration::from_millis(100);
+
 /// Bytes that are fetched to the end though nobody reads them: less than the way back would cost.
 const NEAR_END: u64 = 16 << 20;
 
@@ -102,6 +105,18 @@ impl Filling {
     fn open(&self, holding: &Holding) {
         let _ = self.place.set((holding.entity.clone(), holding.arrivals.clone()));
         self.stand.send_replace(Stand::Going);
+    }
+
+    /// Waits until those who read what has just come have all of it, but not for long: what the store does with it takes the cores and the disk
+    /// from them.
+    pub(super) async fn let_readers_go_first(&self) {
+        let mut readers = self.readers.subscribe();
+        let gone = async {
+            // The sender lives as long as this does.
+            let _ = readers.wait_for(|count| *count > 0).await;
+            let _ = readers.wait_for(|count| *count == 0).await;
+        };
+        let _ = tokio::time::timeout(HEAD_START, gone).await;
     }
 
     /// Has a job fill it, and follows that to its end.
@@ -384,5 +399,23 @@ mod tests {
             assert_eq!((promised.shown(now), plain.shown(now)), (3 * BLOCK_SIZE, plain.length), "{now:?}");
         }
         assert_eq!((promised.shown(Stand::Kept), promised.shown(Stand::False)), (promised.length, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_store_begins_when_the_readers_are_gone_and_waits_for_no_slow_one() {
+        let filling = Arc::new(coming(Vec::new()));
+        let began = tokio::time::Instant::now();
+        let (first, second) = (filling.reader(), filling.reader());
+        let waiting = filling.clone();
+        let going = tokio::spawn(async move { waiting.let_readers_go_first().await });
+        drop(first);
+        tokio::time::sleep(HEAD_START / 2).await;
+        assert!(!going.is_finished(), "one of them still reads");
+        drop(second);
+        going.await.expect("no panic");
+        assert_eq!(began.elapsed(), HEAD_START / 2);
+        let _slow = filling.reader();
+        filling.let_readers_go_first().await;
+        assert_eq!(began.elapsed(), HEAD_START / 2 + HEAD_START);
     }
 }

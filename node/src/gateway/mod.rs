@@ -178,7 +178,7 @@ async fn start(plan: GatewayPlan, parts: Parts, stop: CancellationToken) -> Resu
     let named = OriginConfig { requests_per_origin: REQUESTS_PER_ORIGIN, ..parts.origin };
     let public = OriginConfig { private_addresses: PrivateAddresses::Refused, ..named.clone() };
     let tasks = TaskTracker::new();
-    let (saver, saving) = Saver::start(parts.store.clone(), stop.clone());
+    let (saver, saving) = Saver::start(parts.store.clone(), tasks.clone(), stop.clone());
     tasks.spawn(saving);
     let (mounts, shelf) = (Mounts::of(&plan, address), Arc::new(Shelf::default()));
     let pseudonym = format!("eddy-{}", data_encoding::HEXLOWER.encode(&rand::random::<[u8; 6]>()));

@@ -5,15 +5,18 @@ use eddy_cache::{Account, NewEntity, Privacy, Source, Store};
 use eddy_content::http::Representation;
 use eddy_content::http::freshness::Freshness;
 use eddy_content::{BLOCK_SIZE, Entity, ResourceUrl};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// Bodies that wait; more are left in memory alone.
 const QUEUE: usize = 1024;
 /// Bodies that are saved at once.
 const BATCH: usize = 256;
-/// How long a body waits for others.
+/// How long a body waits for others, and lets its client have it first: to wake who saves it takes as long as to send it.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// A body that is to be saved.
@@ -22,15 +25,48 @@ struct Small {
     bytes: Bytes,
 }
 
+/// What is to be saved, and who wakes the one that does.
+#[derive(Default)]
+struct Waiting {
+    bodies: Mutex<VecDeque<Small>>,
+    is_time: Notify,
+}
+
+impl Waiting {
+    /// Takes a body; whether it is the first that waits.
+    fn push(&self, body: Small) -> bool {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        if bodies.len() < QUEUE {
+            bodies.push_back(body);
+        }
+        bodies.len() == 1
+    }
+
+    /// Those that have waited longest.
+    fn batch(&self) -> Vec<Small> {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = bodies.len().min(BATCH);
+        bodies.drain(..count).collect()
+    }
+}
+
 /// The way to the saving task.
 #[derive(Clone)]
-pub(super) struct Saver(mpsc::Sender<Small>);
+pub(super) struct Saver {
+    waiting: Arc<Waiting>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
 
 impl Saver {
     /// A saver, and its task, which ends with the stop.
-    pub(super) fn start(store: Store, stop: CancellationToken) -> (Self, impl Future<Output = ()> + Send) {
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self(sender), run(store, receiver, stop))
+    pub(super) fn start(
+        store: Store,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> (Self, impl Future<Output = ()> + Send) {
+        let waiting = Arc::new(Waiting::default());
+        (Self { waiting: waiting.clone(), tasks, stop: stop.clone() }, run(store, waiting, stop))
     }
 
     /// Takes a whole body in, some time.
@@ -50,26 +86,41 @@ impl Saver {
             digests: facts.digests.clone(),
             freshness: Some(freshness),
         };
-        let _ = self.0.try_send(Small { new, bytes });
+        if !self.waiting.push(Small { new, bytes }) {
+            return;
+        }
+        // By the clock of this thread, which serves the client: no other is woken before.
+        let (waiting, stop) = (self.waiting.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(PAUSE) => waiting.is_time.notify_one(),
+            }
+        });
     }
 }
 
-async fn run(store: Store, mut queue: mpsc::Receiver<Small>, stop: CancellationToken) {
-    let mut batch = Vec::with_capacity(BATCH);
+async fn run(store: Store, waiting: Arc<Waiting>, stop: CancellationToken) {
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            count = queue.recv_many(&mut batch, BATCH) => if count == 0 { return },
+            () = waiting.is_time.notified() => {}
         }
-        let (work, bodies) = (store.clone(), std::mem::take(&mut batch));
-        let saved = tokio::task::spawn_blocking(move || save_all(&work, bodies)).await;
-        if let Ok(Err(error)) = saved {
-            tracing::debug!(%error, "small bodies stay in memory alone");
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(PAUSE) => {}
+        loop {
+            let bodies = waiting.batch();
+            if bodies.is_empty() {
+                break;
+            }
+            let work = store.clone();
+            let saved = tokio::task::spawn_blocking(move || save_all(&work, bodies)).await;
+            if let Ok(Err(error)) = saved {
+                tracing::debug!(%error, "small bodies stay in memory alone");
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(PAUSE) => {}
+            }
         }
     }
 }
@@ -87,4 +138,42 @@ fn save_all(store: &Store, bodies: Vec<Small>) -> Result<(), Box<dyn std::error:
         entity.commit()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eddy_content::Validator;
+
+    fn small(number: u64) -> Small {
+        let url = ResourceUrl::parse("http://h/f").expect("parses");
+        let entity = Entity { url: url.clone(), validator: Validator::StrongEtag("\"a\"".to_owned()), length: number };
+        let new = NewEntity {
+            entity,
+            requested_url: url,
+            privacy: Privacy::Private,
+            last_modified: None,
+            digests: Vec::new(),
+            freshness: None,
+        };
+        Small { new, bytes: Bytes::new() }
+    }
+
+    #[test]
+    fn bodies_wait_in_order_and_the_first_alone_wakes_who_saves_them() {
+        let waiting = Waiting::default();
+        let firsts = (0..QUEUE as u64 + 9).filter(|number| waiting.push(small(*number))).count();
+        assert_eq!(firsts, 1);
+        let mut saved = Vec::new();
+        loop {
+            let batch = waiting.batch();
+            if batch.is_empty() {
+                break;
+            }
+            assert!(batch.len() <= BATCH);
+            saved.extend(batch.into_iter().map(|body| body.new.entity.length));
+        }
+        assert_eq!(saved, (0..QUEUE as u64).collect::<Vec<_>>(), "what comes while there is no room is not saved");
+        assert!(waiting.push(small(0)), "the next is the first again");
+    }
 }

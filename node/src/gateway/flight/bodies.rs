@@ -40,6 +40,8 @@ const SMALL: u64 = 64 << 10;
 const RECENT: [u64; 2] = [FIRST_RANGE, 2 << 20];
 /// Bytes of memory that they leave.
 const FOR_PAGES: u64 = 64 << 20;
+/// How long an origin that is near takes to answer: as for the ranges of a job (`is_one_enough` in `node/engine/src/planner/line.rs`).
+const NEAR: Duration = Duration::from_millis(10);
 /// How often a body that breaks off is taken up again without a byte between.
 const RESUMES: u32 = 5;
 /// The first pause before that; it doubles.
@@ -292,6 +294,7 @@ impl Flight {
         let naming = if self.linked(&kept).is_some() { Naming::Asked(privacy) } else { Naming::Place };
         // Where the body is here, its first bytes wait for nobody; else the entity is awaited, and who fills it.
         let begins = span.is_some_and(|(start, _)| start == 0);
+        let is_whole = span.is_some_and(|(start, end)| start == 0 && end == Some(length));
         let recent = if begins { self.recent() } else { None };
         let body = body.map(|(span, body)| {
             let (ahead, reading) = AheadBody::begin(body, span, recent.clone());
@@ -318,9 +321,17 @@ impl Flight {
         let held_against = promised.clone();
         let filling = match recent {
             Some(recent) => {
+                // From a near origin the whole is in memory before the store has made its place. What is promised is held against that there.
+                let is_near = self.waited.is_some_and(|waited| waited <= NEAR);
+                let waits = is_near && is_whole && length <= recent.most() / 16 * 15 && promised.is_empty();
                 let filling = Filling::coming(length, promised, recent, way);
                 let filled = filling.clone();
-                self.follow((id, tally, word), async move { filled.fill(order, &driver).await });
+                self.follow((id, tally, word), async move {
+                    if waits {
+                        filled.let_readers_go_first().await;
+                    }
+                    filled.fill(order, &driver).await
+                });
                 filling
             }
             None => {
