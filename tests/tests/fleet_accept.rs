@@ -204,6 +204,14 @@ fn the_same_seed_gives_the_same_run() {
 }
 
 #[test]
+fn a_member_that_leaves_unheard_while_homes_change_holds_nobody_up() {
+    // It was finished and followed nobody. The successor of its home, which it had told what it holds, did not hear that it left; all were
+    // sent to it for what only it had had, and were refused as long as one waits who may read for itself.
+    let figures = World::new(Site::random(6639)).run(&mut ());
+    assert!(figures.is_whole, "{:?} are not finished", figures.unfinished);
+}
+
+#[test]
 fn no_random_schedule_of_faults_hangs() {
     let (first, runs) = (count("EDDY_FLEET_SEED", 1), count("EDDY_FLEET_RUNS", 150));
     let mut hanging = Vec::new();

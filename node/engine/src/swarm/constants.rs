@@ -72,6 +72,8 @@ pub const LOOK_DOUBLINGS: u32 = 5;
 pub const SAFETY_PASS: Duration = ms(500);
 /// A member that has nothing under way for this long, all holders refused, may read one segment (trap 10).
 pub const RESCUE: Duration = Duration::from_secs(2);
+/// Doublings of the time for which a source is passed over that gives nothing; the first is [`RESCUE`], the longest [`REFUSAL`].
+pub const REFUSAL_DOUBLINGS: u32 = 5;
 /// Reports by different members after which somebody is no source.
 pub const STRIKES: usize = 2;
 /// For how long, when what it sent did not verify.

@@ -13,6 +13,7 @@ mod hearsay;
 mod holders;
 mod leading;
 mod plain;
+mod refusing;
 mod seeking;
 mod streams;
 mod successors;

@@ -3,7 +3,7 @@
 use super::Home;
 use crate::port::Peer;
 use crate::swarm::bits::Bits;
-use crate::swarm::constants::{FIRST_COPIES, RUN_SEGMENTS};
+use crate::swarm::constants::{FIRST_COPIES, REFUSAL, REFUSAL_DOUBLINGS, RESCUE, RUN_SEGMENTS};
 use crate::swarm::name::{Content, LeaseId, Order, Reading};
 use crate::trust::Sharing;
 use eddy_content::Geometry;
@@ -78,14 +78,24 @@ pub(super) struct Stake {
     pub(super) under_way: Bits,
     /// Flows from members.
     pub(super) flows: u32,
-    /// Sources that failed it, and until when it is not sent there.
-    pub(super) refused: Vec<(u32, Duration)>,
+    /// Sources that failed it.
+    refused: Vec<Refusal>,
     /// When something was last under way for it.
     pub(super) busy: Duration,
     /// Whether it stands in the queue for a free source.
     pub(super) is_waiting: bool,
     /// How it was told to share second fetches.
     pub(super) told: Option<Sharing>,
+}
+
+/// A source that failed a member.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    source: u32,
+    /// Until when it is not sent there.
+    until: Duration,
+    /// Times that it gave nothing, since it last gave something.
+    in_a_row: u32,
 }
 
 /// One segment.
@@ -368,12 +378,34 @@ impl Stake {
     }
 
     pub(super) fn is_refused(&self, now: Duration, source: u32) -> bool {
-        self.refused.iter().any(|(slot, until)| *slot == source && now < *until)
+        self.refused.iter().any(|refusal| refusal.source == source && now < refusal.until)
     }
 
+    /// What an earlier stake of the same member knows of its sources.
+    pub(super) fn keep_refusals(&mut self, before: &mut Self) {
+        self.refused = std::mem::take(&mut before.refused);
+    }
+
+    /// A source gave something.
+    pub(super) fn is_given_by(&mut self, source: u32) {
+        self.refused.retain(|refusal| refusal.source != source);
+    }
+
+    /// A source would give nothing: it is asked again after a moment, and later each time. Were that as long as one bears that has nothing
+    /// else to hope for ([`RESCUE`]), it would be sent there again and again.
+    pub(super) fn refuse_for_now(&mut self, now: Duration, source: u32) {
+        let before = self.refused.iter().find(|refusal| refusal.source == source).map_or(0, |refusal| refusal.in_a_row);
+        self.refuse(now, source, now + (RESCUE * (1 << before.min(REFUSAL_DOUBLINGS))).min(REFUSAL));
+        if let Some(refusal) = self.refused.last_mut() {
+            refusal.in_a_row = before + 1;
+        }
+    }
+
+    /// It is not sent to this source before then.
     pub(super) fn refuse(&mut self, now: Duration, source: u32, until: Duration) {
-        self.refused.retain(|(slot, until)| *slot != source && now < *until);
-        self.refused.push((source, until));
+        // What is over is remembered for as long as it may count.
+        self.refused.retain(|refusal| refusal.source != source && now < refusal.until + REFUSAL);
+        self.refused.push(Refusal { source, until, in_a_row: 0 });
     }
 }
 

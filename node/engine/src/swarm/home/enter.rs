@@ -43,7 +43,8 @@ impl Home {
         let mut stake = Stake::new(now, join.wants, join.have);
         if let Some(known) = self.boards[b as usize].stake_mut(n) {
             // Who asks again because nothing comes must not be sent to the same again.
-            (stake.refused, stake.busy) = (std::mem::take(&mut known.refused), known.busy);
+            stake.keep_refusals(known);
+            stake.busy = known.busy;
         }
         self.forget_stake(b, n);
         self.boards[b as usize].touched = now;
@@ -88,9 +89,11 @@ impl Home {
         let board = &mut self.boards[b as usize];
         board.has_answered(&from);
         let count = board.segments.len() as u32;
-        if let Some(Holdings { link, have, flows }) = holdings.filter(|holdings| holdings.have.len() == count)
+        let known = self.by_peer.get(&from).copied().filter(|n| self.boards[b as usize].stake(*n).is_some());
+        if let Some(n) = known {
+            self.correct_holdings(now, b, n, holdings.as_ref());
+        } else if let Some(Holdings { link, have, flows }) = holdings.filter(|holdings| holdings.have.len() == count)
             && let Some(n) = self.seat_of(now, from)
-            && self.boards[b as usize].stake(n).is_none()
         {
             let seat = &mut self.seats[n as usize];
             (seat.link, seat.is_alive, seat.is_joined) = (link, true, true);
@@ -104,6 +107,25 @@ impl Home {
         if self.boards[b as usize].awaited.is_empty() {
             self.issue(now, None);
             self.fill_all(now, b);
+        }
+    }
+
+    /// Who is known says what it holds: what it does not hold any more counts no more. One that has nothing of it takes no part: it may have
+    /// left while another one was home.
+    fn correct_holdings(&mut self, now: Duration, b: u32, n: u32, holdings: Option<&Holdings>) {
+        let Some(stake) = self.boards[b as usize].stake_mut(n) else { return };
+        let holds = |s: &u32| holdings.is_some_and(|holdings| *s < holdings.have.len() && holdings.have.has(*s));
+        let lost: Vec<u32> = stake.have.iter().filter(|s| !holds(s)).collect();
+        if lost.is_empty() {
+            return;
+        }
+        if holdings.is_none() {
+            return self.take_out(now, b, n, Ending::Kept);
+        }
+        lost.iter().for_each(|s| stake.have.remove(*s));
+        for s in lost {
+            self.drop_holder(b, s, n);
+            self.release_children_of(now, b, s, n);
         }
     }
 
@@ -162,18 +184,19 @@ impl Home {
     /// Whoever takes something from `n` gets it from somebody else.
     pub(super) fn release_children(&mut self, now: Duration, b: u32, n: u32) {
         for s in 0..self.boards[b as usize].segments.len() as u32 {
-            let segment = &self.boards[b as usize].segments[s as usize];
-            if segment.under_way == 0 {
-                continue;
-            }
-            let children = segment.linked().filter(|(_, link)| link.from == From::Member(n)).map(|(child, _)| child);
-            let children: Vec<u32> = children.collect();
-            for child in &children {
-                self.unlink(b, s, *child);
-            }
-            for child in children {
-                self.source(now, b, s, child);
-            }
+            self.release_children_of(now, b, s, n);
+        }
+    }
+
+    fn release_children_of(&mut self, now: Duration, b: u32, s: u32, n: u32) {
+        let segment = &self.boards[b as usize].segments[s as usize];
+        let children = segment.linked().filter(|(_, link)| link.from == From::Member(n)).map(|(child, _)| child);
+        let children: Vec<u32> = children.collect();
+        for child in &children {
+            self.unlink(b, s, *child);
+        }
+        for child in children {
+            self.source(now, b, s, child);
         }
     }
 

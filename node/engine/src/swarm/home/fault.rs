@@ -52,6 +52,11 @@ impl Home {
         let Some(stake) = board.stake_mut(n).filter(|stake| s < stake.have.len()) else { return false };
         stake.have.insert(s);
         stake.busy = now;
+        if let From::Member(source) = board.segments[s as usize].link(n).from
+            && let Some(stake) = board.stake_mut(n)
+        {
+            stake.is_given_by(source);
+        }
         self.unlink(b, s, n);
         if self.seats[n as usize].is_source(now) {
             self.add_holder(b, s, n);
@@ -94,6 +99,9 @@ impl Home {
             stake.busy = now;
         }
         if let Some(p) = p {
+            if failed.reason == FailReason::Refused {
+                self.ask_refuser(now, b, s, p);
+            }
             match failed.reason {
                 FailReason::Lacking if self.is_alone(b, n) => self.on_lacking(b, s, p),
                 // Among several it is not held against the source, but asked again at once it would say the same.
@@ -102,6 +110,18 @@ impl Home {
             }
         }
         self.resume(now, b, s, n);
+    }
+
+    /// Who is said to hold a segment and does not give it is asked what it holds: it may have left while another one was home, and nobody
+    /// would tell. It may be busy as well, so that it counts as a holder until it answers.
+    fn ask_refuser(&mut self, now: Duration, b: u32, s: u32, p: u32) {
+        let board = &self.boards[b as usize];
+        let is_held = board.stake(p).is_some_and(|stake| stake.have.has(s));
+        let seat = &mut self.seats[p as usize];
+        if is_held && seat.is_alive && seat.peer != self.me && now >= seat.asked_again_at {
+            seat.asked_again_at = now + RESCUE;
+            self.out.push_back(Out::Tell(seat.peer, Say::Query { content: board.content }));
+        }
     }
 
     /// Somebody else gives it; or it waits for a lease, to read on from what it has.
@@ -126,7 +146,7 @@ impl Home {
         match reason {
             // It only came too early, or the branch has no root, or it holds less than was thought: the source is not to blame.
             FailReason::Starved | FailReason::Lacking => return,
-            FailReason::Refused => stake.refuse(now, p, now + RESCUE),
+            FailReason::Refused => stake.refuse_for_now(now, p),
             FailReason::Dead | FailReason::Stalled | FailReason::Corrupt | FailReason::OriginError => {
                 stake.refuse(now, p, now + REFUSAL);
             }

@@ -237,6 +237,7 @@ impl Home {
         let count = self.boards[b as usize].segments.len() as u32;
         let segments = s..if self.is_stream(b) { count } else { s + 1 };
         self.enter_alone(now, id, b, segments.clone(), n);
+        self.open_next(id);
         self.assign_at_once(b, n, Item::Lease { lease: id, segments });
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Seat {
     /// Whether it has joined: who only says what it holds may follow another home.
     pub(super) follows: bool,
     pub(super) named: Duration,
+    /// Not asked before then what it holds, though it does not give it.
+    pub(super) asked_again_at: Duration,
     /// Flows that it gives.
     pub(super) children: u32,
     /// Bits per second that it gives, as assigned.
@@ -73,6 +75,7 @@ impl Seat {
             is_joined: false,
             follows: false,
             named: now,
+            asked_again_at: now,
             children: 0,
             committed: 0,
             given: 0,

@@ -3,6 +3,7 @@
 use super::Home;
 use super::board::From;
 use crate::swarm::constants::{CONTENT_LIFE, RESCUE, SAFETY_PASS, TAKE_OVER_GRACE};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 impl Home {
@@ -117,14 +118,22 @@ impl Home {
     fn rescue(&mut self, now: Duration, b: u32) {
         let board = &self.boards[b as usize];
         let idle = board.wanting().filter(|(_, stake)| stake.under_way.is_empty() && now >= stake.busy + RESCUE);
-        let lost = idle.filter_map(|(n, stake)| {
+        let mut taken = BTreeSet::new();
+        let mut lost = Vec::new();
+        for (n, stake) in idle {
             let is_refused = |s: &u32| {
                 let segment = &board.segments[*s as usize];
                 segment.holders > 0 && segment.sources.iter().all(|p| stake.is_refused(now, *p))
             };
-            (0..stake.have.len()).filter(|s| stake.lacks(*s)).find(is_refused).map(|s| (n, s))
-        });
-        for (n, s) in lost.collect::<Vec<_>>() {
+            let mut refused = (0..stake.have.len()).filter(|s| stake.lacks(*s)).filter(is_refused);
+            // Each another one: they take the others' from each other.
+            let first = refused.clone().next();
+            if let Some(s) = refused.find(|s| !taken.contains(s)).or(first) {
+                taken.insert(s);
+                lost.push((n, s));
+            }
+        }
+        for (n, s) in lost {
             if self.leases.len() < crate::swarm::constants::LEASES_MOST as usize {
                 self.grant_alone(now, b, s, n);
             }

@@ -1,0 +1,103 @@
+//! Sources that are said to hold something and do not give it.
+
+use super::*;
+
+fn holds_all(segments: u64) -> Say {
+    let holdings = Holdings { link: LINE, have: Bits::all(segments as u32), flows: Vec::new() };
+    Say::HaveAny { content: content(segments).tag(), role: Role::Plain, holdings: Some(Box::new(holdings)) }
+}
+
+fn holds_nothing(segments: u64) -> Say {
+    Say::HaveAny { content: content(segments).tag(), role: Role::Plain, holdings: None }
+}
+
+fn refuses(segments: u64, segment: u32, source: Peer) -> Say {
+    let source = Some(PeerTag::of(&source));
+    Say::Fail { content: content(segments).tag(), segment, source, reason: FailReason::Refused, prefix: 0 }
+}
+
+fn sent_to(effects: &[Effect], to: Peer, source: Peer) -> Vec<u32> {
+    let from = PeerTag::of(&source);
+    let of_source = items(&said(effects), to).into_iter().filter_map(|item| match item {
+        Item::From { segment, source } if source == from => Some(segment),
+        _ => None,
+    });
+    of_source.collect()
+}
+
+fn leases(effects: &[Effect], to: Peer) -> usize {
+    items(&said(effects), to).iter().filter(|item| matches!(item, Item::Lease { .. })).count()
+}
+
+/// A home with two members that take a content of four segments, and a third that does not follow it and holds all.
+fn home_of(takers: [Peer; 2], holder: Peer) -> (Swarm, Vec<Effect>) {
+    let mut home = home_with(&[], 4);
+    home.handle_peer_up(ms(1), holder, Weight::STEADY);
+    let mut told = say(&mut home, ms(1), takers[0], join(&[], 4, vec![]));
+    told.extend(say(&mut home, ms(1), takers[1], join(&[], 4, vec![])));
+    told.extend(say(&mut home, ms(2), holder, holds_all(4)));
+    told.extend(pass(&mut home, ms(10)));
+    (home, told)
+}
+
+/// The one of them that is sent to the holder, and for what; the other one takes it from that one.
+fn sent_there(told: &[Effect], takers: [Peer; 2], holder: Peer) -> (Peer, Vec<u32>) {
+    let sent = takers.map(|taker| (taker, sent_to(told, taker, holder)));
+    sent.into_iter().find(|(_, segments)| segments.len() > 1).expect("nobody else has anything")
+}
+
+#[test]
+fn who_left_while_another_one_was_home_is_asked_when_it_refuses_and_holds_nobody_up() {
+    let (takers, holder) = ([peer(10), peer(11)], peer(12));
+    let (mut home, told) = home_of(takers, holder);
+    let (taker, segments) = sent_there(&told, takers, holder);
+    let told = say(&mut home, ms(20), taker, refuses(4, segments[0], holder));
+    let asked = |told: &[Effect]| {
+        let told = said(told);
+        told.iter().filter(|(to, say)| *to == holder && matches!(say, Say::Query { .. })).count()
+    };
+    assert_eq!(asked(&told), 1, "{told:?}");
+    let again = say(&mut home, ms(21), taker, refuses(4, segments[1], holder));
+    assert_eq!(asked(&again), 0, "one question is under way");
+    let told = say(&mut home, ms(22), holder, holds_nothing(4));
+    assert_eq!(takers.map(|taker| leases(&told, taker)).iter().sum::<usize>(), 4, "{told:?}");
+}
+
+#[test]
+fn who_is_only_busy_and_says_that_it_holds_all_stays_a_source() {
+    let (takers, holder) = ([peer(10), peer(11)], peer(12));
+    let (mut home, told) = home_of(takers, holder);
+    let (taker, segments) = sent_there(&told, takers, holder);
+    let mut told = say(&mut home, ms(20), taker, refuses(4, segments[0], holder));
+    told.extend(say(&mut home, ms(21), holder, holds_all(4)));
+    told.extend(pass(&mut home, ms(20) + RESCUE + SAFETY_PASS));
+    assert_eq!(takers.map(|taker| leases(&told, taker)), [0, 0]);
+    assert!(takers.iter().any(|taker| !sent_to(&told, *taker, holder).is_empty()), "it is asked again: {told:?}");
+}
+
+#[test]
+fn one_that_claims_to_hold_all_and_gives_nobody_anything_does_not_keep_them_from_reading() {
+    // The refusal of a source lasted as long as one waits that may read for itself: it was sent there again, for ever.
+    let (takers, holder) = ([peer(10), peer(11)], peer(12));
+    let (mut home, told) = home_of(takers, holder);
+    let (mut now, mut told, mut read) = (ms(20), told, std::collections::BTreeSet::new());
+    while now < ms(20) + RESCUE * 5 {
+        let mut next = Vec::new();
+        for taker in takers {
+            for segment in sent_to(&told, taker, holder) {
+                next.extend(say(&mut home, now, taker, refuses(4, segment, holder)));
+            }
+            read.extend(items(&said(&told), taker).into_iter().filter_map(|item| match item {
+                Item::Lease { segments, .. } => Some(segments.start),
+                _ => None,
+            }));
+        }
+        if said(&told).iter().any(|(to, say)| *to == holder && matches!(say, Say::Query { .. })) {
+            next.extend(say(&mut home, now, holder, holds_all(4)));
+        }
+        now += ms(50);
+        next.extend(pass(&mut home, now));
+        told = next;
+    }
+    assert_eq!(read.len(), takers.len(), "each reads another one: {read:?}");
+}
