@@ -188,7 +188,7 @@ impl Home {
         }
     }
 
-    fn release_children_of(&mut self, now: Duration, b: u32, s: u32, n: u32) {
+    pub(super) fn release_children_of(&mut self, now: Duration, b: u32, s: u32, n: u32) {
         let segment = &self.boards[b as usize].segments[s as usize];
         let children = segment.linked().filter(|(_, link)| link.from == From::Member(n)).map(|(child, _)| child);
         let children: Vec<u32> = children.collect();

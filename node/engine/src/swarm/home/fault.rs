@@ -126,10 +126,21 @@ impl Home {
 
     /// Somebody else gives it; or it waits for a lease, to read on from what it has.
     fn resume(&mut self, now: Duration, b: u32, s: u32, n: u32) {
-        self.source(now, b, s, n);
+        if !self.source(now, b, s, n) && self.has_children(b, s, n) {
+            // Those who take it from this one may have it from others, and give it on.
+            self.release_children_of(now, b, s, n);
+            self.source(now, b, s, n);
+        }
         self.issue(now, None);
         self.fill(now, b, n);
         self.read_alone(now, b, n);
+    }
+
+    /// Whether somebody takes from `n` what it lacks itself.
+    fn has_children(&self, b: u32, s: u32, n: u32) -> bool {
+        let board = &self.boards[b as usize];
+        let is_lacking = board.stake(n).is_some_and(|stake| stake.lacks(s));
+        is_lacking && board.segments[s as usize].linked().any(|(_, link)| link.from == From::Member(n))
     }
 
     /// A member has a part of a segment: should its reader be gone, the longest part is read on.

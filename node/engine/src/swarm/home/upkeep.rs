@@ -2,7 +2,7 @@
 
 use super::Home;
 use super::board::From;
-use crate::swarm::constants::{CONTENT_LIFE, RESCUE, SAFETY_PASS, TAKE_OVER_GRACE};
+use crate::swarm::constants::{CONTENT_LIFE, DEPTH, RESCUE, SAFETY_PASS, TAKE_OVER_GRACE};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -103,14 +103,31 @@ impl Home {
         for s in 0..self.boards[b as usize].segments.len() as u32 {
             let board = &self.boards[b as usize];
             let segment = &board.segments[s as usize];
-            let has_root = segment.holders > 0 || segment.lease.is_some();
-            if segment.under_way == 0 || has_root || board.is_held_back(now, s) {
+            if segment.under_way == 0 || board.is_held_back(now, s) {
                 continue;
             }
-            let orphans: Vec<u32> = segment.linked().map(|(n, _)| n).collect();
-            let orphans: Vec<u32> = orphans.into_iter().filter(|n| !self.leads(now, b, s, *n)).collect();
+            let has_root = segment.holders > 0 || segment.lease.is_some();
+            // Where there is a root, those hang on nobody whose branch ends at one that has lost its own source.
+            let is_orphan =
+                |n: &u32| if has_root { self.hangs_on_nobody(b, s, *n) } else { !self.leads(now, b, s, *n) };
+            let orphans: Vec<u32> = segment.linked().map(|(n, _)| n).filter(is_orphan).collect();
             orphans.into_iter().for_each(|n| self.unlink(b, s, n));
         }
+    }
+
+    /// Whether a branch ends at a member that takes the segment from nobody, or nowhere. Of one that has not said what it does it is not
+    /// known.
+    fn hangs_on_nobody(&self, b: u32, s: u32, n: u32) -> bool {
+        let board = &self.boards[b as usize];
+        let mut at = n;
+        for _ in 0..DEPTH {
+            match board.segments[s as usize].link(at).from {
+                From::Origin => return false,
+                From::Nowhere => return board.stake(at).is_some_and(|stake| stake.lacks(s)),
+                From::Member(parent) => at = parent,
+            }
+        }
+        true
     }
 
     /// A member that has nothing under way because it refused all that hold what it lacks reads one segment itself. Only then: not

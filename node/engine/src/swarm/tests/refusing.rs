@@ -101,3 +101,16 @@ fn one_that_claims_to_hold_all_and_gives_nobody_anything_does_not_keep_them_from
     }
     assert_eq!(read.len(), takers.len(), "each reads another one: {read:?}");
 }
+
+#[test]
+fn who_hangs_on_one_that_has_lost_its_source_is_not_left_there_though_somebody_else_reads_it() {
+    // They waited two seconds for their first byte, and said then that they starve.
+    let (reader, lost, child) = (peer(10), peer(11), peer(12));
+    let mut home = home_with(&[reader], 1);
+    let from = |source| vec![JoinFlow { segment: 0, source: JoinSource::Member(source), prefix: 0 }];
+    say(&mut home, ms(2), lost, join(&[], 1, from(reader)));
+    say(&mut home, ms(3), child, join(&[], 1, from(lost)));
+    let told = say(&mut home, ms(4), lost, refuses(1, 0, reader));
+    assert_eq!(sent_to(&told, child, reader), vec![0], "{told:?}");
+    assert_eq!(sent_to(&told, lost, child), vec![0], "{told:?}");
+}
