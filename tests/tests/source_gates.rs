@@ -66,6 +66,24 @@ fn no_test_is_ignored_but_children_and_measurements() {
     }
 }
 
+/// A file whose `mod` line was forgotten is compiled by nobody, and nobody misses its tests.
+#[test]
+fn every_file_of_a_program_of_tests_is_named_by_it() {
+    let sources = all();
+    let mut seen = 0;
+    for (main, text) in sources.iter().filter(|(path, _)| path.contains("tests/") && path.ends_with("/main.rs")) {
+        let folder = main.strip_suffix("main.rs").unwrap();
+        for name in sources.iter().filter_map(|(path, _)| path.strip_prefix(folder)?.strip_suffix(".rs")) {
+            // A folder's own modules are named by its `mod.rs`, or by the file beside it.
+            if name != "main" && !name.contains('/') {
+                seen += 1;
+                assert!(text.lines().any(|line| line == format!("mod {name};")), "{main} does not name {name}");
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} files were found: the way to find them is wrong");
+}
+
 #[test]
 fn the_units_are_what_systemd_understands() {
     let analyze =

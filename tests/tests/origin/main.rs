@@ -1,0 +1,4 @@
+//! The origin shell against a hostile origin, in one process.
+
+mod degraded;
+mod hops;

@@ -1,0 +1,23 @@
+//! One matter of the daemon each, by real processes on loopback.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
+
+mod cache_verbs;
+mod certificate;
+mod changes;
+mod conditions;
+mod cycles;
+mod headers;
+mod hooks;
+mod jobs;
+mod kill;
+mod limit;
+mod method;
+mod proof;
+mod ranges;
+mod rot;
+mod service;
+mod sessions;
+mod troubles;
+mod users;
+mod why;
