@@ -112,6 +112,8 @@ impl Fleet {
         let mut office = Office::open(&lab, self.machines)?;
         let mut rng = SmallRng::seed_from_u64(seed);
         let home = office.home_of(&lab.origin().address().to_string())?;
+        // Asked beforehand: when somebody is to be killed who reads just then, there is no time.
+        let ids = office.nodes.iter().map(|node| Ok(node.status()?.node)).collect::<Result<Vec<_>>>()?;
         let mut doomed: Vec<usize> = (0..self.machines).filter(|n| *n != home).collect();
         doomed.shuffle(&mut rng);
         doomed.truncate(others);
@@ -119,14 +121,14 @@ impl Fleet {
         victims.extend([Victim::Machine(home), Victim::Reader]);
         victims.shuffle(&mut rng);
         let mut instants: Vec<u64> =
-            victims.iter().map(|_| rng.random_range(self.length / 8..self.length * 3 / 4)).collect();
+            victims.iter().map(|_| rng.random_range(self.length / 8..self.length * 5 / 8)).collect();
         instants.sort_unstable();
         doomed.push(home);
         let mut daemons = std::mem::take(&mut office.daemons);
         let url = origin.url("big.img");
         let (ends, killed) = thread::scope(|scope| {
             let fetching = scope.spawn(|| office.fetch_each(0..self.machines, &url, hash));
-            let killed = kill(&office, &mut daemons, &lab, (&victims, &instants), &doomed);
+            let killed = kill((&office, &ids), &mut daemons, &lab, (&victims, &instants), &doomed);
             (fetching.join(), killed)
         });
         let (ends, killed) = (ends.map_err(|_| anyhow::anyhow!("a thread panicked"))?, killed?);
@@ -175,7 +177,7 @@ enum Victim {
 
 /// Kills each when the origin has sent so much; who was killed.
 fn kill(
-    office: &Office<'_>,
+    (office, ids): (&Office<'_>, &[String]),
     daemons: &mut [Option<Running>],
     lab: &Lab,
     (victims, instants): (&[Victim], &[u64]),
@@ -186,7 +188,7 @@ fn kill(
         origin_has_sent(lab, *at)?;
         let n = match victim {
             Victim::Machine(n) => *n,
-            Victim::Reader => reader(office, daemons, doomed)?,
+            Victim::Reader => reader((office, ids), daemons, doomed)?,
         };
         drop(daemons[n].take());
         killed.push(n);
@@ -195,17 +197,15 @@ fn kill(
 }
 
 /// One that reads from the origin, as the acting home says, and that is not doomed otherwise.
-fn reader(office: &Office<'_>, daemons: &[Option<Running>], doomed: &[usize]) -> Result<usize> {
-    let ids = office.nodes.iter().zip(daemons).map(|(node, daemon)| daemon.as_ref().map(|_| node.status()).transpose());
-    let ids: Vec<_> = ids.collect::<Result<_>>()?;
+fn reader((office, ids): (&Office<'_>, &[String]), daemons: &[Option<Running>], doomed: &[usize]) -> Result<usize> {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         for (node, _) in office.nodes.iter().zip(daemons).filter(|(_, daemon)| daemon.is_some()) {
             let view = node.wait_peers_view(PATIENCE, |_| true)?;
             let reads = view.swarms.iter().filter(|swarm| swarm.is_home).flat_map(|swarm| &swarm.readers);
-            let of =
-                |id: &String| ids.iter().position(|status| status.as_ref().is_some_and(|status| status.node == *id));
-            if let Some(n) = reads.filter_map(|read| of(&read.node)).find(|n| !doomed.contains(n)) {
+            let is_left = |n: &usize| !doomed.contains(n) && daemons[*n].is_some();
+            let mut left = reads.filter_map(|read| ids.iter().position(|id| *id == read.node)).filter(is_left);
+            if let Some(n) = left.next() {
                 return Ok(n);
             }
         }
