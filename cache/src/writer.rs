@@ -43,8 +43,6 @@ pub struct RunWriter {
 pub struct Pushed {
     /// Blocks that were completed and found right by this push.
     pub blocks: Range<u32>,
-    /// Whether enough waits for a commit that one is due (64 MiB or 1 s).
-    pub commit_due: bool,
 }
 
 /// What a writer leaves when it ends.
@@ -119,7 +117,7 @@ impl RunWriter {
             self.drop_buffer(&error, lost as u64);
             return Err(error);
         }
-        Ok(Pushed { blocks: first..self.next, commit_due: self.target.shared.is_commit_due() })
+        Ok(Pushed { blocks: first..self.next })
     }
 
     /// Ends the writer: whole blocks wait for a commit, the beginning of another is dropped as aborted.

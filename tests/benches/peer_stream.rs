@@ -237,8 +237,10 @@ fn write_pieces(handle: &EntityHandle, node: NodeId, mut queue: mpsc::Receiver<P
             }
             Piece::Bytes(bytes) => {
                 let writer = writer.as_mut().expect("hashes come first");
-                let pushed = bytes.iter().map(|chunk| writer.push(chunk).expect("is right"));
-                if pushed.fold(false, |is_due, pushed| is_due | pushed.commit_due) {
+                for chunk in &bytes {
+                    writer.push(chunk).expect("is right");
+                }
+                if handle.is_commit_due() {
                     handle.commit().expect("commits");
                 }
             }

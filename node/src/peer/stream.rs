@@ -68,8 +68,10 @@ impl Input {
             let own = chunk.split_to(chunk.len().min(missing));
             missing -= own.len();
             into.push(own);
-            // The beginning of the next frame.
-            self.frames.push(&chunk);
+            if !chunk.is_empty() {
+                // The beginning of the next frame.
+                self.frames.push(&chunk);
+            }
         }
         Ok(())
     }
