@@ -139,6 +139,16 @@ impl ResourceUrl {
         TypedUrl::from_url(url, location).map(|typed| typed.resource)
     }
 
+    /// The same with one way to write its path: what need not be percent-encoded is not, and the rest in upper case (RFC 3986 sections 6.2.2.1 and
+    /// 6.2.2.2). Clients differ in that, and all of them mean one resource. The query stays as it is (T-33).
+    #[must_use]
+    pub fn with_normal_path(mut self) -> Self {
+        if let Some(path) = normal_encoding(self.0.path()) {
+            self.0.set_path(&path);
+        }
+        self
+    }
+
     /// The whole URL, query included: for requests and keys, never for people or logs.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -220,6 +230,30 @@ fn is_invisible(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
+/// A path in the normal form of its percent-encoding, if it is not in that; dots that lead somewhere were resolved before, however written.
+fn normal_encoding(path: &str) -> Option<String> {
+    let mut normal = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some((before, encoded)) = rest.split_once('%') {
+        normal.push_str(before);
+        let digits = encoded.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        match digits.map(|digits| (digits, u8::from_str_radix(digits, 16))) {
+            Some((_, Ok(byte))) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                normal.push(char::from(byte))
+            }
+            Some((digits, _)) => {
+                normal.push('%');
+                normal.push_str(&digits.to_ascii_uppercase());
+            }
+            // No encoding of anything.
+            None => normal.push('%'),
+        }
+        rest = digits.map_or(encoded, |digits| &encoded[digits.len()..]);
+    }
+    normal.push_str(rest);
+    (normal != path).then_some(normal)
+}
+
 fn percent_decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -268,6 +302,22 @@ impl From<ResourceUrl> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_has_one_normal_way_to_be_written_and_the_query_keeps_its_own() {
+        let normal = |path: &str| {
+            let url = ResourceUrl::parse(&format!("http://h{path}")).expect("parses").with_normal_path();
+            assert_eq!(url.clone().with_normal_path(), url, "it stays");
+            assert_eq!(ResourceUrl::parse(url.as_str()), Ok(url.clone()), "its text gives it back");
+            url.as_str().trim_start_matches("http://h").to_owned()
+        };
+        assert_eq!(normal("/%7euser/%41%2d%5f.%2Edeb?q=%7e%2f"), "/~user/A-_..deb?q=%7e%2f");
+        assert_eq!(normal("/libstdc%2b%2b6/@a%2fb/%c3%a4"), "/libstdc%2B%2B6/@a%2Fb/%C3%A4");
+        assert_eq!(normal("/a+b/%zz/50%/%4/%"), "/a+b/%zz/50%/%4/%");
+        assert_eq!(normal("/%2541"), "/%2541", "what is encoded twice is decoded by nobody");
+        assert_eq!(normal("/a/%2e%2e/b/%2e"), "/b/");
+        assert_eq!(normal("/"), "/");
+    }
 
     #[test]
     fn normalises_without_touching_the_query() {

@@ -273,7 +273,7 @@ pub fn plain_path(path: &str) -> Cow<'_, str> {
 }
 
 impl MountPlan {
-    /// The URL at the origin that a path and query under this mount mean.
+    /// The URL at the origin that a path and query under this mount mean: one for all ways to write the path (RFC 3986 section 6.2.2.2).
     #[must_use]
     pub fn target(&self, path: &str, query: Option<&str>) -> Option<ResourceUrl> {
         let rest = path.strip_prefix(self.path.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
@@ -281,7 +281,8 @@ impl MountPlan {
         let url = ResourceUrl::parse(&format!("{}{rest}{query}", self.origin)).ok()?;
         // Dots that the URL's own rules resolve must not lead out of the mount.
         let is_inside = url.as_str().strip_prefix(self.origin.as_str());
-        is_inside.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?'])).then_some(url)
+        let is_inside = is_inside.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+        is_inside.then(|| url.with_normal_path())
     }
 }
 

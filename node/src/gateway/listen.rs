@@ -171,7 +171,7 @@ impl Gateway {
         if request.uri().scheme_str() != Some("http") {
             return refused(StatusCode::BAD_REQUEST, "the proxy takes http URLs; others go through a tunnel");
         }
-        let Ok(url) = ResourceUrl::parse(&request.uri().to_string()) else {
+        let Ok(url) = ResourceUrl::parse(&request.uri().to_string()).map(ResourceUrl::with_normal_path) else {
             return refused(StatusCode::BAD_REQUEST, "the URL cannot be fetched");
         };
         let rules = MountRules {

@@ -87,7 +87,8 @@ impl Promises {
         let mut inner = self.inner();
         for (link, digest) in named {
             let is_safe = matches!(digest.algorithm, DigestAlgorithm::Sha256 | DigestAlgorithm::Sha512);
-            if let Some(url) = page.url.join(&link).ok().filter(|url| is_safe && may_speak(url)) {
+            let there = page.url.join(&link).map(ResourceUrl::with_normal_path);
+            if let Some(url) = there.ok().filter(|url| is_safe && may_speak(url)) {
                 inner.keep((key(&url), key(page.url)), digest);
             }
         }

@@ -296,7 +296,7 @@ impl Gateway {
         let relayed = call.target.origin.relay(request).await.map_err(|error| Refusal::of_origin(&error))?;
         if call.method != Method::OPTIONS {
             for url in invalidated(&call.target.url, relayed.head.status, &relayed.head.headers) {
-                self.shelf.forget(&url);
+                self.shelf.forget(&url.with_normal_path());
             }
         }
         self.posted(call, relayed).await
