@@ -129,6 +129,14 @@ impl Home {
         }
     }
 
+    /// Gives no more of a content before these have answered, or [`ACTIVATION`] is over.
+    pub(in crate::swarm) fn wait_for(&mut self, now: Duration, content: ContentTag, others: BTreeSet<Peer>) {
+        let board = self.by_content.get(&content).map(|b| &mut self.boards[*b as usize]);
+        if let Some(board) = board.filter(|_| !others.is_empty()) {
+            board.wait(others, now + ACTIVATION, now + ACTIVATION);
+        }
+    }
+
     fn enter_flow(&mut self, now: Duration, b: u32, n: u32, flow: JoinFlow) {
         let board = &self.boards[b as usize];
         if flow.segment >= board.segments.len() as u32 || !board.stake(n).is_some_and(|stake| stake.lacks(flow.segment))

@@ -44,6 +44,13 @@ impl Gate {
         self.leases.retain(|(_, segments)| !segments.contains(&segment));
     }
 
+    /// Whether it opens: all have answered, or somebody takes too long. Answers that come before the first lease are kept for it, where they
+    /// say anything.
+    fn is_over(&self, now: Duration) -> bool {
+        let says_nothing = !self.has_other_home && self.elsewhere.is_empty();
+        (self.awaited.is_empty() && (says_nothing || !self.leases.is_empty())) || now >= self.opens_at
+    }
+
     /// Whether what the leases are for need not be read, or is read by somebody whom another home leads.
     fn is_doubtful(&self) -> bool {
         let is_elsewhere = |segment: u32| self.elsewhere.has(segment);
@@ -106,7 +113,7 @@ impl Member {
     /// asked anew.
     pub(super) fn look_at_gate(&mut self, now: Duration, content: ContentTag) {
         let Some(job) = self.jobs.get_mut(&content) else { return };
-        let Some(gate) = job.gate.take_if(|gate| gate.awaited.is_empty() || now >= gate.opens_at) else { return };
+        let Some(gate) = job.gate.take_if(|gate| gate.is_over(now)) else { return };
         if gate.is_doubtful() {
             return self.acts.push_back(Act::Rejoin);
         }

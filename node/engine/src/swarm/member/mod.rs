@@ -283,6 +283,7 @@ impl Member {
                 },
             }
         }
+        self.look_at_gate(now, content);
     }
 
     fn on_source(&mut self, now: Duration, content: ContentTag, segment: u32, source: Peer) {

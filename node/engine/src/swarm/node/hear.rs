@@ -115,12 +115,12 @@ impl Swarm {
                 let mut others = self.answering(now, origin, (&from, tag));
                 let are_few = others.len() <= FEW_MEMBERS && self.plain.peers().next().is_none();
                 let is_waited_for = usize::from(join.asked) >= others.len();
+                let content = join.content;
+                let mut asked = BTreeSet::new();
                 if are_few && is_waited_for && self.rooms.get(&origin).is_some_and(|room| !room.is_taking_over(now)) {
                     // It waits for them itself, and they tell this node too. They are asked all the same: who asks shows that it acts.
-                    let content = join.content;
-                    for other in std::mem::take(&mut others) {
-                        self.tell(other, origin, Say::Query { content });
-                    }
+                    asked = std::mem::take(&mut others);
+                    asked.iter().for_each(|other| self.tell(*other, origin, Say::Query { content }));
                 }
                 let own = self.rooms.get(&origin).and_then(|room| room.member.holdings(tag));
                 let words = self.home_words();
@@ -132,9 +132,13 @@ impl Swarm {
                 others.extend(own.as_ref().map(|_| me));
                 if !home.enter(now, from, *join, others) {
                     self.tell(from, origin, Say::NotHome);
-                } else if own.is_some() {
+                    return;
+                }
+                if own.is_some() {
                     home.on_holdings(now, me, tag, own);
                 }
+                // What it hears from them before this node does it says by a second JOIN, and that is no reason to let it read.
+                home.wait_for(now, tag, asked);
             }
             _ => {}
         }

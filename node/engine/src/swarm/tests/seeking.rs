@@ -55,6 +55,12 @@ fn one_that_joins_among_few_reads_when_its_home_and_the_others_have_answered() {
     say(&mut member, ms(1), ranked[1], have_any(Role::Plain));
     say(&mut member, ms(1), ranked[2], has(&[7], vec![]));
     assert_eq!(reads(&say(&mut member, ms(2), ranked[0], lease(0..2))), vec![(LeaseId(5), 0..2)]);
+    // And say that it is not to be read.
+    let (mut member, ranked) = joined();
+    say(&mut member, ms(1), ranked[1], have_any(Role::Plain));
+    say(&mut member, ms(1), ranked[2], has(&[1], vec![]));
+    let told = say(&mut member, ms(2), ranked[0], lease(0..2));
+    assert_eq!((reads(&told), asked(&told, ranked[0])), (vec![], vec![0]));
 }
 
 #[test]
