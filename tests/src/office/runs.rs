@@ -121,7 +121,7 @@ impl Fleet {
         victims.extend([Victim::Machine(home), Victim::Reader]);
         victims.shuffle(&mut rng);
         let mut instants: Vec<u64> =
-            victims.iter().map(|_| rng.random_range(self.length / 8..self.length * 5 / 8)).collect();
+            victims.iter().map(|_| rng.random_range(self.length / 8..self.length * 3 / 4)).collect();
         instants.sort_unstable();
         doomed.push(home);
         let mut daemons = std::mem::take(&mut office.daemons);

@@ -118,6 +118,9 @@ fn a_home_gives_leases_at_once_to_one_that_asks_all_whom_it_would_ask() {
         let is_leased = items(&told, ranked[3]).iter().any(|item| matches!(item, Item::Lease { .. }));
         let queries = told.iter().filter(|(_, say)| matches!(say, Say::Query { .. })).count();
         assert_eq!((is_leased, queries), (!waits, 2), "{told:?}");
+        // Who asks anew, having heard one of them before its home did, gets nothing more before that has heard them too.
+        let again = said(&say(&mut home, ms(1), ranked[3], super::join(&[], 8, vec![])));
+        assert!(items(&again, ranked[3]).is_empty(), "{again:?}");
         // What the others tell it counts as if it had asked.
         say(&mut home, ms(2), ranked[1], has(&[0, 1, 2, 3, 4, 5, 6, 7], vec![]));
         say(&mut home, ms(2), ranked[2], have_any(Role::Plain));
