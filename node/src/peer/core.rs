@@ -127,7 +127,7 @@ impl Core {
         }
         let (id, address) = (live.connection.stable_id(), close::address_of(&live.connection));
         let events = self.events.lock().await;
-        let admission = self.table().admit(node, Link { id, initiator, connection: live });
+        let admission = self.table().admit(node, Link { id, initiator, since: Instant::now(), connection: live });
         match admission {
             Admission::First => {
                 tracing::info!(%node, %address, "peer up");

@@ -3,9 +3,18 @@
 //! Two members that find each other at the same time dial each other; both ends then keep the connection that the
 //! smaller node id began, so they agree without a word. The other one is *retired*: new questions avoid it, it lingers
 //! for what is under way on it, and it takes over again should the kept one turn out to be dead.
+//!
+//! Nobody dials a member to which it has a connection. So a new one that comes long after the other two dials could have crossed says that the
+//! member has lost the older one, by a restart that nobody could announce: whoever began it, the older one leads nowhere, though it is
+//! noticed only when it has been idle for too long.
 
 use eddy_wire::NodeId;
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Dials that end further apart than this did not cross: one between neighbours takes milliseconds, on machines that are very busy some
+/// hundreds of them. Both ends see the same two ends, but for one way through the network.
+const CROSSING: Duration = Duration::from_secs(1);
 
 /// Connections of one member that are kept at a time, the retired included.
 const LINKS_PER_PEER: usize = 4;
@@ -24,6 +33,8 @@ pub enum Initiator {
 pub(crate) struct Link<C> {
     pub(crate) id: usize,
     pub(crate) initiator: Initiator,
+    /// When it was taken in.
+    pub(crate) since: Instant,
     pub(crate) connection: C,
 }
 
@@ -68,9 +79,13 @@ impl<C> Table<C> {
             return Admission::Full;
         }
         let kept = if self.me < node { Initiator::Here } else { Initiator::There };
-        match links.last().map(|used| (used.id, used.initiator)) {
-            // Of two that the same end began the newer one is used: the older one may be a ghost.
-            Some((id, initiator)) if link.initiator == kept || initiator != kept => {
+        match links.last().map(|used| (used.id, used.initiator, used.since)) {
+            // Of two that the same end began the newer one is used: the older one may be a ghost. Of two that did not cross it is one.
+            Some((id, initiator, since))
+                if link.initiator == kept
+                    || initiator != kept
+                    || link.since.saturating_duration_since(since) >= CROSSING =>
+            {
                 links.push(link);
                 Admission::Replaces(id)
             }
@@ -121,7 +136,11 @@ mod tests {
     const LARGE: NodeId = NodeId([2; 32]);
 
     fn link(id: usize, initiator: Initiator) -> Link<()> {
-        Link { id, initiator, connection: () }
+        Link { id, initiator, since: Instant::now(), connection: () }
+    }
+
+    fn later(link: Link<()>, by: Duration) -> Link<()> {
+        Link { since: link.since + by, ..link }
     }
 
     #[test]
@@ -164,6 +183,19 @@ mod tests {
         assert_eq!(table.admit(LARGE, link(3, Initiator::Here)), Admission::Replaces(2));
         assert_eq!(table.admit(LARGE, link(4, Initiator::Here)), Admission::Replaces(3));
         assert_eq!(table.admit(LARGE, link(5, Initiator::Here)), Admission::Full);
+    }
+
+    #[test]
+    fn a_member_that_dials_long_after_is_used_by_its_new_connection_whoever_began_the_old_one() {
+        for (me, other) in [(SMALL, LARGE), (LARGE, SMALL)] {
+            let mut table = Table::new(me, 8);
+            table.admit(other, link(1, Initiator::Here));
+            let restarted = later(link(2, Initiator::There), CROSSING);
+            assert_eq!(table.admit(other, restarted), Admission::Replaces(1), "it has lost the first one");
+        }
+        let mut table = Table::new(SMALL, 8);
+        table.admit(LARGE, link(1, Initiator::Here));
+        assert_eq!(table.admit(LARGE, later(link(2, Initiator::There), CROSSING / 2)), Admission::Spare);
     }
 
     #[test]
