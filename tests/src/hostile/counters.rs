@@ -26,6 +26,9 @@ pub struct PathCounters {
     pub heads: u64,
     /// Bytes of the file that were written to sockets.
     pub body_bytes: u64,
+    /// Those of them that answered requests for a later part of at most a segment of 1 MiB. Of a file without ranges those are second
+    /// looks, at a block or a segment; they take nothing of an answer that is everything, and what lay in sockets then is in it.
+    pub look_bytes: u64,
     /// Ranges asked, in order; the first 10,000.
     pub ranges: Vec<AskedRange>,
     /// Answers by status.
@@ -66,9 +69,14 @@ impl Counters {
         *self.paths.entry(path.to_owned()).or_default().statuses.entry(status).or_default() += 1;
     }
 
-    pub(super) fn on_body(&mut self, path: &str, bytes: u64) {
-        self.paths.entry(path.to_owned()).or_default().body_bytes += bytes;
+    pub(super) fn on_body(&mut self, ask: &Ask, bytes: u64) {
+        let path = self.paths.entry(ask.path().to_owned()).or_default();
+        path.body_bytes += bytes;
+        let is_look = matches!(ask.range(), Some(AskedRange::Within(first, last)) if first > 0 && last.saturating_sub(first) < LOOK);
+        path.look_bytes += if is_look { bytes } else { 0 };
     }
 }
 
 const MAX_RANGES: usize = 10_000;
+/// The longest second look: a segment of the files that these origins serve.
+const LOOK: u64 = 1 << 20;

@@ -2,7 +2,7 @@
 
 use super::answer::{Answer, Body};
 use super::serve::{Line, State};
-use super::{Behaviour, BodyFault, HeadFault, Version};
+use super::{Ask, Behaviour, BodyFault, HeadFault, Version};
 use std::io;
 use std::ops::Range;
 use std::time::Duration;
@@ -80,7 +80,7 @@ const INTERIM: &[u8] = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=pre
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Account<'a> {
     pub(super) state: &'a State,
-    pub(super) path: &'a str,
+    pub(super) ask: &'a Ask,
 }
 
 struct Sender<'a, L> {
@@ -155,7 +155,7 @@ impl<L: Line> Sender<'_, L> {
             if self.is_chunked {
                 self.line.write_all(b"\r\n").await?;
             }
-            self.account.state.counters().on_body(self.account.path, count as u64);
+            self.account.state.counters().on_body(self.account.ask, count as u64);
             at += count as u64;
             if !pause.is_zero() {
                 self.line.flush().await?;

@@ -261,7 +261,7 @@ async fn answer<L: Line>(line: &mut BufReader<L>, ask: &Ask, state: &State) -> i
     let (behaviour, version) = state.plan(ask);
     let answer = Answer::to(ask, &behaviour, &version);
     state.counters().on_status(ask.path(), answer.status);
-    send(line, answer, &behaviour, &version, Account { state, path: ask.path() }).await
+    send(line, answer, &behaviour, &version, Account { state, ask }).await
 }
 
 /// Where the counters can be read as JSON.

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use fleet::{Fleet, Outcome};
 pub use machines::{Office, SETTINGS};
-pub use origin::{Hostile, is_of_one_block, sent, tell_again};
+pub use origin::{Hostile, is_of_later_part, is_of_one_block, sent, tell_again};
 pub use runs::Connections;
 
 /// How long anything of a run may take.

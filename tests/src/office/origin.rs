@@ -61,6 +61,11 @@ pub fn is_of_one_block(access: &Access) -> bool {
     asked(access).is_some_and(|asked| asked.end - asked.start <= BLOCK)
 }
 
+/// Whether a part of a segment of 1 MiB at most was asked for that is not the beginning: of an origin without ranges, a second look.
+pub fn is_of_later_part(access: &Access) -> bool {
+    asked(access).is_some_and(|asked| asked.start > 0 && asked.end - asked.start <= MIB)
+}
+
 /// Says which answers were cut, and which brought what another one had brought, second looks apart.
 pub fn tell_again(log: &[Access]) {
     let reads = log.iter().filter(|access| !is_of_one_block(access) && access.body_bytes > 0);

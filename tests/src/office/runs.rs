@@ -8,7 +8,7 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::{Fleet, Office, Outcome, PATIENCE, SETTINGS, is_of_one_block, sent, tell_again};
+use super::{Fleet, Office, Outcome, PATIENCE, SETTINGS, is_of_later_part, sent, tell_again};
 use crate::lab::Lab;
 use crate::process::{Nginx, NginxSpec, Running, body_bytes, hash_of, write_sample};
 
@@ -56,8 +56,8 @@ impl Fleet {
         Ok(self.outcome(sent(&origin, &office, self)? - before, took).tell("one has it"))
     }
 
-    /// The origin has no ranges, and does not say so beforehand either. A second look asks for a block and takes nothing of an answer that is
-    /// everything; what lay in sockets then is counted apart, as all second looks are.
+    /// The origin has no ranges, and does not say so beforehand either. A second look asks for a block or a segment and takes nothing of an
+    /// answer that is everything; what lay in sockets then is counted apart, as all second looks are.
     ///
     /// # Errors
     /// As [`Self::run_cold`].
@@ -69,7 +69,7 @@ impl Fleet {
         let office = Office::open(&lab, self.machines)?;
         let took = office.fetch_together(0..self.machines, &origin.url("big.img"), hash)?;
         let log = origin.wait_access(PATIENCE, |log| body_bytes(log) >= self.length)?;
-        let (looks, reads): (Vec<_>, Vec<_>) = log.into_iter().partition(is_of_one_block);
+        let (looks, reads): (Vec<_>, Vec<_>) = log.into_iter().partition(is_of_later_part);
         println!("second looks that were given up: {:?}", looks.iter().map(|look| look.body_bytes).collect::<Vec<_>>());
         Ok(self.outcome(body_bytes(&reads), took).tell("no ranges, and nothing said of them"))
     }

@@ -126,8 +126,10 @@ fn where_the_only_reader_fails_another_begins_anew_and_nobody_fails_with_it() {
         let hash = blake3::hash(&Version::new(seed, fleet.length).whole());
         let took = office.fetch_together(0..fleet.machines, &origin.url(behaviour, seed, fleet.length), hash).unwrap();
         let path = origin.counters().unwrap();
-        println!("{} requests, {} of them for the head alone", path.requests, path.heads);
-        let sent = path.body_bytes - office.audited().unwrap();
+        let (requests, heads, looks) = (path.requests, path.heads, path.look_bytes);
+        println!("{requests} requests, {heads} of them for the head alone; {looks} bytes sent to second looks");
+        println!("ranges asked for: {:?}", path.ranges);
+        let sent = path.body_bytes - looks;
         let outcome = fleet.outcome(sent, took).tell(behaviour);
         assert!(outcome.copies <= copies, "{outcome:?}");
         assert!(path.requests - path.heads >= bodies, "{path:?}");
