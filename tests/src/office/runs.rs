@@ -71,6 +71,8 @@ impl Fleet {
         let log = origin.wait_access(PATIENCE, |log| body_bytes(log) >= self.length)?;
         let (looks, reads): (Vec<_>, Vec<_>) = log.into_iter().partition(is_of_later_part);
         println!("second looks that were given up: {:?}", looks.iter().map(|look| look.body_bytes).collect::<Vec<_>>());
+        let longest = looks.iter().map(|look| look.body_bytes).max().unwrap_or(0);
+        ensure!(longest <= self.length / 4, "a second reader: {looks:?}");
         Ok(self.outcome(body_bytes(&reads), took).tell("no ranges, and nothing said of them"))
     }
 
