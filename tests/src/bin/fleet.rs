@@ -22,6 +22,9 @@ struct Arguments {
     /// Line of each machine
     #[arg(long, default_value = "1gbit", value_parser = words::rate)]
     lan: u64,
+    /// The machines know what their lines carry (nodes do not)
+    #[arg(long)]
+    lines_known: bool,
     /// Bytes of the file
     #[arg(long, default_value = "256MiB", value_parser = words::size)]
     size: u64,
@@ -137,6 +140,7 @@ impl Arguments {
             nodes: self.nodes as usize,
             wan: self.wan,
             lan: self.lan,
+            lines_known: self.lines_known,
             size: self.size,
             files: self.files.clamp(1, 256),
             round_trip: self.rtt,

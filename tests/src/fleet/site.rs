@@ -13,6 +13,8 @@ pub struct Site {
     pub wan: u64,
     /// Bits per second of a machine's line, each way.
     pub lan: u64,
+    /// Whether the machines know what their lines carry, and say so; whole nodes do not.
+    pub lines_known: bool,
     /// Bytes of each file.
     pub size: u64,
     /// Files of the same origin that every machine wants.
@@ -97,6 +99,7 @@ impl Site {
             nodes,
             wan: 100_000_000,
             lan: 1_000_000_000,
+            lines_known: false,
             size: 256 << 20,
             files: 1,
             round_trip: Duration::from_millis(40),

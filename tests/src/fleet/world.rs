@@ -201,10 +201,11 @@ impl World {
             let is_air = rng.random_bool(site.wireless);
             let (rate, medium) = if is_air { (site.air, Medium::Wireless) } else { (site.lan, Medium::Wired) };
             let link = Link { up: rate, down: rate, medium, subnet: (n * site.subnets / site.nodes) as u32 };
+            let told = if site.lines_known { link } else { Link { up: 0, down: 0, ..link } };
             let weight = if is_air { Weight::LIGHT } else { Weight::STEADY };
             hosts.push(Host {
                 peer,
-                swarm: Swarm::new(peer, link, weight, rng.random()),
+                swarm: Swarm::new(peer, told, weight, rng.random()),
                 link,
                 is_alive: true,
                 is_plain: (site.warm..site.holders()).contains(&n),

@@ -117,14 +117,15 @@ pub const SUBSCRIBER_PATIENCE: [Duration; 4] = [ms(2), ms(8), ms(32), ms(128)];
 /// Flows that a member gives at once.
 pub const UPLOADS: u32 = 32;
 
-/// Segments that nobody else has or receives which a member with all of a content gives at once; one that has begun less than half as
-/// many may begin more, up to twice this, lest it wait for others who are slow.
-pub const FIRST_COPIES: u32 = 8;
+/// Flows of one content that a member has at once when its rate is not known. Simulated with lines of 50 Mbit/s to 1 Gbit/s: with fewer, lines
+/// rest between one flow and the next; with more, what is under way at once comes later, and whoever would give it on waits.
+pub const WINDOW: u32 = 12;
+/// Segments that nobody else has or receives which a member with all of a content gives at once, as many as others have under way: of more,
+/// each of them would follow a part only, and its line carry a part; fewer would not fill it.
+pub const FIRST_COPIES: u32 = WINDOW;
 
-/// Flows of one content that a member has at once when its rate is not known.
-pub const WINDOW: u32 = 16;
-/// The least of them.
-pub const WINDOW_LEAST: u32 = 8;
+/// The least flows of a member whose rate is known.
+pub const WINDOW_LEAST: u32 = WINDOW;
 /// The most: what is under way is lost with its source.
 pub const WINDOW_MOST: u32 = 128;
 /// Flows of one content that a member has at once whatever its home says: twice the longest window, and what leases bring.
@@ -195,8 +196,10 @@ pub const READ_PAUSE: Duration = ms(500);
 
 /// Assignments are collected for this long while the rest of the file is short, or few members are there.
 pub const COLLECT: Duration = ms(5);
-/// Assignments are collected for this long in the middle of a file: a member has half a second of flows under way.
+/// Assignments are collected for this long at most in the middle of a file: a member has half a second of flows under way, or more.
 pub const COLLECT_MIDST: Duration = ms(250);
+/// And for this part of the time that its flows last, as fast as they were finished of late.
+pub const COLLECT_SHARE: u32 = 4;
 /// Members up to which a home collects briefly, and one that joins asks the others itself: their messages are few anyway.
 pub const FEW_MEMBERS: usize = 8;
 /// Reports of finished segments are collected for this long.

@@ -1,6 +1,7 @@
 //! One content at its home: who wants and has which segment, and who takes it from whom.
 
 use super::Home;
+use super::tempo::Tempo;
 use crate::port::Peer;
 use crate::swarm::bits::Bits;
 use crate::swarm::constants::{FIRST_COPIES, REFUSAL, REFUSAL_DOUBLINGS, RESCUE, RUN_SEGMENTS};
@@ -48,6 +49,7 @@ pub(super) struct Board {
     pub(super) doubted: BTreeSet<u32>,
     /// Times that a reader of the stream lost it because it did not get on.
     pub(super) streams_lost: u32,
+    pub(super) tempo: Tempo,
 }
 
 /// What somebody is receiving who has not joined yet.
@@ -213,6 +215,7 @@ impl Board {
             first_copies: 0,
             doubted: BTreeSet::new(),
             streams_lost: 0,
+            tempo: Tempo::new(now),
         }
     }
 
@@ -321,20 +324,10 @@ impl Board {
         self.first_copies = begun.count() as u32;
     }
 
-    /// How many of those are `n`'s.
-    fn first_copies_of(&self, n: u32, p: u32) -> u32 {
-        let Some(stake) = self.stake(n) else { return 0 };
-        let links = stake.under_way.iter().map(|s| &self.segments[s as usize]).filter(|segment| segment.holders == 1);
-        let links = links.map(|segment| segment.link(n)).filter(|link| link.from == From::Member(p));
-        links.map(Link::children).sum()
-    }
-
-    /// Whether `n` may begin no segment that only `p` has. What others have begun keeps nobody from a share of its own, and never one that
-    /// has nothing under way: they may be slow, or never end.
-    pub(super) fn is_capped(&self, n: u32, p: u32) -> bool {
+    /// Whether `n` may begin no segment that one member alone has. Never one that has nothing under way: the others may be slow, or never end.
+    pub(super) fn is_capped(&self, n: u32) -> bool {
         let is_idle = self.stake(n).is_none_or(|stake| stake.flows == 0);
-        let is_over = self.first_copies >= 2 * FIRST_COPIES || self.first_copies_of(n, p) >= FIRST_COPIES / 2;
-        !is_idle && self.first_copies >= FIRST_COPIES && is_over
+        !is_idle && self.first_copies >= FIRST_COPIES
     }
 
     /// About how many words of memory it takes.

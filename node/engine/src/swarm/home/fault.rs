@@ -49,6 +49,7 @@ impl Home {
     fn on_segment(&mut self, now: Duration, b: u32, s: u32, n: u32) -> bool {
         let board = &mut self.boards[b as usize];
         board.touched = now;
+        board.tempo.on_finished();
         let Some(stake) = board.stake_mut(n).filter(|stake| s < stake.have.len()) else { return false };
         stake.have.insert(s);
         stake.busy = now;

@@ -107,6 +107,7 @@ impl Home {
     /// Who has a part already; else who has just read; else who can give best.
     fn choose_reader(&self, now: Duration, b: u32, s: u32, prefer: Option<u32>) -> Option<u32> {
         let board = &self.boards[b as usize];
+        let size = board.geometry.segment_size();
         let lacks = |n: u32| board.stake(n).is_some_and(|stake| stake.lacks(s)) && self.may_read(now, n);
         // A struck member gives nothing on; it reads for itself only when nobody else wants it (trap 9).
         let is_good = |n: u32| lacks(n) && !self.seats[n as usize].is_struck(now);
@@ -115,7 +116,7 @@ impl Home {
         }
         let is_easy = |n: &u32| {
             let seat = &self.seats[*n as usize];
-            is_good(*n) && seat.load() < BUSY && seat.leases < 2 && seat.link.medium == Medium::Wired
+            is_good(*n) && seat.load(size) < BUSY && seat.leases < 2 && seat.link.medium == Medium::Wired
         };
         if let Some(n) = prefer.filter(is_easy) {
             return Some(n);
@@ -126,7 +127,7 @@ impl Home {
         let worth = |n: u32| {
             let seat = &self.seats[n as usize];
             let (struck, air) = (seat.is_struck(now), seat.link.medium == Medium::Wireless);
-            let load = (seat.load() * 16.0) as u32;
+            let load = (seat.load(size) * 16.0) as u32;
             // The smallest is chosen.
             (struck, air, seat.leases, by_subnet(seat.link.subnet), load, !seat.has_read, seat.given, n)
         };

@@ -15,6 +15,7 @@
 //! | [`stream`] | whether the one who reads a stream gets on, by the word of others |
 //! | [`fault`] | what a failed flow means |
 //! | [`pace`] | how many leases there are |
+//! | [`tempo`] | how fast members take a content, and so for how long assignments may be collected |
 //! | [`upkeep`] | counts afresh and looks after everybody |
 //! | [`watch`] | who looks twice, and at how much |
 
@@ -26,13 +27,14 @@ mod pace;
 mod runs;
 mod seat;
 mod stream;
+mod tempo;
 mod tree;
 mod upkeep;
 mod watch;
 
 use super::constants::{
-    ACTING, ASSIGN_ITEMS, COLLECT, COLLECT_DONE, COLLECT_MIDST, FEW_MEMBERS, LAST_SEGMENTS, SAFETY_PASS,
-    TAKE_OVER_GRACE, TAKE_OVER_MOST,
+    ACTING, ASSIGN_ITEMS, COLLECT, COLLECT_DONE, FEW_MEMBERS, LAST_SEGMENTS, SAFETY_PASS, TAKE_OVER_GRACE,
+    TAKE_OVER_MOST,
 };
 use super::message::{Item, Say};
 use super::name::{Content, ContentTag, LeaseId, PeerTag};
@@ -270,10 +272,11 @@ impl Home {
         self.has_urgent = true;
     }
 
-    /// How long assignments are collected: long while much is to come, because every member has half a second of work.
+    /// How long assignments are collected: long while much is to come, because every member has work for a while.
     fn collecting(&self, b: u32) -> Duration {
-        let is_midst = self.boards[b as usize].unread >= LAST_SEGMENTS && self.seats.len() > FEW_MEMBERS;
-        if is_midst { COLLECT_MIDST } else { COLLECT }
+        let board = &self.boards[b as usize];
+        let is_midst = board.unread >= LAST_SEGMENTS && self.seats.len() > FEW_MEMBERS;
+        if is_midst { board.tempo.collecting() } else { COLLECT }
     }
 
     /// Sends what cannot wait, and, when its time has come, what could.

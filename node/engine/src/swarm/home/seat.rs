@@ -66,6 +66,16 @@ fn without(item: Item, segment: u32) -> Vec<Item> {
     }
 }
 
+/// Flows of segments of this size that a line has at once: what it carries in half a second.
+fn window_of(rate: u64, segment_size: u64) -> u32 {
+    if rate == 0 {
+        return WINDOW;
+    }
+    let bits = u128::from(rate) * WINDOW_TIME.as_millis() / 1000;
+    let segments = bits.div_ceil(u128::from(segment_size) * 8);
+    (segments.min(u128::from(WINDOW_MOST)) as u32).max(WINDOW_LEAST)
+}
+
 impl Seat {
     pub(super) fn new(now: Duration, peer: Peer) -> Self {
         Self {
@@ -163,9 +173,12 @@ impl Seat {
         }
     }
 
-    /// Share of its line that it gives.
-    pub(super) fn load(&self) -> f64 {
-        if self.link.up == 0 { 0.0 } else { self.committed as f64 / self.link.up as f64 }
+    /// Share of its line that it gives: by the rates that were set aside, or by the flows, as many as a line like its own takes at once being
+    /// all of it; whichever is more. Where lines are not known the flows alone say it, and that of a slow one has them longer.
+    pub(super) fn load(&self, segment_size: u64) -> f64 {
+        let by_flows = f64::from(self.children) / f64::from(window_of(self.link.up, segment_size));
+        let by_rate = if self.link.up == 0 { 0.0 } else { self.committed as f64 / self.link.up as f64 };
+        by_flows.max(by_rate)
     }
 
     /// Bits per second that it could still give; of an unknown line, any number.
@@ -173,14 +186,9 @@ impl Seat {
         if self.link.up == 0 { u64::MAX } else { self.link.up.saturating_sub(self.committed) }
     }
 
-    /// Flows of segments of this size that it has at once: what its line carries in half a second.
+    /// Flows of segments of this size that it has at once.
     pub(super) fn window(&self, segment_size: u64) -> u32 {
-        if self.link.down == 0 {
-            return WINDOW;
-        }
-        let bits = u128::from(self.link.down) * WINDOW_TIME.as_millis() / 1000;
-        let segments = bits.div_ceil(u128::from(segment_size) * 8);
-        (segments.min(u128::from(WINDOW_MOST)) as u32).max(WINDOW_LEAST)
+        window_of(self.link.down, segment_size)
     }
 
     /// Bits per second that one of its flows needs.

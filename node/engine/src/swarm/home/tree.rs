@@ -14,8 +14,8 @@ use rand::seq::SliceRandom;
 use std::time::Duration;
 
 // The parts of a source's score; simulated.
-const LOAD: f64 = 0.3;
-const DEEP: f64 = 0.005;
+const LOAD: f64 = 0.4;
+const DEEP: f64 = 0.008;
 const GIVEN: f64 = 0.05;
 const CONNECTED: f64 = 0.03;
 const AIR: f64 = 0.2;
@@ -24,7 +24,7 @@ const LEAVING: f64 = 0.5;
 
 /// What leads from a source to the origin or to a holder.
 #[derive(Debug, Clone, Copy)]
-struct Branch {
+pub(super) struct Branch {
     depth: u32,
     rate: u64,
 }
@@ -170,8 +170,8 @@ impl Home {
     fn score(&self, b: u32, s: u32, n: u32, p: u32, depth: u32) -> f64 {
         let (seat, source) = (&self.seats[n as usize], &self.seats[p as usize]);
         let mean = (self.given as f64 / self.seats.len() as f64).max(1.0);
-        let mut score =
-            -LOAD * source.load() - DEEP * f64::from(depth) - GIVEN * (f64::from(source.given) / mean - 1.0);
+        let load = source.load(self.boards[b as usize].geometry.segment_size());
+        let mut score = -LOAD * load * load - DEEP * f64::from(depth) - GIVEN * (f64::from(source.given) / mean - 1.0);
         if self.is_connected(b, n, p) {
             score += CONNECTED;
         }
@@ -201,7 +201,7 @@ impl Home {
         if p == n || !seat.is_source(now) || seat.children >= UPLOADS || is_refused {
             return None;
         }
-        if self.is_first_copy(b, s, p) && self.boards[b as usize].is_capped(n, p) {
+        if self.is_first_copy(b, s, p) && self.boards[b as usize].is_capped(n) {
             return None;
         }
         self.branch(now, b, s, n, p)
@@ -215,7 +215,7 @@ impl Home {
     }
 
     /// What leads from `p` to the origin or to a holder without passing `avoid`.
-    fn branch(&self, now: Duration, b: u32, s: u32, avoid: u32, p: u32) -> Option<Branch> {
+    pub(super) fn branch(&self, now: Duration, b: u32, s: u32, avoid: u32, p: u32) -> Option<Branch> {
         let board = &self.boards[b as usize];
         let segment = &board.segments[s as usize];
         let (mut at, mut rate) = (p, u64::MAX);

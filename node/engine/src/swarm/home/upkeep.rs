@@ -22,6 +22,7 @@ impl Home {
             }
             self.free_rootless(now, b);
             self.boards[b as usize].count_unread();
+            self.look_at_tempo(now, b);
             self.tell_watches(b);
             self.fill_all(now, b);
             self.rescue(now, b);
@@ -138,9 +139,14 @@ impl Home {
         let mut taken = BTreeSet::new();
         let mut lost = Vec::new();
         for (n, stake) in idle {
+            // Of one that receives it and whose branch leads nowhere nothing is to be hoped either: it may have gone to another home.
+            let is_lost = |s: u32, p: u32| {
+                let is_holder = board.stake(p).is_some_and(|stake| stake.have.has(s));
+                stake.is_refused(now, p) || (!is_holder && self.branch(now, b, s, n, p).is_none())
+            };
             let is_refused = |s: &u32| {
                 let segment = &board.segments[*s as usize];
-                segment.holders > 0 && segment.sources.iter().all(|p| stake.is_refused(now, *p))
+                segment.holders > 0 && segment.sources.iter().all(|p| is_lost(*s, *p))
             };
             let mut refused = (0..stake.have.len()).filter(|s| stake.lacks(*s)).filter(is_refused);
             // Each another one: they take the others' from each other.
