@@ -33,6 +33,8 @@ pub struct RunWriter {
     expected: Option<(u32, Vec<BlockHash>)>,
     /// Whether runs are gathered in aligned memory, for the mirror to be written past the cache.
     is_aligning: bool,
+    /// Whether each block is written as soon as it is whole.
+    is_instant: bool,
     /// Who writes such runs while the next one comes; begun with the first full one.
     behind: Option<WriteBehind>,
     is_spent: bool,
@@ -58,6 +60,7 @@ impl RunWriter {
     pub(crate) fn new(shared: Arc<Shared>, first_block: u32, source: Source, account: Account) -> Self {
         Self {
             is_aligning: false,
+            is_instant: false,
             target: Target { shared, source, account, mirror: None },
             next: first_block,
             buffer: AlignedBuffer::default(),
@@ -90,9 +93,20 @@ impl RunWriter {
         self
     }
 
+    /// Writes each block at once: others wait for it who pass it on, and each of them would wait for the rest of a run anew.
+    #[must_use]
+    pub fn instantly(mut self) -> Self {
+        (self.is_aligning, self.is_instant) = (false, true);
+        self
+    }
+
     /// Bytes of a run.
     fn run(&self) -> usize {
-        if self.is_aligning { DIRECT_RUN } else { RUN }
+        match (self.is_aligning, self.is_instant) {
+            (true, _) => DIRECT_RUN,
+            (false, true) => BLOCK,
+            (false, false) => RUN,
+        }
     }
 
     /// Bytes from block `next` to the entity's end.

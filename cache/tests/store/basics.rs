@@ -54,6 +54,26 @@ fn what_is_written_can_be_read_before_it_is_durable_and_is_not_called_held() {
 }
 
 #[test]
+fn a_block_of_which_somebody_waits_can_be_read_when_its_last_byte_has_come() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let handle = store.begin(new_entity(1, 20 * BLOCK as u64)).expect("admitted");
+    let geometry = handle.geometry();
+    let readable = |writer: fn(RunWriter) -> RunWriter, first: u32| {
+        let mut writer = writer(handle.writer(first, ORIGIN, ACCOUNT));
+        let bytes = blocks_of(1, &geometry, first..first + 2);
+        writer.push(&bytes[..BLOCK - 1]).expect("taken");
+        let before = handle.is_readable(first);
+        writer.push(&bytes[BLOCK - 1..BLOCK + 9]).expect("taken");
+        let outcome = (before, handle.is_readable(first));
+        writer.finish().expect("written");
+        outcome
+    };
+    assert_eq!(readable(RunWriter::instantly, 0), (false, true));
+    assert_eq!(readable(RunWriter::promptly, 8), (false, false), "a run of 256 KiB costs less");
+}
+
+#[test]
 fn blocks_are_read_as_somebody_was_told_they_are_or_not_at_all() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = open(directory.path());

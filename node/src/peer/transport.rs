@@ -49,8 +49,8 @@ pub fn transport() -> TransportConfig {
         .mtu_discovery_config(Some(discovery))
         .initial_rtt(INITIAL_RTT)
         .ack_frequency_config(Some(acknowledging))
-        // Whole steps of one stream after another: fuller batches, and a segment is complete earlier.
-        .send_fairness(false);
+        // Streams take turns: members follow a segment while it comes, and one that waited behind others would keep all of them waiting.
+        .send_fairness(true);
     transport
 }
 

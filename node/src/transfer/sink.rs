@@ -265,8 +265,13 @@ fn write_all(
                 Some(mirror) => run.mirror(mirror),
                 None => run,
             };
-            let is_hasty = open.is_followed() || (open.is_passed_on() && reach == Reach::Coming);
-            writer = Some(if is_hasty { run.promptly() } else { run });
+            writer = Some(if open.is_passed_on() && reach == Reach::Coming {
+                run.instantly()
+            } else if open.is_followed() {
+                run.promptly()
+            } else {
+                run
+            });
             continue;
         }
         let writer = writer.as_mut().ok_or(SinkFault::NoRun)?;

@@ -1,7 +1,8 @@
 //! A segment on its way to a member while it is still on its way to this node: each run leaves as soon as it is verified.
 //!
-//! What this node reads from the origin it signs in runs of 256 KiB at the same places for everybody, so that each member can pass
-//! a run on when it has it, with the statement that came with it.
+//! What this node reads from the origin it signs block by block, so that each member can pass a block on when it has it, with the statement
+//! that came with it. Statements over more would be fewer, but each member on the way waits for all that one speaks of: where a line of
+//! 50 Mbit/s carries ten segments, 256 KiB take half a second at each.
 
 use super::ask::find;
 use super::guest::Guest;
@@ -14,7 +15,7 @@ use crate::peer::gate::FromMember;
 use crate::transfer::open::Arrivals;
 use bytes::Bytes;
 use eddy_cache::EntityHandle;
-use eddy_content::{BlockSet, LookupKey};
+use eddy_content::LookupKey;
 use eddy_wire::NodeId;
 use eddy_wire::frame::{ReadRefusal, ReadReply};
 use quinn::SendStream;
@@ -23,8 +24,6 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// Blocks of one own statement: what a member must have before it can pass any of it on.
-const RUN: u32 = 4;
 /// How often it is looked for blocks that nobody told of: their job may have changed hands.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -68,7 +67,7 @@ impl Server {
         let Ok(Some(arrivals)) = answered.await else {
             return self.say(send, &ReadReply::Refused(ReadRefusal::NotHere)).await;
         };
-        let outcome = self.send_as_it_comes(node, (&handle, key, &arrivals), (blocks, whole), send).await;
+        let outcome = self.send_as_it_comes(node, (&handle, key, &arrivals), blocks, send).await;
         tell_served(gate, FromMember::Served { node, key, segment }).await;
         outcome
     }
@@ -77,7 +76,7 @@ impl Server {
         &self,
         node: NodeId,
         (handle, key, arrivals): (&EntityHandle, LookupKey, &Arrivals),
-        (blocks, whole): (Range<u32>, Range<u32>),
+        blocks: Range<u32>,
         send: &mut SendStream,
     ) -> Result<(), Abandon> {
         let mut pace = Pace::new(&self.patience);
@@ -88,8 +87,8 @@ impl Server {
             arrival.as_mut().enable();
             let next = {
                 let _turn = self.disk.acquire().await.map_err(|error| Abandon::Fault(error.to_string()))?;
-                let (handle, rest, whole) = (handle.clone(), at..blocks.end, whole.clone());
-                self.blocking(move |shared| next(shared, &handle, key, rest, whole)).await??
+                let (handle, rest) = (handle.clone(), at..blocks.end);
+                self.blocking(move |shared| next(shared, &handle, key, rest)).await??
             };
             match next {
                 Next::Run { header, bytes, end } => {
@@ -120,24 +119,15 @@ async fn tell_served(gate: &mpsc::Sender<FromMember>, served: FromMember) {
     let _ = gate.send(served).await;
 }
 
-/// What can be sent of `rest`, which lies in the segment of the blocks `whole`.
-fn next(
-    shared: &Shared,
-    handle: &EntityHandle,
-    key: LookupKey,
-    rest: Range<u32>,
-    whole: Range<u32>,
-) -> Result<Next, Abandon> {
+/// What can be sent of `rest`, which lies in one segment.
+fn next(shared: &Shared, handle: &EntityHandle, key: LookupKey, rest: Range<u32>) -> Result<Next, Abandon> {
     let (readable, here) = handle.readable();
     if !readable.contains(rest.start) {
         return Ok(Next::Coming);
     }
     let fault = |error: eddy_cache::ReadError| Abandon::Fault(error.to_string());
     let (portion, statements) = if here.contains(rest.start) {
-        match own(&readable, &here, rest, &whole) {
-            Some(send) => (Portion { send, proof: Proof::Own }, Vec::new()),
-            None => return Ok(Next::Coming),
-        }
+        (Portion { send: rest.start..rest.start + 1, proof: Proof::Own }, Vec::new())
     } else {
         let statements = relayable(shared, handle, rest.start..rest.start + 1);
         let runs = statements.iter().map(|endorsed| endorsed.signed.statement.blocks()).enumerate();
@@ -161,34 +151,4 @@ fn next(
     let mut bytes = Vec::new();
     handle.read_as(told.first, &told.hashes, &mut bytes).map_err(fault)?;
     Ok(Next::Run { header, bytes: Bytes::from(bytes), end: portion.send.end })
-}
-
-/// The blocks that this node signs for next; none while the run of them that everybody gets is not complete.
-fn own(readable: &BlockSet, here: &BlockSet, rest: Range<u32>, whole: &Range<u32>) -> Option<Range<u32>> {
-    let begun = (rest.start - whole.start) / RUN;
-    let full = (whole.start + (begun + 1) * RUN).min(rest.end);
-    let end = (rest.start..full).find(|block| !here.contains(*block)).unwrap_or(full);
-    // A run whose rest came from somebody else ends early.
-    (end == full || readable.contains(end)).then_some(rest.start..end)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn own_runs_lie_at_the_same_places_for_everybody() {
-        let all = BlockSet::from_run(0..64);
-        let whole = 16..32;
-        assert_eq!(own(&all, &all, 16..32, &whole), Some(16..20));
-        assert_eq!(own(&all, &all, 17..32, &whole), Some(17..20));
-        assert_eq!(own(&all, &all, 28..31, &(16..31)), Some(28..31), "the last one ends with its segment");
-    }
-
-    #[test]
-    fn a_run_waits_for_its_rest_unless_that_came_from_somebody_else() {
-        let (three, four) = (BlockSet::from_run(0..3), BlockSet::from_run(0..4));
-        assert_eq!(own(&three, &three, 0..16, &(0..16)), None);
-        assert_eq!(own(&four, &three, 0..16, &(0..16)), Some(0..3));
-    }
 }
