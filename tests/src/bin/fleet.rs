@@ -100,6 +100,9 @@ struct Arguments {
     /// Blocks of 64 KiB that travel as one: more is faster to simulate
     #[arg(long, default_value_t = 1)]
     chunk: u32,
+    /// Parts in which such a chunk travels, each in turn with those of other flows, as packets do: the more, the slower to simulate
+    #[arg(long, default_value_t = 1)]
+    parts: u32,
     /// The first seed
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -164,6 +167,7 @@ impl Arguments {
             sockets: self.sockets,
             faults,
             chunk: self.chunk.max(1),
+            parts: self.parts.max(1),
             seed,
             tells: self.tell,
         }

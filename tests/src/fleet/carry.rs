@@ -29,13 +29,19 @@ impl World {
                 self.clock.at(at, Event::LookedUp { host: n, peer, file });
             }
             Effect::Subscribe { source, content, segment, from } => {
-                self.subscribe(n, source, (self.file(content), segment), from);
+                let file = self.file(content);
+                self.hosts[n].behind.remove(&(file, segment));
+                self.subscribe(n, source, (file, segment), from);
             }
             // One request, which is served in this order.
             Effect::Fetch { source, content, segments, from } => {
                 let file = self.file(content);
                 let starts = segments.clone().map(|segment| if segment == segments.start { from } else { 0 });
                 for (segment, from) in segments.clone().zip(starts) {
+                    self.hosts[n].behind.remove(&(file, segment));
+                    if segment > segments.start {
+                        self.hosts[n].behind.insert((file, segment), segment - 1);
+                    }
                     self.subscribe(n, source, (file, segment), from);
                 }
             }
@@ -156,7 +162,9 @@ impl World {
         if let Some(old) = self.hosts[n].find_serve(to, file, segment) {
             self.hosts[n].drop_serve(old);
         }
-        let serve = Serve { to, file, segment, subscription, next: from, under_way: 0, is_queued: false };
+        let behind = self.hosts[to].behind.get(&(file, segment)).copied();
+        let serve =
+            Serve { to, file, segment, subscription, next: from, parts: 0, under_way: 0, is_queued: false, behind };
         let place = self.hosts[n].add_serve(serve);
         self.hosts[n].wake(place);
         self.send_next(n);
@@ -171,6 +179,7 @@ impl World {
         };
         if self.hosts[n].serves[place].as_ref().is_some_and(|serve| serve.subscription == subscription) {
             self.hosts[n].drop_serve(place);
+            self.send_next(n);
             self.given(n, from, file, segment);
         }
     }
@@ -196,11 +205,14 @@ impl World {
         let upto = available.min(serve.next + self.site.chunk);
         let (from, to, file, segment, subscription) =
             (serve.next, serve.to, serve.file, serve.segment, serve.subscription);
-        serve.next = upto;
+        serve.parts = (serve.parts + 1) % self.site.parts;
+        let (upto, is_whole) = (upto, serve.parts == 0);
+        serve.next = if is_whole { upto } else { from };
         serve.under_way += 1;
         host.is_sending = true;
         host.wake(place);
-        let bytes = self.bytes_of(segment, from, upto);
+        let bytes = self.bytes_of(segment, from, upto) / u64::from(self.site.parts);
+        let upto = if is_whole { upto } else { from };
         self.hosts[n].sent += bytes;
         let done = self.now + time_of(bytes, self.hosts[n].link.up);
         self.clock.at(done, Event::Sent { host: n });
@@ -243,6 +255,7 @@ impl World {
             self.send_next(from);
             if is_over {
                 self.hosts[from].drop_serve(place);
+                self.send_next(from);
                 self.given(from, n, file, segment);
             }
         }

@@ -28,6 +28,8 @@ pub(super) struct Host {
     pub(super) segments_left: Vec<u32>,
     /// The subscription by which a segment comes now.
     pub(super) subscriptions: BTreeMap<(usize, u32), (usize, u64)>,
+    /// Segments that come by one request with another one, after it.
+    pub(super) behind: BTreeMap<(usize, u32), u32>,
     /// Under which subscription somebody asked for a segment.
     pub(super) asked: BTreeMap<(usize, usize, u32), (u64, u32)>,
     pub(super) serves: Vec<Option<Serve>>,
@@ -54,15 +56,21 @@ pub(super) struct Serve {
     pub(super) segment: u32,
     pub(super) subscription: u64,
     pub(super) next: u32,
+    /// Parts of the next chunk that have left.
+    pub(super) parts: u32,
     pub(super) under_way: u32,
     pub(super) is_queued: bool,
+    /// The segment after which this one comes, by the same request.
+    pub(super) behind: Option<u32>,
 }
 
 impl Host {
     /// Makes a flow ready to send if there is something to send.
     pub(super) fn wake(&mut self, place: usize) {
-        let Some(Some(serve)) = self.serves.get_mut(place) else { return };
+        let Some(Some(serve)) = self.serves.get(place) else { return };
         let has_more = self.stores[serve.file][serve.segment as usize] > serve.next;
+        let is_behind = serve.behind.is_some_and(|before| self.find_serve(serve.to, serve.file, before).is_some());
+        let Some(Some(serve)) = self.serves.get_mut(place).filter(|_| !is_behind) else { return };
         if has_more && serve.under_way < FLOW_WINDOW && !serve.is_queued && !self.is_taker {
             serve.is_queued = true;
             self.ready.push_back(place);
@@ -101,6 +109,10 @@ impl Host {
         }
         self.ready.retain(|other| *other != place);
         self.free_serves.push(place);
+        // What comes after it by the same request begins.
+        if let Some(next) = self.find_serve(serve.to, serve.file, serve.segment + 1) {
+            self.wake(next);
+        }
     }
 
     pub(super) fn find_serve(&self, to: usize, file: usize, segment: u32) -> Option<usize> {

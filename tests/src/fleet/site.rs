@@ -62,6 +62,8 @@ pub struct Site {
     pub faults: Faults,
     /// Blocks of 64 KiB that travel as one.
     pub chunk: u32,
+    /// Parts in which a chunk travels, each in turn with those of other flows.
+    pub parts: u32,
     /// The seed of everything random.
     pub seed: u64,
     /// Whether every message and effect is told on standard error: how a seed that fails is read.
@@ -123,6 +125,7 @@ impl Site {
             sockets: 0,
             faults: Faults::default(),
             chunk: 1,
+            parts: 1,
             seed: 1,
             tells: false,
         }

@@ -216,6 +216,7 @@ impl World {
                 whole: vec![None; site.files],
                 segments_left: vec![geometry.segment_count(); site.files],
                 subscriptions: BTreeMap::new(),
+                behind: BTreeMap::new(),
                 asked: BTreeMap::new(),
                 serves: Vec::new(),
                 free_serves: Vec::new(),
@@ -277,7 +278,9 @@ impl World {
     /// Runs until everybody who lives has everything.
     pub fn run(mut self, watch: &mut dyn Watch) -> Figures {
         let all = self.left.max(1);
-        let chunks = u64::from(self.geometry.block_count() / self.site.chunk + self.geometry.segment_count()) + 1;
+        let chunks =
+            u64::from(self.site.parts * self.geometry.block_count() / self.site.chunk + self.geometry.segment_count())
+                + 1;
         let most = 200_000 + EVENTS_PER_CHUNK * chunks * (self.site.nodes * self.site.files) as u64;
         let deadline = (self.site.bound() * 20.0 + 240.0) * 1e9;
         while self.left > 0 {
