@@ -45,6 +45,8 @@ pub(super) struct Board {
     pub(super) watcher: Watcher,
     /// Requests to the only holder of what they bring, when somebody was last given something.
     pub(super) first_copies: u32,
+    /// Whether somebody alone has a segment that nobody takes.
+    pub(super) has_unbegun: bool,
     /// Slots of those of whom one that was alone said that they lack what they hold.
     pub(super) doubted: BTreeSet<u32>,
     /// Times that a reader of the stream lost it because it did not get on.
@@ -171,6 +173,12 @@ impl Segment {
         self.links.iter().copied()
     }
 
+    /// Whether it only waits behind others in a run that somebody began alone: nothing of it comes yet, and the one that has it need not give it
+    /// to two.
+    pub(super) fn is_behind(&self) -> bool {
+        self.holders == 1 && !self.links.is_empty() && self.links.iter().all(|(_, link)| link.lane == Lane::Shared)
+    }
+
     fn place(&self, slot: u32) -> Result<usize, usize> {
         self.links.binary_search_by_key(&slot, |(known, _)| *known)
     }
@@ -213,6 +221,7 @@ impl Board {
             unread: count,
             watcher: Watcher::Nobody,
             first_copies: 0,
+            has_unbegun: false,
             doubted: BTreeSet::new(),
             streams_lost: 0,
             tempo: Tempo::new(now),
@@ -322,6 +331,7 @@ impl Board {
         let single = self.segments.iter().enumerate().filter(|(_, segment)| segment.holders == 1);
         let begun = single.filter(|(s, segment)| segment.linked().any(|(_, link)| is_of_holder(*s, &link)));
         self.first_copies = begun.count() as u32;
+        self.has_unbegun = self.segments.iter().any(|segment| segment.holders == 1 && segment.sources.len() == 1);
     }
 
     /// Whether `n` may begin no segment that one member alone has. Never one that has nothing under way: the others may be slow, or never end.

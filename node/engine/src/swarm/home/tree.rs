@@ -19,6 +19,7 @@ const DEEP: f64 = 0.008;
 const GIVEN: f64 = 0.05;
 const CONNECTED: f64 = 0.03;
 const AIR: f64 = 0.2;
+const NEEDED: f64 = 1.0;
 const ELSEWHERE: f64 = 10.0;
 const LEAVING: f64 = 0.5;
 
@@ -65,12 +66,15 @@ impl Home {
         // One that has nothing under way is held up by no cap: it begins with what somebody else receives too, where there is that.
         let is_capped = stake.flows == 0 && board.first_copies >= FIRST_COPIES;
         let is_last = |s: u32| is_capped && board.segments[s as usize].sources.len() == 1;
-        let segments = board.available.without(&stake.have, &stake.under_way);
+        let (behind, segments): (Vec<u32>, Vec<u32>) = board
+            .available
+            .without(&stake.have, &stake.under_way)
+            .partition(|s| board.segments[*s as usize].is_behind());
         let mut segments: Vec<(bool, u64, u32)> =
-            segments.map(|s| (is_last(s), self.urgency(b, s, n, order), s)).collect();
+            segments.into_iter().map(|s| (is_last(s), self.urgency(b, s, n, order), s)).collect();
         segments.sort_unstable();
         let mut given = 0;
-        let mut is_left = false;
+        let mut is_left = !behind.is_empty();
         for (_, _, s) in segments {
             if given == room {
                 return;
@@ -151,14 +155,24 @@ impl Home {
     fn best_of(&self, now: Duration, b: u32, s: u32, n: u32, drawn: &[usize]) -> Option<(u32, u64)> {
         let board = &self.boards[b as usize];
         let need = self.seats[n as usize].need(board.geometry.segment_size());
+        let usable: Vec<(u32, Branch, u64, f64)> = drawn
+            .iter()
+            .filter_map(|place| {
+                let p = board.segments[s as usize].sources[*place];
+                let branch = self.usable(now, b, s, n, p)?;
+                let free = self.seats[p as usize].free();
+                let rate = if need == 0 { branch.rate.min(free) } else { need.min(branch.rate).min(free) };
+                let fit = if need == 0 { 1.0 } else { (rate as f64 / need as f64).min(1.0) };
+                Some((p, branch, rate, fit))
+            })
+            .collect();
+        // How well others could give it: for the sake of a slow one nobody is kept from a fast one.
+        let others =
+            usable.iter().filter(|(p, ..)| !self.is_needed_elsewhere(b, *p)).map(|(.., fit)| *fit).fold(0.0, f64::max);
         let mut best: Option<(f64, u32, u64)> = None;
-        for place in drawn {
-            let p = board.segments[s as usize].sources[*place];
-            let Some(branch) = self.usable(now, b, s, n, p) else { continue };
-            let free = self.seats[p as usize].free();
-            let rate = if need == 0 { branch.rate.min(free) } else { need.min(branch.rate).min(free) };
-            let fit = if need == 0 { 1.0 } else { (rate as f64 / need as f64).min(1.0) };
-            let score = fit + self.score(b, s, n, p, branch.depth);
+        for (p, branch, rate, fit) in usable {
+            let spared = if self.is_needed_elsewhere(b, p) { NEEDED * others } else { 0.0 };
+            let score = fit - spared + self.score(b, s, n, p, branch.depth);
             if best.is_none_or(|(known, ..)| score > known) {
                 best = Some((score, p, if rate == u64::MAX { 0 } else { rate }));
             }
@@ -212,6 +226,13 @@ impl Home {
     fn is_first_copy(&self, b: u32, s: u32, p: u32) -> bool {
         let board = &self.boards[b as usize];
         board.segments[s as usize].sources == [p] && board.stake(p).is_some_and(|stake| stake.have.is_full())
+    }
+
+    /// Whether `p`, who has everything, has segments that nobody has begun to take: a second copy that it gives of what is passed on is one less
+    /// of those, and all wait for them.
+    fn is_needed_elsewhere(&self, b: u32, p: u32) -> bool {
+        let board = &self.boards[b as usize];
+        board.has_unbegun && board.stake(p).is_some_and(|stake| stake.have.is_full())
     }
 
     /// What leads from `p` to the origin or to a holder without passing `avoid`.
