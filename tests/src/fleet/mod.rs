@@ -5,8 +5,10 @@
 //!
 //! The model of a line is the chunk: each host sends one chunk after the other, in turn among its flows, at the rate of its
 //! line; it arrives after the latency and passes the receiver's line, which also takes one after the other. A flow has a
-//! window of chunks under way, as a QUIC stream has. The origin's line is one such sender for all its connections. So fair
-//! shares, queues and pipelines come out of it without a solver; what it leaves out is slow start and loss.
+//! window of chunks under way, as a QUIC stream has; segments for which one request asks come one after the other. A chunk may
+//! travel in parts that take turns with those of other flows, as packets do (`Site::parts`). The origin's line is one such
+//! sender for all its connections. So fair shares, queues and pipelines come out of it without a solver; what it leaves out
+//! is slow start and loss.
 //!
 //! | module | what it does |
 //! |---|---|
