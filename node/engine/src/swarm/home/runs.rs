@@ -34,7 +34,11 @@ impl Home {
             return;
         }
         let (mut at, mut left) = (0, room as usize);
-        while at < held.len() && left > 0 {
+        // Where it has every other one, a window of runs would be more requests than a member answers one other at once: it says that it is busy.
+        let under_way =
+            stake.under_way.iter().filter(|s| board.segments[*s as usize].link(n).lane == Lane::Own).count();
+        let mut requests = RUNS.saturating_sub(under_way as u32);
+        while at < held.len() && left > 0 && requests > 0 {
             at += 1;
             let first = held[at - 1];
             let Some((source, rate)) = self.choose_source(now, b, first, n) else { continue };
@@ -42,6 +46,7 @@ impl Home {
             let next = held[at..].iter().zip(first + 1..).take_while(|(s, next)| **s == *next && holds(**s));
             let count = 1 + next.take(left.min(longest as usize) - 1).count();
             self.give_run(now, (b, n), first..first + count as u32, (source, rate));
+            requests -= 1;
             (at, left) = (at + count - 1, left - count);
         }
     }
