@@ -4,6 +4,7 @@ mod admit;
 mod evict;
 mod files;
 mod heirs;
+mod leaving;
 mod stock;
 mod upkeep;
 
@@ -18,6 +19,7 @@ use crate::row::{self, EntityRecord, NewEntity, Privacy};
 use eddy_content::evict::EvictionPlan;
 use eddy_content::{Entity, EntityId, LookupKey, LookupSecret, ResourceUrl, Validator};
 use evict::Shrunk;
+use leaving::Last;
 use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
@@ -25,6 +27,8 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, Weak};
 use upkeep::Upkeep;
+
+pub use leaving::Closing;
 
 pub(crate) use files::{Files, Name, Pair};
 pub(crate) use stock::{Stock, wall_clock};
@@ -82,8 +86,10 @@ pub(crate) struct Core {
     stock: Arc<Stock>,
     report: RecoveryReport,
     upkeep: Upkeep,
-    /// Let go last.
+    /// Let go when all is written.
     _lock: Box<dyn Any + Send + Sync>,
+    /// Let go last, when others may open the folder.
+    last: Last,
 }
 
 impl Deref for Core {
@@ -98,6 +104,13 @@ impl Store {
     /// Opens the store of a directory, alone (C-12), and cleans up after the last stop (C-20).
     pub fn open(config: StoreConfig) -> Result<Self, OpenError> {
         Self::open_on(config, Arc::new(RealDisk))
+    }
+
+    /// Tells when the store is closed. Threads that work for somebody who has stopped may hold it a little longer; who ends the
+    /// process before they let go leaves a store that was not closed.
+    #[must_use]
+    pub fn closing(&self) -> Closing {
+        self.core.last.closing()
     }
 
     /// Opens the store of a directory on another disk than this machine's: a simulated one, or one that fails to order.
@@ -115,7 +128,8 @@ impl Store {
         stock.index.set_heirs(heirs);
         let upkeep = Upkeep::start(Arc::clone(&stock), recovered.sweep)
             .map_err(|e| DiskFault::new("start a thread for", &config.directory, e))?;
-        Ok(Self { core: Arc::new(Core { stock, report: recovered.report, upkeep, _lock: lock }) })
+        let (report, last) = (recovered.report, Last::default());
+        Ok(Self { core: Arc::new(Core { stock, report, upkeep, _lock: lock, last }) })
     }
 
     /// What opening found and did.

@@ -37,6 +37,8 @@ use tokio_util::task::TaskTracker;
 /// group pays this once, at its start (promise 5: a bounded delay).
 const SETTLING: Duration = Duration::from_millis(700);
 
+/// How long a node that stops waits for those who still write; a disk that hangs is not waited for.
+const CLOSING: Duration = Duration::from_secs(5);
 /// The first pause before a store that could not be opened is looked at again.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// The longest.
@@ -368,10 +370,21 @@ impl Node {
         }
         let _ = self.serving.await;
         self.chores.wait().await;
-        let store = self.store;
-        let _ = tokio::task::spawn_blocking(move || drop(store)).await;
+        if !close(self.store).await {
+            tracing::warn!("somebody still uses the store: the next start looks after it");
+        }
         tracing::info!("the node has stopped");
     }
+}
+
+/// Lets go of the store, and waits until everybody has: threads that were cancelled may be in the middle of a write.
+async fn close(store: Store) -> bool {
+    let closing = store.closing();
+    let closed = tokio::task::spawn_blocking(move || {
+        drop(store);
+        closing.wait(CLOSING)
+    });
+    closed.await.unwrap_or(false)
 }
 
 /// The node's key and its group: kept in its home, or somebody's own PKI.

@@ -3,6 +3,7 @@
 use crate::support::*;
 use eddy_cache::*;
 use eddy_content::{BlockSet, LookupSecret, Root};
+use std::time::Duration;
 
 #[test]
 fn what_is_written_and_committed_is_held_and_read_back_also_after_reopening() {
@@ -25,6 +26,25 @@ fn what_is_written_and_committed_is_held_and_read_back_also_after_reopening() {
     assert_eq!(handle.fetched_here(), BlockSet::from_run(0..6));
     assert!(handle.is_complete());
     assert_all_held_are_right(&handle, 1);
+}
+
+#[test]
+fn a_store_is_closed_when_the_last_handle_goes_and_can_be_opened_at_that_moment() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path());
+    let (closing, clone) = (store.closing(), store.clone());
+    let handle = store.begin(new_entity(1, 5 * BLOCK as u64 + 77)).expect("admitted");
+    drop((store, clone));
+    assert!(!closing.wait(Duration::ZERO), "the handle still writes");
+    let (go, gone) = std::sync::mpsc::sync_channel(1);
+    let late = std::thread::spawn(move || {
+        gone.recv().expect("is told");
+        drop(handle);
+    });
+    go.send(()).expect("is heard");
+    assert!(closing.wait(Duration::from_secs(60)));
+    assert!(!open(directory.path()).recovery().was_unclean);
+    late.join().expect("ends");
 }
 
 #[test]
