@@ -188,7 +188,8 @@ impl Member {
         let mut writer = None;
         while let Some(piece) = read.next().await.map_err(Failure::Read)? {
             match piece {
-                Piece::Run { first_block, hashes, statements, .. } => {
+                Piece::Run { first_block, hashes, statements, claims } => {
+                    self.peers.hear(&claims);
                     handle.put_statements(&statements);
                     let source = Source::Peer { node: from.0 };
                     writer = Some(handle.writer(first_block, source, ACCOUNT).expect(hashes));

@@ -177,6 +177,32 @@ async fn a_second_fetch_that_differs_names_the_signer_and_not_who_passed_it_on()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signed_a_wrong_block_is_proved_a_liar_before_its_run_is_all_here() {
+    let group = group();
+    let (mut asker, mut liar, mut honest) =
+        (Member::start(&group).await, Member::start(&group).await, Member::start(&group).await);
+    let (entity, truth) = (entity("file", LENGTH), content(LENGTH, 1));
+    poisons(&liar, &entity, 2);
+    honest.fetched_from_origin(&entity, &truth, ALL);
+    asker.meet(&mut liar).await;
+    asker.meet(&mut honest).await;
+    // Both signed for the first sixteen blocks, of which three come from each.
+    asker.fetch(liar.node(), &entity, 2..5).await.1.expect("believed by one word");
+    asker.fetch(honest.node(), &entity, 8..11).await.1.expect("believed by one word");
+    let handle = asker.begin(&entity);
+
+    let seen = hashes(&entity, &truth)[3..4].to_vec();
+    assert!(asker.peers.refute(&handle, 3, seen).await.contains(3));
+    let standing = asker.peers.standing_of(liar.node()).expect("the liar is named");
+    assert_eq!(standing.proofs, 1);
+    assert!(asker.peers.standing_of(honest.node()).is_none(), "what it signed for that block is true");
+    let kept = asker.peers.archive().expect("keeps").list();
+    assert_eq!(kept.len(), 1);
+    let shown = kept[0].evidence().expect("is read").check().expect("holds");
+    assert_eq!((shown.block, shown.said[0].0), (3, liar.node()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_origin_confirms_accuses_nobody() {
     let group = group();
     let (mut asker, mut honest) = (Member::start(&group).await, Member::start(&group).await);

@@ -13,6 +13,7 @@ use crate::peer::bounded::Bounded;
 use crate::peer::conduct::{BLOCKED_FOR, Conduct};
 use crate::peer::serve::sign::Signer;
 use eddy_cache::EntityHandle;
+use eddy_content::tree::RunHash;
 use eddy_content::{BlockHash, BlockSet, Entity, LookupKey, LookupSecret};
 use eddy_engine::trust::Policy;
 use eddy_wire::NodeId;
@@ -28,6 +29,8 @@ const VERSIONS: usize = 64;
 const CLAIMS: usize = 16;
 /// Proofs that are remembered as counted.
 const COUNTED: usize = 1024;
+/// Believed claims that are remembered: those of the runs that are coming, of which a node has a few dozen at once.
+const HEARD: usize = 64;
 
 /// Somebody who was caught.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +54,13 @@ pub(crate) struct Judge {
     waiting: Mutex<Bounded<LookupKey, Vec<Claim>>>,
     /// Proofs that were counted: one version is one proof, however many of its blocks were wrong.
     counted: Mutex<Bounded<(NodeId, LookupKey), ()>>,
+    /// What was believed of late. A statement is stored without its hashes, which are those of the blocks: as long as its run is
+    /// not all here, only this can prove what it said.
+    heard: Mutex<Bounded<Heard, Claim>>,
 }
+
+/// Who signed which run of hashes of which version.
+type Heard = (NodeId, LookupKey, RunHash);
 
 impl Judge {
     pub(crate) fn new(
@@ -71,6 +80,7 @@ impl Judge {
             policy,
             waiting: Mutex::new(Bounded::new(VERSIONS)),
             counted: Mutex::new(Bounded::new(COUNTED)),
+            heard: Mutex::new(Bounded::new(HEARD)),
         };
         judge.remember_verdicts();
         judge
@@ -105,6 +115,22 @@ impl Judge {
                 known.push(claim);
             }
         }
+    }
+
+    /// Remembers claims that were checked and are believed, while the blocks they are about come.
+    pub(crate) fn hear(&self, claims: &[Claim]) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        for claim in claims {
+            let said = &claim.endorsed.signed.statement;
+            heard.entry((said.signer, said.key, said.run), || claim.clone());
+        }
+    }
+
+    /// The believed claims about a block of a version whose runs need not be here.
+    fn heard_about(&self, key: LookupKey, block: u32) -> Vec<Claim> {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let speaks = |claim: &&Claim| claim.endorsed.signed.statement.key == key && claim.blocks().contains(&block);
+        heard.values().filter(speaks).cloned().collect()
     }
 
     /// Blocks came from the origin: holds the claims about them against what it gave. Blocks on the disk.
@@ -166,8 +192,10 @@ impl Judge {
         let own = self.own_word(handle.entity(), key, run, truth.to_vec());
         let mut verdicts = Vec::new();
         for block in doubted.runs().flatten() {
-            for claim in claims_about(handle, block) {
-                verdicts.extend(self.convict(handle.entity(), &claim, own.clone(), &[]));
+            let heard = self.heard_about(key, block);
+            let signed_it = |claim: &&Claim| claim.hash_of(block) != own.hash_of(block);
+            for claim in claims_about(handle, block).iter().chain(&heard).filter(signed_it) {
+                verdicts.extend(self.convict(handle.entity(), claim, own.clone(), &[]));
             }
             self.discredit_alone(handle, block);
         }
