@@ -1,6 +1,6 @@
 //! What swarms cost an origin and its line, in the lab, at the sizes of the design: real processes and real multicast, a line whose rate is held
 //! by the kernel. Each row is run three times (`EDDY_BENCH_RUNS`), and its middle one counts. A row of one's choice: `EDDY_BENCH_ROWS` (words that a row's
-//! name has, separated by commas). Needs root, nginx, and `cargo build --release -p eddy-cli` before; about twenty minutes of a machine that does nothing
+//! name has, separated by commas); a fleet of one's choice, cold and warm: `EDDY_BENCH_FLEET=machines,WAN,LAN,MiB` (Mbit/s). Needs root, nginx, and `cargo build --release -p eddy-cli` before; about twenty minutes of a machine that does nothing
 //! else. Nothing is asserted.
 
 #![allow(clippy::unwrap_used, reason = "a bench, like a test, may unwrap")]
@@ -22,6 +22,12 @@ fn main() {
         rows: std::env::var("EDDY_BENCH_ROWS").unwrap_or_default(),
         runs: from_environment("EDDY_BENCH_RUNS", 3),
     };
+    if let Some([machines, wan, lan, mib]) = chosen() {
+        let one = fleet(machines as usize, wan, lan, mib.into());
+        bench.row("chosen cold", (1.01, 1.08), |seed| one.run_cold(seed).unwrap());
+        bench.row("chosen warm", (0.0, 1.30), |seed| one.run_warm(seed, |_| SETTINGS.to_owned()).unwrap());
+        return;
+    }
     let eight = fleet(8, 50, 500, 128);
     let many = fleet(32, 20, 200, 64);
     bench.row("cold 8", (1.01, 1.08), |seed| eight.run_cold(seed).unwrap());
@@ -57,6 +63,13 @@ fn main() {
     if bench.wants("starts") {
         starts();
     }
+}
+
+/// A fleet of one's choice instead of the rows.
+fn chosen() -> Option<[u32; 4]> {
+    let text = std::env::var("EDDY_BENCH_FLEET").ok()?;
+    let numbers: Vec<u32> = text.split(',').map(|number| number.trim().parse().unwrap()).collect();
+    Some(numbers.try_into().expect("machines, WAN and LAN in Mbit/s, MiB"))
 }
 
 /// Which rows, and how often.
