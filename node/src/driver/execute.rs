@@ -292,7 +292,7 @@ impl Executor {
             Effect::LeaveSwarm { file } => self.tell_swarm(News::Part(file)).await,
             Effect::TakeEnded { take, end, .. } => self.tell_swarm(News::Ended { take, end }).await,
             Effect::TakeAnswered { take, ranges } => self.tell_swarm(News::Answered { take, ranges }).await,
-            Effect::TakeSkips { take } => self.tell_swarm(News::Skips(take)).await,
+            Effect::TakeMoves { take } => self.tell_swarm(News::Moves(take)).await,
             Effect::Audit { fetch, file, credentials: _, blocks } => {
                 let at = self.open.get(&file).map(|open| open.entity.entity().url.clone());
                 let dress = at.as_ref().map(|at| self.dress(engine, file, at)).unwrap_or_default();

@@ -77,8 +77,8 @@ pub enum News {
         /// What it shows.
         ranges: RangeSupport,
     },
-    /// Bytes of a take come that nobody lacks.
-    Skips(TakeId),
+    /// Bytes of a take come, of which no block is whole yet that somebody lacks.
+    Moves(TakeId),
     /// A take is over.
     Ended {
         /// Which.

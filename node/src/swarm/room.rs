@@ -169,9 +169,9 @@ impl Room {
                 }
             }
             News::Answered { take, ranges } => self.on_take_answered(take, reading_of(ranges)),
-            News::Skips(take) => {
+            News::Moves(take) => {
                 if let Some(Take { content, what: What::Lease { lease, .. }, .. }) = self.takes.at(take) {
-                    self.swarm.handle_skipped(now, *content, *lease);
+                    self.swarm.handle_moves(now, *content, *lease);
                 }
             }
             News::Ended { take, end } => self.on_take_ended(take, end),

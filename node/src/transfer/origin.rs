@@ -7,6 +7,7 @@ use super::sink::Sink;
 use crate::driver::ways::Dress;
 use crate::origin::{Opened, Origin, OriginBody, OriginRequest, Span};
 use eddy_cache::Source;
+use eddy_content::BLOCK_SIZE;
 use eddy_content::http::{Asked, Known, Precondition, RangeSupport};
 use eddy_content::url::Userinfo;
 use eddy_engine::Failure;
@@ -102,11 +103,16 @@ pub async fn pump(
                 let useful = clip(at, length, &wanted);
                 at += length;
                 if useful.is_empty() {
-                    progress.skip().await;
+                    progress.moves().await;
                     continue;
                 }
                 progress.count(useful.len() as u64).await;
                 let place = at - length + useful.start as u64;
+                if place / BLOCK_SIZE == at / BLOCK_SIZE {
+                    progress.moves().await;
+                } else {
+                    progress.got_on();
+                }
                 let bytes = bytes.slice(useful);
                 if let Some(recent) = open.recent() {
                     recent.put(place, bytes.clone());

@@ -416,7 +416,7 @@ impl World {
         if !is_next || !self.gain(n, file, segment, upto - first) {
             let (tag, now) = (self.contents[file].tag(), self.time());
             self.figures.skipped += self.bytes_of(segment, from - first, upto - first);
-            self.hosts[n].swarm.handle_skipped(now, tag, lease);
+            self.hosts[n].swarm.handle_moves(now, tag, lease);
         }
     }
 

@@ -155,7 +155,8 @@ impl Site {
             (site.plain, site.plain_share) = (1 + nodes / 8, if seed.is_multiple_of(2) { 1.0 } else { 0.5 });
         }
         site.missing = [0.0, 0.0, 0.2, 0.5][rng.random_range(0..4)];
-        site.chunk = 4;
+        // A dozen streams that take turns on the slowest line: with longer chunks each would seem silent for longer than anybody waits.
+        site.chunk = if site.wan > 2_000_000 { 4 } else { 1 };
         let often = |rng: &mut SmallRng, most: usize| if rng.random_bool(0.4) { rng.random_range(0..=most) } else { 0 };
         site.faults = Faults {
             crashes: [0.0, 0.1, 0.3, 0.6][rng.random_range(0..4)],

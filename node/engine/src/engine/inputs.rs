@@ -133,7 +133,7 @@ impl Engine {
 
     fn hand_in(&mut self, now: Now, at: FileRef, input: Input) -> Option<FileRef> {
         let (job, mut s) = self.surroundings(now, at.job)?;
-        let is_notable = !matches!(input, Input::Holds { .. } | Input::Committed { .. } | Input::Skipped { .. });
+        let is_notable = !matches!(input, Input::Holds { .. } | Input::Committed { .. } | Input::Moves { .. });
         let file = job.file_mut(at.file)?;
         let progress = file.progress();
         let (mut received, mut is_published) = (0, false);
@@ -156,7 +156,7 @@ impl Engine {
                 file.on_take(take, (source, blocks), (through, reach), &mut s);
             }
             Input::Answered { fetch, ranges } => file.on_answered(fetch, ranges, s.out),
-            Input::Skipped { fetch } => file.on_skipped(fetch, s.out),
+            Input::Moves { fetch } => file.on_moves(fetch, s.out),
             Input::Untake { take, .. } => file.on_untake(take, &mut s),
             Input::SwarmOver { .. } => file.on_swarm_over(s.out),
             Input::Watch { sharing, .. } => file.on_watch(sharing),
@@ -199,7 +199,7 @@ impl Engine {
             Input::Contacted { fetch, .. }
             | Input::Received { fetch, .. }
             | Input::Answered { fetch, .. }
-            | Input::Skipped { fetch }
+            | Input::Moves { fetch }
             | Input::Ended { fetch, .. } => self.out.owner(*fetch),
             Input::PeerUp(_) | Input::PeerDown(_) | Input::PeerPlain(_) => None,
             Input::Probed { .. } | Input::NetworkUp | Input::Sessions(_) => None,

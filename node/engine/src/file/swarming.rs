@@ -193,10 +193,10 @@ impl File {
         out.push(Effect::TakeAnswered { take, ranges });
     }
 
-    /// A stream is not yet where something is lacking.
-    pub(crate) fn on_skipped(&mut self, fetch: FetchId, out: &mut Outbox) {
+    /// Bytes come, and no block yet that is lacking.
+    pub(crate) fn on_moves(&mut self, fetch: FetchId, out: &mut Outbox) {
         if let Some(ordered) = self.swarming.fetches.get(&fetch) {
-            out.push(Effect::TakeSkips { take: ordered.take });
+            out.push(Effect::TakeMoves { take: ordered.take });
         }
     }
 

@@ -145,8 +145,8 @@ pub enum Effect {
         /// What it shows.
         ranges: RangeSupport,
     },
-    /// Bytes of a take came that are not wanted: a stream begins at the first one.
-    TakeSkips {
+    /// Bytes of a take come, and no block for a second: a stream begins at the first byte, and lines are slow.
+    TakeMoves {
         /// Which.
         take: TakeId,
     },

@@ -63,8 +63,8 @@ pub enum Input {
         /// What it shows.
         ranges: RangeSupport,
     },
-    /// Bytes arrived that come before what is wanted of a body.
-    Skipped {
+    /// Bytes of a body arrived, for a second or more without a block that is wanted: they come before it, or the line is slow.
+    Moves {
         /// The fetch.
         fetch: FetchId,
     },

@@ -244,10 +244,10 @@ impl Swarm {
         self.settle(now);
     }
 
-    /// Bytes of a lease came that nobody lacks.
-    pub fn handle_skipped(&mut self, now: Duration, content: ContentTag, lease: LeaseId) {
+    /// Bytes of a lease came, of which no block is whole yet that somebody lacks.
+    pub fn handle_moves(&mut self, now: Duration, content: ContentTag, lease: LeaseId) {
         if let Some(room) = self.room_of(content) {
-            room.member.on_skipped(now, lease);
+            room.member.on_moves(now, lease);
         }
     }
 

@@ -95,7 +95,7 @@ impl Rig {
             | Effect::LeaveSwarm { .. }
             | Effect::TakeEnded { .. }
             | Effect::TakeAnswered { .. }
-            | Effect::TakeSkips { .. } => {}
+            | Effect::TakeMoves { .. } => {}
             Effect::FetchPeer { fetch, file, peer, blocks, proof, .. } => {
                 self.begin(fetch, file, Origins::Peer(peer), blocks);
                 self.live.get_mut(&fetch).expect("just begun").proof = proof;

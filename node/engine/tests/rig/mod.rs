@@ -403,7 +403,7 @@ pub fn name(effect: &Effect) -> &'static str {
         Effect::LeaveSwarm { .. } => "leave swarm",
         Effect::TakeEnded { .. } => "take ended",
         Effect::TakeAnswered { .. } => "take answered",
-        Effect::TakeSkips { .. } => "take skips",
+        Effect::TakeMoves { .. } => "take moves",
         Effect::Audit { .. } => "audit",
         Effect::Stream { .. } => "stream",
         Effect::Abort { .. } => "abort",

@@ -25,7 +25,7 @@ pub(super) struct Read {
     is_tail_told: bool,
     told: Duration,
     /// What came since then was not lacking.
-    is_skipping: bool,
+    is_moving: bool,
 }
 
 impl Member {
@@ -71,7 +71,7 @@ impl Member {
             blocks: 0,
             is_tail_told: false,
             told: now,
-            is_skipping: false,
+            is_moving: false,
         };
         self.reads.insert(lease, read);
         self.shell(Effect::Read { lease, content, segments, from, reading });
@@ -138,9 +138,9 @@ impl Member {
                 read.told = now;
                 let bytes = read.blocks * BLOCK_SIZE;
                 self.acts.push_back(Act::Home(Say::Progress { lease: *lease, bytes }));
-                let is_skipping = std::mem::take(&mut read.is_skipping);
+                let is_moving = std::mem::take(&mut read.is_moving);
                 let reading = self.jobs.get(&read.content).map(|job| job.content.reading);
-                if let Some(reading) = reading.filter(|reading| is_skipping && *reading == Reading::Stream) {
+                if let Some(reading) = reading.filter(|reading| is_moving && *reading == Reading::Stream) {
                     let (content, lease) = (read.content, *lease);
                     self.acts.push_back(Act::Home(Say::Offers { content, lease, reading }));
                 }
@@ -182,10 +182,11 @@ impl Member {
         }
     }
 
-    /// Bytes of a lease came that nobody lacks: a stream begins at the first byte (trap 13).
-    pub(in crate::swarm) fn on_skipped(&mut self, now: Duration, lease: LeaseId) {
+    /// Bytes of a lease came, and no block: a stream begins at the first byte (trap 13), and one of many reads on a slow line takes longer
+    /// than [`ORIGIN_SILENCE`] for a block. Given up, it would begin the block anew each time.
+    pub(in crate::swarm) fn on_moves(&mut self, now: Duration, lease: LeaseId) {
         let Some(read) = self.reads.get_mut(&lease) else { return };
-        (read.last, read.is_skipping) = (now, true);
+        (read.last, read.is_moving) = (now, true);
         if let Some(job) = self.jobs.get_mut(&read.content) {
             job.last_byte = now;
         }

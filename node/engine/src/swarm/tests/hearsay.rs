@@ -149,12 +149,33 @@ fn a_reader_says_that_its_stream_moves_while_nothing_of_it_is_lacking() {
             let offers = Say::Offers { content: tag, lease: LeaseId(3), reading: Reading::Stream };
             told.iter().filter(|(to, say)| (to, say) == (&ranked[0], &offers)).count()
         };
-        member.handle_skipped(ms(400), tag, LeaseId(3));
+        member.handle_moves(ms(400), tag, LeaseId(3));
         let told = said(&pass(&mut member, ms(400) + PROGRESS + WATCH));
         assert_eq!(offers(&told), usize::from(reading == Reading::Stream), "{told:?}");
         let told = said(&pass(&mut member, ms(400) + PROGRESS * 4));
         assert_eq!(offers(&told), 0, "nothing more came: {told:?}");
     }
+}
+
+#[test]
+fn a_line_on_which_a_block_takes_longer_than_a_silence_is_not_given_up_while_bytes_come() {
+    let ranked = ranked(2);
+    let tag = content(8).tag();
+    let mut member = Swarm::new(ranked[1], LINE, Weight::STEADY, 1);
+    member.handle_peer_up(Duration::ZERO, ranked[0], Weight::STEADY);
+    let wants = Some((Order::Rarest, Patience::Foreground));
+    member.start(Duration::ZERO, ORIGIN, content(8), Bits::none(8), wants);
+    effects(&mut member);
+    let items = vec![Item::Lease { lease: LeaseId(3), segments: 0..1 }];
+    say(&mut member, ms(1), ranked[0], Say::Assign { content: tag, collect: ms(20), items });
+    let stops = |told: &[Effect]| told.iter().filter(|effect| matches!(effect, Effect::StopReading { .. })).count();
+    let mut at = ms(1);
+    while at < ms(1) + ORIGIN_SILENCE * 3 {
+        at += ms(1000);
+        member.handle_moves(at, tag, LeaseId(3));
+        assert_eq!(stops(&pass(&mut member, at)), 0, "after {at:?}");
+    }
+    assert_eq!(stops(&pass(&mut member, at + ORIGIN_SILENCE + WATCH * 2)), 1, "nothing came any more");
 }
 
 #[test]
