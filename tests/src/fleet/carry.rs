@@ -342,7 +342,8 @@ impl World {
 
     pub(super) fn on_origin_ready(&mut self, place: usize, serial: u64) {
         let Some(Some(connection)) = self.origin.connections.get_mut(place) else { return };
-        let is_free = connection.under_way < ORIGIN_WINDOW && connection.next < connection.end;
+        let is_free =
+            connection.under_way < (ORIGIN_WINDOW / self.site.chunk).max(2) && connection.next < connection.end;
         if connection.serial == serial && is_free && !connection.is_queued && connection.not_before <= self.now {
             connection.is_queued = true;
             self.origin.ready.push_back(place);
