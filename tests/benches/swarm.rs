@@ -1,7 +1,7 @@
 //! What swarms cost an origin and its line, in the lab, at the sizes of the design: real processes and real multicast, a line whose rate is held
 //! by the kernel. Each row is run three times (`EDDY_BENCH_RUNS`), and its middle one counts. A row of one's choice: `EDDY_BENCH_ROWS` (words that a row's
-//! name has, separated by commas); a fleet of one's choice, cold and warm: `EDDY_BENCH_FLEET=machines,WAN,LAN,MiB` (Mbit/s). Needs root, nginx, and `cargo build --release -p eddy-cli` before; about twenty minutes of a machine that does nothing
-//! else. Nothing is asserted.
+//! name has, separated by commas); a fleet of one's choice, cold and warm: `EDDY_BENCH_FLEET=machines,WAN,LAN,MiB` (Mbit/s).
+//! Needs root, nginx, and `cargo build --release -p eddy-cli` before; about twenty minutes of a machine that does nothing else. Nothing is asserted.
 
 #![allow(clippy::unwrap_used, reason = "a bench, like a test, may unwrap")]
 

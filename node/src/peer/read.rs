@@ -205,6 +205,7 @@ impl PeerRead {
                 self.missing = bytes.end - bytes.start;
                 let first_block = believed.blocks.start;
                 let Believed { hashes, statements, claims, .. } = believed;
+                self.core.judge.hear(&claims);
                 Ok(Some(Piece::Run { first_block, hashes, statements, claims }))
             }
         }

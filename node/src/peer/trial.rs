@@ -38,11 +38,6 @@ impl Peers {
         self.core().judge.await_origin(entity, claims);
     }
 
-    /// Remembers claims that are believed: they prove who lied even before the blocks they are about are all here.
-    pub fn hear(&self, claims: &[Claim]) {
-        self.core().judge.hear(claims);
-    }
-
     /// Blocks of an entity came from the origin: whoever signed something else for them is convicted.
     pub async fn settle(&self, handle: &EntityHandle) {
         let handle = handle.clone();

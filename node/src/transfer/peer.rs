@@ -221,7 +221,6 @@ impl Reader<'_> {
             self.peers.await_origin(self.open.entity.entity(), claims);
             return false;
         }
-        self.peers.hear(&claims);
         let disputed = self.peers.dispute(&self.open.entity, claims).await;
         let is_agreed = disputed.is_empty();
         put_aside(self.open, disputed, self.inputs).await;

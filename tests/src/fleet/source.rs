@@ -7,8 +7,8 @@ use eddy_engine::swarm::{LeaseId, Reading};
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// Blocks of one connection that may be under way, and two chunks at least. More would not fit what a kernel keeps for a socket, and what waits before a slow
-/// line stays there when its connection is closed.
+/// Blocks of one connection that may be under way, and two chunks at least. More would not fit what a kernel keeps for a socket, and
+/// what waits before a slow line stays there when its connection is closed.
 pub(super) const ORIGIN_WINDOW: u32 = 24;
 
 /// The origin.

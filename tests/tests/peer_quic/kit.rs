@@ -188,8 +188,7 @@ impl Member {
         let mut writer = None;
         while let Some(piece) = read.next().await.map_err(Failure::Read)? {
             match piece {
-                Piece::Run { first_block, hashes, statements, claims } => {
-                    self.peers.hear(&claims);
+                Piece::Run { first_block, hashes, statements, .. } => {
                     handle.put_statements(&statements);
                     let source = Source::Peer { node: from.0 };
                     writer = Some(handle.writer(first_block, source, ACCOUNT).expect(hashes));

@@ -24,7 +24,7 @@ pub(super) struct Read {
     blocks: u64,
     is_tail_told: bool,
     told: Duration,
-    /// What came since then was not lacking.
+    /// Bytes came since then of which no block is whole that is lacking.
     is_moving: bool,
 }
 
