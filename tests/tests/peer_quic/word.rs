@@ -184,12 +184,16 @@ async fn who_signed_a_wrong_block_is_proved_a_liar_before_its_run_is_all_here() 
     let (entity, truth) = (entity("file", LENGTH), content(LENGTH, 1));
     poisons(&liar, &entity, 2);
     honest.fetched_from_origin(&entity, &truth, ALL);
-    asker.meet(&mut liar).await;
-    asker.meet(&mut honest).await;
-    // Both signed for the first sixteen blocks, of which three come from each.
-    asker.fetch(liar.node(), &entity, 2..5).await.1.expect("believed by one word");
-    asker.fetch(honest.node(), &entity, 8..11).await.1.expect("believed by one word");
+    // A relay passes on the statement that it got, which speaks of more than is asked of it.
+    for (signer, some) in [(&mut liar, 2..5), (&mut honest, 8..11)] {
+        let mut relay = Member::start(&group).await;
+        relay.meet(signer).await;
+        relay.fetch(signer.node(), &entity, ALL).await.1.expect("believed by one word");
+        asker.meet(&mut relay).await;
+        asker.fetch(relay.node(), &entity, some).await.1.expect("believed by one word");
+    }
     let handle = asker.begin(&entity);
+    assert_eq!(handle.held().len(), 6);
 
     let seen = hashes(&entity, &truth)[3..4].to_vec();
     assert!(asker.peers.refute(&handle, 3, seen).await.contains(3));
