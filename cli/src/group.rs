@@ -25,11 +25,15 @@ use eddy_wire::NodeId;
 use eddy_wire::catalogue::ErrorCode;
 use serde::Serialize;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// Bytes that are read where a secret should stand; one has about a hundred.
 const MAX_SECRET: u64 = 4096;
+/// How the text of a secret begins ([`eddy_node::group::GroupSecret::text`]).
+const LABEL: &str = "eddy-group-v";
+/// Letters and digits in a row that are rather a secret without its label, which has 56, than the name of a file.
+const UNLABELLED: usize = 40;
 
 /// `eddy group ...`.
 #[derive(Debug, Subcommand)]
@@ -239,11 +243,18 @@ fn ms(unix: i64) -> u64 {
 }
 
 /// Reads the text of a secret from a file or from standard input.
+///
+/// A secret that was given as the argument is refused, and not repeated: it would stand in a terminal or a log as well.
 fn read_secret(file: &Path) -> Result<String, Failure> {
-    let mut text = String::new();
-    if let Some(code) = file.to_str().filter(|text| invites::is_code(text)) {
-        return Ok(code.to_owned());
+    if let Some(argument) = file.to_str() {
+        if invites::is_code(argument) {
+            return Ok(argument.to_owned());
+        }
+        if is_like_a_secret(argument) {
+            return Err(ErrorCode::GroupSecretExposed.into());
+        }
     }
+    let mut text = String::new();
     let read = if file.as_os_str() == "-" {
         std::io::stdin().lock().take(MAX_SECRET).read_to_string(&mut text)
     } else {
@@ -251,8 +262,19 @@ fn read_secret(file: &Path) -> Result<String, Failure> {
     };
     match read {
         Ok(_) => Ok(text),
-        Err(error) => Err(Failure::new(ErrorCode::GroupSecretInvalid, format!("{}: {error}", file.display()))),
+        Err(error) => {
+            let is_no_text = error.kind() == ErrorKind::InvalidData;
+            let code = if is_no_text { ErrorCode::GroupSecretInvalid } else { ErrorCode::GroupSecretUnreadable };
+            Err(Failure::new(code, format!("{}: {error}", file.display())))
+        }
     }
+}
+
+/// Whether an argument is a secret, or what somebody copied of one: its label, or the many characters after it.
+fn is_like_a_secret(argument: &str) -> bool {
+    let argument = argument.trim();
+    let is_labelled = argument.get(..LABEL.len()).is_some_and(|label| label.eq_ignore_ascii_case(LABEL));
+    is_labelled || (argument.len() >= UNLABELLED && argument.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 fn overwrite(force: bool) -> Overwrite {

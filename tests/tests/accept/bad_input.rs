@@ -139,6 +139,18 @@ fn a_wrong_group_secret_is_refused_and_the_group_stays_as_it_was() {
     std::fs::write(&file, &wrong).unwrap();
     let refused = other.ended(&["group", "join", path]).unwrap();
     assert!(!refused.err.contains(&secret[4..secret.len() - 4]), "{refused:?}");
+    // A secret as an argument is refused whatever became of it, and not repeated either.
+    let body = secret.split(':').next_back().unwrap();
+    let upper = secret.to_uppercase();
+    for argument in [secret.as_str(), upper.as_str(), &secret[..30], body] {
+        let refused = other.ended(&["group", "join", argument]).unwrap();
+        assert_is_refusal(&refused, ErrorCode::GroupSecretExposed, Exit::Group);
+        assert!(!format!("{}{}", refused.out, refused.err).contains(argument), "{refused:?}");
+    }
+    let absent = node.home().join("absent.txt");
+    let absent = absent.to_str().unwrap();
+    assert_refused(&other, &["group", "join", absent], ErrorCode::GroupSecretUnreadable, Exit::Group);
+    assert_refused(&other, &["group", "show"], ErrorCode::GroupMissing, Exit::Group);
     // Who is in a group does not slip into another.
     let second = Eddy::here().unwrap();
     std::fs::write(&file, second.found_group().unwrap()).unwrap();

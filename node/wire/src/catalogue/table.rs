@@ -345,6 +345,13 @@ catalogue! {
         "the text is no group secret";
         "Copy the whole line that `eddy group init` or `eddy group show --secret` printed; one wrong character is \
         enough.";
+    GroupSecretExposed: "group-secret-exposed", User, Group, Useless, 400, None;
+        "a group secret is no argument: every user of this machine can read it in the list of processes";
+        "Give it by standard input (`eddy group join -`) or name a file that holds it. Whoever may have seen this one is in \
+        the group: make another with `eddy group init --force`, and delete the line from the shell's history.";
+    GroupSecretUnreadable: "group-secret-unreadable", User, Group, Useless, 400, None;
+        "the file that should hold the secret cannot be read";
+        "Check the path, and the rights on it; - stands for standard input.";
     GroupMissing: "group-missing", User, Group, Useless, 409, Some("0x80200047");
         "this node is in no group";
         "Make one with `eddy group init`, or join one with `eddy group join FILE`.";
