@@ -45,6 +45,8 @@ pub(super) struct Board {
     pub(super) watcher: Watcher,
     /// Requests to the only holder of what they bring, when somebody was last given something.
     pub(super) first_copies: u32,
+    /// How many of them one member may have.
+    first_copies_each: u32,
     /// Whether somebody alone has a segment that nobody takes.
     pub(super) has_unbegun: bool,
     /// Slots of those of whom one that was alone said that they lack what they hold.
@@ -221,6 +223,7 @@ impl Board {
             unread: count,
             watcher: Watcher::Nobody,
             first_copies: 0,
+            first_copies_each: FIRST_COPIES,
             has_unbegun: false,
             doubted: BTreeSet::new(),
             streams_lost: 0,
@@ -322,22 +325,48 @@ impl Board {
         self.unread = unread.count() as u32;
     }
 
-    /// Counts the requests to the only holder of what they bring.
+    /// Counts the requests to the only holder of what they bring, and by how many members they are shared.
     pub(super) fn count_first_copies(&mut self) {
-        let is_of_holder = |s: usize, link: &Link| match link.from {
-            From::Member(p) => link.lane == Lane::Own && self.stake(p).is_some_and(|stake| stake.have.has(s as u32)),
+        let begun = (0..self.segments.len() as u32).filter(|s| self.first_taker(*s).is_some());
+        self.first_copies = begun.count() as u32;
+        self.first_copies_each = FIRST_COPIES.div_ceil((self.wanting().count() as u32).max(1));
+        self.has_unbegun = self.segments.iter().any(|segment| segment.holders == 1 && segment.sources.len() == 1);
+    }
+
+    /// Of those, how many are counted for `n`.
+    pub(super) fn first_copies_of(&self, n: u32) -> u32 {
+        let Some(stake) = self.stake(n) else { return 0 };
+        stake.under_way.iter().filter(|s| self.first_taker(*s) == Some(n)).count() as u32
+    }
+
+    /// Who takes by a request of its own from the only holder; of several that do, one.
+    fn first_taker(&self, s: u32) -> Option<u32> {
+        let segment = &self.segments[s as usize];
+        let is_from_holder = |link: &Link| match link.from {
+            From::Member(p) => link.lane == Lane::Own && self.stake(p).is_some_and(|stake| stake.have.has(s)),
             From::Nowhere | From::Origin => false,
         };
-        let single = self.segments.iter().enumerate().filter(|(_, segment)| segment.holders == 1);
-        let begun = single.filter(|(s, segment)| segment.linked().any(|(_, link)| is_of_holder(*s, &link)));
-        self.first_copies = begun.count() as u32;
-        self.has_unbegun = self.segments.iter().any(|segment| segment.holders == 1 && segment.sources.len() == 1);
+        let taker = segment.linked().find(|(_, link)| is_from_holder(link));
+        taker.filter(|_| segment.holders == 1).map(|(n, _)| n)
+    }
+
+    /// How many segments that one alone has `n` may be given at once where others may still come: one more than it has, as a window grows. Whoever
+    /// comes first would otherwise take what all are waiting for, and its line alone would carry it on.
+    pub(super) fn start(&self, n: u32) -> u32 {
+        self.stake(n).map_or(0, |stake| stake.have.count()) + 1
+    }
+
+    /// Whether `n` has as many first copies as one may have: they are spread over all, since the line of the one that takes it carries it on.
+    pub(super) fn has_its_share(&self, n: u32) -> bool {
+        let is_shared = self.first_copies_each < FIRST_COPIES;
+        let most = if is_shared { self.first_copies_each.min(self.start(n) + 1) } else { FIRST_COPIES };
+        self.first_copies_of(n) >= most
     }
 
     /// Whether `n` may begin no segment that one member alone has. Never one that has nothing under way: the others may be slow, or never end.
     pub(super) fn is_capped(&self, n: u32) -> bool {
         let is_idle = self.stake(n).is_none_or(|stake| stake.flows == 0);
-        !is_idle && self.first_copies >= FIRST_COPIES
+        !is_idle && (self.first_copies >= FIRST_COPIES || self.has_its_share(n))
     }
 
     /// About how many words of memory it takes.

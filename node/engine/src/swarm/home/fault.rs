@@ -34,6 +34,7 @@ impl Home {
         self.end_reads_of_whole(b, n);
         self.fill(now, b, n);
         self.read_alone(now, b, n);
+        self.spread_first_copies(now, b);
         self.wake(now);
     }
 

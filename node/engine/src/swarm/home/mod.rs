@@ -301,8 +301,10 @@ impl Home {
         items.sort_by_key(|(b, _)| *b);
         for of_board in items.chunk_by(|(a, _), (b, _)| a == b) {
             let b = of_board[0].0;
-            let collect = self.collecting(b).max(COLLECT_DONE);
-            let content = self.boards[b as usize].content.tag();
+            let board = &self.boards[b as usize];
+            // What it begins with is little: it says at once that it has some of it.
+            let collect = if board.start(n as u32) == 1 { COLLECT } else { self.collecting(b).max(COLLECT_DONE) };
+            let content = board.content.tag();
             for some in of_board.chunks(ASSIGN_ITEMS) {
                 let items = some.iter().map(|(_, item)| item.clone()).collect();
                 self.out.push_back(Out::Tell(peer, Say::Assign { content, collect, items }));

@@ -2,7 +2,7 @@
 //!
 //! Where many take the same, each segment goes its own way and is passed on while it comes. One that is alone has nobody to pass it on
 //! to: small requests in any order would only cost it time. It gets no more at once than it else would, so that whoever
-//! comes later finds most of it free.
+//! comes later finds most of it free; and it begins with two short ones, because others that start with it come a moment later.
 
 use super::Home;
 use super::board::{From, Lane, Link};
@@ -25,7 +25,8 @@ impl Home {
         let Some(stake) = board.stake(n) else { return };
         let segment_size = board.geometry.segment_size();
         let window = self.seats[n as usize].window(segment_size);
-        let longest = ((RUN_BYTES / segment_size) as u32).clamp(1, RUN_SEGMENTS).min((window / RUNS).max(1));
+        let start = board.start(n);
+        let longest = ((RUN_BYTES / segment_size) as u32).clamp(1, RUN_SEGMENTS).min((window / RUNS).max(1)).min(start);
         let is_busy = stake.flows > 0;
         let held = board.available.without(&stake.have, &stake.under_way);
         let held: Vec<u32> = held.filter(|s| board.segments[*s as usize].holders > 0).collect();
@@ -35,9 +36,12 @@ impl Home {
         }
         let (mut at, mut left) = (0, room as usize);
         // Where it has every other one, a window of runs would be more requests than a member answers one other at once: it says that it is busy.
-        let under_way =
-            stake.under_way.iter().filter(|s| board.segments[*s as usize].link(n).lane == Lane::Own).count();
-        let mut requests = RUNS.saturating_sub(under_way as u32);
+        let is_request = |s: &u32| {
+            let link = board.segments[*s as usize].link(n);
+            link.lane == Lane::Own && matches!(link.from, From::Member(_))
+        };
+        let under_way = stake.under_way.iter().filter(is_request).count();
+        let mut requests = RUNS.min(start + 1).saturating_sub(under_way as u32);
         while at < held.len() && left > 0 && requests > 0 {
             at += 1;
             let first = held[at - 1];

@@ -54,12 +54,15 @@ impl Home {
         // One window for all contents: they share its line.
         let flows: u32 = self.boards.iter().filter_map(|board| board.stake(n)).map(|stake| stake.flows).sum();
         let room = seat.window(board.geometry.segment_size()).saturating_sub(flows) as usize;
-        if room == 0 {
+        // What waits for others may fill the window: a first copy, for which they wait, is given beside it.
+        if room == 0 && !board.has_unbegun {
             return;
         }
         self.boards[b as usize].count_first_copies();
         if self.is_alone(b, n) {
-            return self.fill_alone(now, b, n, room as u32);
+            return if room > 0 {
+                self.fill_alone(now, b, n, room as u32)
+            };
         }
         let board = &self.boards[b as usize];
         let Some(stake) = board.stake(n) else { return };
@@ -76,7 +79,7 @@ impl Home {
         let mut given = 0;
         let mut is_left = !behind.is_empty();
         for (_, _, s) in segments {
-            if given == room {
+            if given >= room && (!self.is_unbegun(b, s) || self.boards[b as usize].is_capped(n)) {
                 return;
             }
             if self.put(now, b, s, n) {
@@ -89,6 +92,31 @@ impl Home {
         if let Some(stake) = stake {
             stake.is_waiting = true;
             self.waiting.push_back((b, n));
+        }
+    }
+
+    /// Lets members begin what one alone has: those first that take the fewest first copies, and then those that give the least.
+    pub(super) fn spread_first_copies(&mut self, now: Duration, b: u32) {
+        while self.boards[b as usize].has_unbegun {
+            let board = &mut self.boards[b as usize];
+            board.count_first_copies();
+            let before = board.first_copies;
+            if before >= FIRST_COPIES {
+                return;
+            }
+            let board = &self.boards[b as usize];
+            let takers = board.wanting().map(|(n, _)| n).filter(|n| {
+                let seat = &self.seats[*n as usize];
+                seat.is_alive && seat.is_joined && !board.has_its_share(*n)
+            });
+            let worth = |n: &u32| (board.first_copies_of(*n), self.seats[*n as usize].children, *n);
+            let Some(n) = takers.min_by_key(worth) else { return };
+            self.fill(now, b, n);
+            let board = &mut self.boards[b as usize];
+            board.count_first_copies();
+            if board.first_copies <= before {
+                return;
+            }
         }
     }
 
@@ -226,6 +254,12 @@ impl Home {
     fn is_first_copy(&self, b: u32, s: u32, p: u32) -> bool {
         let board = &self.boards[b as usize];
         board.segments[s as usize].sources == [p] && board.stake(p).is_some_and(|stake| stake.have.is_full())
+    }
+
+    /// Whether one that has everything has a segment that nobody else has or receives.
+    fn is_unbegun(&self, b: u32, s: u32) -> bool {
+        let sources = &self.boards[b as usize].segments[s as usize].sources;
+        matches!(sources[..], [p] if self.is_first_copy(b, s, p))
     }
 
     /// Whether `p`, who has everything, has segments that nobody has begun to take: a second copy that it gives of what is passed on is one less

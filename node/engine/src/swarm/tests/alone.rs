@@ -1,6 +1,7 @@
 //! A member that shares a content with nobody is served as if there were no swarm.
 
 use super::*;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The runs that a member is sent to one source for.
 fn runs(told: &[Effect], to: Peer, from: Peer) -> Vec<std::ops::Range<u32>> {
@@ -27,15 +28,72 @@ fn done(segments: u64, of: std::ops::Range<u32>) -> Say {
 #[test]
 fn who_takes_alone_what_somebody_holds_takes_it_in_long_runs_and_in_order() {
     let (holder, one) = (peer(10), peer(11));
-    let (mut home, told) = warm(100, holder, one);
+    let mut home = home_with(&[], 100);
+    let all: Vec<u32> = (0..100).collect();
+    say(&mut home, ms(1), holder, join(&all, 100, vec![]));
+    // It was begun before: nobody comes a moment later who would begin with it.
+    let told = say(&mut home, ms(1), one, join(&all[..15], 100, vec![]));
     // A line of 1 Gbit/s carries 60 segments in half a second.
-    assert_eq!(runs(&told, one, holder), vec![0..15, 15..30, 30..45, 45..60]);
-    let told = say(&mut home, ms(100), one, done(100, 0..4));
+    assert_eq!(runs(&told, one, holder), vec![15..30, 30..45, 45..60, 60..75]);
+    let told = say(&mut home, ms(100), one, done(100, 15..19));
     assert_eq!(runs(&told, one, holder), vec![], "a moment later it is a whole run");
-    let told = say(&mut home, ms(200), one, done(100, 4..15));
-    assert_eq!(runs(&told, one, holder), vec![60..75]);
-    let told = say(&mut home, ms(300), one, done(100, 15..60));
-    assert_eq!(runs(&told, one, holder), vec![75..90, 90..100], "and the rest");
+    let told = say(&mut home, ms(200), one, done(100, 19..30));
+    assert_eq!(runs(&told, one, holder), vec![75..90]);
+    let told = say(&mut home, ms(300), one, done(100, 30..75));
+    assert_eq!(runs(&told, one, holder), vec![90..100], "and the rest");
+}
+
+#[test]
+fn who_comes_first_leaves_nearly_all_to_those_who_come_a_moment_later_and_takes_more_the_more_it_has() {
+    let (holder, one) = (peer(10), peer(11));
+    let (mut home, told) = warm(100, holder, one);
+    assert_eq!(runs(&told, one, holder), vec![0..1, 1..2]);
+    let told = say(&mut home, ms(10), one, done(100, 0..2));
+    assert_eq!(runs(&told, one, holder), vec![2..5, 5..8, 8..11, 11..14]);
+    let told = say(&mut home, ms(20), one, done(100, 2..14));
+    assert_eq!(runs(&told, one, holder), vec![14..29, 29..44, 44..59, 59..74]);
+}
+
+#[test]
+fn first_copies_of_what_one_alone_has_are_spread_over_all_that_take_it() {
+    let holder = peer(10);
+    let mut home = home_with(&[], 100);
+    let all: Vec<u32> = (0..100).collect();
+    say(&mut home, ms(1), holder, join(&all, 100, vec![]));
+    let takers: Vec<Peer> = (11..27).map(peer).collect();
+    let mut under_way: BTreeMap<Peer, Vec<u32>> = BTreeMap::new();
+    let mut begun = BTreeSet::new();
+    // What each was sent to the holder for as the first one.
+    let mut note = |under_way: &mut BTreeMap<Peer, Vec<u32>>, told: &[Effect]| {
+        let said = said(told);
+        for taker in &takers {
+            let from_holder = items(&said, *taker).into_iter().flat_map(|item| match item {
+                Item::Held { segments, source } if source == PeerTag::of(&holder) => segments.take(1).collect(),
+                Item::From { segment, source } if source == PeerTag::of(&holder) => vec![segment],
+                _ => Vec::new(),
+            });
+            under_way.entry(*taker).or_default().extend(from_holder.filter(|segment| begun.insert(*segment)));
+        }
+    };
+    for taker in &takers {
+        let told = say(&mut home, ms(2), *taker, join(&[], 100, vec![]));
+        note(&mut under_way, &told);
+    }
+    // The first of them came alone; nobody took all of them.
+    let most = |under_way: &BTreeMap<Peer, Vec<u32>>| under_way.values().map(Vec::len).max();
+    assert_eq!(most(&under_way), Some(2), "{under_way:?}");
+    let mut now = ms(2);
+    for _ in 0..4 {
+        for taker in &takers {
+            now += COLLECT_MIDST;
+            let Some(segment) = under_way.get_mut(taker).and_then(Vec::pop) else { continue };
+            let one = Say::Done { content: content(100).tag(), segments: vec![segment] };
+            let told = [say(&mut home, now, *taker, one), pass(&mut home, now + COLLECT_MIDST)].concat();
+            note(&mut under_way, &told);
+        }
+    }
+    let begun: Vec<usize> = under_way.values().map(Vec::len).filter(|begun| *begun > 0).collect();
+    assert!(begun.len() + 1 >= FIRST_COPIES as usize && begun.iter().all(|begun| *begun == 1), "{under_way:?}");
 }
 
 #[test]
@@ -55,16 +113,16 @@ fn what_its_holder_does_not_have_after_all_is_read_at_once_by_who_takes_it_alone
     let (holder, one) = (peer(10), peer(11));
     let (mut home, _) = warm(4, holder, one);
     let source = Some(PeerTag::of(&holder));
-    let fail = |reason| Say::Fail { content: content(4).tag(), segment: 2, source, reason, prefix: 3 };
+    let fail = |reason| Say::Fail { content: content(4).tag(), segment: 1, source, reason, prefix: 3 };
     let told = items(&said(&say(&mut home, ms(50), one, fail(FailReason::Lacking))), one);
-    assert!(matches!(&told[..], [Item::Lease { segments, .. }] if *segments == (2..3)), "{told:?}");
+    assert!(matches!(&told[..], [Item::Lease { segments, .. }, ..] if *segments == (1..2)), "{told:?}");
     // A holder that is only busy keeps what it has.
     let (mut home, _) = warm(4, holder, one);
     say(&mut home, ms(50), one, fail(FailReason::Refused));
     let told = items(&said(&pass(&mut home, ms(50) + RESCUE - ms(1))), one);
     assert!(!told.iter().any(|item| matches!(item, Item::Lease { .. })), "{told:?}");
     let told = items(&said(&pass(&mut home, ms(50) + RESCUE + SAFETY_PASS)), one);
-    assert!(matches!(&told[..], [Item::Held { segments, .. }] if *segments == (2..3)), "it is asked again: {told:?}");
+    assert!(matches!(&told[..], [Item::Held { segments, .. }] if *segments == (1..2)), "it is asked again: {told:?}");
 }
 
 #[test]
@@ -142,7 +200,7 @@ fn a_home_that_holds_what_somebody_asks_for_is_its_source_until_it_holds_it_no_m
         // It was fetched before there was anybody else, or before a restart.
         home.start(Duration::ZERO, ORIGIN, content(4), Bits::all(4), None);
         let told = [say(&mut home, ms(1), one, join(&[], 4, vec![])), pass(&mut home, ms(1) + ACTIVATION)].concat();
-        assert_eq!(runs(&told, one, peer(0)), vec![0..4]);
+        assert_eq!(runs(&told, one, peer(0)), vec![0..1, 1..2]);
         home.leave(ms(60), tag);
         let told = [effects(&mut home), pass(&mut home, ms(60) + ORPHAN_HOLD + SAFETY_PASS)].concat();
         let told = items(&said(&told), one);
@@ -156,17 +214,17 @@ fn a_run_counts_at_its_source_until_its_last_segment_is_there() {
     let (holder, one) = (peer(10), peer(11));
     let mut home = home::Home::new(peer(0), ms(0), 1, home::Succession::First);
     let joins = |segments: std::ops::Range<u32>| {
-        let Say::Join(join) = join(&segments.collect::<Vec<_>>(), 15, vec![]) else { unreachable!() };
+        let Say::Join(join) = join(&segments.collect::<Vec<_>>(), 30, vec![]) else { unreachable!() };
         *join
     };
-    assert!(home.enter(ms(1), holder, joins(0..15), std::collections::BTreeSet::new()));
-    assert!(home.enter(ms(1), one, joins(0..0), std::collections::BTreeSet::new()));
-    for segment in 0..14 {
+    assert!(home.enter(ms(1), holder, joins(0..30), BTreeSet::new()));
+    assert!(home.enter(ms(1), one, joins(0..15), BTreeSet::new()));
+    for segment in 15..29 {
         let before = home.requests_to(&holder);
-        home.on_say(ms(10), one, done(15, segment..segment + 1));
+        home.on_say(ms(10), one, done(30, segment..segment + 1));
         assert_eq!((before, home.requests_to(&holder)), (Some(1), Some(1)), "segment {segment}");
     }
-    home.on_say(ms(10), one, done(15, 14..15));
+    home.on_say(ms(10), one, done(30, 29..30));
     assert_eq!(home.requests_to(&holder), Some(0));
 }
 
@@ -186,7 +244,7 @@ fn what_one_said_that_was_alone_is_not_held_against_a_holder_when_the_next_one_c
     let holdings = Some(Box::new(Holdings { link: LINE, have: Bits::all(4), flows: vec![] }));
     let answer = Say::HaveAny { content: content(4).tag(), role: Role::Plain, holdings };
     let told = [say(&mut home, ms(101), holder, answer), pass(&mut home, ms(101) + ACTIVATION)].concat();
-    assert_eq!(runs(&told, next, holder), vec![0..4]);
+    assert_eq!(runs(&told, next, holder), vec![0..1, 1..2]);
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn what_such_a_member_holds_is_taken_from_it_and_the_origin_is_read_for_the_rest
     let told = say(&mut home, ms(1), member, have_any(Role::Plain));
     assert_eq!((lookups(&told, plain), reads(&told)), (0, vec![]), "its answer is waited for");
     let told = found(&mut home, ms(2), plain, Some(bits(0..5)));
-    assert_eq!(fetches(&told, plain), vec![0..5]);
+    assert_eq!(fetches(&told, plain), vec![0..1, 1..2]);
     assert_eq!(read_segments(&told), vec![5, 6, 7]);
 }
 
@@ -172,7 +172,7 @@ fn when_it_goes_what_it_was_to_give_is_read() {
     let (mut home, member, plain, _) = home_beside();
     say(&mut home, ms(1), member, have_any(Role::Plain));
     let told = found(&mut home, ms(2), plain, Some(bits(0..8)));
-    assert_eq!(fetches(&told, plain), vec![0..8]);
+    assert_eq!(fetches(&told, plain), vec![0..1, 1..2]);
     assert_eq!(read_segments(&told), Vec::<u32>::new());
     home.handle_peer_down(ms(3), plain);
     let told = [effects(&mut home), pass(&mut home, ms(3) + ORPHAN_HOLD)].concat();
