@@ -250,7 +250,7 @@ fn read_secret(file: &Path) -> Result<String, Failure> {
         if invites::is_code(argument) {
             return Ok(argument.to_owned());
         }
-        if is_like_a_secret(argument) {
+        if is_labelled(argument) || (is_like_a_body(argument) && !file.exists()) {
             return Err(ErrorCode::GroupSecretExposed.into());
         }
     }
@@ -270,11 +270,14 @@ fn read_secret(file: &Path) -> Result<String, Failure> {
     }
 }
 
-/// Whether an argument is a secret, or what somebody copied of one: its label, or the many characters after it.
-fn is_like_a_secret(argument: &str) -> bool {
-    let argument = argument.trim();
-    let is_labelled = argument.get(..LABEL.len()).is_some_and(|label| label.eq_ignore_ascii_case(LABEL));
-    is_labelled || (argument.len() >= UNLABELLED && argument.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+/// Whether an argument is a secret, or the beginning of one.
+fn is_labelled(argument: &str) -> bool {
+    argument.trim_start().get(..LABEL.len()).is_some_and(|label| label.eq_ignore_ascii_case(LABEL))
+}
+
+/// Whether it may be what follows the label of one.
+fn is_like_a_body(argument: &str) -> bool {
+    argument.trim().len() >= UNLABELLED && argument.trim().bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn overwrite(force: bool) -> Overwrite {

@@ -342,12 +342,14 @@ impl Board {
     /// Who takes by a request of its own from the only holder; of several that do, one.
     fn first_taker(&self, s: u32) -> Option<u32> {
         let segment = &self.segments[s as usize];
+        if segment.holders != 1 {
+            return None;
+        }
         let is_from_holder = |link: &Link| match link.from {
             From::Member(p) => link.lane == Lane::Own && self.stake(p).is_some_and(|stake| stake.have.has(s)),
             From::Nowhere | From::Origin => false,
         };
-        let taker = segment.linked().find(|(_, link)| is_from_holder(link));
-        taker.filter(|_| segment.holders == 1).map(|(n, _)| n)
+        segment.linked().find(|(_, link)| is_from_holder(link)).map(|(n, _)| n)
     }
 
     /// How many segments that one alone has `n` may be given at once where others may still come: one more than it has, as a window grows. Whoever

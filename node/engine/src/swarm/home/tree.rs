@@ -60,9 +60,7 @@ impl Home {
         }
         self.boards[b as usize].count_first_copies();
         if self.is_alone(b, n) {
-            return if room > 0 {
-                self.fill_alone(now, b, n, room as u32)
-            };
+            return self.fill_alone(now, b, n, room as u32);
         }
         let board = &self.boards[b as usize];
         let Some(stake) = board.stake(n) else { return };
