@@ -76,12 +76,26 @@ fn first_copies_of_what_one_alone_has_are_spread_over_all_that_take_it() {
         }
     };
     for taker in &takers {
-        let told = say(&mut home, ms(2), *taker, join(&[], 100, vec![]));
+        // Nobody knows what its line carries, so that twelve flows fill a window.
+        let Say::Join(mut join) = join(&[], 100, vec![]) else { unreachable!() };
+        join.link = Link { up: 0, down: 0, ..LINE };
+        let told = say(&mut home, ms(2), *taker, Say::Join(join));
         note(&mut under_way, &told);
     }
     // The first of them came alone; nobody took all of them.
     let most = |under_way: &BTreeMap<Peer, Vec<u32>>| under_way.values().map(Vec::len).max();
-    assert_eq!(most(&under_way), Some(2), "{under_way:?}");
+    let told = pass(&mut home, ms(8));
+    note(&mut under_way, &told);
+    let count = |under_way: &BTreeMap<Peer, Vec<u32>>| under_way.values().map(Vec::len).sum::<usize>();
+    assert_eq!((most(&under_way), count(&under_way)), (Some(2), FIRST_COPIES as usize), "{under_way:?}");
+    // One that has two finishes one: somebody begins another at once, though all windows are full; not when all are looked after.
+    let hog = takers[0];
+    let segment = under_way.get_mut(&hog).and_then(Vec::pop).unwrap();
+    let one = Say::Done { content: content(100).tag(), segments: vec![segment] };
+    let told = [say(&mut home, ms(10), hog, one), pass(&mut home, ms(10) + COLLECT_MIDST)].concat();
+    assert!(ms(10) + COLLECT_MIDST < SAFETY_PASS);
+    note(&mut under_way, &told);
+    assert_eq!((under_way[&hog].len(), count(&under_way)), (1, FIRST_COPIES as usize), "{under_way:?}");
     let mut now = ms(2);
     for _ in 0..4 {
         for taker in &takers {
