@@ -19,7 +19,7 @@ use crate::text::table::facts;
 use crate::text::units;
 use clap::Subcommand;
 use eddy_node::config;
-use eddy_node::group::{Group, GroupError, Overwrite, Standing};
+use eddy_node::group::{Group, GroupError, GroupSecret, Overwrite, Standing};
 use eddy_node::identity::{Identity, IdentityError};
 use eddy_wire::NodeId;
 use eddy_wire::catalogue::ErrorCode;
@@ -30,10 +30,6 @@ use std::path::{Path, PathBuf};
 
 /// Bytes that are read where a secret should stand; one has about a hundred.
 const MAX_SECRET: u64 = 4096;
-/// How the text of a secret begins ([`eddy_node::group::GroupSecret::text`]).
-const LABEL: &str = "eddy-group-v";
-/// Letters and digits in a row that are rather a secret without its label, which has 56, than the name of a file.
-const UNLABELLED: usize = 40;
 
 /// `eddy group ...`.
 #[derive(Debug, Subcommand)]
@@ -250,7 +246,7 @@ fn read_secret(file: &Path) -> Result<String, Failure> {
         if invites::is_code(argument) {
             return Ok(argument.to_owned());
         }
-        if is_labelled(argument) || (is_like_a_body(argument) && !file.exists()) {
+        if GroupSecret::is_like(argument) && !file.exists() {
             return Err(ErrorCode::GroupSecretExposed.into());
         }
     }
@@ -268,16 +264,6 @@ fn read_secret(file: &Path) -> Result<String, Failure> {
             Err(Failure::new(code, format!("{}: {error}", file.display())))
         }
     }
-}
-
-/// Whether an argument is a secret, or the beginning of one.
-fn is_labelled(argument: &str) -> bool {
-    argument.trim_start().get(..LABEL.len()).is_some_and(|label| label.eq_ignore_ascii_case(LABEL))
-}
-
-/// Whether it may be what follows the label of one.
-fn is_like_a_body(argument: &str) -> bool {
-    argument.trim().len() >= UNLABELLED && argument.trim().bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn overwrite(force: bool) -> Overwrite {

@@ -289,6 +289,16 @@ fn a_wrong_secret_is_refused_and_not_repeated() {
     }
     assert_eq!(eddy(home.path(), &["group", "join", "missing"]).status.code(), Some(9));
     assert_eq!(eddy(home.path(), &["group", "show"]).status.code(), Some(9), "nothing was joined");
+    // A name that looks like a secret is refused as one only where there is no such file.
+    for name in ["a".repeat(64).as_str(), "eddy-group-v1"] {
+        let refused = eddy(home.path(), &["group", "join", name]);
+        assert!(text(&refused.stderr).starts_with("error[group-secret-exposed]: "), "{refused:?}");
+        std::fs::write(home.path().join(name), &made).unwrap();
+        assert_eq!(eddy(home.path(), &["group", "join", name]).status.code(), Some(0));
+        assert_eq!(eddy(home.path(), &["group", "leave"]).status.code(), Some(0));
+    }
+    let absent = eddy(home.path(), &["group", "join", "eddy-group.txt"]);
+    assert!(text(&absent.stderr).starts_with("error[group-secret-unreadable]: "), "{absent:?}");
 }
 
 #[test]

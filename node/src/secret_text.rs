@@ -57,7 +57,18 @@ const MAX_TEXT: usize = 512;
 const SECRET_LENGTH: usize = 32;
 const CHECKSUM_LENGTH: usize = 3;
 
+/// Letters and digits in a row that are rather a secret without its name than anything else.
+const LIKE_A_SECRET: usize = 40;
+
 impl SecretKind {
+    /// Whether a text is a secret of this kind, whole or not: it has the name of one, or is as long as what follows it.
+    pub(crate) fn is_like(self, text: &str) -> bool {
+        let text = text.trim();
+        let name = format!("{}-v", self.name);
+        let is_named = text.get(..name.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(&name));
+        is_named || (text.len() >= LIKE_A_SECRET && text.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    }
+
     /// The text of `secret`, in lower case.
     pub(crate) fn text(self, secret: &[u8; SECRET_LENGTH]) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new([0; SECRET_LENGTH + CHECKSUM_LENGTH]);

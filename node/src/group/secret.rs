@@ -27,6 +27,12 @@ impl GroupSecret {
         KIND.parse(text).map(Self)
     }
 
+    /// Whether a text may be a secret, or a part of one, and should be shown to nobody.
+    #[must_use]
+    pub fn is_like(text: &str) -> bool {
+        KIND.is_like(text)
+    }
+
     /// The text form: one line, `eddy-group-v1:` and 56 characters.
     #[must_use]
     pub fn text(&self) -> Zeroizing<String> {

@@ -95,14 +95,13 @@ impl Home {
 
     /// Lets members begin what one alone has: those first that take the fewest first copies, and then those that give the least.
     pub(super) fn spread_first_copies(&mut self, now: Duration, b: u32) {
-        while self.boards[b as usize].has_unbegun {
-            let board = &mut self.boards[b as usize];
-            board.count_first_copies();
-            let before = board.first_copies;
-            if before >= FIRST_COPIES {
-                return;
-            }
+        if !self.boards[b as usize].has_unbegun {
+            return;
+        }
+        self.boards[b as usize].count_first_copies();
+        while self.boards[b as usize].has_unbegun && self.boards[b as usize].first_copies < FIRST_COPIES {
             let board = &self.boards[b as usize];
+            let before = board.first_copies;
             let takers = board.wanting().map(|(n, _)| n).filter(|n| {
                 let seat = &self.seats[*n as usize];
                 seat.is_alive && seat.is_joined && !board.has_its_share(*n)

@@ -96,7 +96,7 @@ fn first_copies_of_what_one_alone_has_are_spread_over_all_that_take_it() {
     assert!(ms(10) + COLLECT_MIDST < SAFETY_PASS);
     note(&mut under_way, &told);
     assert_eq!((under_way[&hog].len(), count(&under_way)), (1, FIRST_COPIES as usize), "{under_way:?}");
-    let mut now = ms(2);
+    let mut now = ms(10) + COLLECT_MIDST;
     for _ in 0..4 {
         for taker in &takers {
             now += COLLECT_MIDST;
