@@ -18,6 +18,7 @@ use crate::setting::Setting;
 use crate::text::table::facts;
 use crate::text::units;
 use clap::Subcommand;
+use console::Term;
 use eddy_node::config;
 use eddy_node::group::{Group, GroupError, GroupSecret, Overwrite, Standing};
 use eddy_node::identity::{Identity, IdentityError};
@@ -25,7 +26,7 @@ use eddy_wire::NodeId;
 use eddy_wire::catalogue::ErrorCode;
 use serde::Serialize;
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 /// Bytes that are read where a secret should stand; one has about a hundred.
@@ -250,20 +251,35 @@ fn read_secret(file: &Path) -> Result<String, Failure> {
             return Err(ErrorCode::GroupSecretExposed.into());
         }
     }
-    let mut text = String::new();
     let read = if file.as_os_str() == "-" {
-        std::io::stdin().lock().take(MAX_SECRET).read_to_string(&mut text)
+        ask_for_secret().unwrap_or_else(|| text_of(io::stdin().lock()))
     } else {
-        File::open(file).and_then(|file| file.take(MAX_SECRET).read_to_string(&mut text))
+        File::open(file).and_then(text_of)
     };
     match read {
-        Ok(_) => Ok(text),
+        Ok(text) => Ok(text),
         Err(error) => {
             let is_no_text = error.kind() == ErrorKind::InvalidData;
             let code = if is_no_text { ErrorCode::GroupSecretInvalid } else { ErrorCode::GroupSecretUnreadable };
             Err(Failure::new(code, format!("{}: {error}", file.display())))
         }
     }
+}
+
+fn text_of(source: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    source.take(MAX_SECRET).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Asks for a line that the terminal does not show; `None` where nobody sits before one.
+fn ask_for_secret() -> Option<io::Result<String>> {
+    let screen = Term::stderr();
+    let is_asked = io::stdin().is_terminal() && screen.is_term();
+    is_asked.then(|| {
+        screen.write_str("the group's secret, or a code to join it (not shown as you type): ")?;
+        screen.read_secure_line()
+    })
 }
 
 fn overwrite(force: bool) -> Overwrite {

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 fn eddy(home: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_eddy"));
@@ -223,6 +225,37 @@ fn a_secret_makes_two_homes_one_group() {
     assert!(text(&again.stderr).starts_with("error[group-exists]: "), "{}", text(&again.stderr));
     assert_eq!(eddy(here.path(), &["group", "leave"]).status.code(), Some(0));
     assert_eq!(eddy(here.path(), &["group", "leave"]).status.code(), Some(9));
+}
+
+#[test]
+fn a_secret_typed_at_a_terminal_is_asked_for_and_not_shown() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{LocalModes, tcgetattr};
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let secret = text(&eddy(here.path(), &["group", "init"]).stdout);
+
+    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&keyboard).unwrap();
+    unlockpt(&keyboard).unwrap();
+    let name = ptsname(&keyboard, Vec::new()).unwrap().into_string().unwrap();
+    let terminal = || std::fs::File::options().read(true).write(true).open(&name).unwrap();
+    let mut join = Command::new(env!("CARGO_BIN_EXE_eddy"));
+    join.args(["group", "join", "-"]).env_clear().env("EDDY_HOME", there.path());
+    let mut join = join.stdin(terminal()).stderr(terminal()).stdout(Stdio::null()).spawn().unwrap();
+    let is_shown = || tcgetattr(&keyboard).unwrap().local_modes.contains(LocalModes::ECHO);
+    while is_shown() {
+        assert!(join.try_wait().unwrap().is_none(), "it asked for nothing");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let mut screen = std::fs::File::from(keyboard.try_clone().unwrap());
+    screen.write_all(secret.as_bytes()).unwrap();
+    assert!(join.wait().unwrap().success());
+    assert!(is_shown(), "the terminal is as it was");
+    let mut seen = vec![0; 4096];
+    let length = screen.read(&mut seen).unwrap();
+    let seen = text(&seen[..length]);
+    assert!(seen.contains("(not shown as you type)") && !seen.contains(secret.trim()), "{seen}");
+    assert!(text(&eddy(there.path(), &["group", "show", "--secret"]).stdout).contains(secret.trim()));
 }
 
 #[test]
