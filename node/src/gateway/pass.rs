@@ -3,7 +3,7 @@
 use super::Gateway;
 use super::answer::{reply, say};
 use super::body::{AnswerBody, Broken};
-use super::flight::{Broke, MOST_IN_MEMORY, read_on};
+use super::flight::{Broke, MOST_IN_MEMORY, SMALL, read_on};
 use super::gathered::{Gathered, OWN_LINKS, Wanted, no_room, with_room};
 use super::growing::Growing;
 use super::links;
@@ -15,7 +15,7 @@ use super::shelf::{Held, Key, Look, Stored};
 use super::tally;
 use crate::driver::held::wall_clock;
 use crate::origin::{OriginBody, RelayRequest, Relayed};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use eddy_content::Validator;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::{Freshness, Question, Variant};
@@ -212,23 +212,30 @@ impl Gateway {
         // The content of the answer to another method is not the file.
         let promised = if call.method == Method::GET { promised } else { &[] };
         let mut checked = Checked::new(promised);
-        let mut came = checked.take(read);
+        let came = checked.take(read);
         let Some(mut body) = body else {
             let last = checked.end().ok_or_else(|| Broke::False.refusal())?;
             return Ok(AnswerBody::Full(if promised.is_empty() { came } else { last }));
         };
-        // What comes in one piece is refused with a status.
-        while came.is_empty() && !promised.is_empty() {
+        if promised.is_empty() {
+            return Ok(Self::stream(call, checked, (came, body)));
+        }
+        // What is small is refused with a status, in however many pieces it comes.
+        let mut beginning = BytesMut::from(came);
+        while (beginning.len() as u64) < SMALL {
             match body.next().await {
                 Ok(Some(bytes)) => {
                     call.target.tally.add(tally::Bytes::FromOrigin, bytes.len() as u64);
-                    came = checked.take(bytes);
+                    beginning.extend_from_slice(&checked.take(bytes));
                 }
-                Ok(None) => return checked.end().map(AnswerBody::Full).ok_or_else(|| Broke::False.refusal()),
+                Ok(None) => {
+                    beginning.extend_from_slice(&checked.end().ok_or_else(|| Broke::False.refusal())?);
+                    return Ok(AnswerBody::Full(beginning.freeze()));
+                }
                 Err(error) => return Err(Refusal::of_origin(&error)),
             }
         }
-        Ok(Self::stream(call, checked, (came, body)))
+        Ok(Self::stream(call, checked, (beginning.freeze(), body)))
     }
 
     /// Passes an answer on unchanged.

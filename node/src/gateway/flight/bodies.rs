@@ -33,8 +33,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Bytes of a body that is read before anybody is told of it: one piece for most small objects.
-const SMALL: u64 = 64 << 10;
+/// Bytes of a body that is read before anybody is told of it: one piece for most small objects. What is false among them is refused with a status.
+pub(in crate::gateway) const SMALL: u64 = 64 << 10;
 /// Bytes of a large body that stay in memory for readers that keep up: all that comes with the first answer, or less where memory is
 /// scarce.
 const RECENT: [u64; 2] = [FIRST_RANGE, 2 << 20];

@@ -13,7 +13,7 @@ mod bodies;
 mod intake;
 mod take;
 
-pub(super) use bodies::read_on;
+pub(super) use bodies::{SMALL, read_on};
 pub(super) use intake::Broke;
 
 use super::Gateway;
