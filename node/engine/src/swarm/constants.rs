@@ -117,12 +117,25 @@ pub const SUBSCRIBER_PATIENCE: [Duration; 4] = [ms(2), ms(8), ms(32), ms(128)];
 /// Flows that a member gives at once.
 pub const UPLOADS: u32 = 32;
 
-/// Flows of one content that a member has at once when its rate is not known. Simulated with lines of 50 Mbit/s to 1 Gbit/s: with fewer, lines
-/// rest between one flow and the next; with more, what is under way at once comes later, and whoever would give it on waits.
-pub const WINDOW: u32 = 12;
+/// Flows of one content that a member has at once when its rate is not known. Simulated, and measured with lines of 20 and 50 Mbit/s: with
+/// fewer, lines rest between one flow and the next; with more, what is under way at once comes later, and whoever would give it on waits.
+pub const WINDOW: u32 = 16;
+/// How often flows are evened out over their sources.
+pub const EVEN_EVERY: Duration = ms(100);
+/// A flow stays with its source for so long: on a line of 1 Gbit/s flows are over before, and on a slow one the source that it gets has the
+/// segment by then.
+pub const EVEN_AGE: Duration = ms(1500);
+/// So many more flows a source has, and half as many again, that one of them leaves it.
+pub const EVEN_GAP: u32 = 3;
+/// Of so many members one flow leaves its source at a time.
+pub const EVEN_EACH: usize = 4;
+/// And so many flows at most.
+pub const EVEN_MOST: usize = 32;
+/// Flows that are looked at for each that may leave.
+pub const EVEN_LOOKS: usize = 16;
 /// Segments that nobody else has or receives which a member with all of a content gives at once, as many as others have under way: of more,
 /// each of them would follow a part only, and its line carry a part; fewer would not fill it.
-pub const FIRST_COPIES: u32 = WINDOW;
+pub const FIRST_COPIES: u32 = 12;
 
 /// The least flows of a member whose rate is known.
 pub const WINDOW_LEAST: u32 = WINDOW;

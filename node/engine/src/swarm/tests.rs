@@ -8,6 +8,7 @@ use eddy_content::LookupKey;
 use std::time::Duration;
 
 mod alone;
+mod evening;
 mod finding;
 mod hearsay;
 mod holders;

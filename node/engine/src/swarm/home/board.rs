@@ -142,6 +142,8 @@ pub(super) struct Link {
     /// Bits per second that were set aside for it.
     pub(super) rate: u64,
     pub(super) lane: Lane,
+    /// When it was given.
+    pub(super) since: Duration,
 }
 
 /// Whether a flow is a request of its own.
@@ -156,7 +158,7 @@ pub(super) enum Lane {
 
 impl Link {
     pub(super) fn new(from: From, rate: u64) -> Self {
-        Self { from, rate, lane: Lane::Own }
+        Self { from, rate, lane: Lane::Own, since: Duration::ZERO }
     }
 
     /// Flows that it counts for at its source.
@@ -460,7 +462,7 @@ impl Home {
             source.committed += link.rate;
         }
         let segment = &mut board.segments[s as usize];
-        segment.set(n, link);
+        segment.set(n, Link { since: now, ..link });
         segment.under_way += 1;
         segment.sources.push(n);
         board.refresh(s);

@@ -35,6 +35,7 @@ impl Home {
         self.fill(now, b, n);
         self.read_alone(now, b, n);
         self.spread_first_copies(now, b);
+        self.even_out(now, b);
         self.wake(now);
     }
 

@@ -21,6 +21,7 @@
 
 mod board;
 mod enter;
+mod even;
 mod fault;
 mod lease;
 mod pace;
@@ -78,6 +79,8 @@ pub(super) struct Home {
     /// Members for whom no source was free.
     waiting: VecDeque<(u32, u32)>,
     flush_at: Option<Duration>,
+    /// Flows are not evened out before.
+    even_out_at: Duration,
     pass_at: Duration,
     no_leases_before: Duration,
     /// The same, until it has passed.
@@ -111,6 +114,7 @@ impl Home {
             has_urgent: false,
             waiting: VecDeque::new(),
             flush_at: None,
+            even_out_at: now,
             pass_at: now,
             no_leases_before: now + grace,
             grace_ends: Some(now + grace).filter(|at| *at > now),

@@ -234,7 +234,7 @@ impl Home {
     }
 
     /// Whether `p` may give `s` to `n`, and by which branch.
-    fn usable(&self, now: Duration, b: u32, s: u32, n: u32, p: u32) -> Option<Branch> {
+    pub(super) fn usable(&self, now: Duration, b: u32, s: u32, n: u32, p: u32) -> Option<Branch> {
         let seat = &self.seats[p as usize];
         let is_refused = self.boards[b as usize].stake(n)?.is_refused(now, p);
         if p == n || !seat.is_source(now) || seat.children >= UPLOADS || is_refused {
@@ -261,7 +261,7 @@ impl Home {
 
     /// Whether `p`, who has everything, has segments that nobody has begun to take: a second copy that it gives of what is passed on is one less
     /// of those, and all wait for them.
-    fn is_needed_elsewhere(&self, b: u32, p: u32) -> bool {
+    pub(super) fn is_needed_elsewhere(&self, b: u32, p: u32) -> bool {
         let board = &self.boards[b as usize];
         board.has_unbegun && board.stake(p).is_some_and(|stake| stake.have.is_full())
     }
