@@ -56,6 +56,10 @@ fn main() {
     let small = Fleet { length: MIB, ..fleet(32, 200, 200, 1) };
     bench.row("requests 64", (1.01, f64::INFINITY), |seed| small.run_requests(seed, 64, SETTINGS).unwrap());
     bench.row("requests 1", (1.01, f64::INFINITY), |seed| small.run_requests(seed, 1, SETTINGS).unwrap());
+    // At the rates at which two cores stand for 32 machines, as the other rows of 32.
+    let scaled = Fleet { length: MIB, ..fleet(32, 20, 200, 1) };
+    bench.row("requests scaled 64", (1.01, f64::INFINITY), |seed| scaled.run_requests(seed, 64, SETTINGS).unwrap());
+    bench.row("requests scaled 1", (1.01, f64::INFINITY), |seed| scaled.run_requests(seed, 1, SETTINGS).unwrap());
     // What so many jobs take this machine, which is 32 machines, with no line in the way.
     let apart = format!("{SETTINGS}swarm = false\n");
     let quick = Fleet { wan: Mbit(10_000), lan: Mbit(10_000), ..small };

@@ -13,6 +13,7 @@
 //! | [`tree`] | which source a member gets |
 //! | [`runs`] | what a member gets that shares a content with nobody |
 //! | [`stream`] | whether the one who reads a stream gets on, by the word of others |
+//! | [`even`] | which flows leave a source of many for one of few |
 //! | [`fault`] | what a failed flow means |
 //! | [`pace`] | how many leases there are |
 //! | [`tempo`] | how fast members take a content, and so for how long assignments may be collected |

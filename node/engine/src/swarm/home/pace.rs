@@ -19,6 +19,8 @@ const WORTH_IT: f64 = 1.2;
 pub(super) struct Pace {
     leases: u32,
     trial: Trial,
+    /// Whether as many as there may be were held against half of them.
+    is_checked: bool,
     /// Bytes since `since`.
     bytes: u64,
     since: Duration,
@@ -39,7 +41,7 @@ pub(super) struct Pace {
 enum Trial {
     /// Nothing is tried before.
     Not { before: Duration },
-    /// Twice as many leases: their first second does not count.
+    /// Twice as many leases, or half as many: their first second does not count.
     Settles { old: u32, rate: f64, until: Duration },
     /// The seconds that count: what they brought, and how many there were.
     Measures { old: u32, rate: f64, brought: f64, seconds: u32 },
@@ -51,6 +53,7 @@ impl Pace {
         Self {
             leases: LEASES,
             trial,
+            is_checked: false,
             bytes: 0,
             since: now,
             rate: None,
@@ -146,7 +149,8 @@ impl Pace {
             Trial::Measures { old, rate: before, brought, seconds } => {
                 let (brought, seconds) = (brought + rate, seconds + 1);
                 self.trial = Trial::Measures { old, rate: before, brought, seconds };
-                if seconds == TRIAL_SECONDS {
+                // Of too few leases one second is enough.
+                if seconds == TRIAL_SECONDS || self.leases < old {
                     self.judge(now, old, before, brought / f64::from(seconds));
                 }
             }
@@ -159,16 +163,87 @@ impl Pace {
             let by_rate = (8.0 * rate / line).ceil() as u32;
             self.leases = by_rate.clamp(LEASES, LEASES_BY_RATE).max(self.leases);
         } else if self.leases < LEASES_MOST {
-            self.trial = Trial::Settles { old: self.leases, rate, until: now + TRIAL };
-            self.leases = (self.leases * 2).min(LEASES_MOST);
+            self.begin_trial(now, rate, (self.leases * 2).min(LEASES_MOST));
+        } else if !self.is_checked {
+            // A line that grew by itself meanwhile looks like one that more leases made quicker.
+            self.is_checked = true;
+            self.begin_trial(now, rate, self.leases / 2);
         }
     }
 
+    fn begin_trial(&mut self, now: Duration, rate: f64, leases: u32) {
+        self.trial = Trial::Settles { old: self.leases, rate, until: now + TRIAL };
+        self.leases = leases;
+    }
+
     fn judge(&mut self, now: Duration, old: u32, before: f64, rate: f64) {
-        let is_better = rate >= before * WORTH_IT;
-        if !is_better {
+        let is_more = self.leases > old;
+        let is_kept = if is_more { rate >= before * WORTH_IT } else { rate * WORTH_IT > before };
+        if !is_kept {
             self.leases = old;
         }
-        self.trial = Trial::Not { before: now + if is_better { TRIAL } else { TRIAL_HOLD } };
+        let is_most = self.leases == LEASES_MOST;
+        self.is_checked &= !(is_more && is_kept && is_most);
+        let pause = match (is_more, is_kept) {
+            (true, true) if is_most => TRIAL * TRIAL_SECONDS,
+            (true, true) => TRIAL,
+            _ => TRIAL_HOLD,
+        };
+        self.trial = Trial::Not { before: now + pause };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many leases there are in each second, of a line that brings so much with so many at that time.
+    fn leases(seconds: u64, brings: impl Fn(u64, u32) -> f64) -> Vec<u32> {
+        let mut pace = Pace::new(Duration::ZERO);
+        let by_second = (1..=seconds).map(|second| {
+            let now = Duration::from_secs(second);
+            pace.on_bytes(now, (brings(second, pace.leases()) * 1e6) as u64);
+            pace.look(now, 0);
+            pace.leases()
+        });
+        by_second.collect()
+    }
+
+    #[test]
+    fn an_origin_that_slows_each_connection_down_gets_as_many_as_there_may_be_and_keeps_them() {
+        let seen = leases(120, |_, leases| f64::from(leases));
+        let most = seen.iter().position(|leases| *leases == LEASES_MOST).unwrap();
+        assert!(most < 20, "{seen:?}");
+        let fewer = seen[most..].iter().filter(|leases| **leases < LEASES_MOST).count();
+        assert!((1..=2).contains(&fewer) && seen.last() == Some(&LEASES_MOST), "tried once, and briefly: {seen:?}");
+    }
+
+    #[test]
+    fn a_line_that_more_leases_only_divide_has_few() {
+        let seen = leases(120, |_, _| 10.0);
+        let few = seen.iter().filter(|leases| **leases == LEASES).count();
+        assert!(few * 3 > seen.len() * 2 && seen.iter().all(|leases| *leases <= LEASES_BY_RATE), "{seen:?}");
+    }
+
+    #[test]
+    fn a_line_that_grew_by_itself_does_not_keep_as_many_as_there_may_be() {
+        let seen = leases(60, |second, _| {
+            if second < 5 {
+                1.0
+            } else if second < 10 {
+                2.0
+            } else {
+                4.0
+            }
+        });
+        let stretches: Vec<usize> = seen
+            .chunk_by(|one, next| one == next)
+            .filter(|stretch| stretch[0] == LEASES_MOST)
+            .map(<[u32]>::len)
+            .collect();
+        // The first one it believed for a while; the later ones are trials.
+        let (first, later) = stretches.split_first().unwrap();
+        assert!(*first < 8 && later.iter().all(|stretch| *stretch == 1 + TRIAL_SECONDS as usize), "{seen:?}");
+        assert_eq!(seen.last(), Some(&LEASES_BY_RATE));
     }
 }
