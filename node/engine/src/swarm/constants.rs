@@ -122,8 +122,8 @@ pub const UPLOADS: u32 = 32;
 pub const WINDOW: u32 = 16;
 /// How often flows are evened out over their sources.
 pub const EVEN_EVERY: Duration = ms(100);
-/// A flow stays with its source for so long: on a line of 1 Gbit/s flows are over before, and on a slow one the source that it gets has the
-/// segment by then.
+/// A flow stays with its source for so long. On a line of 100 Mbit/s and more flows are over before; of one that lasts so long a round trip, and
+/// what is on its way, is a small part. Measured with 1 s, which gains the same.
 pub const EVEN_AGE: Duration = ms(1500);
 /// So many more flows a source has, and half as many again, that one of them leaves it.
 pub const EVEN_GAP: u32 = 3;
