@@ -90,14 +90,36 @@ fn a_flow_that_lasts_leaves_a_source_of_many_for_one_of_few_until_they_are_even(
 
 #[test]
 fn one_that_does_not_have_the_segment_is_no_lighter_source() {
-    let (mut home, holders, takers, mut taken) = crowded();
-    // Who gives nothing has all but what they take.
-    say(&mut home, ms(500), holders[3], Say::Leave { content: content(SEGMENTS).tag() });
-    let others: Vec<u32> = (0..SEGMENTS as u32).filter(|s| !taken.0.keys().any(|(_, of)| of == s)).collect();
-    say(&mut home, ms(600), holders[3], unknown(&others));
+    // So few segments that several take each of them.
+    let holders: Vec<Peer> = (10..13).map(peer).collect();
+    let takers: Vec<Peer> = (14..20).map(peer).collect();
+    let join = |have: &[u32]| {
+        let Say::Join(mut join) = join(have, 40, vec![]) else { unreachable!() };
+        join.link = Link { up: 0, down: 0, ..LINE };
+        Say::Join(join)
+    };
+    let mut home = home_with(&[], 40);
+    let mut taken = Taken::default();
+    let all: Vec<u32> = (0..40).collect();
+    let mut told = Vec::new();
+    for holder in &holders {
+        say(&mut home, ms(1), *holder, join(&all));
+    }
+    for taker in &takers {
+        told.extend(say(&mut home, ms(2), *taker, join(&[])));
+    }
+    told.extend(pass(&mut home, ms(300)));
+    // The last one receives what others do, and gives nothing.
+    let late = peer(20);
+    let everybody = [takers, vec![late]].concat();
+    told.extend(say(&mut home, ms(400), late, join(&[])));
+    told.extend(pass(&mut home, ms(700)));
+    assert_eq!(taken.note(&told, &everybody), vec![]);
+    assert!(taken.given_by(late) == 0 && holders.iter().all(|holder| taken.given_by(*holder) > 2 * EVEN_GAP));
     for at in (2000..4000).step_by(100) {
-        let told = [pass(&mut home, ms(at)), nudge(&mut home, ms(at), holders[0])].concat();
-        assert_eq!(taken.note(&told, &takers), vec![], "{at}");
+        let one = Say::Done { content: content(40).tag(), segments: vec![] };
+        let told = [pass(&mut home, ms(at)), say(&mut home, ms(at), holders[0], one)].concat();
+        assert_eq!(taken.note(&told, &everybody), vec![], "{at}");
     }
 }
 
