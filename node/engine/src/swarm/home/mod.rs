@@ -110,7 +110,7 @@ impl Home {
             leases: BTreeMap::new(),
             // Names of another home's leases must not be taken for this one's.
             next_lease: seed & !0xffff_ffff,
-            pace: Pace::new(now),
+            pace: Pace::new(now, succession),
             given: 0,
             has_urgent: false,
             waiting: VecDeque::new(),

@@ -1,5 +1,6 @@
 //! How many leases there are: few, because every one more only divides the line; more, where an origin slows each down.
 
+use super::enter::Succession;
 use crate::swarm::constants::{
     HOME_WORTH_STREAM, LEASE_LONG, LEASE_ROUND_TRIPS, LEASE_SEGMENTS, LEASE_SHORT, LEASES, LEASES_BY_RATE, LEASES_MOST,
     SKIP_PACE, TRIAL, TRIAL_HOLD,
@@ -48,8 +49,14 @@ enum Trial {
 }
 
 impl Pace {
-    pub(super) fn new(now: Duration) -> Self {
-        let trial = Trial::Not { before: now + TRIAL * 4 };
+    /// Who follows another home finds as many leases as that one gave, and adopts them: what it tried is not tried again at once, while
+    /// they end.
+    pub(super) fn new(now: Duration, succession: Succession) -> Self {
+        let pause = match succession {
+            Succession::First => TRIAL * 4,
+            Succession::AfterAnother => TRIAL * 8,
+        };
+        let trial = Trial::Not { before: now + pause };
         Self {
             leases: LEASES,
             trial,
@@ -199,7 +206,11 @@ mod tests {
 
     /// How many leases there are in each second, of a line that brings so much with so many at that time.
     fn leases(seconds: u64, brings: impl Fn(u64, u32) -> f64) -> Vec<u32> {
-        let mut pace = Pace::new(Duration::ZERO);
+        by_second(Succession::First, seconds, brings)
+    }
+
+    fn by_second(succession: Succession, seconds: u64, brings: impl Fn(u64, u32) -> f64) -> Vec<u32> {
+        let mut pace = Pace::new(Duration::ZERO, succession);
         let by_second = (1..=seconds).map(|second| {
             let now = Duration::from_secs(second);
             pace.on_bytes(now, (brings(second, pace.leases()) * 1e6) as u64);
@@ -223,6 +234,15 @@ mod tests {
         let seen = leases(120, |_, _| 10.0);
         let few = seen.iter().filter(|leases| **leases == LEASES).count();
         assert!(few * 3 > seen.len() * 2 && seen.iter().all(|leases| *leases <= LEASES_BY_RATE), "{seen:?}");
+    }
+
+    #[test]
+    fn who_follows_another_home_tries_more_leases_later() {
+        let first = |succession| {
+            by_second(succession, 60, |_, _| 10.0).iter().position(|leases| *leases > LEASES).unwrap() as u64
+        };
+        assert_eq!(first(Succession::First), 3, "the first second is the one with number 0");
+        assert_eq!(first(Succession::AfterAnother), 7);
     }
 
     #[test]
