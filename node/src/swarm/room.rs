@@ -413,7 +413,7 @@ impl Room {
                 Some(file) => self.to_engine.push_back(Input::LookTwice { file, block }),
                 None => tracing::warn!(block, "a member found a lie in a file that has been delivered here"),
             },
-            Effect::Changed { content } => {
+            Effect::Over { content } | Effect::Changed { content } => {
                 // It is a member's word: the file asks the origin itself.
                 let wants = self.contents.at(content).map(|known| known.wants.iter().map(|want| want.file).collect());
                 let files: Vec<FileRef> = wants.unwrap_or_default();

@@ -72,6 +72,8 @@ impl World {
             }
             // What is looked at twice is no part of the simulation.
             Effect::Watch { .. } | Effect::LookTwice { .. } => {}
+            // A machine has a place for what it takes itself.
+            Effect::Over { .. } => unreachable!("a home refused its own node"),
             Effect::Changed { content } => {
                 let file = self.file(content);
                 self.figures.changed += 1;

@@ -113,6 +113,11 @@ pub enum Effect {
         /// The block.
         block: u32,
     },
+    /// No home has a place for a content: who wants it goes on without a swarm.
+    Over {
+        /// The content.
+        content: ContentTag,
+    },
     /// The origin has another version: the job starts anew.
     Changed {
         /// The content that is no more.

@@ -62,6 +62,8 @@ pub(super) struct Room {
     handed_over: Option<Duration>,
     /// The home to which this node last gave way, and when.
     gave_way: Option<(Peer, Duration)>,
+    /// The home that was asked anew because it said that it is none, and when.
+    asked_anew: Option<(Peer, Duration)>,
     /// Homes that were told lately of a better one, and when.
     told: BTreeMap<Peer, Duration>,
     refused: BTreeMap<Peer, Refusal>,
@@ -97,6 +99,7 @@ impl Room {
             acting: BTreeMap::new(),
             handed_over: None,
             gave_way: None,
+            asked_anew: None,
             told: BTreeMap::new(),
             refused: BTreeMap::new(),
             probe: JOIN_PROBE,
@@ -279,6 +282,16 @@ impl Room {
     pub(super) fn on_asked(&mut self, now: Duration) {
         self.asked = self.follows.filter(|home| *home != self.me).map(|_| now);
         self.asked_first = now;
+    }
+
+    /// The home that this node follows says that it is none, without being asked. It may have begun anew, and is asked once; one that has
+    /// taken one content and refuses another would say so each time.
+    pub(super) fn may_ask_anew(&mut self, now: Duration, home: Peer) -> bool {
+        let is_asked = self.asked_anew.is_some_and(|(asked, at)| asked == home && now < at + IDLE_JOIN);
+        if !is_asked {
+            self.asked_anew = Some((home, now));
+        }
+        !is_asked
     }
 
     /// Another one is said to be the home. Whether to ask it; one that was only slow is asked again.

@@ -10,6 +10,7 @@ use std::time::Duration;
 mod alone;
 mod evening;
 mod finding;
+mod full;
 mod hearsay;
 mod holders;
 mod leading;

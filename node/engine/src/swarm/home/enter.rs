@@ -232,7 +232,7 @@ impl Home {
         if let Some(slot) = self.by_peer.get(&peer) {
             return Some(*slot);
         }
-        if self.seats.len() >= MEMBERS {
+        if self.seats.len() >= MEMBERS && peer != self.me {
             return self.take_seat(now, peer);
         }
         let slot = self.seats.len() as u32;
@@ -265,6 +265,10 @@ impl Home {
         }
         let geometry = content.geometry()?;
         let mut board = Board::new(now, content, geometry);
+        let is_full = self.boards.len() >= CONTENTS && self.boards.iter().all(|board| !board.is_retired);
+        if is_full && self.forget_oldest().is_none() && from != self.me {
+            return None;
+        }
         if !others.is_empty() {
             let opens = now + ACTIVATION;
             board.wait(others, opens, if self.is_taking_over(now) { now + TAKE_OVER_MOST } else { opens });
@@ -276,7 +280,6 @@ impl Home {
                 self.boards[b] = board;
                 b
             }
-            None if self.boards.len() >= CONTENTS => return None,
             None => {
                 self.boards.push(board);
                 self.boards.len() - 1
@@ -284,5 +287,27 @@ impl Home {
         };
         self.by_content.insert(content.tag(), b as u32);
         Some(b as u32)
+    }
+
+    /// Forgets contents that nobody wants until so many words are free, or none is left; how many came free.
+    pub(in crate::swarm) fn make_room(&mut self, words: u64) -> u64 {
+        let mut free = 0;
+        while free <= words
+            && let Some(more) = self.forget_oldest()
+        {
+            free += more;
+        }
+        free
+    }
+
+    /// Forgets the content that nobody wants and that was of use the longest ago; the words that it took. Whoever wants it again is told
+    /// by those who hold it.
+    fn forget_oldest(&mut self) -> Option<u64> {
+        let unwanted = self.boards.iter().enumerate();
+        let unwanted = unwanted.filter(|(_, board)| !board.is_retired && board.wanting().next().is_none());
+        let (b, board) = unwanted.min_by_key(|(_, board)| board.touched)?;
+        let words = board.words();
+        self.retire(b as u32);
+        Some(words)
     }
 }

@@ -526,6 +526,15 @@ impl Member {
         true
     }
 
+    /// No home has a place for it: its part in the content ends.
+    pub(super) fn give_up(&mut self, content: ContentTag) {
+        if self.jobs.contains_key(&content) {
+            self.stop_all(content);
+            self.jobs.remove(&content);
+            self.shell(Effect::Over { content });
+        }
+    }
+
     /// The origin has another version: everything of this one ends.
     pub(super) fn on_changed(&mut self, content: ContentTag) {
         if self.jobs.contains_key(&content) {

@@ -123,16 +123,19 @@ impl Swarm {
                     asked.iter().for_each(|other| self.tell(*other, origin, Say::Query { content }));
                 }
                 let own = self.rooms.get(&origin).and_then(|room| room.member.holdings(tag));
-                let words = self.home_words();
-                let home = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut());
-                let home = home.filter(|home| words < HOME_WORDS || home.knows(&from, join.content.tag()));
-                let Some(home) = home else { return self.tell(from, origin, Say::NotHome) };
+                let mut words = self.home_words();
+                let mut home = self.rooms.get_mut(&origin).and_then(|room| room.home.as_mut());
+                if let Some(home) = home.as_mut().filter(|_| words >= HOME_WORDS) {
+                    words -= home.make_room(words - HOME_WORDS);
+                }
+                // What this node takes itself is bounded by its own jobs, and nobody else would be its home.
+                let may_enter = |home: &&mut Home| from == me || words < HOME_WORDS || home.knows(&from, tag);
+                let Some(home) = home.filter(may_enter) else { return self.refuse_join(origin, from, tag) };
                 // What this node holds itself nobody else would tell.
                 let own = own.filter(|_| from != me && !home.knows(&me, tag));
                 others.extend(own.as_ref().map(|_| me));
                 if !home.enter(now, from, *join, others) {
-                    self.tell(from, origin, Say::NotHome);
-                    return;
+                    return self.refuse_join(origin, from, tag);
                 }
                 if own.is_some() {
                     home.on_holdings(now, me, tag, own);
@@ -141,6 +144,18 @@ impl Swarm {
                 home.wait_for(now, tag, asked);
             }
             _ => {}
+        }
+    }
+
+    /// There is no place for a member's part in a content. Another node asks somebody else; this one has nobody to ask, and would ask
+    /// itself for ever.
+    fn refuse_join(&mut self, origin: OriginKey, from: Peer, content: ContentTag) {
+        if from != self.me {
+            return self.tell(from, origin, Say::NotHome);
+        }
+        self.origins.remove(&content);
+        if let Some(room) = self.rooms.get_mut(&origin) {
+            room.member.give_up(content);
         }
     }
 
@@ -308,11 +323,14 @@ impl Swarm {
                 }
                 self.join(now, origin, home);
             }
+            // To itself a node says so only of what it no longer takes part in.
+            Say::NotHome if from == me => {}
             _ => {
                 // It is not home, or names nobody who is: an answer to a JOIN of that kind is none.
                 match say {
                     Say::Redirect { .. } => room.refuse_until(now, from, now + MISLED, Why::Misleads),
                     _ if room.asked.is_some() => room.refuse(now, from, Why::Useless),
+                    _ if !room.may_ask_anew(now, from) => return,
                     _ => {}
                 }
                 self.seek(now, origin);

@@ -321,4 +321,8 @@ fn all_homes_of_a_node_together_remember_no_more_than_they_may() {
         refused += said(&effects(&mut home)).iter().filter(|(_, say)| *say == Say::NotHome).count();
     }
     assert!(refused > 1000, "{refused} of 2000 contents of 2^38 bytes are not remembered");
+    // What the node takes itself it has a place for: its own home is the only one that it would ask.
+    let own = Content { key: LookupKey([1; 32]), ..content(8) };
+    home.start(ms(3), ORIGIN, own, Bits::none(8), Some((Order::Rarest, Patience::Foreground)));
+    assert_eq!(home.glance(own.tag()).and_then(|glance| glance.others), Some(0));
 }
