@@ -11,6 +11,7 @@ mod alone;
 mod evening;
 mod finding;
 mod full;
+mod grabbing;
 mod hearsay;
 mod holders;
 mod leading;

@@ -39,7 +39,7 @@ impl Home {
         (seat.link, seat.is_alive, seat.is_joined, seat.follows) = (join.link, true, true, true);
         seat.pending.retain(|(board, _)| *board != b);
         seat.urgent.retain(|(board, _)| *board != b);
-        self.end_leases_of(now, b, n, Ending::Kept);
+        let before = self.take_leases_of(now, b, n);
         let mut stake = Stake::new(now, join.wants, join.have);
         if let Some(known) = self.boards[b as usize].stake_mut(n) {
             // Who asks again because nothing comes must not be sent to the same again.
@@ -50,7 +50,7 @@ impl Home {
         self.boards[b as usize].touched = now;
         self.boards[b as usize].hear(join.content.reading);
         self.take_stake(now, b, n, stake);
-        self.adopt_reads(now, b, n, &join.flows);
+        self.adopt_reads(now, (b, n), &join.flows, before);
         for flow in &join.flows {
             self.enter_flow(now, b, n, *flow);
         }

@@ -7,9 +7,9 @@ use crate::swarm::constants::{
     LEASE_PATIENCE, LEASE_ROUND_TRIPS, LEASE_SEGMENTS, LEASE_TIME, LEASES_MOST, ORPHAN_HOLD, STREAM_SILENCE,
     TAIL_ROUND_TRIPS,
 };
-use crate::swarm::message::{Item, JoinFlow, JoinSource};
+use crate::swarm::message::Item;
 use crate::swarm::name::{ContentTag, LeaseId, Medium, Reading};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    fn new(now: Duration, board: u32, slot: u32, segments: Range<u32>) -> Self {
+    pub(super) fn new(now: Duration, board: u32, slot: u32, segments: Range<u32>) -> Self {
         let checked = Checked::new(now);
         Self { board, slot, segments, is_tail: false, bytes: 0, granted: now, moved: now, checked }
     }
@@ -139,24 +139,30 @@ impl Home {
         let segments = self.extent(now, b, s, n);
         let id = LeaseId(self.next_lease);
         self.next_lease += 1;
-        self.enter_lease(now, id, b, segments.clone(), n);
-        self.assign_at_once(b, n, Item::Lease { lease: id, segments });
-    }
-
-    fn enter_lease(&mut self, now: Duration, id: LeaseId, b: u32, segments: Range<u32>, n: u32) {
-        self.lend(now, id, (b, n), segments.clone());
-        let lease = Lease::new(now, b, n, segments);
-        let seat = &mut self.seats[n as usize];
-        (seat.leases, seat.has_read) = (seat.leases + 1, true);
-        self.leases.insert(id, lease);
+        self.enter_lease(now, id, Lease::new(now, b, n, segments.clone()), segments.clone());
         if self.is_stream(b) {
             self.allow_skipping(id);
         }
+        self.assign_at_once(b, n, Item::Lease { lease: id, segments });
+    }
+
+    /// Enters a lease, under which these of its segments are read.
+    pub(super) fn enter_lease(
+        &mut self,
+        now: Duration,
+        id: LeaseId,
+        lease: Lease,
+        segments: impl IntoIterator<Item = u32>,
+    ) {
+        self.lend(now, id, (lease.board, lease.slot), segments);
+        let seat = &mut self.seats[lease.slot as usize];
+        (seat.leases, seat.has_read) = (seat.leases + 1, true);
+        self.leases.insert(id, lease);
         self.open_next(id);
     }
 
     /// Those of the segments that `n` lacks and nobody has or reads are what it reads under this lease.
-    fn lend(&mut self, now: Duration, id: LeaseId, (b, n): (u32, u32), segments: Range<u32>) {
+    fn lend(&mut self, now: Duration, id: LeaseId, (b, n): (u32, u32), segments: impl IntoIterator<Item = u32>) {
         let rate = self.pace.rate_of_lease();
         for s in segments {
             let board = &mut self.boards[b as usize];
@@ -200,50 +206,27 @@ impl Home {
         s..end
     }
 
-    /// A joining member reads already: it goes on under the same lease, but for what others read or have.
-    pub(super) fn adopt_reads(&mut self, now: Duration, b: u32, n: u32, flows: &[JoinFlow]) {
-        let mut reads: BTreeMap<LeaseId, Vec<u32>> = BTreeMap::new();
-        let count = self.boards[b as usize].segments.len() as u32;
-        for flow in flows.iter().filter(|flow| flow.segment < count) {
-            if let JoinSource::Origin(id) = flow.source {
-                reads.entry(id).or_default().push(flow.segment);
-            }
-        }
-        for (id, segments) in reads {
-            let (Some(first), Some(last)) = (segments.iter().min(), segments.iter().max()) else { continue };
-            let (first, last) = (*first, *last);
-            let is_new = !self.leases.contains_key(&id) && (self.leases.len() as u32) < LEASES_MOST;
-            let segment = &self.boards[b as usize].segments[first as usize];
-            if is_new && segment.lease.is_none() && segment.holders == 0 {
-                let end = if self.is_stream(b) { count } else { last + 1 };
-                self.enter_lease(now, id, b, first..end, n);
-            }
-            let mut is_left = false;
-            for s in segments {
-                if self.boards[b as usize].segments[s as usize].link(n).from == From::Nowhere {
-                    is_left |= !self.source(now, b, s, n);
-                }
-            }
-            // It reads what nobody else gives it: a new lease would only begin the request anew.
-            if is_left && is_new {
-                self.enter_alone(now, id, b, first..last + 1, n);
-            }
-        }
-    }
-
     /// Lets `n` read one segment although others have it: it refused them all.
     pub(super) fn grant_alone(&mut self, now: Duration, b: u32, s: u32, n: u32) {
         let id = LeaseId(self.next_lease);
         self.next_lease += 1;
         let count = self.boards[b as usize].segments.len() as u32;
         let segments = s..if self.is_stream(b) { count } else { s + 1 };
-        self.enter_alone(now, id, b, segments.clone(), n);
+        self.enter_alone(now, id, Lease::new(now, b, n, segments.clone()), segments.clone());
         self.open_next(id);
         self.assign_at_once(b, n, Item::Lease { lease: id, segments });
     }
 
-    fn enter_alone(&mut self, now: Duration, id: LeaseId, b: u32, segments: Range<u32>, n: u32) {
-        for s in segments.clone() {
+    /// Enters a lease of one that reads these segments for itself, whoever else has or reads them.
+    pub(super) fn enter_alone(
+        &mut self,
+        now: Duration,
+        id: LeaseId,
+        lease: Lease,
+        segments: impl IntoIterator<Item = u32>,
+    ) {
+        let (b, n) = (lease.board, lease.slot);
+        for s in segments {
             let board = &mut self.boards[b as usize];
             let is_lacking = board.stake(n).is_some_and(|stake| stake.lacks(s));
             if is_lacking && board.segments[s as usize].link(n).from == From::Nowhere {
@@ -255,7 +238,7 @@ impl Home {
             return;
         }
         self.seats[n as usize].leases += 1;
-        self.leases.insert(id, Lease::new(now, b, n, segments));
+        self.leases.insert(id, lease);
     }
 
     /// A lease is nearly over: the next one begins, so that the line never rests (trap 14).

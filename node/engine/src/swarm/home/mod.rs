@@ -10,6 +10,7 @@
 //! | [`board`] | one content: who wants and has which segment, and who takes it from whom |
 //! | [`enter`] | a member joins, leaves, is gone |
 //! | [`lease`] | who reads what from the origin |
+//! | [`adopt`] | what a member reads already when it joins |
 //! | [`tree`] | which source a member gets |
 //! | [`runs`] | what a member gets that shares a content with nobody |
 //! | [`stream`] | whether the one who reads a stream gets on, by the word of others |
@@ -20,6 +21,7 @@
 //! | [`upkeep`] | counts afresh and looks after everybody |
 //! | [`watch`] | who looks twice, and at how much |
 
+mod adopt;
 mod board;
 mod enter;
 mod even;
@@ -35,7 +37,7 @@ mod upkeep;
 mod watch;
 
 use super::constants::{
-    ACTING, ASSIGN_ITEMS, COLLECT, COLLECT_DONE, FEW_MEMBERS, LAST_SEGMENTS, SAFETY_PASS, TAKE_OVER_GRACE,
+    ACTING, ASSIGN_ITEMS, COLLECT, COLLECT_DONE, EXPECTED, FEW_MEMBERS, LAST_SEGMENTS, SAFETY_PASS, TAKE_OVER_GRACE,
     TAKE_OVER_MOST,
 };
 use super::message::{Item, Say};
@@ -88,6 +90,8 @@ pub(super) struct Home {
     grace_ends: Option<Duration>,
     /// Until then members that were led by another one may still have to tell what they read.
     takes_over_until: Duration,
+    /// Until then what members read under another home's leases is believed of all of them.
+    adopts_until: Duration,
     /// Other homes whose members are coming here, or have.
     taken_over: BTreeSet<Peer>,
     out: VecDeque<Out>,
@@ -95,9 +99,9 @@ pub(super) struct Home {
 
 impl Home {
     pub(super) fn new(me: Peer, now: Duration, seed: u64, succession: Succession) -> Self {
-        let (grace, most) = match succession {
-            Succession::First => (Duration::ZERO, Duration::ZERO),
-            Succession::AfterAnother => (TAKE_OVER_GRACE, TAKE_OVER_MOST),
+        let (grace, most, adopts) = match succession {
+            Succession::First => (Duration::ZERO, Duration::ZERO, Duration::ZERO),
+            Succession::AfterAnother => (TAKE_OVER_GRACE, TAKE_OVER_MOST, EXPECTED),
         };
         Self {
             me,
@@ -120,6 +124,7 @@ impl Home {
             no_leases_before: now + grace,
             grace_ends: Some(now + grace).filter(|at| *at > now),
             takes_over_until: now + most,
+            adopts_until: now + adopts,
             taken_over: BTreeSet::new(),
             out: VecDeque::new(),
         }
@@ -148,6 +153,7 @@ impl Home {
             let until = (now + TAKE_OVER_GRACE).max(self.no_leases_before);
             (self.no_leases_before, self.grace_ends) = (until, Some(until));
             self.takes_over_until = self.takes_over_until.max(now + TAKE_OVER_MOST);
+            self.adopts_until = self.adopts_until.max(now + EXPECTED);
         }
     }
 

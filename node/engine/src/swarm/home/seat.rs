@@ -32,6 +32,8 @@ pub(super) struct Seat {
     pub(super) given: u32,
     pub(super) leases: u32,
     pub(super) has_read: bool,
+    /// Until when the leases of another home count that it first brought along.
+    pub(super) brings_reads_until: Option<Duration>,
     accusers: Vec<u32>,
     struck_until: Duration,
     /// Until when nobody else reads what only it has, though it is no source. Zero before it has stalled for the first time.
@@ -91,6 +93,7 @@ impl Seat {
             given: 0,
             leases: 0,
             has_read: false,
+            brings_reads_until: None,
             accusers: Vec::new(),
             struck_until: Duration::ZERO,
             paused_until: Duration::ZERO,
