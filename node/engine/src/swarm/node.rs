@@ -104,6 +104,8 @@ pub struct Swarm {
     /// Those that do not.
     pub(super) plain: Plain,
     pub(super) by_tag: BTreeMap<PeerTag, Peer>,
+    /// Sources that homes have introduced and that were not met yet. They are no members for that.
+    introduced: BTreeMap<PeerTag, Peer>,
     pub(super) rooms: BTreeMap<OriginKey, Room>,
     origins: BTreeMap<ContentTag, OriginKey>,
     /// What this node says to itself.
@@ -126,6 +128,7 @@ impl Swarm {
             all: BTreeMap::from([(me, weight)]),
             plain: Plain::default(),
             by_tag: BTreeMap::from([(PeerTag::of(&me), me)]),
+            introduced: BTreeMap::new(),
             rooms: BTreeMap::new(),
             origins: BTreeMap::new(),
             inward: VecDeque::new(),
@@ -185,6 +188,7 @@ impl Swarm {
         self.all.remove(&peer);
         self.plain.forget(&peer);
         self.by_tag.remove(&PeerTag::of(&peer));
+        self.introduced.remove(&PeerTag::of(&peer));
         let origins: Vec<OriginKey> = self.rooms.keys().copied().collect();
         for origin in origins {
             let Some(room) = self.rooms.get_mut(&origin) else { continue };

@@ -367,16 +367,19 @@ impl Member {
         }
     }
 
-    /// The home says who somebody is: flows that waited for it begin.
-    pub(super) fn on_introduced(&mut self, now: Duration, peer: Peer) {
+    /// The home says who somebody is: flows that waited for it begin. Whether there were any.
+    pub(super) fn on_introduced(&mut self, now: Duration, peer: Peer) -> bool {
         let tag = PeerTag::of(&peer);
+        let mut is_awaited = false;
         for content in self.contents().collect::<Vec<_>>() {
             let Some(job) = self.jobs.get(&content) else { continue };
             let waiting = job.flows.iter().filter(|(_, flow)| flow.stranger == Some(tag)).map(|(segment, _)| *segment);
             for segment in waiting.collect::<Vec<_>>() {
+                is_awaited = true;
                 self.on_source(now, content, segment, peer);
             }
         }
+        is_awaited
     }
 
     /// Ends a flow, whatever its source; what has arrived is kept.

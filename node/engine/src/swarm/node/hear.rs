@@ -6,8 +6,7 @@ use crate::swarm::Effect;
 use crate::swarm::constants::{FEW_MEMBERS, HEARSAY, HOME_WORDS, MISLED};
 use crate::swarm::home::{Home, Succession};
 use crate::swarm::message::{Join, JoinSource, Role, Say};
-use crate::swarm::name::{Content, ContentTag, OriginKey};
-use crate::swarm::rank::Weight;
+use crate::swarm::name::{Content, ContentTag, OriginKey, PeerTag};
 use crate::swarm::room::Why;
 use crate::trust::Sharing;
 use rand::RngExt;
@@ -272,7 +271,7 @@ impl Swarm {
             }
             say => say,
         };
-        let by_tag = &self.by_tag;
+        let (by_tag, introduced) = (&self.by_tag, &self.introduced);
         let Some(room) = self.rooms.get_mut(&origin) else { return };
         if let Say::Waiting { content, segment, prefix } = say {
             return room.member.on_waiting(now, from, content, segment, prefix);
@@ -293,7 +292,8 @@ impl Swarm {
         match say {
             Say::Assign { content, collect, items } => {
                 room.on_heard(now);
-                room.member.on_assign(now, content, collect, items, |tag| by_tag.get(&tag).copied());
+                let know = |tag: PeerTag| by_tag.get(&tag).or_else(|| introduced.get(&tag)).copied();
+                room.member.on_assign(now, content, collect, items, know);
                 if was_awaited && from != me {
                     // It leads: who does so beside it is told, this node included.
                     self.reconcile(now, origin);
@@ -311,9 +311,9 @@ impl Swarm {
             }
             Say::Introduce { peer } => {
                 room.on_heard(now);
-                room.member.on_introduced(now, peer);
-                if !self.plain.has(&peer) && !self.all.contains_key(&peer) {
-                    self.meet(now, peer, Weight::STEADY);
+                let is_asked = room.member.on_introduced(now, peer);
+                if is_asked && !self.all.contains_key(&peer) && !self.plain.has(&peer) {
+                    self.on_introduced(peer);
                 }
             }
             Say::Redirect { home } if home != from && !self.plain.has(&home) && room.may_follow(now, &home) => {

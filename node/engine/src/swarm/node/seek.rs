@@ -2,7 +2,7 @@
 
 use super::Swarm;
 use crate::port::Peer;
-use crate::swarm::constants::{ASKED_OF_NEWCOMERS, FEW_MEMBERS, NOTED};
+use crate::swarm::constants::{ASKED_OF_NEWCOMERS, FEW_MEMBERS, MEMBERS, NOTED};
 use crate::swarm::home::Succession;
 use crate::swarm::message::{Join, Say};
 use crate::swarm::name::{Content, OriginKey, PeerTag};
@@ -20,6 +20,7 @@ impl Swarm {
             return;
         }
         self.by_tag.insert(PeerTag::of(&peer), peer);
+        self.introduced.remove(&PeerTag::of(&peer));
         let origins: Vec<OriginKey> = self.rooms.keys().copied().collect();
         for origin in origins {
             let Some(room) = self.rooms.get_mut(&origin) else { continue };
@@ -34,6 +35,16 @@ impl Swarm {
                 contents.into_iter().for_each(|content| self.tell(peer, origin, Say::Query { content }));
             }
         }
+    }
+
+    /// A home has said who a source is that this node asked about. It is remembered by name only: a member is who has a connection, and
+    /// a home could name any number of others that nobody would ever see go.
+    pub(super) fn on_introduced(&mut self, peer: Peer) {
+        if self.introduced.len() >= MEMBERS {
+            // It is asked about again.
+            self.introduced.pop_first();
+        }
+        self.introduced.insert(PeerTag::of(&peer), peer);
     }
 
     /// An acting home asks those that go before it whether they act too, and one of those that do not follow it: that one may know of

@@ -90,6 +90,32 @@ fn a_strange_source_is_asked_about_and_then_used() {
 }
 
 #[test]
+fn a_home_that_introduces_whom_nobody_asked_about_adds_no_member() {
+    let ranked = ranked(2);
+    let mut node = node(ranked[1], &ranked[..1], 2);
+    // It is home of something else, and asks whoever turns up what that one holds of it.
+    let (tag, elsewhere) = (content(2).tag(), OriginKey(8));
+    node.start(ms(0), elsewhere, Content { key: LookupKey([1; 32]), ..content(2) }, Bits::none(2), None);
+    let Say::Join(other) = join(&[], 2, vec![]) else { unreachable!() };
+    let other = Join { content: Content { key: LookupKey([1; 32]), ..content(2) }, ..*other };
+    node.handle_message(ms(1), peer(20), Message { origin: elsewhere, say: Say::Join(Box::new(other)) });
+    let members = node.all.len();
+    effects(&mut node);
+    for n in 0..2 * MEMBERS as u64 {
+        let invented = Peer(*blake3::hash(&n.to_le_bytes()).as_bytes());
+        assert_eq!(say(&mut node, ms(2), ranked[0], Say::Introduce { peer: invented }), vec![]);
+    }
+    // One that it asked about is remembered, and is no member for that.
+    let from = |segment| Item::From { segment, source: PeerTag::of(&peer(10)) };
+    let assign = |segment| Say::Assign { content: tag, collect: ms(20), items: vec![from(segment)] };
+    say(&mut node, ms(3), ranked[0], assign(0));
+    say(&mut node, ms(4), ranked[0], Say::Introduce { peer: peer(10) });
+    let known = say(&mut node, ms(5), ranked[0], assign(1));
+    assert_eq!(known, vec![Effect::Subscribe { source: peer(10), content: tag, segment: 1, from: 0 }]);
+    assert_eq!(node.all.len(), members);
+}
+
+#[test]
 fn a_home_cannot_keep_a_few_from_looking_by_naming_a_crowd() {
     let ranked = ranked(3);
     let mut node = node(ranked[2], &ranked[..2], 8);
