@@ -144,6 +144,8 @@ pub(super) struct Link {
     pub(super) lane: Lane,
     /// When it was given.
     pub(super) since: Duration,
+    /// When it was first said to starve though its source has the segment.
+    pub(super) starves: Option<Duration>,
 }
 
 /// Whether a flow is a request of its own.
@@ -158,7 +160,7 @@ pub(super) enum Lane {
 
 impl Link {
     pub(super) fn new(from: From, rate: u64) -> Self {
-        Self { from, rate, lane: Lane::Own, since: Duration::ZERO }
+        Self { from, rate, lane: Lane::Own, since: Duration::ZERO, starves: None }
     }
 
     /// Flows that it counts for at its source.
@@ -181,6 +183,12 @@ impl Segment {
     /// to two.
     pub(super) fn is_behind(&self) -> bool {
         self.holders == 1 && !self.links.is_empty() && self.links.iter().all(|(_, link)| link.lane == Lane::Shared)
+    }
+
+    /// Somebody starves behind one that has it. Since when that is known; the first word may have crossed what the source sent.
+    pub(super) fn starves(&mut self, now: Duration, slot: u32) -> Duration {
+        let place = self.place(slot).ok();
+        place.map_or(now, |place| *self.links[place].1.starves.get_or_insert(now))
     }
 
     fn place(&self, slot: u32) -> Result<usize, usize> {

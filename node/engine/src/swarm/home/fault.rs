@@ -4,7 +4,7 @@ use super::board::From;
 use super::lease::Ending;
 use super::{Home, Out};
 use crate::port::Peer;
-use crate::swarm::constants::{ACTIVATION, ORPHAN_HOLD, PAUSED, REFUSAL, RESCUE, STRUCK, STRUCK_SHARE};
+use crate::swarm::constants::{ACTIVATION, ORPHAN_HOLD, PAUSED, REFUSAL, RESCUE, STRUCK, STRUCK_SHARE, WAITING_LIFE};
 use crate::swarm::message::{FailReason, Say};
 use crate::swarm::name::{ContentTag, PeerTag};
 use std::collections::BTreeSet;
@@ -77,7 +77,7 @@ impl Home {
     }
 
     /// A flow failed, or starves.
-    pub(super) fn on_fail(&mut self, now: Duration, n: u32, content: ContentTag, failed: Failed) {
+    pub(super) fn on_fail(&mut self, now: Duration, n: u32, content: ContentTag, mut failed: Failed) {
         let Some(b) = self.by_content.get(&content).copied() else { return };
         let s = failed.segment;
         if self.boards[b as usize].segments.len() as u32 <= s {
@@ -95,7 +95,10 @@ impl Home {
             return;
         }
         if failed.reason == FailReason::Starved && self.leads(now, b, s, n) {
-            return;
+            if !self.waits_in_vain(now, b, s, n) {
+                return;
+            }
+            failed.reason = FailReason::Stalled;
         }
         self.unlink(b, s, n);
         if let Some(stake) = self.boards[b as usize].stake_mut(n) {
@@ -113,6 +116,15 @@ impl Home {
             }
         }
         self.resume(now, b, s, n);
+    }
+
+    /// Whether a member starves behind one that says that it has the segment, and has said so for longer than such a source's word about its
+    /// own waiting counts: nobody waits for what it has. The flow would lead there for ever, and nobody be to blame.
+    fn waits_in_vain(&mut self, now: Duration, b: u32, s: u32, n: u32) -> bool {
+        let board = &mut self.boards[b as usize];
+        let From::Member(p) = board.segments[s as usize].link(n).from else { return false };
+        board.stake(p).is_some_and(|stake| stake.have.has(s))
+            && now >= board.segments[s as usize].starves(now, n) + WAITING_LIFE
     }
 
     /// Who is said to hold a segment and does not give it is asked what it holds: it may have left while another one was home, and nobody

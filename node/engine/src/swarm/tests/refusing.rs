@@ -114,3 +114,51 @@ fn who_hangs_on_one_that_has_lost_its_source_is_not_left_there_though_somebody_e
     assert_eq!(sent_to(&told, child, reader), vec![0], "{told:?}");
     assert_eq!(sent_to(&told, lost, child), vec![0], "{told:?}");
 }
+
+fn starves(segment: u32, source: Peer) -> Say {
+    let source = Some(PeerTag::of(&source));
+    Say::Fail { content: content(4).tag(), segment, source, reason: FailReason::Starved, prefix: 0 }
+}
+
+#[test]
+fn one_that_holds_a_segment_and_says_that_it_waits_for_it_is_taken_for_stalled() {
+    // Its flows led to a holder, so they were kept, and as many as one gives.
+    let (takers, liar) = ([peer(10), peer(11)], peer(12));
+    let mut home = home_with(&[], 4);
+    say(&mut home, ms(1), liar, join(&[0, 1, 2, 3], 4, vec![]));
+    let from_liar = |segment| vec![JoinFlow { segment, source: JoinSource::Member(liar), prefix: 0 }];
+    for (segment, taker) in (0..).zip(takers) {
+        say(&mut home, ms(1), taker, join(&[], 4, from_liar(segment)));
+    }
+    let mut told = Vec::new();
+    // The first word may have crossed what makes it a holder.
+    for (segment, taker) in (0..).zip(takers) {
+        told.extend(say(&mut home, ms(2000), taker, starves(segment, liar)));
+    }
+    assert_eq!(takers.map(|taker| sent_to(&told, taker, liar).len() + leases(&told, taker)), [0, 0], "{told:?}");
+    for (segment, taker) in (0..).zip(takers) {
+        told.extend(say(&mut home, ms(2000) + WAITING_LIFE, taker, starves(segment, liar)));
+    }
+    told.extend(pass(&mut home, ms(2000) + WAITING_LIFE + PAUSED + SAFETY_PASS));
+    assert!(takers.iter().all(|taker| sent_to(&told, *taker, liar).is_empty()), "nobody is sent there: {told:?}");
+    told.extend(pass(&mut home, ms(2000) + WAITING_LIFE + PAUSED + RESCUE + SAFETY_PASS * 4));
+    assert!(takers.iter().any(|taker| leases(&told, *taker) > 0), "they read for themselves: {told:?}");
+}
+
+#[test]
+fn one_that_waits_for_what_it_is_receiving_itself_is_not_to_blame_however_often_that_is_said() {
+    let (reader, child) = (peer(10), peer(11));
+    let mut home = home_with(&[reader], 4);
+    say(
+        &mut home,
+        ms(1),
+        child,
+        join(&[], 4, vec![JoinFlow { segment: 0, source: JoinSource::Member(reader), prefix: 0 }]),
+    );
+    for second in 1..10 {
+        assert_eq!(items(&said(&say(&mut home, ms(1000 * second), child, starves(0, reader))), child), vec![]);
+    }
+    // It has it now: what the child said before it knew that counts once.
+    say(&mut home, ms(10_000), reader, Say::Done { content: content(4).tag(), segments: vec![0] });
+    assert_eq!(items(&said(&say(&mut home, ms(10_001), child, starves(0, reader))), child), vec![]);
+}
