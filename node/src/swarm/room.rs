@@ -413,17 +413,21 @@ impl Room {
                 Some(file) => self.to_engine.push_back(Input::LookTwice { file, block }),
                 None => tracing::warn!(block, "a member found a lie in a file that has been delivered here"),
             },
-            Effect::Over { content } | Effect::Changed { content } => {
-                // It is a member's word: the file asks the origin itself.
-                let wants = self.contents.at(content).map(|known| known.wants.iter().map(|want| want.file).collect());
-                let files: Vec<FileRef> = wants.unwrap_or_default();
-                for file in files {
-                    self.takes.forget(file);
-                    self.to_engine.push_back(Input::SwarmOver { file });
-                }
-                self.contents.forget(content);
-            }
+            Effect::Over { content } => self.end(content, |file| Input::SwarmOver { file }),
+            // It is a member's word: the file asks the origin itself.
+            Effect::Changed { content } => self.end(content, |file| Input::SwarmChanged { file }),
         }
+    }
+
+    /// The swarm of a content has ended: whoever wanted it hears so.
+    fn end(&mut self, content: ContentTag, news: impl Fn(FileRef) -> Input) {
+        let wants = self.contents.at(content).map(|known| known.wants.iter().map(|want| want.file).collect());
+        let files: Vec<FileRef> = wants.unwrap_or_default();
+        for file in files {
+            self.takes.forget(file);
+            self.to_engine.push_back(news(file));
+        }
+        self.contents.forget(content);
     }
 
     /// The file for which blocks of a content are ordered.

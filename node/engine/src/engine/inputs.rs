@@ -158,6 +158,7 @@ impl Engine {
             Input::Answered { fetch, ranges } => file.on_answered(fetch, ranges, s.out),
             Input::Moves { fetch } => file.on_moves(fetch, s.out),
             Input::Untake { take, .. } => file.on_untake(take, &mut s),
+            Input::SwarmChanged { .. } => file.on_swarm_changed(s.out),
             Input::SwarmOver { .. } => file.on_swarm_over(s.out),
             Input::Watch { sharing, .. } => file.on_watch(sharing),
             Input::LookTwice { block, .. } => file.on_alarm(block, s.out),
@@ -195,6 +196,7 @@ impl Engine {
             | Input::Untake { file, .. }
             | Input::Watch { file, .. }
             | Input::LookTwice { file, .. }
+            | Input::SwarmChanged { file }
             | Input::SwarmOver { file } => Some(*file),
             Input::Contacted { fetch, .. }
             | Input::Received { fetch, .. }

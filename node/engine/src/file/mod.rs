@@ -228,6 +228,8 @@ pub struct File {
     /// Why the file goes past the cache in this turn, if it does.
     uncacheable: Option<&'static str>,
     changes: u32,
+    /// Whether a swarm's word that the version has changed was looked into in this turn.
+    is_version_asked_again: bool,
     mismatches: u32,
     damages: u32,
     origin_failures: u32,
@@ -293,6 +295,7 @@ impl File {
             wants_whole: false,
             uncacheable: None,
             changes: 0,
+            is_version_asked_again: false,
             mismatches: 0,
             damages: 0,
             origin_failures: 0,

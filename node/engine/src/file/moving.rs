@@ -268,6 +268,15 @@ impl File {
         self.held_use = None;
     }
 
+    /// The same, though nothing that this node has seen says that the answer will be another one: what is durable is still of use.
+    pub(super) fn ask_again(&mut self, out: &mut Outbox) {
+        let held = self.held_bytes().unwrap_or(self.bytes.cache);
+        self.abort_all(out);
+        self.phase = Phase::Prepared { held: Held::Some };
+        self.bytes = SourceBytes { cache: held, ..SourceBytes::default() };
+        self.held_use = None;
+    }
+
     pub(super) fn on_origin_failure(&mut self, now: Duration, failure: Failure, otherwise: Phase, rng: &mut SmallRng) {
         self.origin_failures += 1;
         let is_fatal = failure.class == FailureClass::Fatal || failure.class.is_condition();

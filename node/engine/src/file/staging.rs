@@ -178,6 +178,7 @@ impl File {
         self.origin_wait = Duration::ZERO;
         self.is_first_contact_done = false;
         self.changes = 0;
+        self.is_version_asked_again = false;
         self.damages = 0;
         if !self.is_staged() {
             self.phase = Phase::Idle;

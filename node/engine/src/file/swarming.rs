@@ -208,6 +208,19 @@ impl File {
         }
     }
 
+    /// The swarm of this version has ended, because the origin is said to have another one. That is others' word: the file asks the origin,
+    /// and takes part again where the version stands. Said again in the same turn it would only keep the file from getting on.
+    pub(crate) fn on_swarm_changed(&mut self, out: &mut Outbox) {
+        if !self.swarming.is_taking() {
+            return;
+        }
+        if std::mem::replace(&mut self.is_version_asked_again, true) {
+            self.leave_swarm(out);
+        } else {
+            self.ask_again(out);
+        }
+    }
+
     /// The swarm has nothing to say any more.
     pub(crate) fn on_swarm_over(&mut self, out: &mut Outbox) {
         if self.swarming.is_taking() {

@@ -158,6 +158,11 @@ pub enum Input {
         /// The block.
         block: u32,
     },
+    /// The swarm of the file's version has ended, because the origin is said to have another one: the file asks it.
+    SwarmChanged {
+        /// The file.
+        file: FileRef,
+    },
     /// The swarm does nothing for the file any more: it plans by itself.
     SwarmOver {
         /// The file.

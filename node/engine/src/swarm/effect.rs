@@ -118,7 +118,7 @@ pub enum Effect {
         /// The content.
         content: ContentTag,
     },
-    /// The origin has another version: the job starts anew.
+    /// The origin is said to have another version: who wants the content asks the origin.
     Changed {
         /// The content that is no more.
         content: ContentTag,

@@ -152,7 +152,7 @@ pub enum Say {
     },
     /// To a member: I am not.
     NotHome,
-    /// Both ways: the origin has another version; everybody stops (trap 20).
+    /// Reader to home: the origin has another version. Home to member: so it has; everybody asks the origin anew (trap 20).
     Changed {
         /// The content that is no more.
         content: ContentTag,

@@ -11,7 +11,7 @@ mod body;
 pub mod world;
 
 use eddy_content::{EntityId, ResourceUrl};
-use eddy_engine::engine::{EngineConfig, TurnWait};
+use eddy_engine::engine::{EngineConfig, Swarms, TurnWait};
 use eddy_engine::port::{ContactMethod, FetchId, Proof};
 use eddy_engine::trust::{AuditShare, Policy};
 use eddy_engine::{
@@ -136,6 +136,14 @@ impl Rig {
     pub fn trusting(mut self, trust: Policy) -> Self {
         self.engine = engine(self.seed, trust.clone());
         self.trust = trust;
+        self
+    }
+
+    /// The same with swarms, of which the test plays the part; before any job is made.
+    pub fn in_swarms(mut self) -> Self {
+        let config =
+            EngineConfig { settling_until: Duration::ZERO, inactive: None, ..EngineConfig::ordinary(self.seed) };
+        self.engine = Engine::new(EngineConfig { swarms: Swarms::On, ..config }).trusting(self.trust.clone());
         self
     }
 

@@ -11,6 +11,7 @@ mod retries;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod sharing;
+mod swarms;
 
 use rig::Rig;
 use rig::world::{Origin, disk};

@@ -51,6 +51,8 @@ pub(super) struct Board {
     pub(super) has_unbegun: bool,
     /// Slots of those of whom one that was alone said that they lack what they hold.
     pub(super) doubted: BTreeSet<u32>,
+    /// Slots of readers that say that the origin has another version.
+    pub(super) changed: BTreeSet<u32>,
     /// Times that a reader of the stream lost it because it did not get on.
     pub(super) streams_lost: u32,
     pub(super) tempo: Tempo,
@@ -236,6 +238,7 @@ impl Board {
             first_copies_each: FIRST_COPIES,
             has_unbegun: false,
             doubted: BTreeSet::new(),
+            changed: BTreeSet::new(),
             streams_lost: 0,
             tempo: Tempo::new(now),
         }

@@ -178,7 +178,7 @@ impl Home {
         }
     }
 
-    fn take_out(&mut self, now: Duration, b: u32, n: u32, ending: Ending) {
+    pub(super) fn take_out(&mut self, now: Duration, b: u32, n: u32, ending: Ending) {
         if self.boards[b as usize].is_retired {
             return;
         }

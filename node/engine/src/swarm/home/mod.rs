@@ -16,6 +16,7 @@
 //! | [`stream`] | whether the one who reads a stream gets on, by the word of others |
 //! | [`even`] | which flows leave a source of many for one of few |
 //! | [`fault`] | what a failed flow means |
+//! | [`changed`] | whose word it takes that the origin has another version |
 //! | [`pace`] | how many leases there are |
 //! | [`tempo`] | how fast members take a content, and so for how long assignments may be collected |
 //! | [`upkeep`] | counts afresh and looks after everybody |
@@ -23,6 +24,7 @@
 
 mod adopt;
 mod board;
+mod changed;
 mod enter;
 mod even;
 mod fault;
@@ -234,7 +236,7 @@ impl Home {
             Say::Reached { content, blocks } => self.on_reached(now, slot, content, blocks),
             Say::Return { lease, prefix } => self.on_return(now, slot, lease, prefix),
             Say::Leave { content } => self.on_leave(now, slot, content),
-            Say::Changed { content } => self.on_changed(content),
+            Say::Changed { content } => self.on_changed(now, slot, content),
             Say::WhoIs { peer } => self.on_who_is(from, peer),
             _ => {}
         }
@@ -245,14 +247,6 @@ impl Home {
             let peer = self.seats[*slot as usize].peer;
             self.out.push_back(Out::Tell(from, Say::Introduce { peer }));
         }
-    }
-
-    /// The origin has another version: everybody stops.
-    fn on_changed(&mut self, content: ContentTag) {
-        let Some(b) = self.by_content.get(&content).copied() else { return };
-        let members: Vec<Peer> = self.members().collect();
-        self.retire(b);
-        self.out.extend(members.into_iter().map(|peer| Out::Tell(peer, Say::Changed { content })));
     }
 
     fn retire(&mut self, b: u32) {

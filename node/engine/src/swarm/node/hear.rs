@@ -56,7 +56,7 @@ impl Swarm {
                 self.hear_as_member(now, from, origin, say);
             }
             Say::Changed { content } if self.rooms.get(&origin).is_some_and(|room| room.follows == Some(from)) => {
-                if let Some(room) = self.room_of(content) {
+                if let Some(room) = self.rooms.get_mut(&origin) {
                     room.member.on_changed(content);
                 }
                 if from == self.me {

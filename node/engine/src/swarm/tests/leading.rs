@@ -205,15 +205,46 @@ fn a_wireless_member_reads_and_gives_last() {
 }
 
 #[test]
-fn another_version_ends_it_for_everybody() {
-    // Trap 20.
-    let (one, other) = (peer(10), peer(11));
-    let mut home = home_with(&[one, other], 4);
+fn another_version_ends_it_for_everybody_when_two_readers_have_found_it() {
+    // Trap 20. One may be behind another edge of the origin's network.
+    let (one, other, third) = (peer(10), peer(11), peer(12));
+    let mut home = home_with(&[one, other, third], 4);
     let tag = content(4).tag();
-    let said = said(&say(&mut home, ms(50), one, Say::Changed { content: tag }));
-    assert!(said.contains(&(one, Say::Changed { content: tag })));
-    assert!(said.contains(&(other, Say::Changed { content: tag })));
+    let changed = || Say::Changed { content: tag };
+    let is_lease = |item: &Item| matches!(item, Item::Lease { .. });
+    let first = said(&say(&mut home, ms(50), one, changed()));
+    assert!(!first.iter().any(|(_, say)| *say == changed()), "{first:?}");
+    let reader = [other, third].into_iter().find(|to| items(&first, *to).iter().any(is_lease));
+    let reader = reader.expect("what it was to read somebody else reads at once");
+    // Who reads nothing knows nothing of it, and who has said it says nothing new.
+    assert!(!said(&say(&mut home, ms(51), one, changed())).iter().any(|(_, say)| *say == changed()));
+    let second = said(&say(&mut home, ms(90), reader, changed()));
+    assert!([other, third].iter().all(|member| second.contains(&(*member, changed()))), "{second:?}");
     assert_eq!(home.poll_timeout(), None, "nothing is left to look after");
+}
+
+#[test]
+fn members_that_read_nothing_end_nothing_by_saying_that_the_version_is_another() {
+    let (reader, liars) = (peer(10), [peer(11), peer(12), peer(13)]);
+    let mut home = home_with(&[reader], 4);
+    let changed = || Say::Changed { content: content(4).tag() };
+    for liar in liars {
+        say(&mut home, ms(2), liar, join(&[], 4, vec![]));
+    }
+    let told: Vec<_> = liars.iter().flat_map(|liar| said(&say(&mut home, ms(50), *liar, changed()))).collect();
+    assert!(!told.iter().any(|(_, say)| *say == changed()), "{told:?}");
+    assert_eq!(home.tally().leases, 4, "the reader reads on");
+}
+
+#[test]
+fn what_this_node_has_read_itself_needs_no_second_word() {
+    let mut home = node(peer(0), &[], 4);
+    let lease = reads(&effects(&mut home))[0].0;
+    say(&mut home, ms(1), peer(11), join(&[], 4, vec![]));
+    home.handle_read_fault(ms(50), content(4).tag(), lease, ReadFault::Changed);
+    let done = effects(&mut home);
+    assert!(done.contains(&Effect::Changed { content: content(4).tag() }), "{done:?}");
+    assert!(said(&done).contains(&(peer(11), Say::Changed { content: content(4).tag() })), "{done:?}");
 }
 
 #[test]
