@@ -43,6 +43,8 @@ pub(super) struct Board {
     pub(super) unread: u32,
     /// Who looks at one block for sure.
     pub(super) watcher: Watcher,
+    /// Of how many it was drawn.
+    pub(super) drawn_among: u32,
     /// Requests to the only holder of what they bring, when somebody was last given something.
     pub(super) first_copies: u32,
     /// How many of them one member may have.
@@ -92,6 +94,8 @@ pub(super) struct Stake {
     pub(super) busy: Duration,
     /// Whether it stands in the queue for a free source.
     pub(super) is_waiting: bool,
+    /// Whether something of it came from a member, so that there is something to look at twice.
+    pub(super) believes: bool,
     /// How it was told to share second fetches.
     pub(super) told: Option<Sharing>,
 }
@@ -234,6 +238,7 @@ impl Board {
             is_retired: false,
             unread: count,
             watcher: Watcher::Nobody,
+            drawn_among: 0,
             first_copies: 0,
             first_copies_each: FIRST_COPIES,
             has_unbegun: false,
@@ -417,7 +422,8 @@ impl Board {
 impl Stake {
     pub(super) fn new(now: Duration, wants: Option<Order>, have: Bits) -> Self {
         let under_way = Bits::none(have.len());
-        Self { wants, have, under_way, flows: 0, refused: Vec::new(), busy: now, is_waiting: false, told: None }
+        let (refused, told) = (Vec::new(), None);
+        Self { wants, have, under_way, flows: 0, refused, busy: now, is_waiting: false, believes: false, told }
     }
 
     pub(super) fn lacks(&self, segment: u32) -> bool {
@@ -429,12 +435,14 @@ impl Stake {
     }
 
     /// What an earlier stake of the same member knows of its sources.
-    pub(super) fn keep_refusals(&mut self, before: &mut Self) {
+    pub(super) fn keep_sources(&mut self, before: &mut Self) {
         self.refused = std::mem::take(&mut before.refused);
+        self.believes = before.believes;
     }
 
     /// A source gave something.
     pub(super) fn is_given_by(&mut self, source: u32) {
+        self.believes = true;
         self.refused.retain(|refusal| refusal.source != source);
     }
 

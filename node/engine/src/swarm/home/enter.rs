@@ -43,7 +43,7 @@ impl Home {
         let mut stake = Stake::new(now, join.wants, join.have);
         if let Some(known) = self.boards[b as usize].stake_mut(n) {
             // Who asks again because nothing comes must not be sent to the same again.
-            stake.keep_refusals(known);
+            stake.keep_sources(known);
             stake.busy = known.busy;
         }
         self.forget_stake(b, n);

@@ -77,6 +77,8 @@ pub(super) struct Home {
     by_content: BTreeMap<ContentTag, u32>,
     leases: BTreeMap<LeaseId, Lease>,
     next_lease: u64,
+    /// The part of the seed that no lease shows.
+    unseen_seed: u64,
     pace: Pace,
     /// Flows that members were ever given to serve.
     given: u64,
@@ -116,6 +118,7 @@ impl Home {
             leases: BTreeMap::new(),
             // Names of another home's leases must not be taken for this one's.
             next_lease: seed & !0xffff_ffff,
+            unseen_seed: seed & 0xffff_ffff,
             pace: Pace::new(now, succession),
             given: 0,
             has_urgent: false,

@@ -45,27 +45,35 @@ impl Home {
         }
     }
 
-    /// Appoints somebody who still takes it, unless one who was has it all.
+    /// Appoints somebody who still takes it, unless one who was has it all and had something to look at: who has read all of it itself
+    /// believed nobody. One alone looks for sure without being appointed, and whoever is there first reads first: where there are two, one
+    /// is drawn of those that read nothing now. While it has nothing yet it is drawn anew of twice as many, since the second one that
+    /// comes is no secret.
     fn appoint(&mut self, b: u32) {
         let board = &self.boards[b as usize];
+        let taking: Vec<u32> = board.wanting().map(|(n, _)| n).collect();
+        let count = taking.len() as u32;
         if let Watcher::Slot(n) = board.watcher
             && let Some(stake) = board.stake(n)
         {
-            if stake.have.is_full() {
-                self.boards[b as usize].watcher = Watcher::Done;
+            let (is_full, believes) = (stake.have.is_full(), stake.believes);
+            if !is_full && (believes || count < board.drawn_among * 2) {
+                return;
             }
+            self.boards[b as usize].watcher = if believes { Watcher::Done } else { Watcher::Nobody };
+        }
+        if self.boards[b as usize].watcher == Watcher::Done || count < 2 {
             return;
         }
-        if board.watcher == Watcher::Done {
-            return;
-        }
-        let taking: Vec<u32> = board.wanting().map(|(n, _)| n).collect();
-        if !taking.is_empty() {
-            // From the home's own seed, without a draw: whom it appoints changes nothing else that it does.
-            let drawn = (self.next_lease >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-            let watcher = taking[(drawn % taking.len() as u64) as usize];
-            self.boards[b as usize].watcher = Watcher::Slot(watcher);
-        }
+        let reads = |n: &u32| self.leases.values().any(|lease| (lease.board, lease.slot) == (b, *n));
+        let idle: Vec<u32> = taking.iter().copied().filter(|n| !reads(n)).collect();
+        let among = if idle.is_empty() { taking } else { idle };
+        // Of a part of the seed that no member sees, and without a draw: whom it appoints changes nothing else that it does.
+        let mixed = self.unseen_seed + (u64::from(b) << 32) + (u64::from(count) << 48);
+        let drawn = mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let board = &mut self.boards[b as usize];
+        board.watcher = Watcher::Slot(among[(drawn % among.len() as u64) as usize]);
+        board.drawn_among = count;
     }
 }
 

@@ -302,6 +302,62 @@ fn one_of_those_who_take_a_content_has_to_look_twice_and_all_know_among_how_many
     assert!(watchers <= 1, "{known:?}");
 }
 
+/// Who was told last that it has to look.
+fn watcher(told: &[(Peer, Sharing)]) -> Vec<Peer> {
+    let last: std::collections::BTreeMap<Peer, Sharing> = told.iter().copied().collect();
+    last.into_iter().filter(|(_, sharing)| sharing.duty == Duty::Watcher).map(|(peer, _)| peer).collect()
+}
+
+#[test]
+fn who_has_to_look_is_drawn_of_those_that_read_nothing() {
+    // The first one reads, and all of a small file: it would have nothing to look at.
+    let mut drawn = std::collections::BTreeSet::new();
+    for seed in 0..20 {
+        let mut home = Swarm::new(ranked(1)[0], LINE, Weight::STEADY, seed);
+        let mut told = Vec::new();
+        for n in 10..14 {
+            told.extend(watches(&said(&say(&mut home, ms(1), peer(n), join(&[], 4, vec![])))));
+            let first = told.first().map(|(_, sharing): &(Peer, Sharing)| sharing.among);
+            assert_eq!(first, Some(1), "one alone looks for sure without being told");
+        }
+        told.extend(watches(&said(&pass(&mut home, ms(1) + SAFETY_PASS * 2))));
+        drawn.extend(watcher(&told));
+        assert_eq!(watcher(&told).len(), 1, "{told:?}");
+    }
+    assert!(!drawn.contains(&peer(10)) && drawn.len() > 1, "{drawn:?}");
+}
+
+#[test]
+fn one_that_has_read_all_of_it_itself_does_not_count_as_having_looked() {
+    let (reader, others) = (peer(10), [peer(11), peer(12), peer(13)]);
+    let mut home = home_with(&[reader], 1);
+    let tag = content(1).tag();
+    let mut told = Vec::new();
+    for other in others {
+        told.extend(watches(&said(&say(&mut home, ms(1), other, join(&[], 1, vec![])))));
+    }
+    told.extend(watches(&said(&pass(&mut home, ms(1) + SAFETY_PASS * 2))));
+    let appointed = watcher(&told)[0];
+    // The reader is gone, and the one that has to look has the longest part: it reads the rest.
+    home.handle_peer_down(ms(2000), reader);
+    effects(&mut home);
+    let source = Some(PeerTag::of(&reader));
+    say(
+        &mut home,
+        ms(2000),
+        appointed,
+        Say::Fail { content: tag, segment: 0, source, reason: FailReason::Dead, prefix: 8 },
+    );
+    let later = said(&pass(&mut home, ms(2000) + ORPHAN_HOLD + SAFETY_PASS));
+    assert!(matches!(items(&later, appointed)[..], [Item::Lease { .. }]), "{later:?}");
+    let mut told = watches(&later);
+    let done = Say::Done { content: tag, segments: vec![0] };
+    told.extend(watches(&said(&say(&mut home, ms(4000), appointed, done))));
+    told.extend(watches(&said(&pass(&mut home, ms(4000) + SAFETY_PASS * 2))));
+    let next = watcher(&told);
+    assert!(next.iter().any(|peer| *peer != appointed && others.contains(peer)), "{told:?}");
+}
+
 #[test]
 fn who_has_all_of_it_hears_when_nobody_lacks_anything() {
     let (one, other) = (peer(10), peer(11));
