@@ -110,8 +110,10 @@ pub const WATCHDOG_BACKGROUND: Duration = Duration::from_secs(30);
 pub const HOME_WORTH: Duration = Duration::from_secs(30);
 /// The same of a stream: a new reader begins at the first byte, and a slow line takes minutes to where the old one was.
 pub const HOME_WORTH_STREAM: Duration = Duration::from_secs(300);
-/// A member without a byte asks its home again after this.
+/// A member without a byte of a content tells its home of it again after this.
 pub const IDLE_JOIN: Duration = Duration::from_secs(2);
+/// Doublings of that while other contents come: where many share a slow line each waits its turn, and to say so again helps nobody.
+pub const REJOIN_DOUBLINGS: u32 = 4;
 /// A source waits so often and so long for its own assignment before it refuses a child (trap 7).
 pub const SUBSCRIBER_PATIENCE: [Duration; 4] = [ms(2), ms(8), ms(32), ms(128)];
 /// Flows that a member gives at once.

@@ -157,7 +157,8 @@ impl Swarm {
         room.member.start(now, content, have, wants.map(|(order, _)| order), silence);
         if is_asking {
             match room.follows {
-                Some(home) => self.join(now, origin, home),
+                // What else it takes the home knows: said again, it would cross what that has just given, and void it.
+                Some(home) => self.join_for(now, origin, home, content.tag()),
                 None => self.seek(now, origin),
             }
         }
@@ -461,7 +462,12 @@ impl Swarm {
                     self.tell(home, origin, say);
                 }
             }
-            Act::Rejoin => {
+            Act::Rejoin(content) => {
+                if let Some(home) = follows {
+                    self.join_for(now, origin, home, content);
+                }
+            }
+            Act::RejoinAll => {
                 if let Some(home) = follows {
                     self.join(now, origin, home);
                 }

@@ -8,6 +8,7 @@ use eddy_content::LookupKey;
 use std::time::Duration;
 
 mod alone;
+mod beside;
 mod evening;
 mod finding;
 mod full;

@@ -115,7 +115,7 @@ impl Member {
         let Some(job) = self.jobs.get_mut(&content) else { return };
         let Some(gate) = job.gate.take_if(|gate| gate.is_over(now)) else { return };
         if gate.is_doubtful() {
-            return self.acts.push_back(Act::Rejoin);
+            return self.acts.push_back(Act::Rejoin(content));
         }
         for (lease, segments) in gate.leases {
             self.on_lease(now, content, lease, segments);

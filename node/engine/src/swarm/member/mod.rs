@@ -42,8 +42,10 @@ pub(super) enum Act {
     Peer(Peer, Say),
     /// Have the shell do something.
     Shell(Effect),
-    /// Ask the home again: nothing comes.
-    Rejoin,
+    /// Tell the home again of a content: nothing of it comes.
+    Rejoin(ContentTag),
+    /// Tell it again of everything: nothing comes at all.
+    RejoinAll,
     /// The home is worth nothing.
     Forsake,
 }
@@ -58,7 +60,6 @@ pub(super) struct Member {
     refused: BTreeMap<Peer, (FailReason, Duration)>,
     acts: VecDeque<Act>,
     watch_at: Duration,
-    rejoined: Duration,
     /// When the home was last told how much of a stream is here.
     reached_told: Duration,
     /// Blocks that came under leases.
@@ -84,6 +85,9 @@ struct Job {
     /// Who has told of a lie; this node itself is `None`.
     alarms: Vec<Option<Peer>>,
     last_byte: Duration,
+    /// When the home was last told again, and how often while others came and this one did not.
+    rejoined: Duration,
+    rejoins: u32,
     /// While others are asked that this member asks itself.
     gate: Option<Gate>,
     /// Whether a home has heard of it.
@@ -142,7 +146,7 @@ impl Member {
         let (jobs, reads, acts) = (BTreeMap::new(), BTreeMap::new(), VecDeque::new());
         let refused = BTreeMap::new();
         let reached_told = now;
-        Self { link, jobs, reads, refused, acts, watch_at: now, rejoined: now, reached_told, read_blocks: 0 }
+        Self { link, jobs, reads, refused, acts, watch_at: now, reached_told, read_blocks: 0 }
     }
 
     /// Takes part in a content. `wants` is `None` for one that only gives.
@@ -172,6 +176,8 @@ impl Member {
             subscribers: Vec::new(),
             alarms: Vec::new(),
             last_byte: now,
+            rejoined: now,
+            rejoins: 0,
             gate: None,
             has_joined: false,
         };
@@ -408,7 +414,7 @@ impl Member {
         if segment >= job.have.len() || job.have.has(segment) {
             return;
         }
-        job.last_byte = now;
+        (job.last_byte, job.rejoins) = (now, 0);
         let total = job.blocks_of(segment);
         let Some(flow) = job.flows.get_mut(&segment) else {
             // A last piece of a flow that was dropped meanwhile.

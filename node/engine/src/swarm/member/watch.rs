@@ -3,7 +3,7 @@
 use super::gate::Gate;
 use super::{Act, Job, Member};
 use crate::port::Peer;
-use crate::swarm::constants::{HOME_WORTH, HOME_WORTH_STREAM, IDLE_JOIN, REACHED, WATCH};
+use crate::swarm::constants::{HOME_WORTH, HOME_WORTH_STREAM, IDLE_JOIN, REACHED, REJOIN_DOUBLINGS, WATCH};
 use crate::swarm::message::Say;
 use crate::swarm::name::{ContentTag, Reading};
 use std::time::Duration;
@@ -80,20 +80,39 @@ impl Member {
         }
     }
 
-    /// The watchdog: a home can cost a bounded delay and nothing more.
+    /// The watchdog: a home can cost a bounded delay and nothing more. One that answers and gives nothing of one content while others move
+    /// may let them take turns on a slow line, but no longer than all of them together would be borne.
     fn watch_home(&mut self, now: Duration, heard: Option<Duration>) {
         let is_stream = |job: &Job| job.is_wanting() && job.content.reading != Reading::Ranges;
         let worth = if self.jobs.values().any(is_stream) { HOME_WORTH_STREAM } else { HOME_WORTH };
-        let wanting = self.jobs.values().filter(|job| job.is_wanting());
-        let Some((last, allowed)) = wanting.map(|job| (job.last_byte, job.silence_allowed)).max() else { return };
+        let wanting = || self.jobs.values().filter(|job| job.is_wanting());
+        let Some((last, allowed)) = wanting().map(|job| (job.last_byte, job.silence_allowed)).max() else { return };
+        let Some(oldest) = wanting().map(|job| job.last_byte).min() else { return };
+        let count = wanting().count() as u32;
         let silence = now.saturating_sub(last);
         let unheard = now.saturating_sub(heard.unwrap_or(last));
-        if (silence >= allowed && unheard >= allowed) || silence >= worth.max(allowed) {
+        let is_deaf = silence >= allowed && unheard >= allowed;
+        let is_starved = now.saturating_sub(oldest) >= worth.max(allowed) * count;
+        if is_deaf || is_starved || silence >= worth.max(allowed) {
             self.jobs.values_mut().for_each(|job| job.last_byte = now);
             self.acts.push_back(Act::Forsake);
-        } else if silence >= IDLE_JOIN && now >= self.rejoined + IDLE_JOIN {
-            self.rejoined = now;
-            self.acts.push_back(Act::Rejoin);
+            return;
+        }
+        if silence >= IDLE_JOIN {
+            // What was said may be lost, also of what is whole and given.
+            if self.jobs.values().all(|job| now >= job.rejoined + IDLE_JOIN) {
+                self.jobs.values_mut().for_each(|job| (job.rejoined, job.rejoins) = (now, 0));
+                self.acts.push_back(Act::RejoinAll);
+            }
+            return;
+        }
+        for (content, job) in &mut self.jobs {
+            let pause = IDLE_JOIN * (1 << job.rejoins.min(REJOIN_DOUBLINGS));
+            let is_silent = job.is_wanting() && now >= job.last_byte + IDLE_JOIN;
+            if is_silent && now >= job.rejoined + pause {
+                (job.rejoined, job.rejoins) = (now, job.rejoins + 1);
+                self.acts.push_back(Act::Rejoin(*content));
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::port::Peer;
 use crate::swarm::constants::{ASKED_OF_NEWCOMERS, FEW_MEMBERS, MEMBERS, NOTED};
 use crate::swarm::home::Succession;
 use crate::swarm::message::{Join, Say};
-use crate::swarm::name::{Content, OriginKey, PeerTag};
+use crate::swarm::name::{Content, ContentTag, OriginKey, PeerTag};
 use crate::swarm::rank::Weight;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -86,11 +86,32 @@ impl Swarm {
     /// Tells a home all that there is to tell.
     pub(super) fn join(&mut self, now: Duration, origin: OriginKey, home: Peer) {
         let Some(room) = self.rooms.get_mut(&origin) else { return };
-        let joins: Vec<_> = room.member.contents().filter_map(|content| room.member.join(content)).collect();
+        let joins: Vec<Join> = room.member.contents().filter_map(|content| room.member.join(content)).collect();
         // Who has nothing to say gets no answer, and must not take that for silence.
         let followed = std::mem::replace(&mut room.follows, Some(home).filter(|_| !joins.is_empty()));
         self.moves += u64::from(followed.is_some() && room.follows.is_some() && followed != room.follows);
         room.on_asked(now);
+        self.tell_joins(now, origin, (home, followed), joins);
+    }
+
+    /// Tells the home that is followed of one content.
+    pub(super) fn join_for(&mut self, now: Duration, origin: OriginKey, home: Peer, content: ContentTag) {
+        let Some(room) = self.rooms.get_mut(&origin) else { return };
+        let Some(join) = room.member.join(content) else { return };
+        if room.asked.is_none() {
+            room.on_asked(now);
+        }
+        self.tell_joins(now, origin, (home, Some(home)), vec![join]);
+    }
+
+    fn tell_joins(
+        &mut self,
+        now: Duration,
+        origin: OriginKey,
+        (home, followed): (Peer, Option<Peer>),
+        joins: Vec<Join>,
+    ) {
+        let Some(room) = self.rooms.get_mut(&origin) else { return };
         let lost = room.lost_before(now, &home);
         let is_first = followed.is_none_or(|followed| followed == home) && lost.is_empty();
         let others = if is_first { self.few_others(home) } else { Vec::new() };
