@@ -478,7 +478,7 @@ impl Home {
             source.children += link.children();
             source.given += 1;
             self.given += 1;
-            source.committed += link.rate;
+            source.committed = source.committed.saturating_add(link.rate);
         }
         let segment = &mut board.segments[s as usize];
         segment.set(n, Link { since: now, ..link });

@@ -60,8 +60,9 @@ impl Home {
                 for (n, link) in segment.linked() {
                     if let From::Member(p) = link.from {
                         flows[n as usize] += 1;
-                        self.seats[p as usize].children += link.children();
-                        self.seats[p as usize].committed += link.rate;
+                        let source = &mut self.seats[p as usize];
+                        source.children += link.children();
+                        source.committed = source.committed.saturating_add(link.rate);
                     }
                 }
             }

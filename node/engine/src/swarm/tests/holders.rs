@@ -62,3 +62,25 @@ fn a_home_of_which_nobody_wants_anything_asks_for_no_wake_up_before_it_forgets()
     pass(&mut home, ms(6000) + CONTENT_LIFE + SAFETY_PASS);
     assert_eq!((home.poll_timeout(), home.tally().homes), (None, 0));
 }
+
+#[test]
+fn a_holder_that_boasts_of_its_line_is_counted_with_no_more_than_there_can_be() {
+    let (holder, taker) = (peer(10), peer(11));
+    let mut home = home_with(&[], SEGMENTS);
+    let all: Vec<u32> = (0..SEGMENTS as u32).collect();
+    let with = |have: &[u32], link| {
+        let Say::Join(join) = join(have, SEGMENTS, vec![]) else { unreachable!() };
+        Say::Join(Box::new(Join { link, ..*join }))
+    };
+    say(&mut home, ms(1), holder, with(&all, Link { up: u64::MAX - 1, ..LINE }));
+    let mut told = say(&mut home, ms(1), taker, with(&[], Link { down: 0, ..LINE }));
+    let (mut now, mut got) = (ms(1), 0);
+    while now < ms(2000) {
+        let segments: Vec<u32> = sent(&told, taker).into_iter().map(|(segment, _)| segment).collect();
+        got += segments.len();
+        now += ms(20);
+        let ended = Say::Done { content: content(SEGMENTS).tag(), segments };
+        told = [say(&mut home, now, taker, ended), pass(&mut home, now + ms(10))].concat();
+    }
+    assert!(got > 1, "{got}");
+}
