@@ -10,7 +10,7 @@ use eddy_content::BlockSet;
 use eddy_engine::Peer;
 use eddy_engine::trust::{Policy, Weight, Witnessing};
 use eddy_wire::membership::Role;
-use eddy_wire::statement::{Claim, EndorsedStatement, Expected, GroupId};
+use eddy_wire::statement::{Claim, EndorsedStatement, Expected};
 
 /// The most witnesses that are told apart.
 const MOST: u8 = 3;
@@ -39,7 +39,7 @@ impl Ground {
     /// Looks at every statement that is kept of the entity.
     pub(crate) fn of(
         handle: &EntityHandle,
-        (believer, group): (&Believer, GroupId),
+        (believer, expected): (&Believer, &Expected),
         policy: &Policy,
         now: i64,
     ) -> Self {
@@ -49,7 +49,7 @@ impl Ground {
         for kept in handle.statements(handle.geometry().all_blocks()) {
             let run = BlockSet::from_run(kept.first_block..kept.first_block.saturating_add(kept.count));
             let Ok(endorsed) = EndorsedStatement::decode(&kept.bytes) else { continue };
-            match worth(handle, believer, &endorsed, &held, group, now) {
+            match worth(handle, believer, &endorsed, &held, expected, now) {
                 Worth::Counts(member) => {
                     let signer = Peer(member.node.0);
                     witnessing.hear(signer, weight(policy, &member), &run);
@@ -85,18 +85,17 @@ fn worth(
     believer: &Believer,
     endorsed: &EndorsedStatement,
     held: &BlockSet,
-    group: GroupId,
+    expected: &Expected,
     now: i64,
 ) -> Worth {
     let Ok(member) = believer.signer(endorsed, now) else { return Worth::Revoked };
     let statement = &endorsed.signed.statement;
     if !held.contains_run(statement.blocks()) {
-        // It was checked with its hashes when it came, which are not all here.
-        return Worth::Counts(member);
+        // From a member it came with its hashes, which are not all here, and was held against them; with a package it just came.
+        return if believer.is_genuine(endorsed, expected) { Worth::Counts(member) } else { Worth::Revoked };
     }
     let Ok(hashes) = handle.block_hashes(statement.blocks()) else { return Worth::Revoked };
-    let expected = Expected { group, key: statement.key, length: handle.entity().length };
-    match believer.believe(endorsed, &expected, &hashes, now) {
+    match believer.believe(endorsed, expected, &hashes, now) {
         Ok(()) => Worth::Counts(member),
         Err(_) => Worth::Revoked,
     }
@@ -108,7 +107,8 @@ pub(crate) fn weight(policy: &Policy, member: &Member) -> Weight {
     if is_anchor { Weight::Anchor } else { Weight::Member }
 }
 
-/// The kept statements about a block, hash by hash, as far as their blocks are held as they were signed.
+/// The kept statements about a block, hash by hash, as far as their blocks are held as they were signed. Whose word they are nobody has looked
+/// at: a package brings what it likes.
 pub(crate) fn claims_about(handle: &EntityHandle, block: u32) -> Vec<Claim> {
     let held = handle.held();
     let claim = |kept: StoredStatement| {

@@ -18,7 +18,7 @@ use eddy_content::{BlockHash, BlockSet, Entity, LookupKey, LookupSecret};
 use eddy_engine::trust::Policy;
 use eddy_wire::NodeId;
 use eddy_wire::evidence::{Evidence, MAX_AGAINST};
-use eddy_wire::statement::{Claim, EndorsedStatement};
+use eddy_wire::statement::{Claim, EndorsedStatement, Expected};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -197,16 +197,18 @@ impl Judge {
             for claim in claims_about(handle, block).iter().chain(&heard).filter(signed_it) {
                 verdicts.extend(self.convict(handle.entity(), claim, own.clone(), &[]));
             }
-            self.discredit_alone(handle, block);
+            self.discredit_alone(handle, key, block);
         }
         doubted.union_with(&self.weak(handle, 1));
         (verdicts, doubted)
     }
 
     /// Where one member alone signed for a wrong block, and its statement is not all here to be shown, its word counts no more.
-    fn discredit_alone(&self, handle: &EntityHandle, block: u32) {
+    fn discredit_alone(&self, handle: &EntityHandle, key: LookupKey, block: u32) {
         let kept = handle.statements(block..block.saturating_add(1));
+        let expected = self.expected(handle.entity(), key);
         let signers = kept.iter().filter_map(|kept| EndorsedStatement::decode(&kept.bytes).ok());
+        let signers = signers.filter(|endorsed| self.believer.is_genuine(endorsed, &expected));
         let mut signers: Vec<NodeId> = signers.map(|endorsed| endorsed.signed.statement.signer).collect();
         signers.sort();
         signers.dedup();
@@ -257,7 +259,13 @@ impl Judge {
 
     /// Whose word the held blocks stand on. Blocks on the disk.
     pub(crate) fn ground(&self, handle: &EntityHandle) -> Ground {
-        Ground::of(handle, (&self.believer, self.group.id()), &self.policy, unix_now())
+        let expected = self.expected(handle.entity(), handle.entity().lookup_key(&self.secret));
+        Ground::of(handle, (&self.believer, &expected), &self.policy, unix_now())
+    }
+
+    /// What a statement has to be about.
+    fn expected(&self, entity: &Entity, key: LookupKey) -> Expected {
+        Expected { group: self.group.id(), key, length: entity.length }
     }
 
     /// The held blocks for which too few members vouch.
@@ -270,7 +278,13 @@ impl Judge {
     }
 
     /// Notes a lie that is proved by this node's own word about what the origin gave; `others` may say the same as it does.
+    ///
+    /// The word has to be the signer's and has to differ, whoever says so here: what came with a package nobody has looked at, and it may
+    /// put words into anybody's mouth.
     fn convict(&self, entity: &Entity, lie: &Claim, truth: Claim, others: &[Claim]) -> Option<Verdict> {
+        if lie.check().is_err() || lie.contradicts(&truth).is_none() {
+            return None;
+        }
         let liar = lie.signer();
         let name = (liar, lie.endorsed.signed.statement.key);
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);

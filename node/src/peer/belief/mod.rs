@@ -27,7 +27,7 @@ use eddy_cache::StoredStatement;
 use eddy_content::{BlockHash, BlockSet};
 use eddy_wire::NodeId;
 use eddy_wire::frame::RunHeader;
-use eddy_wire::statement::{Claim, Disbelief, EndorsedStatement, Expected};
+use eddy_wire::statement::{Claim, Disbelief, EndorsedStatement, Expected, SignedStatement, StatementError};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -189,9 +189,19 @@ impl Believer {
         })?;
         let wrong = |why| Lie::Statement { block, why };
         endorsed.signed.speaks_of(expected, hashes).map_err(wrong)?;
-        let name = *blake3::hash(&endorsed.signed.encode()).as_bytes();
+        self.verify_signature(&endorsed.signed).map_err(|why| wrong(why.into()))
+    }
+
+    /// Whether a kept statement, of whose blocks not all are here, is about `expected` and truly its signer's: what came with a package
+    /// was looked at by nobody.
+    pub(crate) fn is_genuine(&self, endorsed: &EndorsedStatement, expected: &Expected) -> bool {
+        endorsed.signed.is_about(expected).is_ok() && self.verify_signature(&endorsed.signed).is_ok()
+    }
+
+    fn verify_signature(&self, signed: &SignedStatement) -> Result<(), StatementError> {
+        let name = *blake3::hash(&signed.encode()).as_bytes();
         if self.signed.lock().unwrap_or_else(PoisonError::into_inner).at(&name).is_none() {
-            endorsed.signed.verify_signature().map_err(|why| wrong(why.into()))?;
+            signed.verify_signature()?;
             self.signed.lock().unwrap_or_else(PoisonError::into_inner).put(name, ());
         }
         Ok(())
@@ -233,3 +243,6 @@ impl Believer {
 }
 
 pub(crate) use crate::group::clock::unix_now;
+
+#[cfg(test)]
+mod tests;

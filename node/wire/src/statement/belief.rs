@@ -56,6 +56,19 @@ impl SignedStatement {
 
     /// All of [`Self::believe`] but the signature.
     pub fn speaks_of(&self, expected: &Expected, hashes: &[BlockHash]) -> Result<(), Disbelief> {
+        self.is_about(expected)?;
+        let said = &self.statement;
+        if hashes.len() != said.count as usize {
+            return Err(Disbelief::Count { stated: said.count, given: hashes.len() });
+        }
+        if run_hash(said.first_block, hashes) != said.run {
+            return Err(Disbelief::Hashes);
+        }
+        Ok(())
+    }
+
+    /// Checks that this is about `expected`, whatever it says of its blocks and whoever signed it.
+    pub fn is_about(&self, expected: &Expected) -> Result<(), Disbelief> {
         let said = &self.statement;
         if said.group != expected.group {
             return Err(Disbelief::Group);
@@ -66,13 +79,6 @@ impl SignedStatement {
         if said.length != expected.length {
             return Err(Disbelief::Length);
         }
-        said.check_run()?;
-        if hashes.len() != said.count as usize {
-            return Err(Disbelief::Count { stated: said.count, given: hashes.len() });
-        }
-        if run_hash(said.first_block, hashes) != said.run {
-            return Err(Disbelief::Hashes);
-        }
-        Ok(())
+        Ok(said.check_run()?)
     }
 }
