@@ -5,6 +5,9 @@
 
 #[cfg(test)]
 mod failed_sync;
+mod statements;
+
+pub use statements::MAX_STATEMENTS;
 
 use crate::content::{Content, Inline};
 use crate::fault::{CommitError, DiskFault, StoreError};
@@ -15,6 +18,7 @@ use crate::outboard;
 use crate::row::{EntityRecord, Privacy};
 use crate::store::Core;
 use eddy_content::{BlockHash, BlockSet, EntityId, Geometry};
+use statements::Statements;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
@@ -26,8 +30,6 @@ use std::time::{Duration, Instant};
 const BATCH_BYTES: u64 = 64 << 20;
 /// Age of the oldest written byte after which a commit is due (C-01).
 const BATCH_AGE: Duration = Duration::from_secs(1);
-/// Statements kept of one entity, however small its runs are.
-const MAX_STATEMENTS: usize = 1 << 16;
 
 /// One open entity; as long as it lives, the entity is not evicted.
 pub(crate) struct Shared {
@@ -102,7 +104,7 @@ pub(crate) struct Blocks {
     pending_bytes: u64,
     oldest: Option<Instant>,
     flows: BTreeMap<(Account, Source), Flow>,
-    pub(crate) statements: Vec<StoredStatement>,
+    pub(crate) statements: Statements,
     /// How many of the statements are in the file, and where the next one goes.
     saved_statements: usize,
     statements_end: u64,
@@ -169,7 +171,7 @@ impl Shared {
     ) -> Result<Self, DiskFault> {
         let (held, fetched_here) = sets;
         let (statements, statements_end) = content.statements(MAX_STATEMENTS)?;
-        let saved_statements = statements.len();
+        let (saved_statements, statements) = (statements.len(), Statements::of(statements));
         let blocks = Blocks { held, fetched_here, statements, saved_statements, statements_end, ..Blocks::default() };
         let blocks = Arc::new(Mutex::new(blocks));
         let (id, has_row, has_turned_private) = (record.id(), Arc::new(AtomicBool::new(true)), AtomicBool::new(false));
@@ -297,15 +299,12 @@ impl Shared {
 
     /// Keeps new statements for the next commit; says how many were taken.
     pub(crate) fn add_statements(&self, new: &[StoredStatement]) -> usize {
-        let most = (self.geometry.block_count() as usize * 2 + 64).min(MAX_STATEMENTS);
+        let most = statements::most(&self.geometry);
         let mut state = self.blocks();
         let before = state.statements.len();
         for statement in new {
-            if state.statements.len() < most
-                && statement.bytes.len() <= outboard::MAX_STATEMENT
-                && !state.statements.contains(statement)
-            {
-                state.statements.push(statement.clone());
+            if state.statements.len() < most && statement.bytes.len() <= outboard::MAX_STATEMENT {
+                state.statements.add(statement);
             }
         }
         state.statements.len() - before
@@ -397,7 +396,8 @@ impl Shared {
     /// The bytes of a batch, and the statements, of an entity that lies in the index.
     fn inline_changes(&self, inline: &Inline, batch: &Batch) -> Vec<Change> {
         let bytes = batch.runs.iter().flat_map(|run| &run.hashes).map(|hash| inline.change(*hash));
-        let statements = (!batch.statements.is_empty()).then(|| inline.statements_change(&self.blocks().statements));
+        let statements =
+            (!batch.statements.is_empty()).then(|| inline.statements_change(self.blocks().statements.since(0)));
         bytes.chain(statements).collect()
     }
 
@@ -516,7 +516,7 @@ impl Blocks {
     fn take_batch(&mut self) -> Batch {
         let statements_at = self.statements_end;
         let statements: Vec<u8> =
-            self.statements[self.saved_statements..].iter().flat_map(outboard::encode_statement).collect();
+            self.statements.since(self.saved_statements).iter().flat_map(outboard::encode_statement).collect();
         self.statements_end += statements.len() as u64;
         self.saved_statements = self.statements.len();
         self.pending_bytes = 0;

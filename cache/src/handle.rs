@@ -242,13 +242,16 @@ impl EntityHandle {
         self.shared.add_statements(statements)
     }
 
-    /// The statements that speak of any of `blocks`.
+    /// Whether a statement is kept; one that was put and is not found no room.
+    #[must_use]
+    pub fn has_statement(&self, statement: &StoredStatement) -> bool {
+        self.shared.blocks().statements.contains(statement)
+    }
+
+    /// The statements that speak of any of `blocks`, by the blocks that they speak of.
     #[must_use]
     pub fn statements(&self, blocks: Range<u32>) -> Vec<StoredStatement> {
-        let overlaps = |statement: &&StoredStatement| {
-            statement.first_block < blocks.end && statement.first_block.saturating_add(statement.count) > blocks.start
-        };
-        self.shared.blocks().statements.iter().filter(overlaps).cloned().collect()
+        self.shared.blocks().statements.about(blocks)
     }
 
     /// How many statements are kept of it: they are in memory while it is open.

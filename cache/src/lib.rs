@@ -62,6 +62,7 @@ mod row;
 
 pub use check::{CheckReport, Depth, Finding, Object, Repair, Severity, check, check_on};
 pub use eddy_content::evict::{EvictionPlan, EvictionReason, Victim};
+pub use entity::MAX_STATEMENTS;
 pub use fault::{
     AdmitError, CommitError, DiskFault, FaultKind, IndexFault, OpenError, ReadError, StoreError, WriteError,
 };

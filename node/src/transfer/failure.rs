@@ -5,6 +5,7 @@ use crate::condition;
 use crate::deliver::{code, refusal};
 use crate::origin::{Cause, OriginError, Retry, TlsFault};
 use eddy_cache::{AdmitError, CommitError, WriteError};
+use eddy_content::BlockSet;
 use eddy_engine::port::{FetchOutcome, PeerFault};
 use eddy_engine::{Failure, FailureClass};
 use eddy_wire::catalogue::ErrorCode;
@@ -86,6 +87,8 @@ pub fn of_sink(fault: &SinkFault, is_from_peer: bool) -> FetchOutcome {
         SinkFault::Write(error) => {
             FetchOutcome::Failed(Failure::transient(code(ErrorCode::OriginProtocol), error.to_string()))
         }
+        // The origin is believed without one.
+        SinkFault::Unkept { blocks } => FetchOutcome::Unwitnessed(BlockSet::from_run(blocks.clone())),
         SinkFault::Commit(failure) => FetchOutcome::Failed(failure.clone()),
         SinkFault::NoRun | SinkFault::Died => {
             FetchOutcome::Failed(Failure::transient(code(ErrorCode::Internal), "the writing thread of a transfer died"))

@@ -7,10 +7,11 @@
 use super::failure;
 use super::open::OpenEntity;
 use bytes::Bytes;
-use eddy_cache::{RunWriter, Source, StoredStatement, WriteError};
+use eddy_cache::{EntityHandle, RunWriter, Source, StoredStatement, WriteError};
 use eddy_content::{BLOCK_SIZE, BlockHash};
 use eddy_engine::Failure;
 use eddy_engine::port::Reach;
+use std::ops::Range;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -95,6 +96,13 @@ pub enum SinkFault {
     /// Bytes came before any run.
     #[error("bytes came before any run of blocks")]
     NoRun,
+    /// A statement about blocks from a peer found no room beside the others of the entity. Kept without it, they would look as if nobody
+    /// had to be believed for them.
+    #[error("no statement about blocks {} to {} can be kept any more", .blocks.start, .blocks.end)]
+    Unkept {
+        /// The blocks.
+        blocks: Range<u32>,
+    },
     /// What was written could not be made durable.
     #[error("{}", .0.detail)]
     Commit(Failure),
@@ -253,8 +261,8 @@ fn write_all(
     for piece in pieces {
         if let Piece::Run { first_block, hashes, statements } = piece {
             finish(open, writer.take())?;
-            if !statements.is_empty() {
-                open.entity.put_statements(&statements);
+            if let Some(hashes) = &hashes {
+                keep(&open.entity, first_block..first_block.saturating_add(hashes.len() as u32), &statements)?;
             }
             let run = open.entity.writer(first_block, source, open.account());
             let run = match hashes {
@@ -283,6 +291,16 @@ fn write_all(
     finish(open, writer)
 }
 
+/// Keeps the statements on which blocks will stand: those blocks are written that somebody can be held to, now and later.
+fn keep(entity: &EntityHandle, blocks: Range<u32>, statements: &[StoredStatement]) -> Result<(), SinkFault> {
+    entity.put_statements(statements);
+    if statements.iter().all(|statement| entity.has_statement(statement)) {
+        Ok(())
+    } else {
+        Err(SinkFault::Unkept { blocks })
+    }
+}
+
 fn finish(open: &OpenEntity, writer: Option<RunWriter>) -> Result<(), SinkFault> {
     let Some(writer) = writer else { return Ok(()) };
     writer.finish().map_err(SinkFault::Write)?;
@@ -294,6 +312,8 @@ fn finish(open: &OpenEntity, writer: Option<RunWriter>) -> Result<(), SinkFault>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eddy_cache::{NewEntity, Privacy, Quota, Reserve, Store, StoreConfig};
+    use eddy_content::{Entity, ResourceUrl, Validator};
 
     fn run(first_block: u32) -> Piece {
         Piece::Run { first_block, hashes: None, statements: Vec::new() }
@@ -316,6 +336,32 @@ mod tests {
         assert!(little.take(run(9)) && little.take(Piece::Bytes(Bytes::from(vec![0; LITTLE - 6]))));
         assert!(!little.take(Piece::Bytes(Bytes::from_static(b"x"))), "a whole block is not little");
         assert_eq!(told(little), [Ok(3), Err(5), Ok(9), Err(LITTLE - 6), Err(1)]);
+    }
+
+    #[test]
+    fn a_run_whose_statement_finds_no_room_is_not_taken() {
+        let home = tempfile::tempdir().expect("a directory");
+        let mut config = StoreConfig::new(home.path().to_path_buf());
+        (config.quota, config.reserve) = (Quota::Bytes(1 << 30), Reserve::Bytes(0));
+        let store = Store::open(config).expect("a store");
+        let url = ResourceUrl::parse("https://origin.example/a").expect("parses");
+        let validator = Validator::StrongEtag("\"1\"".into());
+        let entity = store.begin(NewEntity {
+            entity: Entity { url: url.clone(), validator, length: 10 * BLOCK_SIZE },
+            requested_url: url,
+            privacy: Privacy::Shareable,
+            last_modified: None,
+            digests: Vec::new(),
+            freshness: None,
+        });
+        let entity = entity.expect("room");
+        let said = |number: u32| StoredStatement { first_block: 3, count: 1, bytes: number.to_le_bytes().to_vec() };
+        let all: Vec<_> = (0..200).map(said).collect();
+        let kept = entity.put_statements(&all);
+        assert!((20..200).contains(&kept), "{kept}");
+        assert!(keep(&entity, 3..4, &all[..2]).is_ok(), "these are known");
+        let refused = keep(&entity, 3..4, &all[kept - 1..=kept]);
+        assert!(matches!(refused, Err(SinkFault::Unkept { ref blocks }) if *blocks == (3..4)), "{refused:?}");
     }
 
     #[test]

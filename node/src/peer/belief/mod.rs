@@ -28,6 +28,7 @@ use eddy_content::{BlockHash, BlockSet};
 use eddy_wire::NodeId;
 use eddy_wire::frame::RunHeader;
 use eddy_wire::statement::{Claim, Disbelief, EndorsedStatement, Expected, SignedStatement, StatementError};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -76,6 +77,12 @@ pub enum Lie {
         /// Why.
         why: String,
     },
+    /// A statement that proves nothing beside the others. Each is kept, so many of one signer would leave no room for others' words.
+    #[error("a statement of block {block} and on is more than the run needs")]
+    Surplus {
+        /// The statement's first block.
+        block: u32,
+    },
     /// The signer was removed from the group. No fault of the member that passes it on: it may not have heard of it yet.
     #[error("the signer of block {block} and on was removed from the group")]
     Removed {
@@ -106,7 +113,8 @@ pub(crate) struct Believed {
     pub(crate) claims: Vec<Claim>,
 }
 
-/// Statements before one run that are looked at: each costs about 0.05 ms, and an honest member sends one or a few.
+/// Statements before one run that are looked at: each costs about 0.05 ms, and an honest member sends one or a few. What one signer
+/// says there is bounded by the blocks that follow: see [`surplus`].
 const MOST_STATEMENTS: usize = 32;
 
 /// Signatures that are remembered as good: whoever asks for the same statements again costs hashes only.
@@ -237,9 +245,26 @@ impl Believer {
         if let Some(run) = BlockSet::from_run(send.clone()).difference(&covered).first_run() {
             return Err(Lie::Unsigned { block: run.start });
         }
+        if let Some(surplus) = surplus(&header.statements, &send) {
+            return Err(Lie::Surplus { block: surplus.start });
+        }
         let hashes = header.hashes_of(send.clone()).ok_or(Lie::NoHash { block: send.start })?.to_vec();
         Ok(Believed { blocks: send, hashes, statements, claims })
     }
+}
+
+/// The run of the first statement that speaks of nothing of `send`, or of a block of which its signer has spoken already.
+///
+/// Without it one signer fills the table of an entity by itself: the same words with another time are another statement.
+fn surplus(statements: &[EndorsedStatement], send: &Range<u32>) -> Option<Range<u32>> {
+    let mut said: BTreeMap<NodeId, BlockSet> = BTreeMap::new();
+    statements.iter().map(|endorsed| &endorsed.signed.statement).find_map(|statement| {
+        let run = BlockSet::from_run(statement.blocks());
+        let before = said.entry(statement.signer).or_default();
+        let is_needed = before.intersection(&run).is_empty() && !vouch::overlap(send, &statement.blocks()).is_empty();
+        before.union_with(&run);
+        (!is_needed).then(|| statement.blocks())
+    })
 }
 
 pub(crate) use crate::group::clock::unix_now;

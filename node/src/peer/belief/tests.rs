@@ -143,6 +143,26 @@ fn forged(mut word: EndorsedStatement) -> EndorsedStatement {
 }
 
 #[test]
+fn a_signer_speaks_once_of_each_block_that_follows() {
+    let (scene, one, two) = (Scene::new(), identity(1), identity(2));
+    let expected = Expected { group: scene.group.id(), key: scene.key(), length: LENGTH };
+    let now = scene.group.now();
+    let check = |send: Range<u32>, statements: Vec<EndorsedStatement>| {
+        let header = RunHeader { hashes_from: 0, hashes: hashes(RIGHT), send, statements };
+        scene.believer.check(&header, &(0..BLOCKS), &expected, now).map(|believed| believed.statements.len())
+    };
+    let word = |signer: &Identity, run: Range<u32>, time: i64| scene.word(signer, run, RIGHT, now - time);
+    assert_eq!(check(0..4, vec![word(&one, 0..4, 0)]), Ok(1));
+    assert_eq!(check(0..4, vec![word(&one, 0..4, 0), word(&two, 0..4, 0)]), Ok(2), "two members are two words");
+    assert_eq!(check(0..4, vec![word(&one, 0..2, 0), word(&one, 2..8, 0)]), Ok(2), "one after the other");
+    // The same word at another time is another statement, and says nothing more.
+    let surplus = |block| Err(Lie::Surplus { block });
+    assert_eq!(check(0..4, vec![word(&one, 0..4, 0), word(&one, 0..4, 1)]), surplus(0));
+    assert_eq!(check(0..4, vec![word(&one, 0..4, 0), word(&one, 3..5, 0)]), surplus(3));
+    assert_eq!(check(0..4, vec![word(&one, 0..4, 0), word(&two, 5..8, 0)]), surplus(5));
+}
+
+#[test]
 fn who_is_named_by_a_word_that_is_not_its_own_is_not_convicted() {
     let (scene, framed) = (Scene::new(), identity(1));
     let now = scene.group.now();

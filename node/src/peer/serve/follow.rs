@@ -2,15 +2,17 @@
 //!
 //! What this node reads from the origin it signs block by block, so that each member can pass a block on when it has it, with the statement
 //! that came with it. Statements over more would be fewer, but each member on the way waits for all that one speaks of: where a line of
-//! 50 Mbit/s carries ten segments, 256 KiB take half a second at each.
+//! 50 Mbit/s carries ten segments, 256 KiB take half a second at each. Of a content beyond 2 GiB runs are longer all the same
+//! ([`signed_together`]): each member keeps all statements, and has nothing to show for blocks whose statement found no room.
 
 use super::ask::find;
 use super::guest::Guest;
-use super::offer::{Portion, Proof};
+use super::offer::{Portion, Proof, signed_together};
 use super::pace::{Pace, STEP};
-use super::read::{header, relayable};
+use super::read::{Told, header, relayable};
 use super::{Abandon, Server, Shared};
 use crate::peer::conduct::Asked;
+use crate::peer::config::CHUNK_BLOCKS;
 use crate::peer::gate::FromMember;
 use crate::transfer::open::Arrivals;
 use bytes::Bytes;
@@ -29,8 +31,8 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// What can be sent next.
 enum Next {
-    /// A run of blocks with its header.
-    Run { header: Bytes, bytes: Bytes, end: u32 },
+    /// A run of blocks with its header. Of a long one the first bytes; the rest is read when it is their turn.
+    Run { header: Bytes, bytes: Bytes, rest: Vec<Told>, end: u32 },
     /// It is still on its way.
     Coming,
     /// It is here, and nobody signs for it.
@@ -91,13 +93,17 @@ impl Server {
                 self.blocking(move |shared| next(shared, &handle, key, rest)).await??
             };
             match next {
-                Next::Run { header, bytes, end } => {
-                    for mut part in [header, bytes] {
-                        while !part.is_empty() {
-                            let step = part.split_to(part.len().min(STEP));
-                            self.upload.turn(node, step.len()).await?;
-                            pace.wait(step.len(), send.write_chunk(step)).await??;
-                        }
+                Next::Run { header, bytes, rest, end } => {
+                    for part in [header, bytes] {
+                        self.pass_on((node, &mut pace), part, send).await?;
+                    }
+                    for told in rest {
+                        let bytes = {
+                            let _turn = self.disk.acquire().await.map_err(|error| Abandon::Fault(error.to_string()))?;
+                            let handle = handle.clone();
+                            self.blocking(move |_| bytes_of(&handle, &told)).await??
+                        };
+                        self.pass_on((node, &mut pace), bytes, send).await?;
                     }
                     at = end;
                 }
@@ -112,6 +118,21 @@ impl Server {
         }
         self.say(send, &ReadReply::End).await
     }
+
+    /// Gives bytes to the connection in steps, each when its turn has come.
+    async fn pass_on(
+        &self,
+        (node, pace): (NodeId, &mut Pace),
+        mut bytes: Bytes,
+        send: &mut SendStream,
+    ) -> Result<(), Abandon> {
+        while !bytes.is_empty() {
+            let step = bytes.split_to(bytes.len().min(STEP));
+            self.upload.turn(node, step.len()).await?;
+            pace.wait(step.len(), send.write_chunk(step)).await??;
+        }
+        Ok(())
+    }
 }
 
 /// The room that hears of it is gone only when the node stops.
@@ -125,9 +146,17 @@ fn next(shared: &Shared, handle: &EntityHandle, key: LookupKey, rest: Range<u32>
     if !readable.contains(rest.start) {
         return Ok(Next::Coming);
     }
-    let fault = |error: eddy_cache::ReadError| Abandon::Fault(error.to_string());
     let (portion, statements) = if here.contains(rest.start) {
-        (Portion { send: rest.start..rest.start + 1, proof: Proof::Own }, Vec::new())
+        let mut run = signed_together(&handle.geometry(), rest.start);
+        run.end = run.end.min(rest.end);
+        // What comes from elsewhere meanwhile others have signed.
+        if let Some(other) = run.clone().find(|block| !here.contains(*block)) {
+            if !readable.contains(other) {
+                return Ok(Next::Coming);
+            }
+            run.end = other;
+        }
+        (Portion { send: run, proof: Proof::Own }, Vec::new())
     } else {
         let statements = relayable(shared, handle, rest.start..rest.start + 1);
         let runs = statements.iter().map(|endorsed| endorsed.signed.statement.blocks()).enumerate();
@@ -148,7 +177,17 @@ fn next(shared: &Shared, handle: &EntityHandle, key: LookupKey, rest: Range<u32>
         }
     };
     let Some((header, told)) = header(shared, handle, key, &portion, &statements) else { return Ok(Next::Unsigned) };
+    let firsts = (told.first..).step_by(CHUNK_BLOCKS as usize);
+    let chunks = firsts.zip(told.hashes.chunks(CHUNK_BLOCKS as usize));
+    let mut chunks = chunks.map(|(first, hashes)| Told { first, hashes: hashes.to_vec() });
+    let bytes = chunks.next().map(|told| bytes_of(handle, &told)).transpose()?.unwrap_or_default();
+    Ok(Next::Run { header, bytes, rest: chunks.collect(), end: portion.send.end })
+}
+
+/// The bytes of blocks, each held against the hash that the header says of it.
+fn bytes_of(handle: &EntityHandle, told: &Told) -> Result<Bytes, Abandon> {
     let mut bytes = Vec::new();
-    handle.read_as(told.first, &told.hashes, &mut bytes).map_err(fault)?;
-    Ok(Next::Run { header, bytes: Bytes::from(bytes), end: portion.send.end })
+    let read = handle.read_as(told.first, &told.hashes, &mut bytes);
+    read.map_err(|error| Abandon::Fault(error.to_string()))?;
+    Ok(Bytes::from(bytes))
 }

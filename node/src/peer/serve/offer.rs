@@ -3,6 +3,7 @@
 //! This node signs what it fetched from the origin itself, and passes on the statements of others for the rest. A run
 //! hash is over all blocks of a statement, so a statement can be passed on only while every block of it is held here.
 
+use eddy_cache::MAX_STATEMENTS;
 use eddy_content::{BlockSet, Geometry};
 use std::ops::Range;
 
@@ -75,6 +76,21 @@ impl Holdings<'_> {
     }
 }
 
+/// Runs into which this node cuts a whole content for its signatures, at most: whoever takes all of it keeps a statement of each, and has room
+/// for a second word about each.
+const MOST_SIGNED: u32 = MAX_STATEMENTS as u32 / 2;
+
+/// The blocks from `at` on that are signed together while they are still coming.
+///
+/// One block as long as that is not too many statements, up to 2 GiB; of the largest content that a swarm shares, 1 TiB, a whole segment
+/// of 16 MiB, and then there is room for one word about each.
+pub(crate) fn signed_together(geometry: &Geometry, at: u32) -> Range<u32> {
+    let blocks = geometry.block_count().div_ceil(MOST_SIGNED).max(1).next_power_of_two();
+    let blocks = blocks.min(geometry.blocks_per_segment());
+    let end = (at / blocks).saturating_add(1).saturating_mul(blocks);
+    at..end.min(geometry.block_count()).max(at)
+}
+
 /// Joins runs that touch or overlap. A large entity has thousands of statements, side by side: one run in the end.
 fn joined(mut runs: Vec<Range<u32>>) -> Vec<Range<u32>> {
     runs.sort_unstable_by_key(|run| run.start);
@@ -92,6 +108,30 @@ fn joined(mut runs: Vec<Range<u32>>) -> Vec<Range<u32>> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn no_content_that_a_swarm_shares_needs_more_statements_than_are_kept_of_it() {
+        let signed = |length: u64| {
+            let geometry = Geometry::new(length).expect("fits");
+            let (mut at, mut runs) = (0, 0);
+            while at < geometry.block_count() {
+                let run = signed_together(&geometry, at);
+                assert_eq!(geometry.segment_of(run.end - 1), geometry.segment_of(at), "a run lies in one segment");
+                (at, runs) = (run.end, runs + 1);
+            }
+            (runs, at)
+        };
+        assert_eq!(signed(0), (0, 0));
+        assert_eq!(signed(2 << 30), (1 << 15, 1 << 15), "block by block");
+        assert_eq!(signed((2 << 30) + 1), ((1 << 14) + 1, (1 << 15) + 1));
+        for length in [5 << 30, 100 << 30, 512 << 30] {
+            assert!(signed(length).0 <= MAX_STATEMENTS / 2, "{length}");
+        }
+        assert_eq!(signed(1 << 40).0, MAX_STATEMENTS);
+        // From wherever a member begins, it is the same runs.
+        let geometry = Geometry::new(100 << 30).expect("fits");
+        assert_eq!((signed_together(&geometry, 0), signed_together(&geometry, 33)), (0..64, 33..64));
+    }
 
     fn set(runs: &[Range<u32>]) -> BlockSet {
         runs.iter().cloned().collect()
