@@ -39,7 +39,12 @@ impl Peers {
     }
 
     /// Blocks of an entity came from the origin: whoever signed something else for them is convicted.
+    ///
+    /// Seldom does anything wait for that, so it is not worth a change of threads to find out.
     pub async fn settle(&self, handle: &EntityHandle) {
+        if !self.core().judge.is_awaited(handle.entity()) {
+            return;
+        }
         let handle = handle.clone();
         let verdicts = self.judging(move |judge| judge.settle(&handle)).await;
         self.part_from(&verdicts.unwrap_or_default());

@@ -117,6 +117,12 @@ impl Judge {
         }
     }
 
+    /// Whether claims about a version wait for the origin's word. Does not block.
+    pub(crate) fn is_awaited(&self, entity: &Entity) -> bool {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.at(&entity.lookup_key(&self.secret)).is_some_and(|claims| !claims.is_empty())
+    }
+
     /// Remembers claims that were checked and are believed, while the blocks they are about come.
     pub(crate) fn hear(&self, claims: &[Claim]) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);

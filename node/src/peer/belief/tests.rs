@@ -202,3 +202,23 @@ fn a_word_that_is_not_its_signers_makes_nobody_a_witness() {
     assert_eq!(scene.judge.ground(&handle).witnesses(), Some(1));
     assert_eq!(scene.judge.weak(&handle, 2), BlockSet::from_run(0..2));
 }
+
+#[test]
+fn the_origins_word_is_awaited_of_versions_about_which_somebody_is_in_doubt_and_no_others() {
+    let scene = Scene::new();
+    assert!(!scene.judge.is_awaited(&entity()));
+    let endorsed = scene.word(&identity(1), 0..4, WRONG, scene.group.now());
+    scene.judge.await_origin(&entity(), vec![Claim { endorsed, hashes: hashes(WRONG)[..4].to_vec() }]);
+    assert!(scene.judge.is_awaited(&entity()));
+    assert!(!scene.judge.is_awaited(&Entity { length: LENGTH + 1, ..entity() }));
+    // As long as the origin has not given one of the blocks.
+    let handle = scene.imported(0..1, RIGHT, &[]);
+    assert_eq!(scene.judge.settle(&handle), []);
+    assert!(scene.judge.is_awaited(&entity()));
+    let mut writer = handle.writer(1, Source::Origin { https: true }, Account { job: [0; 16], file: 0 });
+    writer.push(&content(RIGHT)[BLOCK_SIZE as usize..2 * BLOCK_SIZE as usize]).expect("writes");
+    writer.finish().expect("finishes");
+    handle.commit().expect("commits");
+    assert_eq!(scene.judge.settle(&handle).len(), 1);
+    assert!(!scene.judge.is_awaited(&entity()));
+}
