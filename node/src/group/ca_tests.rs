@@ -146,6 +146,34 @@ fn an_issuer_makes_members_and_nothing_more() {
 }
 
 #[test]
+fn a_stolen_issuer_makes_no_issuers_that_outlive_it() {
+    let root = administrator();
+    let yesterday = root.group.now() - 86_400;
+    let (stolen, friend) = (root.lets_in_at(Role::Issuer, yesterday), root.lets_in(Role::Member));
+    let issuing = stolen.lets_in(Role::Member).chain()[1].clone();
+    let now = root.group.now();
+    let renew = |asked: &Machine, chain: &[CertificateDer<'static>]| {
+        let member = root.group.verify_chain(chain, now).expect("a chain to the root");
+        asked.group.renew(&asked.node, &member).map(|admission| (admission.role, admission.issuing.is_some()))
+    };
+    // A key of the thief's own, made an issuer with the stolen one, asks the root, or another issuer, for more.
+    let made = [certificate(Signs::Issuer(stolen.node.signing_key()), &friend, Role::Issuer), issuing];
+    let other = root.lets_in(Role::Issuer);
+    for asked in [&root, &other] {
+        let refused = renew(asked, &made);
+        assert!(matches!(refused, Err(AdmitError::Refused(MembershipRefusal::NotIssued))), "{refused:?}");
+    }
+    // An issuer of the root's stays one: by the root's certificate, by its own, and by that of another when its own has ended.
+    assert_eq!(renew(&root, &stolen.chain()).expect("is renewed"), (Role::Issuer, true));
+    assert!(stolen.group.renew_alone(&stolen.node).expect("renews"));
+    assert_eq!(renew(&root, &stolen.chain()).expect("is renewed"), (Role::Issuer, true));
+    assert_eq!(renew(&other, &stolen.chain()).expect("is renewed"), (Role::Issuer, false));
+    let by_other = other.lets_in(Role::Member).chain()[1].clone();
+    let given = [certificate(Signs::Issuer(other.node.signing_key()), &stolen, Role::Issuer), by_other];
+    assert_eq!(renew(&root, &given).expect("is renewed"), (Role::Issuer, true));
+}
+
+#[test]
 fn a_certificate_names_a_key_a_role_and_dates_and_nothing_else() {
     let root = administrator();
     let issuer = root.lets_in(Role::Issuer);

@@ -270,6 +270,24 @@ impl Enrolled {
         self.admit(issuer, applicant, role)
     }
 
+    /// Certifies a member again, as what it is.
+    ///
+    /// An issuer's key can certify anybody as an issuer, and webpki lets that pass: such a certificate is what an issuer makes for itself. In
+    /// another's name it says nothing of what the root wanted, and whoever made it may have been stolen.
+    pub(super) fn renew(&self, issuer: &Identity, member: &Member) -> Result<Admission, AdmitError> {
+        let is_rooted = member.issuer.is_none_or(|issuer| issuer == member.node);
+        if member.role == Role::Issuer && !is_rooted && !self.has_listed_issuer(member.node)? {
+            return Err(MembershipRefusal::NotIssued.into());
+        }
+        self.admit(issuer, member.node, member.role)
+    }
+
+    /// Whether this node has certified another as an issuer before.
+    fn has_listed_issuer(&self, node: NodeId) -> Result<bool, GroupError> {
+        let roster = self.register().roster()?;
+        Ok(roster.iter().any(|listed| listed.node() == node && listed.role() == Role::Issuer))
+    }
+
     /// Certifies a member, and writes that down.
     pub(super) fn admit(&self, issuer: &Identity, node: NodeId, role: Role) -> Result<Admission, AdmitError> {
         let now = self.clock.now();

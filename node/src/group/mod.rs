@@ -421,7 +421,12 @@ impl Group {
         self.in_ca()?.admit(issuer, node, role)
     }
 
-    /// The same, as of another time, and written down nowhere: for tests of what time does.
+    /// Certifies a member again, as what it is, if that is what the root made of it. Blocks on the disk.
+    pub fn renew(&self, issuer: &Identity, member: &Member) -> Result<Admission, AdmitError> {
+        self.in_ca()?.renew(issuer, member)
+    }
+
+    /// The same as [`Self::admit`], as of another time, and written down nowhere: for tests of what time does.
     pub fn admit_at(
         &self,
         issuer: &Identity,

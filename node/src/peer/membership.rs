@@ -56,7 +56,6 @@ impl Keeper {
     /// Answers a member's question.
     pub(crate) async fn answer(
         &self,
-        node: NodeId,
         connection: &Connection,
         question: MembershipQuestion,
     ) -> Result<MembershipAnswer, Abandon> {
@@ -65,8 +64,9 @@ impl Keeper {
         }
         match question {
             MembershipQuestion::Renew => {
+                // The certificate that is shown proves the role, and who gave it.
                 let member = member_of(&self.group, connection).map_err(|why| Abandon::Malformed(why.to_string()))?;
-                self.renew(node, member.role).await
+                self.renew(member).await
             }
             MembershipQuestion::DeniedSince(epoch) => Ok(self.news_since(epoch)),
             MembershipQuestion::Denied(list) => {
@@ -86,7 +86,8 @@ impl Keeper {
         }
     }
 
-    async fn renew(&self, node: NodeId, role: Role) -> Result<MembershipAnswer, Abandon> {
+    async fn renew(&self, member: Member) -> Result<MembershipAnswer, Abandon> {
+        let node = member.node;
         let is_soon = {
             let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
             let is_soon = renewed.at(&node).is_some_and(|at| at.elapsed() < RENEW_EVERY);
@@ -99,7 +100,7 @@ impl Keeper {
             return Ok(MembershipAnswer::Refused(MembershipRefusal::TooMany));
         }
         let (group, badge) = (Arc::clone(&self.group), Arc::clone(&self.badge));
-        let admitted = blocking(move || group.admit(badge.identity(), node, role)).await?;
+        let admitted = blocking(move || group.renew(badge.identity(), &member)).await?;
         Ok(answer_of(admitted, node))
     }
 }

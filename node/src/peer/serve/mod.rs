@@ -172,7 +172,7 @@ impl Server {
     ) -> Result<(), Abandon> {
         match timeout(self.patience.answer, question(input)).await.map_err(|_| Abandon::Slow)?? {
             Question::Membership(question) => {
-                let answer = self.keeper.answer(node, connection, question).await?;
+                let answer = self.keeper.answer(connection, question).await?;
                 self.say(send, &answer).await?;
             }
             Question::Swarm => return self.hear(node, input).await,
