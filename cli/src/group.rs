@@ -307,6 +307,7 @@ fn refused(error: GroupError) -> Failure {
         GroupError::Secret(_) => ErrorCode::GroupSecretInvalid,
         GroupError::Code(_) => ErrorCode::JoinCodeInvalid,
         GroupError::NotAnIssuer { .. } | GroupError::NoRoot => ErrorCode::NotAnIssuer,
+        GroupError::OutdatedDenyList { .. } => ErrorCode::DenyListOutdated,
         GroupError::NoAuthority => ErrorCode::GroupWithoutAuthority,
         GroupError::OtherGroup | GroupError::NotForThisNode | GroupError::Certified(_) | GroupError::NoLonger => {
             ErrorCode::JoinRefused

@@ -8,7 +8,7 @@ use super::certificate::{self, Signs};
 use super::chain;
 use super::clock::Clock;
 use super::code::{self, JoinCode};
-use super::denied::{self, Denied, DeniedError};
+use super::denied::{self, Denied, DeniedError, RemoveError};
 use super::member::{self, Member, NotAMember, Rule};
 use super::register::{Invite, MAX_USES, RedeemError, Register};
 use super::secret::group_id;
@@ -20,9 +20,7 @@ use ed25519_dalek::SigningKey;
 use eddy_content::LookupSecret;
 use eddy_wire::NodeId;
 use eddy_wire::frame::{decode_frame, encode_frame};
-use eddy_wire::membership::{
-    Admission, Credential, DenyList, MAX_DENIED, MembershipAnswer, MembershipRefusal, Removal, Role,
-};
+use eddy_wire::membership::{Admission, Credential, MembershipAnswer, MembershipRefusal, Role};
 use eddy_wire::statement::GroupId;
 use rustls_pki_types::CertificateDer;
 use std::net::SocketAddr;
@@ -48,7 +46,7 @@ const DAY: i64 = 24 * 60 * 60;
 const MEMBER_LIFE: i64 = 7 * DAY;
 /// How long that holds which only the root renews: the certificates of issuers as such, and of anchors.
 const ROOTED_LIFE: i64 = 30 * DAY;
-/// How long a removal stays on the list: longer than any certificate lives.
+/// How long a removal stays on a full list at the least: longer than any certificate lives.
 const REMEMBERED: i64 = 2 * ROOTED_LIFE;
 
 /// How a node stands in its group.
@@ -101,7 +99,7 @@ impl Enrolled {
         let authority = CertificateDer::from(kept.authority.clone());
         let key = member::authority_key(&authority)?;
         let id = group_id(&key);
-        let denied = Denied::load(home, id, key)?;
+        let denied = Denied::load(home, id, key, root.clone())?;
         let (clock, renewed) = (Clock::start(kept.member.from), watch::Sender::new(0));
         Ok(Self { home: home.to_path_buf(), id, authority, root, kept: RwLock::new(kept), clock, denied, renewed })
     }
@@ -375,20 +373,7 @@ impl Enrolled {
 
     /// Removes a node from the group: a new deny-list, signed and kept. Only where the root is.
     pub(super) fn revoke(&self, node: NodeId) -> Result<u64, GroupError> {
-        let root = self.root.as_ref().ok_or(GroupError::NoRoot)?;
-        self.denied.reread()?;
-        let known = self.denied.known();
-        let now = self.clock.now();
-        let mut removed = known.list().map(|list| list.removed.clone()).unwrap_or_default();
-        removed.retain(|removal| now.saturating_sub(removal.time) < REMEMBERED && removal.node != node);
-        if removed.len() >= MAX_DENIED {
-            return Err(GroupError::ManyRemoved);
-        }
-        removed.push(Removal { node, time: now });
-        removed.sort_unstable_by_key(|removal| removal.node);
-        let epoch = known.epoch.saturating_add(1);
-        self.denied.apply(DenyList { group: self.id, epoch, time: now, removed }.sign(root))?;
-        Ok(epoch)
+        Ok(self.denied.remove(node, self.clock.now(), REMEMBERED)?)
     }
 
     /// The files that another process of this home may change.
@@ -472,6 +457,17 @@ impl From<DeniedError> for GroupError {
         match error {
             DeniedError::File(error) => Self::File(error),
             DeniedError::Forged(error) => Self::Denied(error),
+        }
+    }
+}
+
+impl From<RemoveError> for GroupError {
+    fn from(error: RemoveError) -> Self {
+        match error {
+            RemoveError::NoRoot => Self::NoRoot,
+            RemoveError::Outdated { list, epoch } => Self::OutdatedDenyList { list, epoch },
+            RemoveError::Full => Self::ManyRemoved,
+            RemoveError::List(error) => error.into(),
         }
     }
 }

@@ -146,8 +146,16 @@ pub enum GroupError {
     #[error("only the node that has the group's root key can remove members")]
     NoRoot,
     /// The deny-list is full.
-    #[error("the deny-list is full; the oldest removals leave it after 60 days")]
+    #[error("the deny-list is full; its oldest removal makes room 60 days after it was made")]
     ManyRemoved,
+    /// A newer deny-list was here: a list made of this one would take removals back.
+    #[error("the deny-list on this disk has epoch {list}, and one of epoch {epoch} was here before")]
+    OutdatedDenyList {
+        /// The epoch of the list at hand.
+        list: u64,
+        /// The highest that was known.
+        epoch: u64,
+    },
     /// The group has no authority of its own that this could be asked of.
     #[error(
         "this group has no invitations and no removals: it is one shared secret, or its certificates come from files"

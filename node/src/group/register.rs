@@ -239,7 +239,7 @@ impl Register {
 }
 
 /// Waits until no other process of this home changes the register; dropped, the next one may.
-fn lock(home: &Path) -> Result<rustix::fd::OwnedFd, SecretFileError> {
+pub(super) fn lock(home: &Path) -> Result<rustix::fd::OwnedFd, SecretFileError> {
     let path = home.join(LOCK_FILE);
     let failed =
         |error: rustix::io::Errno| SecretFileError::Io { step: "lock", path: path.clone(), source: error.into() };

@@ -389,6 +389,9 @@ catalogue! {
     MemberNotFound: "member-not-found", User, NotFound, Useless, 404, None;
         "no such member was certified here";
         "List them with `eddy group ls`, or give the whole node id as `eddy peers ls` shows it.";
+    DenyListOutdated: "deny-list-outdated", Disk, Group, Useless, 409, None;
+        "a newer deny-list was on this machine: one made from this would take removals back";
+        "Start the node and let it meet a member, which brings the newer list; then remove again.";
     RootWouldBeLost: "root-would-be-lost", User, Group, Useless, 409, None;
         "the group's root key is on this node, and leaving would delete it";
         "Keep a copy of `group.root` first; then leave with --force.";

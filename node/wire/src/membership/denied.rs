@@ -8,7 +8,7 @@ use crate::cursor::{Cursor, Short};
 use crate::statement::GroupId;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
-/// Members on one list: all of it fits one frame. The root leaves out who was removed longer ago than certificates live.
+/// Members on one list: all of it fits one frame. Only where there is no room for one more does the root leave out who was removed first.
 pub const MAX_DENIED: usize = 4096;
 
 /// Version of the layout below; part of what is signed.
@@ -83,6 +83,20 @@ impl DenyList {
     pub fn removal(&self, node: &NodeId) -> Option<&Removal> {
         let place = self.removed.binary_search_by_key(node, |removal| removal.node).ok()?;
         self.removed.get(place)
+    }
+
+    /// What is removed in either, each with its later time; of more than fit one list those that were removed last.
+    #[must_use]
+    pub fn united(&self, other: &Self) -> Vec<Removal> {
+        let mut united: Vec<Removal> = self.removed.iter().chain(&other.removed).copied().collect();
+        united.sort_unstable_by_key(|removal| (removal.node, std::cmp::Reverse(removal.time)));
+        united.dedup_by_key(|removal| removal.node);
+        if united.len() > MAX_DENIED {
+            united.sort_unstable_by_key(|removal| (std::cmp::Reverse(removal.time), removal.node));
+            united.truncate(MAX_DENIED);
+            united.sort_unstable_by_key(|removal| removal.node);
+        }
+        united
     }
 
     /// Signs it with the root's key.

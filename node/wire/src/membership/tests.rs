@@ -126,6 +126,24 @@ fn a_list_out_of_order_doubled_or_too_long_is_refused() {
 }
 
 #[test]
+fn two_lists_have_together_what_is_in_either_the_latest_first_to_stay() {
+    let entry = |n: u16, time: i64| {
+        let mut node = [0; 32];
+        node[..2].copy_from_slice(&n.to_be_bytes());
+        Removal { node: NodeId(node), time }
+    };
+    let of = |removed: Vec<Removal>| DenyList { removed, ..list() };
+    let (one, two) = (of(vec![entry(1, 5), entry(3, 5)]), of(vec![entry(1, 9), entry(2, 4)]));
+    for united in [one.united(&two), two.united(&one)] {
+        assert_eq!(united, [entry(1, 9), entry(2, 4), entry(3, 5)]);
+    }
+    let full = of((0..MAX_DENIED as u16).map(|n| entry(n, i64::from(n))).collect());
+    let united = full.united(&of(vec![entry(9000, 1), entry(9001, 0)]));
+    assert_eq!((united.len(), united[0], united[MAX_DENIED - 1]), (MAX_DENIED, entry(1, 1), entry(9000, 1)));
+    assert!(SignedDenyList::decode(&of(united).sign(&root()).encode()).is_ok());
+}
+
+#[test]
 fn certificates_beyond_their_bounds_are_refused_by_both_ends() {
     let with = |chain: usize, authority: usize| {
         let member = Credential { chain: vec![0x30; chain], ..admission().member };
