@@ -6,13 +6,13 @@
 //! ([`signed_together`]): each member keeps all statements, and has nothing to show for blocks whose statement found no room.
 
 use super::ask::find;
+use super::flow::{Flow, Room};
 use super::guest::Guest;
 use super::offer::{Portion, Proof, signed_together};
 use super::pace::{Pace, STEP};
-use super::read::{Told, header, relayable};
+use super::read::{Told, fault, header, relayable};
 use super::{Abandon, Server, Shared};
 use crate::peer::conduct::Asked;
-use crate::peer::config::CHUNK_BLOCKS;
 use crate::peer::gate::FromMember;
 use crate::transfer::open::Arrivals;
 use bytes::Bytes;
@@ -31,8 +31,8 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// What can be sent next.
 enum Next {
-    /// A run of blocks with its header. Of a long one the first bytes; the rest is read when it is their turn.
-    Run { header: Bytes, bytes: Bytes, rest: Vec<Told>, end: u32 },
+    /// A run of blocks: its header, the first block, and what the header said of the others.
+    Run { header: Bytes, first: Bytes, others: Told },
     /// It is still on its way.
     Coming,
     /// It is here, and nobody signs for it.
@@ -69,43 +69,37 @@ impl Server {
         let Ok(Some(arrivals)) = answered.await else {
             return self.say(send, &ReadReply::Refused(ReadRefusal::NotHere)).await;
         };
-        let outcome = self.send_as_it_comes(node, (&handle, key, &arrivals), blocks, send).await;
+        let (flow, pace) = (Flow::new(&guest.flowing, &self.flowing), Pace::new(&self.patience));
+        let taker = Taker { node, guest, flow, pace, send };
+        let outcome = self.send_as_it_comes(taker, (&handle, key, &arrivals), blocks).await;
         tell_served(gate, FromMember::Served { node, key, segment }).await;
         outcome
     }
 
     async fn send_as_it_comes(
         &self,
-        node: NodeId,
+        mut taker: Taker<'_>,
         (handle, key, arrivals): (&EntityHandle, LookupKey, &Arrivals),
         blocks: Range<u32>,
-        send: &mut SendStream,
     ) -> Result<(), Abandon> {
-        let mut pace = Pace::new(&self.patience);
-        let mut stopped = pin!(send.stopped());
+        let mut stopped = pin!(taker.send.stopped());
         let mut at = blocks.start;
         while at < blocks.end {
             let mut arrival = pin!(arrivals.next());
             arrival.as_mut().enable();
-            let next = {
-                let _turn = self.disk.acquire().await.map_err(|error| Abandon::Fault(error.to_string()))?;
-                let (handle, rest) = (handle.clone(), at..blocks.end);
-                self.blocking(move |shared| next(shared, &handle, key, rest)).await??
-            };
-            match next {
-                Next::Run { header, bytes, rest, end } => {
-                    for part in [header, bytes] {
-                        self.pass_on((node, &mut pace), part, send).await?;
-                    }
-                    for told in rest {
-                        let bytes = {
-                            let _turn = self.disk.acquire().await.map_err(|error| Abandon::Fault(error.to_string()))?;
-                            let handle = handle.clone();
-                            self.blocking(move |_| bytes_of(&handle, &told)).await??
-                        };
-                        self.pass_on((node, &mut pace), bytes, send).await?;
-                    }
-                    at = end;
+            let room = taker.room(1).await?;
+            let turns = taker.guest.wait_for_disk(&self.disk).await.map_err(fault)?;
+            let (entity, rest) = (handle.clone(), at..blocks.end);
+            let next = self.blocking(move |shared| {
+                let _turns = turns;
+                next(shared, (&entity, key), rest, room)
+            });
+            match next.await?? {
+                Next::Run { header, first, others } => {
+                    at = others.end();
+                    self.give(&mut taker, header).await?;
+                    self.give(&mut taker, first).await?;
+                    self.give_others(&mut taker, handle, others).await?;
                 }
                 Next::Coming => tokio::select! {
                     biased;
@@ -113,25 +107,53 @@ impl Server {
                     () = arrival => {}
                     () = tokio::time::sleep(LOOK) => {}
                 },
-                Next::Unsigned => return self.say(send, &ReadReply::Refused(ReadRefusal::NotHere)).await,
+                Next::Unsigned => return self.say(taker.send, &ReadReply::Refused(ReadRefusal::NotHere)).await,
             }
         }
-        self.say(send, &ReadReply::End).await
+        self.say(taker.send, &ReadReply::End).await
+    }
+
+    /// Gives the blocks of a run whose header has left, as many at a time as there is room for.
+    async fn give_others(&self, taker: &mut Taker<'_>, handle: &EntityHandle, mut others: Told) -> Result<(), Abandon> {
+        while !others.hashes.is_empty() {
+            let room = taker.room(others.end() - others.first).await?;
+            let turns = taker.guest.wait_for_disk(&self.disk).await.map_err(fault)?;
+            let later = others.split_off(room.blocks());
+            let (entity, blocks) = (handle.clone(), std::mem::replace(&mut others, later));
+            let load = self.blocking(move |_| {
+                let _turns = turns;
+                load(&entity, &blocks, room)
+            });
+            let bytes = load.await??;
+            self.give(taker, bytes).await?;
+        }
+        Ok(())
     }
 
     /// Gives bytes to the connection in steps, each when its turn has come.
-    async fn pass_on(
-        &self,
-        (node, pace): (NodeId, &mut Pace),
-        mut bytes: Bytes,
-        send: &mut SendStream,
-    ) -> Result<(), Abandon> {
+    async fn give(&self, taker: &mut Taker<'_>, mut bytes: Bytes) -> Result<(), Abandon> {
         while !bytes.is_empty() {
             let step = bytes.split_to(bytes.len().min(STEP));
-            self.upload.turn(node, step.len()).await?;
-            pace.wait(step.len(), send.write_chunk(step)).await??;
+            self.upload.turn(taker.node, step.len()).await?;
+            taker.pace.wait(step.len(), taker.send.write_chunk(step)).await??;
         }
         Ok(())
+    }
+}
+
+/// Who follows a segment, and how it gets on.
+struct Taker<'a> {
+    node: NodeId,
+    guest: &'a Guest,
+    flow: Flow,
+    pace: Pace,
+    send: &'a mut SendStream,
+}
+
+impl Taker<'_> {
+    /// Room for the next blocks: where there is none, what it has not acknowledged is waited for.
+    async fn room(&mut self, most: u32) -> Result<Room, Abandon> {
+        self.pace.wait(0, self.flow.room(most)).await?.map_err(fault)
     }
 }
 
@@ -140,8 +162,13 @@ async fn tell_served(gate: &mpsc::Sender<FromMember>, served: FromMember) {
     let _ = gate.send(served).await;
 }
 
-/// What can be sent of `rest`, which lies in one segment.
-fn next(shared: &Shared, handle: &EntityHandle, key: LookupKey, rest: Range<u32>) -> Result<Next, Abandon> {
+/// What can be sent of `rest`, which lies in one segment, with its first block.
+fn next(
+    shared: &Shared,
+    (handle, key): (&EntityHandle, LookupKey),
+    rest: Range<u32>,
+    room: Room,
+) -> Result<Next, Abandon> {
     let (readable, here) = handle.readable();
     if !readable.contains(rest.start) {
         return Ok(Next::Coming);
@@ -176,18 +203,16 @@ fn next(shared: &Shared, handle: &EntityHandle, key: LookupKey, rest: Range<u32>
             None => return Ok(Next::Unsigned),
         }
     };
-    let Some((header, told)) = header(shared, handle, key, &portion, &statements) else { return Ok(Next::Unsigned) };
-    let firsts = (told.first..).step_by(CHUNK_BLOCKS as usize);
-    let chunks = firsts.zip(told.hashes.chunks(CHUNK_BLOCKS as usize));
-    let mut chunks = chunks.map(|(first, hashes)| Told { first, hashes: hashes.to_vec() });
-    let bytes = chunks.next().map(|told| bytes_of(handle, &told)).transpose()?.unwrap_or_default();
-    Ok(Next::Run { header, bytes, rest: chunks.collect(), end: portion.send.end })
+    let Some((header, mut told)) = header(shared, handle, key, &portion, &statements) else {
+        return Ok(Next::Unsigned);
+    };
+    let others = told.split_off(1);
+    Ok(Next::Run { header, first: load(handle, &told, room)?, others })
 }
 
-/// The bytes of blocks, each held against the hash that the header says of it.
-fn bytes_of(handle: &EntityHandle, told: &Told) -> Result<Bytes, Abandon> {
+/// Reads blocks, each held against the hash that its header says.
+fn load(handle: &EntityHandle, blocks: &Told, room: Room) -> Result<Bytes, Abandon> {
     let mut bytes = Vec::new();
-    let read = handle.read_as(told.first, &told.hashes, &mut bytes);
-    read.map_err(|error| Abandon::Fault(error.to_string()))?;
-    Ok(Bytes::from(bytes))
+    handle.read_as(blocks.first, &blocks.hashes, &mut bytes).map_err(fault)?;
+    Ok(room.lend(bytes))
 }

@@ -1,5 +1,6 @@
 //! What one connection may have under way here, so that no peer lives at the cost of the others.
 
+use super::flow;
 use std::sync::Arc;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
@@ -16,6 +17,8 @@ pub(crate) struct Guest {
     pub(super) reads: Semaphore,
     /// Segments that it follows; one more hears `Busy`.
     pub(super) follows: Semaphore,
+    /// What those have in memory beside a block of each.
+    pub(super) flowing: flow::Shared,
     /// Its turns in the queue for the disk.
     disk: Arc<Semaphore>,
 }
@@ -32,6 +35,7 @@ impl Guest {
         Self {
             reads: Semaphore::new(reads),
             follows: Semaphore::new(FOLLOWS),
+            flowing: flow::of_connection(),
             disk: Arc::new(Semaphore::new(DISK_TURNS)),
         }
     }

@@ -7,6 +7,7 @@
 //! | [`vouch`] | who signed for these blocks? |
 //! | [`hear`] | what do members say to each other in swarms? |
 //! | [`follow`] | how does a segment leave that is still on its way here? |
+//! | [`flow`] | how much of such segments is in memory? |
 //! | [`read`] | how do blocks leave, with hashes and statements before them? |
 //! | [`places`], [`guest`], [`pace`] | how much is served at a time, and who is too slow? |
 //! | [`upload`] | when may the next bytes leave, if the administrator limits them? |
@@ -15,6 +16,7 @@
 //! | [`warm`] | the entities that were read a moment ago, still open |
 
 pub(super) mod ask;
+mod flow;
 mod follow;
 pub(super) mod guest;
 mod hear;
@@ -69,6 +71,8 @@ pub(crate) struct Server {
     places: Arc<Places>,
     /// Turns at the disk, in the order of asking.
     disk: Arc<Semaphore>,
+    /// What the segments that are followed have in memory beside a block of each.
+    flowing: flow::Shared,
     lookups: Semaphore,
     upload: Upload,
     /// The way to the room of swarms, once there is one.
@@ -133,6 +137,7 @@ impl Server {
             patience,
             places: Places::new(upload::reads_within(limits.upload.all, limits.reads)),
             disk: Arc::new(Semaphore::new(DISK_READS)),
+            flowing: flow::of_all(),
             lookups: Semaphore::new(LOOKUPS),
             upload,
             gate: OnceLock::new(),

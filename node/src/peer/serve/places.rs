@@ -29,7 +29,8 @@ const KEPT: usize = 8;
 const FOR_SLOW: usize = 2;
 const ROOMY: usize = 4;
 /// Chunks of one read in memory until the reader has taken them: enough for a fast link, and few enough to lie in a cache of
-/// the CPU; when there are many reads; and of a slow reader. With 64 places it is 80 MiB at most.
+/// the CPU; when there are many reads; and of a slow reader. With 64 places it is 80 MiB at most. What is
+/// followed has its own bounds (`flow`).
 const AHEAD: usize = 4;
 const AHEAD_OF_MANY: usize = 2;
 const AHEAD_OF_SLOW: usize = 1;

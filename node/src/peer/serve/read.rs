@@ -42,6 +42,20 @@ pub(super) struct Told {
     pub(super) hashes: Vec<BlockHash>,
 }
 
+impl Told {
+    /// The block behind the last one.
+    pub(super) fn end(&self) -> u32 {
+        self.first.saturating_add(u32::try_from(self.hashes.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Cuts off what lies behind so many blocks.
+    pub(super) fn split_off(&mut self, blocks: u32) -> Self {
+        let at = self.hashes.len().min(blocks as usize);
+        let hashes = self.hashes.split_off(at);
+        Self { first: self.end(), hashes }
+    }
+}
+
 /// A chunk that is read, or on its way from the disk.
 enum Coming {
     Read(Result<Bytes, Abandon>),
@@ -237,7 +251,7 @@ async fn room_in(window: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Abando
     Arc::clone(window).acquire_owned().await.map_err(fault)
 }
 
-fn fault(error: impl std::fmt::Display) -> Abandon {
+pub(super) fn fault(error: impl std::fmt::Display) -> Abandon {
     Abandon::Fault(error.to_string())
 }
 
