@@ -48,7 +48,8 @@ pub struct Limits {
     pub misses_per_minute: u32,
     /// The same of keys that it names in the matter of swarms, counted apart: a home asks everybody about each content that anybody begins, so
     /// that whoever starts many files at once would else be refused all reads for a minute. As many as a home knows at once
-    /// ([`CONTENTS`](eddy_engine::swarm::constants::CONTENTS)); beyond it the member is heard, and told nothing of what is held here.
+    /// ([`CONTENTS`](eddy_engine::swarm::constants::CONTENTS)); beyond it the member is heard, is told nothing of what is
+    /// held here, and may follow nothing.
     pub swarm_misses_per_minute: u32,
     /// Handshakes with unproven addresses under way, above which an address must prove itself first (T-07).
     pub unproven_handshakes: usize,

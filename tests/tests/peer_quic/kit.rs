@@ -8,7 +8,7 @@ use eddy_engine::Peer;
 use eddy_engine::port::Proof;
 use eddy_node::group::{Group, Overwrite};
 use eddy_node::identity::Identity;
-use eddy_node::peer::{Limits, Patience, PeerEvent, Peers, PeersConfig, Piece, ReadFailure};
+use eddy_node::peer::{Limits, Patience, PeerEvent, PeerRead, Peers, PeersConfig, Piece, ReadFailure};
 use eddy_wire::NodeId;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -184,7 +184,13 @@ impl Member {
         entity: &Entity,
         blocks: Range<u32>,
     ) -> Result<(), Failure> {
-        let mut read = self.peers.read(from, entity, blocks).await.map_err(Failure::Read)?;
+        let read = self.peers.read(from, entity, blocks).await.map_err(Failure::Read)?;
+        self.take(handle, read).await
+    }
+
+    /// Keeps what a read brings.
+    pub(crate) async fn take(&self, handle: &EntityHandle, mut read: PeerRead) -> Result<(), Failure> {
+        let from = read.node();
         let mut writer = None;
         while let Some(piece) = read.next().await.map_err(Failure::Read)? {
             match piece {

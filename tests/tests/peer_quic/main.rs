@@ -1,6 +1,7 @@
 //! Members over real QUIC on loopback, with real stores: the honest, the strange and the lying.
 
 mod exchange;
+mod follow;
 mod kit;
 mod liar;
 mod limits;

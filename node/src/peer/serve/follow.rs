@@ -52,12 +52,18 @@ impl Server {
             return self.say(send, &ReadReply::Refused(ReadRefusal::Busy)).await;
         };
         let found = self.blocking(move |shared| find(shared, &key)).await?;
-        let Some(handle) = found.filter(|handle| blocks.start < handle.geometry().block_count()) else {
+        // Who asked for much in vain hears of nothing, also not of what is here (T-12).
+        let told_nothing = self.asks_too_much(node, Asked::Swarm, usize::from(found.is_none()));
+        if found.is_none() {
             gate.send(FromMember::Missing { key }).await.map_err(|_| Abandon::Unwanted)?;
-            self.asks_too_much(node, Asked::Swarm, 1);
+        }
+        let Some(handle) = found.filter(|_| !told_nothing) else {
             return self.say(send, &ReadReply::Refused(ReadRefusal::NotHere)).await;
         };
         let geometry = handle.geometry();
+        if blocks.start >= geometry.block_count() {
+            return Err(Abandon::Malformed("a wish for blocks behind the end".to_owned()));
+        }
         let segment = geometry.segment_of(blocks.start);
         let whole = geometry.blocks_of_segment(segment);
         if blocks.end > whole.end {
