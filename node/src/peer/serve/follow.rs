@@ -17,7 +17,7 @@ use crate::peer::gate::FromMember;
 use crate::transfer::open::Arrivals;
 use bytes::Bytes;
 use eddy_cache::EntityHandle;
-use eddy_content::LookupKey;
+use eddy_content::{BlockSet, LookupKey};
 use eddy_wire::NodeId;
 use eddy_wire::frame::{ReadRefusal, ReadReply};
 use quinn::SendStream;
@@ -33,10 +33,19 @@ const LOOK: Duration = Duration::from_millis(250);
 enum Next {
     /// A run of blocks: its header, the first block, and what the header said of the others.
     Run { header: Bytes, first: Bytes, others: Told },
-    /// It is still on its way.
-    Coming,
+    /// It is still on its way: at least until this block is here.
+    Coming { lacks: u32 },
     /// It is here, and nobody signs for it.
     Unsigned,
+}
+
+/// What can be passed on of a block that others signed.
+#[derive(Debug, PartialEq, Eq)]
+enum Relayed {
+    By(Portion),
+    /// A statement speaks of this block as well, which is not here yet.
+    Lacking(u32),
+    ByNobody,
 }
 
 impl Server {
@@ -90,9 +99,20 @@ impl Server {
     ) -> Result<(), Abandon> {
         let mut stopped = pin!(taker.send.stopped());
         let mut at = blocks.start;
+        // What has to come before it is worth a turn at the disk to look further: each arrival wakes all who follow.
+        let mut lacks = at;
         while at < blocks.end {
             let mut arrival = pin!(arrivals.next());
             arrival.as_mut().enable();
+            if !handle.is_readable(lacks) {
+                lacks = tokio::select! {
+                    biased;
+                    _ = &mut stopped => return Err(Abandon::Unwanted),
+                    () = arrival => lacks,
+                    () = tokio::time::sleep(LOOK) => at,
+                };
+                continue;
+            }
             let room = taker.room(1).await?;
             let turns = taker.guest.wait_for_disk(&self.disk).await.map_err(fault)?;
             let (entity, rest) = (handle.clone(), at..blocks.end);
@@ -102,12 +122,14 @@ impl Server {
             });
             match next.await?? {
                 Next::Run { header, first, others } => {
-                    at = others.end();
+                    (at, lacks) = (others.end(), others.end());
                     self.give(&mut taker, header).await?;
                     self.give(&mut taker, first).await?;
                     self.give_others(&mut taker, handle, others).await?;
                 }
-                Next::Coming => tokio::select! {
+                Next::Coming { lacks: block } if block != at => lacks = block,
+                // It was put aside in this moment, or is read when it is durable.
+                Next::Coming { .. } => tokio::select! {
                     biased;
                     _ = &mut stopped => return Err(Abandon::Unwanted),
                     () = arrival => {}
@@ -177,7 +199,7 @@ fn next(
 ) -> Result<Next, Abandon> {
     let (readable, here) = handle.readable();
     if !readable.contains(rest.start) {
-        return Ok(Next::Coming);
+        return Ok(Next::Coming { lacks: rest.start });
     }
     let (portion, statements) = if here.contains(rest.start) {
         let mut run = signed_together(&handle.geometry(), rest.start);
@@ -185,28 +207,18 @@ fn next(
         // What comes from elsewhere meanwhile others have signed.
         if let Some(other) = run.clone().find(|block| !here.contains(*block)) {
             if !readable.contains(other) {
-                return Ok(Next::Coming);
+                return Ok(Next::Coming { lacks: other });
             }
             run.end = other;
         }
         (Portion { send: run, proof: Proof::Own }, Vec::new())
     } else {
         let statements = relayable(shared, handle, rest.start..rest.start + 1);
-        let runs = statements.iter().map(|endorsed| endorsed.signed.statement.blocks()).enumerate();
-        let mut is_signed = false;
-        let mut best: Option<(usize, u32)> = None;
-        for (place, run) in runs.filter(|(_, run)| run.contains(&rest.start)) {
-            is_signed = true;
-            if readable.contains_run(run.clone()) && best.is_none_or(|(_, end)| run.end > end) {
-                best = Some((place, run.end));
-            }
-        }
-        match best {
-            Some((place, end)) => {
-                (Portion { send: rest.start..end.min(rest.end), proof: Proof::Relayed(place) }, statements)
-            }
-            None if is_signed => return Ok(Next::Coming),
-            None => return Ok(Next::Unsigned),
+        let runs: Vec<_> = statements.iter().map(|endorsed| endorsed.signed.statement.blocks()).collect();
+        match relayed(&readable, &runs, &rest) {
+            Relayed::By(portion) => (portion, statements),
+            Relayed::Lacking(block) => return Ok(Next::Coming { lacks: block }),
+            Relayed::ByNobody => return Ok(Next::Unsigned),
         }
     };
     let Some((header, mut told)) = header(shared, handle, key, &portion, &statements) else {
@@ -216,9 +228,48 @@ fn next(
     Ok(Next::Run { header, first: load(handle, &told, room)?, others })
 }
 
+/// What of `rest` can be sent on the word of others, by the runs that they signed.
+fn relayed(readable: &BlockSet, runs: &[Range<u32>], rest: &Range<u32>) -> Relayed {
+    let (mut best, mut soonest) = (None, None::<(u32, u32)>);
+    for (place, run) in runs.iter().enumerate().filter(|(_, run)| run.contains(&rest.start)) {
+        let lacking = BlockSet::from_run(run.clone()).difference(readable);
+        match lacking.first_run() {
+            None if best.is_none_or(|(_, end)| run.end > end) => best = Some((place, run.end)),
+            // The one that is whole the soonest, as far as one can tell.
+            Some(first) if soonest.is_none_or(|(count, _)| lacking.len() < count) => {
+                soonest = Some((lacking.len(), first.start));
+            }
+            _ => {}
+        }
+    }
+    match (best, soonest) {
+        (Some((place, end)), _) => {
+            Relayed::By(Portion { send: rest.start..end.min(rest.end), proof: Proof::Relayed(place) })
+        }
+        (None, Some((_, block))) => Relayed::Lacking(block),
+        (None, None) => Relayed::ByNobody,
+    }
+}
+
 /// Reads blocks, each held against the hash that its header says.
 fn load(handle: &EntityHandle, blocks: &Told, room: Room) -> Result<Bytes, Abandon> {
     let mut bytes = Vec::new();
     handle.read_as(blocks.first, &blocks.hashes, &mut bytes).map_err(fault)?;
     Ok(room.lend(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_run_that_is_whole_is_passed_on_and_else_one_block_of_the_shortest_is_waited_for() {
+        let readable: BlockSet = [4..8, 9..16].into_iter().collect();
+        let by = |place, send| Relayed::By(Portion { send, proof: Proof::Relayed(place) });
+        assert_eq!(relayed(&readable, &[4..6, 2..9, 5..8, 9..12], &(5..16)), by(2, 5..8));
+        let one = |run: Range<u32>, rest| relayed(&readable, std::slice::from_ref(&run), &rest);
+        assert_eq!(one(9..16, 10..14), by(0, 10..14), "as far as it is wished for");
+        assert_eq!(relayed(&readable, &[0..9, 4..10], &(5..16)), Relayed::Lacking(8));
+        assert_eq!(one(9..12, 5..16), Relayed::ByNobody);
+    }
 }
