@@ -254,6 +254,20 @@ impl EntityHandle {
         self.shared.blocks().statements.about(blocks)
     }
 
+    /// The runs of all statements, in the order in which they came: without their bytes, of which there may be many.
+    #[must_use]
+    pub fn statement_runs(&self) -> Vec<Range<u32>> {
+        let run = |kept: &StoredStatement| kept.first_block..kept.first_block.saturating_add(kept.count);
+        self.shared.blocks().statements.iter().map(run).collect()
+    }
+
+    /// Bytes of all statements: they are in memory while it is open.
+    #[must_use]
+    pub fn statement_bytes(&self) -> u64 {
+        let bytes = |kept: &StoredStatement| (size_of::<StoredStatement>() + kept.bytes.len()) as u64;
+        self.shared.blocks().statements.iter().map(bytes).sum()
+    }
+
     /// How many statements are kept of it: they are in memory while it is open.
     #[must_use]
     pub fn statement_count(&self) -> usize {

@@ -35,6 +35,12 @@ const STATEMENT_PRELUDE: usize = 12;
 const STATEMENT_SEAL: usize = 16;
 /// Bytes of the longest statement; a signed statement is about 200 bytes.
 pub(crate) const MAX_STATEMENT: usize = 4096;
+/// Bytes of statements that are read at first, and at most at a time: each piece is twice as long as the one before, since most entities have
+/// a few, and one that came block by block has tens of thousands.
+const FIRST_PIECE: usize = 8 * 1024;
+const LONGEST_PIECE: usize = 256 * 1024;
+const _: () =
+    assert!(FIRST_PIECE >= STATEMENT_PRELUDE + MAX_STATEMENT + STATEMENT_SEAL, "a piece has a whole statement");
 
 /// What the header says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,14 +202,23 @@ impl Layout {
         path: &Path,
         limit: usize,
     ) -> Result<(Vec<StoredStatement>, u64), DiskFault> {
-        let mut at = self.statements();
-        let mut statements = Vec::new();
-        let mut record = vec![0; STATEMENT_PRELUDE + MAX_STATEMENT + STATEMENT_SEAL];
-        while statements.len() < limit {
-            let count = disk::read_some_at(file, path, &mut record, at)?;
-            let Some((statement, length)) = decode_statement(&record[..count]) else { break };
-            statements.push(statement);
-            at += length as u64;
+        let (mut at, mut statements) = (self.statements(), Vec::new());
+        let mut piece = vec![0; FIRST_PIECE];
+        loop {
+            let count = disk::read_some_at(file, path, &mut piece, at)?;
+            let mut used = 0;
+            while statements.len() < limit
+                && let Some((statement, length)) = decode_statement(&piece[used..count])
+            {
+                statements.push(statement);
+                used += length;
+            }
+            at += used as u64;
+            // What is left of a whole piece is the beginning of a statement, unless nothing of it was one.
+            if used == 0 || count < piece.len() || statements.len() >= limit {
+                break;
+            }
+            piece.resize((piece.len() * 2).min(LONGEST_PIECE), 0);
         }
         Ok((statements, at))
     }
@@ -257,6 +272,75 @@ mod tests {
     use super::*;
     use eddy_content::Validator;
     use proptest::prelude::*;
+    use std::io;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    /// A file in memory that counts how often it is read.
+    #[derive(Debug, Default)]
+    struct Counted {
+        bytes: Vec<u8>,
+        reads: AtomicUsize,
+    }
+
+    impl DiskFile for Counted {
+        fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+            self.reads.fetch_add(1, Relaxed);
+            let rest = self.bytes.get(offset as usize..).unwrap_or_default();
+            let count = rest.len().min(into.len());
+            into[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        }
+
+        fn length(&self) -> io::Result<u64> {
+            Ok(self.bytes.len() as u64)
+        }
+
+        fn write_all_at(&self, _: &[u8], _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn set_length(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn preallocate(&self, _: u64) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        fn sync_bytes(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn sync_all(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn many_statements_are_read_in_few_pieces_up_to_the_first_that_is_not_whole() {
+        let layout = Layout { header: 100, blocks: 3 };
+        let statement = |number: u32| StoredStatement {
+            first_block: number,
+            count: 1,
+            bytes: vec![number as u8; if number == 1_234 { MAX_STATEMENT } else { 300 + (number % 700) as usize }],
+        };
+        let all: Vec<_> = (0..2_000).map(statement).collect();
+        let mut file = Counted { bytes: vec![0; layout.statements() as usize], ..Counted::default() };
+        file.bytes.extend(all.iter().flat_map(encode_statement));
+        let end = file.bytes.len() as u64;
+        let read = |file: &Counted, limit| layout.read_statements(file, Path::new("o"), limit).expect("reads");
+        assert_eq!(read(&file, usize::MAX), (all.clone(), end));
+        assert!(file.reads.load(Relaxed) < 40, "{:?} reads", file.reads);
+        let (few, behind) = read(&file, 700);
+        assert_eq!(few, all[..700]);
+        assert_eq!(read(&file, 701).1 - behind, encode_statement(&all[700]).len() as u64);
+
+        file.bytes.pop();
+        let whole = all.len() - 1;
+        assert_eq!(read(&file, usize::MAX), (all[..whole].to_vec(), end - encode_statement(&all[whole]).len() as u64));
+        file.bytes.extend(vec![0; 1 << 20]);
+        assert_eq!(read(&file, usize::MAX).0.len(), whole, "what is behind a torn one is nothing");
+    }
 
     fn header() -> Header {
         let url = ResourceUrl::parse("https://host.example/a?b").expect("a URL");

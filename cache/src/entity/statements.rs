@@ -45,6 +45,11 @@ impl Statements {
         self.all.get(place..).unwrap_or_default()
     }
 
+    /// All of them, in the order in which they came.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &StoredStatement> {
+        self.all.iter()
+    }
+
     pub(crate) fn contains(&self, statement: &StoredStatement) -> bool {
         let (first, count) = (statement.first_block, statement.count);
         let same_run = self.by_run.range((first, count, 0)..=(first, count, usize::MAX));

@@ -376,6 +376,8 @@ fn statements_are_kept_with_the_commit_and_found_by_what_they_overlap() {
     assert_eq!(handle.statements(0..16), [statement(0, 4), statement(4, 4), statement(8, 8)]);
     assert_eq!(handle.statements(3..5), [statement(0, 4), statement(4, 4)]);
     assert_eq!(handle.statements(15..16), [statement(8, 8)]);
+    assert_eq!(handle.statement_runs(), [0..4, 4..8, 8..16]);
+    assert!(handle.statement_bytes() >= 600 && handle.statement_count() == 3);
 }
 
 #[test]

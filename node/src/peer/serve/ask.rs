@@ -9,6 +9,7 @@ use eddy_content::{BlockSet, LookupKey};
 use eddy_wire::NodeId;
 use eddy_wire::frame::{Answer, Answers};
 use eddy_wire::statement::EndorsedStatement;
+use std::collections::HashMap;
 use std::ops::Range;
 
 impl Server {
@@ -17,7 +18,7 @@ impl Server {
         let count = keys.len();
         let answers = {
             let _turn = self.lookups.acquire().await.map_err(|error| Abandon::Fault(error.to_string()))?;
-            self.blocking(move |shared| keys.iter().map(|key| answer(shared, key)).collect::<Vec<_>>()).await?
+            self.blocking(move |shared| each_once(&keys, |key| answer(shared, key))).await?
         };
         let misses = answers.iter().filter(|answer| **answer == Answer::NotHere).count();
         if self.asks_too_much(node, Asked::Question, misses) {
@@ -25,6 +26,12 @@ impl Server {
         }
         Ok(Answers(answers))
     }
+}
+
+/// An answer for each key, in their order; what is asked about twice is looked up once.
+fn each_once<A: Clone>(keys: &[LookupKey], mut answer: impl FnMut(&LookupKey) -> A) -> Vec<A> {
+    let mut known = HashMap::new();
+    keys.iter().map(|key| known.entry(*key).or_insert_with(|| answer(key)).clone()).collect()
 }
 
 fn answer(shared: &Shared, key: &LookupKey) -> Answer {
@@ -55,18 +62,36 @@ pub(super) fn find(shared: &Shared, key: &LookupKey) -> Option<EntityHandle> {
         None
     });
     // It may have turned private since the index was asked.
-    found.filter(EntityHandle::is_shareable)
+    let found = found.filter(EntityHandle::is_shareable)?;
+    shared.warm.hold(*key, &found);
+    Some(found)
 }
 
 /// The runs of all statements that are kept of an entity; those of removed members are passed on to nobody.
 fn statement_runs(shared: &Shared, handle: &EntityHandle) -> Vec<Range<u32>> {
-    let mut statements = handle.statements(handle.geometry().all_blocks());
-    if shared.believer.is_anybody_removed() {
-        let counts = |bytes: &[u8]| {
-            let signer = EndorsedStatement::decode(bytes).map(|endorsed| endorsed.signed.statement.signer);
-            signer.is_ok_and(|signer| !shared.believer.is_removed(&signer))
-        };
-        statements.retain(|kept| counts(&kept.bytes));
+    if !shared.believer.is_anybody_removed() {
+        return handle.statement_runs();
     }
+    let mut statements = handle.statements(handle.geometry().all_blocks());
+    statements.retain(|kept| {
+        let signer = EndorsedStatement::decode(&kept.bytes).map(|endorsed| endorsed.signed.statement.signer);
+        signer.is_ok_and(|signer| !shared.believer.is_removed(&signer))
+    });
     statements.iter().map(|kept| kept.first_block..kept.first_block.saturating_add(kept.count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_about_twice_is_looked_up_once() {
+        let keys = [3, 1, 3, 3, 2, 1].map(|number| LookupKey([number; 32]));
+        let mut looked_up = Vec::new();
+        let answers = each_once(&keys, |key| {
+            looked_up.push(key.0[0]);
+            key.0[0]
+        });
+        assert_eq!((answers, looked_up), (vec![3, 1, 3, 3, 2, 1], vec![3, 1, 2]));
+    }
 }
