@@ -186,10 +186,18 @@ impl Inline {
         }
     }
 
+    /// The block and its hash, if the index has them and they are in memory.
+    pub(crate) fn at_hand(&self) -> Option<(BlockHash, Bytes)> {
+        match &*self.block() {
+            AtHand::Kept(hash, bytes) => Some((*hash, bytes.clone())),
+            AtHand::Nothing | AtHand::Written(_) => None,
+        }
+    }
+
     /// The block and its hash, as they were put into the index or are in it.
     pub(crate) fn read(&self) -> Result<Option<(BlockHash, Bytes)>, DiskFault> {
-        if let AtHand::Kept(hash, bytes) = &*self.block() {
-            return Ok(Some((*hash, bytes.clone())));
+        if let Some(kept) = self.at_hand() {
+            return Ok(Some(kept));
         }
         let found = self.index.inline(&self.id, self.generation).map_err(|fault| self.fault(&fault))?;
         let Some((hash, bytes)) = found.map(|(hash, bytes)| (hash, Bytes::from(bytes))) else { return Ok(None) };

@@ -244,11 +244,19 @@ impl Shared {
     /// is not as it should be: who asks again in the ordinary way hears what.
     pub(crate) fn read_at_hand(&self, block: u32, hash: BlockHash, into: &mut Vec<u8>) -> Option<()> {
         self.must_hold(&(block..block + 1)).ok()?;
-        let Content::Files(pair) = &self.content else { return None };
-        into.resize(self.geometry.block_len(block), 0);
-        let offset = self.geometry.bytes_of(block..block + 1).start;
-        let count = pair.data.file().read_cached_at(into, offset).ok()?;
-        let is_right = count == into.len() && hash == tree::hash_block(&self.geometry, block, into);
+        let length = self.geometry.block_len(block);
+        let count = match &self.content {
+            Content::Files(pair) => {
+                into.resize(length, 0);
+                let offset = self.geometry.bytes_of(block..block + 1).start;
+                pair.data.file().read_cached_at(into, offset).ok()?
+            }
+            Content::Index(inline) => {
+                into.take(&inline.at_hand()?.1);
+                into.len()
+            }
+        };
+        let is_right = count == length && hash == tree::hash_block(&self.geometry, block, into);
         is_right.then_some(())
     }
 
@@ -257,7 +265,8 @@ impl Shared {
         self.must_hold(&blocks).ok()?;
         match &self.content {
             Content::Files(pair) => pair.layout.read_cached_hashes(&*pair.outboard.file(), blocks),
-            Content::Index(_) => None,
+            Content::Index(_) if blocks.is_empty() => None,
+            Content::Index(inline) => inline.at_hand().map(|(hash, _)| vec![hash]),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use eddy_cache::*;
-use eddy_content::{BlockSet, Root};
+use eddy_content::{BlockHash, BlockSet, Root};
 use redb::{Database, ReadableTable, TableDefinition};
 use std::fs::{self, File};
 use std::path::Path;
@@ -51,6 +51,31 @@ fn small_entities_have_no_files_and_are_held_read_and_found_like_large_ones() {
     assert!(used.used > lengths.iter().sum() && used.entities == 5);
     assert_eq!(store.clear().expect("cleared").bytes, used.used);
     assert_eq!(store.usage().expect("the usage").used, 0);
+}
+
+#[test]
+fn what_was_read_once_is_at_hand_while_it_is_open() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let id = {
+        let store = open(directory.path());
+        let handle = store.begin(new_entity(1, 10_240)).expect("admitted");
+        write(&handle, 1, 0..1);
+        assert!(handle.hashes_at_hand(0..1).is_none(), "it is not durable");
+        handle.commit().expect("committed");
+        assert!(handle.hashes_at_hand(0..1).is_some());
+        handle.id()
+    };
+    let store = open(directory.path());
+    let handle = store.find(&id).expect("asked").expect("still here");
+    assert!(handle.hashes_at_hand(0..1).is_none(), "the index would have to be asked");
+    let hashes = handle.block_hashes(0..1).expect("the hash");
+    assert_eq!(handle.hashes_at_hand(0..1).as_ref(), Some(&hashes));
+    let mut bytes = Vec::new();
+    assert!(handle.read_at_hand(0, BlockHash([7; 32]), &mut bytes).is_none(), "not what was told");
+    assert!(handle.read_at_hand(0, hashes[0], &mut bytes).is_some());
+    assert_eq!(bytes, content(1, 0..10_240));
+    handle.quarantine(&BlockSet::from_run(0..1));
+    assert!(handle.hashes_at_hand(0..1).is_none() && handle.read_at_hand(0, hashes[0], &mut bytes).is_none());
 }
 
 #[test]

@@ -37,7 +37,11 @@ fn each_once<A: Clone>(keys: &[LookupKey], mut answer: impl FnMut(&LookupKey) ->
 fn answer(shared: &Shared, key: &LookupKey) -> Answer {
     let Some(handle) = find(shared, key) else { return Answer::NotHere };
     let blocks = offered(shared, &handle);
-    if blocks.is_empty() { Answer::NotHere } else { Answer::Holds { length: handle.entity().length, blocks } }
+    if blocks.is_empty() {
+        return Answer::NotHere;
+    }
+    shared.warm.told_of(*key, &handle);
+    Answer::Holds { length: handle.entity().length, blocks }
 }
 
 /// The blocks of an entity that members may have.

@@ -13,9 +13,10 @@
 //! | [`upload`] | when may the next bytes leave, if the administrator limits them? |
 //! | [`sign`] | this node's own word about what it fetched from the origin |
 //! | [`pool`] | the buffers that blocks are read into |
-//! | [`warm`] | the entities that were read a moment ago, still open |
+//! | [`warm`], [`asked`] | the entities that were read, or told of, a moment ago, still open |
 
 pub(super) mod ask;
+mod asked;
 mod flow;
 mod follow;
 pub(super) mod guest;

@@ -7,6 +7,7 @@
 //! To open one with many statements costs the more: they are read, and each is held against its seal. So such a one stays open from the first
 //! question about it on, whatever was asked.
 
+use super::asked::Asked;
 use eddy_cache::{EntityHandle, Store};
 use eddy_content::LookupKey;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,9 +22,17 @@ const STATEMENT_BYTES: u64 = 32 << 20;
 /// How long one is at hand without being looked up: then its use is noted again, for the order of eviction.
 const AT_HAND: Duration = Duration::from_secs(10);
 
-/// The newest ones, the last read at the end.
+/// What is kept open.
 #[derive(Clone, Default)]
-pub(crate) struct Warm(Arc<Mutex<Vec<Entry>>>);
+pub(crate) struct Warm(Arc<Open>);
+
+#[derive(Default)]
+struct Open {
+    /// The newest ones, the last read at the end.
+    kept: Mutex<Vec<Entry>>,
+    /// Those of one block.
+    asked: Asked,
+}
 
 /// One that is kept.
 struct Entry {
@@ -46,6 +55,14 @@ impl Warm {
             }
         });
         warm
+    }
+
+    /// Keeps an entity open that was looked up under a key, and told of. What is one block long will be read once; the rest is kept with its
+    /// first read.
+    pub(super) fn told_of(&self, key: LookupKey, handle: &EntityHandle) {
+        if handle.geometry().block_count() == 1 {
+            self.0.asked.keep(key, handle);
+        }
     }
 
     /// Keeps an entity open that was looked up under a key, and read. What is one block long is read once.
@@ -86,16 +103,17 @@ impl Warm {
     /// The entity that was found under a key a moment ago, if members may still have it. Does not ask the store.
     pub(super) fn at_hand(&self, key: &LookupKey) -> Option<EntityHandle> {
         let kept = self.kept();
-        let known = kept.iter().find(|known| known.key == *key)?;
+        let Some(known) = kept.iter().find(|known| known.key == *key) else { return self.0.asked.at_hand(key) };
         let is_known = known.since.is_some_and(|since| since.elapsed() < AT_HAND) && known.handle.is_shareable();
         is_known.then(|| known.handle.clone())
     }
 
     fn kept(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn clear(&self) {
+        self.0.asked.clear();
         let gone = std::mem::take(&mut *self.kept());
         drop(gone);
     }
@@ -115,7 +133,7 @@ fn surplus(bytes: impl DoubleEndedIterator<Item = u64> + ExactSizeIterator) -> u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eddy_cache::{NewEntity, Privacy, Quota, Reserve, StoreConfig, StoredStatement};
+    use eddy_cache::{Account, NewEntity, Privacy, Quota, Reserve, Source, StoreConfig, StoredStatement};
     use eddy_content::{Entity, ResourceUrl, Validator};
 
     fn store(directory: &std::path::Path) -> Store {
@@ -161,6 +179,34 @@ mod tests {
         drop(many);
         assert!(!store.is_in_use(&id), "to be kept open is no use");
         assert!(warm.kept().is_empty());
+    }
+
+    #[test]
+    fn one_block_that_was_told_of_is_at_hand_for_its_read_and_can_be_removed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = store(directory.path());
+        let warm = Warm::of(&store);
+        let (key, other, bytes) = (LookupKey([1; 32]), LookupKey([2; 32]), vec![7; eddy_content::BLOCK_SIZE as usize]);
+        let (small, large) = (begin(&store, 1), begin(&store, 2));
+        let id = small.id();
+        let mut writer = small.writer(0, Source::Origin { https: true }, Account { job: [1; 16], file: 0 });
+        writer.push(&bytes).expect("writes");
+        writer.finish().expect("finishes");
+        small.commit().expect("commits");
+        drop(small);
+        let small = store.find(&id).expect("asked").expect("is here");
+        assert!(small.hashes_at_hand(0..1).is_none(), "it was opened and nothing of it read");
+        warm.told_of(key, &small);
+        warm.told_of(other, &large);
+        drop(small);
+        assert!(warm.at_hand(&other).is_none(), "who reads it reads more than once");
+        let small = warm.at_hand(&key).expect("is at hand");
+        let [hash] = small.hashes_at_hand(0..1).expect("in memory")[..] else { panic!("one block") };
+        let mut read = Vec::new();
+        assert!(small.read_at_hand(0, hash, &mut read).is_some() && read == bytes);
+        drop(small);
+        assert!(!store.is_in_use(&id), "to be kept open is no use");
+        assert!(warm.at_hand(&key).is_none());
     }
 
     #[test]
