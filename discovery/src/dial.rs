@@ -1,6 +1,6 @@
 //! Which candidate to dial next, and how often: a flood of announcements must not turn this node into a gun (T-09).
 //!
-//! At most one dial per [`DIAL_SPACING`]; known friends first, then configured addresses, then whatever was heard, the
+//! At most one dial per [`DIAL_SPACING`]; friends that may be expected back first, then configured addresses, then whatever was heard, the
 //! IP addresses taking turns so that loud hosts cannot starve a quiet one.
 
 use std::collections::HashMap;
@@ -23,6 +23,9 @@ pub const FIRST_BACKOFF: Duration = Duration::from_secs(2);
 pub const LONGEST_BACKOFF: Duration = Duration::from_secs(5 * 60);
 /// Longest wait for a configured or once proven address: the user expects it back soon.
 pub const LONGEST_BACKOFF_TRUSTED: Duration = Duration::from_secs(60);
+/// Failed dials in a row after which a friend is not expected back, about a minute: it is hearsay again, or what the configuration names.
+/// Else those who are gone for good would come before everybody else for a day.
+pub const FORSAKEN_AFTER: u32 = 5;
 /// IP addresses whose dials are remembered.
 const MAX_TURNS: usize = 1_024;
 
@@ -112,9 +115,9 @@ struct Turn {
 
 /// Who is dialled first; smaller is sooner.
 ///
-/// Friends, configured addresses, then hearsay. Of hearsay, hosts that have kept every promise so far, hosts never dialled,
-/// then the others by broken promises; those equal in that take turns, the one that was heard the longest ago first: who
-/// floods the network renews itself all the time, who has just arrived speaks once.
+/// Friends that have not failed [`FORSAKEN_AFTER`] times, configured addresses, then hearsay. Of hearsay, hosts that have kept every
+/// promise so far, hosts never dialled, then the others by broken promises; those equal in that take turns, the one that was heard the
+/// longest ago first: who floods the network renews itself all the time, who has just arrived speaks once.
 type Rank = (Class, u32, Option<Duration>, u64, SocketAddr);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,11 +166,12 @@ impl DialBudget {
 
     fn rank(&self, address: &SocketAddr, candidate: &Candidate) -> Rank {
         let turn = self.turns.get(&address.ip()).copied().unwrap_or_default();
+        let is_forsaken = candidate.failures >= FORSAKEN_AFTER;
         let class = match (candidate.proven, candidate.found) {
-            (Some(_), _) => Class::Friend,
-            (None, Found::Configured) => Class::Configured,
+            (Some(_), _) if !is_forsaken => Class::Friend,
+            (_, Found::Configured) => Class::Configured,
             (None, Found::OnLink) if turn.has_proved && turn.failures == 0 => Class::Neighbour,
-            (None, Found::OnLink) => Class::Hearsay,
+            (_, Found::OnLink) => Class::Hearsay,
         };
         (class, turn.failures, turn.last, candidate.age_rank(), *address)
     }

@@ -166,7 +166,7 @@ impl Neighbours {
     }
 
     /// The node at `address` proved to be `key` and is connected, whoever dialled. Other addresses that have proved the
-    /// same key are left alone from now on.
+    /// same key are left alone from now on, or forgotten where it cannot be any more.
     pub fn handle_proven(&mut self, now: Duration, key: NodeKey, address: SocketAddr) {
         if key == self.own_key {
             if let Some(candidate) = self.table.candidate_mut(&address) {
@@ -175,6 +175,9 @@ impl Neighbours {
             return;
         }
         self.table.prove(now, address, key);
+        for (former, candidate) in self.table.forget_former(key, address) {
+            self.report_gone(former, &candidate);
+        }
         self.budget.handle_proven(address.ip());
         self.set_standing_of(key, Standing::Connected);
     }
@@ -187,6 +190,9 @@ impl Neighbours {
             candidate.failures = candidate.failures.saturating_add(1);
             candidate.standing = Standing::Waiting { not_before: now.saturating_add(dial::backoff(candidate)) };
             self.budget.handle_failed(address.ip());
+            for (lost, candidate) in self.table.forget_lost(address.ip()) {
+                self.report_gone(lost, &candidate);
+            }
         }
     }
 

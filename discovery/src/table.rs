@@ -4,6 +4,7 @@
 //! announced identity is a hint that can be forged, so nothing is ever decided by it except who waits for whom
 //! ([`crate::neighbours`]).
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -16,6 +17,11 @@ pub const MAX_CANDIDATES: usize = 1_024;
 pub const MAX_PER_IP: usize = 16;
 /// Places that unproven candidates can never take from proven ones (T-10).
 pub const RESERVED_FOR_PROVEN: usize = 8;
+/// Addresses on the link that are kept of one key: a machine has a few networks.
+pub const MAX_PER_KEY: usize = 4;
+/// Candidates at one IP address that proved a key once and do not answer: somebody who makes keys, or containers that come and go, would
+/// else fill the table with dead friends.
+pub const MAX_LOST_PER_IP: usize = 16;
 /// Configured candidates at most, after resolving names.
 pub const MAX_CONFIGURED: usize = 256;
 /// Life of an unproven candidate since it was last heard, whatever its record claimed (T-08).
@@ -206,6 +212,35 @@ impl Table {
         true
     }
 
+    /// Forgets addresses at which `key`, proven at `address` just now, is not any more: those at the same IP address, since it listens on one
+    /// port, and the oldest beyond [`MAX_PER_KEY`]. Returns those the node was told of.
+    pub fn forget_former(&mut self, key: NodeKey, address: SocketAddr) -> Vec<(SocketAddr, Candidate)> {
+        let is_other =
+            |a: &SocketAddr, c: &Candidate| *a != address && c.found == Found::OnLink && c.proven == Some(key);
+        let others = self.entries.iter().filter(|(a, c)| is_other(a, c)).map(|(a, c)| (c.expires, *a));
+        let (mut former, mut elsewhere): (Vec<_>, Vec<_>) = others.partition(|(_, other)| other.ip() == address.ip());
+        elsewhere.sort_unstable_by(|a, b| b.cmp(a));
+        former.extend(elsewhere.into_iter().skip(MAX_PER_KEY - 1));
+        self.forget(former.into_iter().map(|(_, address)| address))
+    }
+
+    /// Forgets those at `ip` that proved a key once and fail now, beyond [`MAX_LOST_PER_IP`], who failed most first. Returns those the node
+    /// was told of.
+    pub fn forget_lost(&mut self, ip: IpAddr) -> Vec<(SocketAddr, Candidate)> {
+        let is_lost = |a: &SocketAddr, c: &Candidate| {
+            let is_friend = a.ip() == ip && c.found == Found::OnLink && c.proven.is_some();
+            is_friend && c.failures > 0 && matches!(c.standing, Standing::Waiting { .. })
+        };
+        let lost = self.entries.iter().filter(|(a, c)| is_lost(a, c));
+        let mut lost: Vec<_> = lost.map(|(a, c)| (c.failures, Reverse(c.expires), *a)).collect();
+        lost.sort_unstable();
+        self.forget(lost.into_iter().skip(MAX_LOST_PER_IP).map(|(.., address)| address))
+    }
+
+    fn forget(&mut self, addresses: impl Iterator<Item = SocketAddr>) -> Vec<(SocketAddr, Candidate)> {
+        addresses.filter_map(|a| Some((a, self.remove(&a)?))).filter(|(_, c)| c.reported).collect()
+    }
+
     /// Forgets `address`.
     pub fn remove(&mut self, address: &SocketAddr) -> Option<Candidate> {
         let gone = self.entries.remove(address)?;
@@ -231,7 +266,7 @@ impl Table {
             .filter(|(_, c)| c.expires.is_some_and(|at| at <= now))
             .map(|(address, _)| *address)
             .collect();
-        over.into_iter().filter_map(|a| Some((a, self.remove(&a)?))).filter(|(_, c)| c.reported).collect()
+        self.forget(over.into_iter())
     }
 
     fn insert_unproven(

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::dial::{DIAL_SPACING, FIRST_BACKOFF, LONGEST_BACKOFF};
-use crate::table::MAX_CANDIDATES;
+use crate::table::{MAX_CANDIDATES, MAX_LOST_PER_IP, MAX_PER_KEY};
 
 const US: NodeKey = [100; 32];
 const PORT: u16 = 4040;
@@ -264,4 +264,82 @@ fn what_a_member_tells_is_judged_like_an_announcement_and_dialled_without_a_head
     assert_eq!(events(&mut office, ms(0), ms(1_000)), [(ms(0), dial(3, "10.0.0.3:4040"))]);
     assert_eq!(office.handle_told(ms(1), [4; 32], address("192.0.2.1:4040")), Err(Refusal::OffLink));
     assert_eq!(office.handle_told(ms(1), [4; 32], address("127.0.0.1:4040")), Err(Refusal::NotAHost));
+}
+
+/// Friend number `n`, at an address of its own.
+fn friend(n: u16) -> (NodeKey, SocketAddr) {
+    let mut key = [50; 32];
+    key[..2].copy_from_slice(&n.to_le_bytes());
+    (key, SocketAddr::new([10, 0, 1 + (n / 200) as u8, 1 + (n % 200) as u8].into(), PORT))
+}
+
+/// Fails every dial between `from` and `until` but those to `alive`; when the first of those was dialled.
+fn fail_all(office: &mut Neighbours, from: Duration, until: Duration, alive: &[SocketAddr]) -> Vec<Duration> {
+    let (mut now, mut dialled) = (from, vec![None; alive.len()]);
+    while let Some((at, event)) = next_event(office, now, until) {
+        now = at;
+        let DiscoveryEvent::Dial { address, .. } = event else { continue };
+        match alive.iter().position(|known| *known == address) {
+            Some(place) => _ = dialled[place].get_or_insert(at),
+            None => office.handle_failed(at, address),
+        }
+    }
+    dialled.into_iter().flatten().collect()
+}
+
+#[test]
+fn friends_that_are_gone_for_good_do_not_keep_newcomers_waiting() {
+    let mut office = office();
+    for (key, address) in (0..400).map(friend) {
+        office.handle_proven(ms(0), key, address);
+        office.handle_lost(ms(0), key);
+    }
+    // Each is tried a few times, as one that may be back soon.
+    let joined = ms(1_000_000);
+    fail_all(&mut office, ms(0), joined, &[]);
+    let newcomers = [address("192.0.2.7:443"), address("10.0.200.7:4040")];
+    assert!(office.handle_configured(joined, newcomers[0]));
+    office.handle_heard(joined, [201; 32], newcomers[1]).unwrap();
+    let dialled = fail_all(&mut office, joined, joined + ms(1_000), &newcomers);
+    assert_eq!(dialled.len(), 2, "{dialled:?}");
+}
+
+#[test]
+fn a_member_that_comes_back_on_another_port_has_one_address_there() {
+    let mut office = office();
+    for port in 5_000..5_100 {
+        office.handle_proven(ms(0), [200; 32], SocketAddr::new([10, 0, 0, 2].into(), port));
+        office.handle_lost(ms(0), [200; 32]);
+    }
+    assert_eq!(office.counts().lost, 1);
+    let dials = events(&mut office, LOST_PAUSE, LOST_PAUSE);
+    assert_eq!(dials.last(), Some(&(LOST_PAUSE, dial(200, "10.0.0.2:5099"))), "the last one");
+}
+
+#[test]
+fn a_member_has_a_few_addresses_and_those_that_are_configured() {
+    let mut office = office();
+    assert!(office.handle_configured(ms(0), address("10.0.0.2:9000")));
+    office.handle_proven(ms(0), [200; 32], address("10.0.0.2:9000"));
+    for host in 2..12 {
+        office.handle_proven(ms(u64::from(host)), [200; 32], SocketAddr::new([10, 0, 0, host].into(), 4040));
+    }
+    office.handle_lost(ms(20), [200; 32]);
+    assert_eq!(office.counts().lost, MAX_PER_KEY + 1);
+    let dials = events(&mut office, ms(20), ms(20) + LOST_PAUSE + ms(5_000));
+    let newest = dial(200, "10.0.0.11:4040");
+    assert!(dials.iter().any(|(_, event)| *event == newest), "{dials:?}");
+}
+
+#[test]
+fn keys_that_come_and_go_at_one_address_leave_few_behind() {
+    let mut office = office();
+    for n in 0..100 {
+        let (key, _) = friend(n);
+        office.handle_proven(ms(0), key, SocketAddr::new([10, 0, 0, 2].into(), 5_000 + n));
+    }
+    assert_eq!(office.counts().connected, 100, "as long as they are there");
+    (0..100).for_each(|n| office.handle_lost(ms(0), friend(n).0));
+    fail_all(&mut office, ms(0), ms(120_000), &[]);
+    assert_eq!(office.counts().lost, MAX_LOST_PER_IP);
 }
