@@ -21,13 +21,14 @@ pub enum Name {
 /// its 64 in the last one; SHA-1 and MD5 name nothing safely.
 const DIGEST_DIGITS: usize = 56;
 
-/// What the URL's name says. A query may select anything.
+/// What the URL's name says. A query may select anything, except the one that says beside a digest of which registry it is.
 #[must_use]
 pub fn name_of(url: &ResourceUrl) -> Name {
-    let url = url.as_url();
-    let path = url.path();
-    if url.query().is_some() {
-        return Name::Plain;
+    let path = url.as_url().path();
+    match url.as_url().query() {
+        None => {}
+        Some(query) if is_namespace(query) && digest_in_path(url).is_some() => return Name::Immutable,
+        Some(_) => return Name::Plain,
     }
     let last = path.rsplit('/').next().unwrap_or("").to_ascii_lowercase();
     let ends = |ends: &[&str]| ends.iter().any(|end| last.len() > end.len() && last.ends_with(end));
@@ -46,9 +47,11 @@ pub fn name_of(url: &ResourceUrl) -> Name {
 /// `sha256:<hex>`. Hexadecimal digits alone say nothing of what they are a digest of.
 #[must_use]
 pub fn digest_of(url: &ResourceUrl) -> Option<ExpectedDigest> {
-    if name_of(url) != Name::Immutable {
-        return None;
-    }
+    (name_of(url) == Name::Immutable).then(|| digest_in_path(url)).flatten()
+}
+
+/// The digest that the path alone promises.
+fn digest_in_path(url: &ResourceUrl) -> Option<ExpectedDigest> {
     let named = from_oci_path(url).or_else(|| {
         let mut segments = url.as_url().path().rsplit('/');
         let (last, kind, folder) = (segments.next()?, segments.next()?, segments.next()?);
@@ -58,6 +61,12 @@ pub fn digest_of(url: &ResourceUrl) -> Option<ExpectedDigest> {
         }
     });
     named.filter(|digest| matches!(digest.algorithm, DigestAlgorithm::Sha256 | DigestAlgorithm::Sha512))
+}
+
+/// Whether a query only says of which registry an image is: containerd says so to each mirror (`?ns=docker.io`), of what is named by its digest
+/// as well.
+fn is_namespace(query: &str) -> bool {
+    query.strip_prefix("ns=").is_some_and(|registry| !registry.is_empty() && !registry.contains('&'))
 }
 
 /// `<hex>`, `sha256:<hex>`, or `<hex>` with an extension.
@@ -135,6 +144,24 @@ mod tests {
             assert_eq!(digest(path.clone()), None, "{path}");
         }
         assert_eq!(digest(format!("/dists/x/by-hash/MD5Sum/{}", &hex[..32])), None);
+    }
+
+    #[test]
+    fn the_registry_that_a_mirror_is_asked_for_takes_no_promise_from_a_digest() {
+        let hex = "0123456789abcdef".repeat(4);
+        let parsed = |path: &str| ResourceUrl::parse(&format!("https://h{path}")).expect("parses");
+        for kind in ["blobs", "manifests"] {
+            let url = parsed(&format!("/v2/library/x/{kind}/sha256:{hex}?ns=docker.io"));
+            assert_eq!((name_of(&url), digest_of(&url).is_some()), (Name::Immutable, true), "{kind}");
+        }
+        let blob = format!("/v2/library/x/blobs/sha256:{hex}");
+        for query in ["?ns=", "?ns=a&x=b", "?x=b&ns=a", "?x=docker.io", "?"] {
+            let url = parsed(&format!("{blob}{query}"));
+            assert_eq!((name_of(&url), digest_of(&url)), (Name::Plain, None), "{query}");
+        }
+        for path in ["/v2/library/x/manifests/latest?ns=docker.io", "/x-1.0-py3-none-any.whl?ns=docker.io"] {
+            assert_eq!((of(path), digest_of(&parsed(path))), (Name::Plain, None), "{path}");
+        }
     }
 
     #[test]
