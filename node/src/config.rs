@@ -401,6 +401,7 @@ impl Settings {
                 background,
                 per_owner: self.jobs.per_user.unwrap_or(background).max(1),
                 per_host: self.jobs.per_host.unwrap_or(usual.per_host).max(1),
+                ..usual
             },
             inactive,
             jobs: self.jobs.most.unwrap_or(MOST_JOBS),

@@ -3,8 +3,9 @@
 //! A host has so many places for the background. One that does not answer is closed for a while; after that one job tries it
 //! (a trial) and opens it for all, or closes it for longer. So nobody waits for a dead host but those who want it.
 
-use crate::job::spec::{JobId, Priority};
+use crate::job::spec::{Goal, JobId, Priority};
 use crate::job::terms::Owner;
+use crate::schedule::Class;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -26,8 +27,7 @@ impl HostKey {
 /// A job's place among those that wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket {
-    pub(crate) priority: Priority,
-    pub(crate) owner: Owner,
+    pub(crate) line: Line,
     pub(crate) host: HostKey,
     /// Its place in the order: smaller is earlier.
     pub(crate) number: u64,
@@ -35,7 +35,21 @@ pub(crate) struct Ticket {
     pub(crate) since: Duration,
 }
 
-/// Jobs of one owner with one priority.
+/// Whose jobs wait behind each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Line {
+    pub(crate) priority: Priority,
+    pub(crate) goal: Goal,
+    pub(crate) owner: Owner,
+}
+
+impl Line {
+    fn class(self) -> Class {
+        Class::of(self.priority, self.goal)
+    }
+}
+
+/// Jobs of one owner with one priority and goal.
 #[derive(Debug, Default)]
 struct Group {
     by_host: BTreeMap<HostKey, BTreeMap<u64, (Duration, JobId)>>,
@@ -50,10 +64,23 @@ struct Group {
 #[derive(Debug, Default)]
 struct Host {
     running: [usize; 4],
-    groups: BTreeSet<(Priority, Owner)>,
+    /// Jobs in the foreground that only hold.
+    held: usize,
+    groups: BTreeSet<Line>,
     closure: Option<Closure>,
     /// Times in a row that it did not answer.
     failures: u32,
+}
+
+impl Host {
+    /// How many run there that take the same places.
+    fn taken(&mut self, class: Class, rank: Priority) -> &mut usize {
+        if class == Class::Held { &mut self.held } else { &mut self.running[rank as usize] }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.running == [0; 4] && self.held == 0
+    }
 }
 
 /// Why a host takes nobody, or one only.
@@ -81,16 +108,17 @@ pub(crate) struct Candidate {
 #[derive(Debug)]
 pub(crate) struct Queue {
     per_host: usize,
-    groups: BTreeMap<(Priority, Owner), Group>,
+    held_per_host: usize,
+    groups: BTreeMap<Line, Group>,
     hosts: BTreeMap<HostKey, Host>,
     reopenings: BTreeSet<(Duration, HostKey)>,
     waiting: usize,
 }
 
 impl Queue {
-    pub(crate) fn new(per_host: usize) -> Self {
+    pub(crate) fn new(per_host: usize, held_per_host: usize) -> Self {
         let (groups, hosts, reopenings) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { per_host, groups, hosts, reopenings, waiting: 0 }
+        Self { per_host, held_per_host, groups, hosts, reopenings, waiting: 0 }
     }
 
     /// Jobs that wait.
@@ -100,7 +128,7 @@ impl Queue {
 
     /// Puts a job in.
     pub(crate) fn enter(&mut self, ticket: Ticket, id: JobId) {
-        let key = (ticket.priority, ticket.owner);
+        let key = ticket.line;
         let group = self.groups.entry(key).or_default();
         group.by_host.entry(ticket.host).or_default().insert(ticket.number, (ticket.since, id));
         self.hosts.entry(ticket.host).or_default().groups.insert(key);
@@ -110,7 +138,7 @@ impl Queue {
 
     /// Takes a job out.
     pub(crate) fn leave(&mut self, ticket: Ticket) {
-        let key = (ticket.priority, ticket.owner);
+        let key = ticket.line;
         let Some(group) = self.groups.get_mut(&key) else { return };
         let Some(line) = group.by_host.get_mut(&ticket.host) else { return };
         if line.remove(&ticket.number).is_some() {
@@ -130,23 +158,23 @@ impl Queue {
         self.forget(ticket.host);
     }
 
-    /// One of the owner's jobs with this priority got the turn.
-    pub(crate) fn serve(&mut self, priority: Priority, owner: Owner, now: Duration) {
-        if let Some(group) = self.groups.get_mut(&(priority, owner)) {
+    /// One of those that wait in this line got the turn.
+    pub(crate) fn serve(&mut self, line: Line, now: Duration) {
+        if let Some(group) = self.groups.get_mut(&line) {
             group.served = now;
         }
     }
 
     /// A job at the host got the turn.
-    pub(crate) fn begin(&mut self, host: HostKey, rank: Priority) {
-        self.hosts.entry(host).or_default().running[rank as usize] += 1;
+    pub(crate) fn begin(&mut self, host: HostKey, (class, rank): (Class, Priority)) {
+        *self.hosts.entry(host).or_default().taken(class, rank) += 1;
         self.refresh_all(host);
     }
 
     /// Its turn is over.
-    pub(crate) fn end(&mut self, host: HostKey, rank: Priority) {
-        if let Some(known) = self.hosts.get_mut(&host) {
-            known.running[rank as usize] = known.running[rank as usize].saturating_sub(1);
+    pub(crate) fn end(&mut self, host: HostKey, (class, rank): (Class, Priority)) {
+        if let Some(taken) = self.hosts.get_mut(&host).map(|known| known.taken(class, rank)) {
+            *taken = taken.saturating_sub(1);
         }
         self.refresh_all(host);
         self.forget(host);
@@ -235,14 +263,10 @@ impl Queue {
         self.hosts.get(&host).is_some_and(|host| host.running.iter().skip(1).sum::<usize>() >= self.per_host)
     }
 
-    /// The first job of each owner among `priorities` that could run, also at `spare`, as if it had a place.
-    pub(crate) fn heads(
-        &self,
-        priorities: impl std::ops::RangeBounds<Priority>,
-        spare: Option<HostKey>,
-    ) -> impl Iterator<Item = Candidate> {
-        let groups = self.groups.iter().filter(move |((priority, _), _)| priorities.contains(priority));
-        groups.filter_map(move |(&(priority, owner), group)| {
+    /// The first job of each line of this class that could run, also at `spare`, as if it had a place.
+    pub(crate) fn heads(&self, class: Class, spare: Option<HostKey>) -> impl Iterator<Item = Candidate> {
+        let groups = self.groups.iter().filter(move |(line, _)| line.class() == class);
+        groups.filter_map(move |(&Line { priority, owner, .. }, group)| {
             let spared = spare.and_then(|host| Some((*group.by_host.get(&host)?.first_key_value()?.0, host)));
             let (number, host) = group.open.first().copied().into_iter().chain(spared).min()?;
             let (since, id) = *group.by_host.get(&host)?.get(&number)?;
@@ -257,8 +281,8 @@ impl Queue {
         }
     }
 
-    fn refresh(&mut self, host: HostKey, key: (Priority, Owner)) {
-        let is_open = self.is_open(host, key.0);
+    fn refresh(&mut self, host: HostKey, key: Line) {
+        let is_open = self.is_open(host, key);
         let Some(group) = self.groups.get_mut(&key) else { return };
         let first = group.by_host.get(&host).and_then(|line| line.first_key_value()).map(|(number, _)| *number);
         let next = first.filter(|_| is_open);
@@ -277,23 +301,25 @@ impl Queue {
         }
     }
 
-    /// Whether a job of this priority may run at the host: those that are less urgent would make room.
-    fn is_open(&self, host: HostKey, priority: Priority) -> bool {
-        if priority == Priority::Foreground {
-            return true;
-        }
+    /// Whether a job of this line may run at the host: those that are less urgent would make room.
+    fn is_open(&self, host: HostKey, line: Line) -> bool {
         let Some(host) = self.hosts.get(&host) else { return true };
-        let running: usize = host.running[1..=priority as usize].iter().sum();
+        match line.class() {
+            Class::Foreground => return true,
+            Class::Held => return host.held < self.held_per_host,
+            Class::Background => {}
+        }
+        let running: usize = host.running[1..=line.priority as usize].iter().sum();
         match host.closure {
             Some(Closure::Until(_)) => false,
-            Some(Closure::Trial) => host.running.iter().all(|running| *running == 0),
+            Some(Closure::Trial) => host.is_idle(),
             None => running < self.per_host,
         }
     }
 
     fn forget(&mut self, host: HostKey) {
         if self.hosts.get(&host).is_some_and(|host| {
-            host.groups.is_empty() && host.running == [0; 4] && !matches!(host.closure, Some(Closure::Until(_)))
+            host.groups.is_empty() && host.is_idle() && !matches!(host.closure, Some(Closure::Until(_)))
         }) {
             self.hosts.remove(&host);
         }

@@ -4,8 +4,8 @@ use crate::job::live::Job;
 use crate::job::spec::{JobId, Priority};
 use crate::job::state::JobState;
 use crate::job::terms::Owner;
-use crate::queue::{HostKey, Queue, Ticket};
-use crate::schedule::Class;
+use crate::queue::{HostKey, Line, Queue, Ticket};
+use crate::schedule::{Class, Places};
 use crate::sessions::Sessions;
 use crate::shares::Shares;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -18,7 +18,7 @@ enum Place {
     /// Waits for its turn.
     Waiting(Ticket),
     /// Has the turn.
-    Running(Priority, Owner, HostKey),
+    Running(Class, Priority, Owner, HostKey),
     /// Tries again then, or looks whether it can.
     Sleeping(Duration),
     /// Its files are becoming visible.
@@ -60,6 +60,7 @@ pub struct Roster {
     shares: Shares,
     running: BTreeSet<JobId>,
     foreground: usize,
+    held: usize,
     sleeping: BTreeSet<(Duration, JobId)>,
     completing: BTreeSet<JobId>,
     resting: BTreeSet<(Duration, JobId)>,
@@ -75,17 +76,18 @@ pub struct Roster {
 impl Roster {
     /// No jobs, and so many places at each host.
     #[must_use]
-    pub fn new(per_host: usize) -> Self {
+    pub fn new(places: &Places) -> Self {
         Self {
             jobs: BTreeMap::new(),
             by_age: BTreeSet::new(),
             living: BTreeMap::new(),
             touched: Vec::new(),
             cooling: VecDeque::new(),
-            queue: Queue::new(per_host),
+            queue: Queue::new(places.per_host, places.held_per_host),
             shares: Shares::default(),
             running: BTreeSet::new(),
             foreground: 0,
+            held: 0,
             sleeping: BTreeSet::new(),
             completing: BTreeSet::new(),
             resting: BTreeSet::new(),
@@ -227,7 +229,9 @@ impl Roster {
             _ if job.is_completing => Place::Completing,
             (JobState::Queued, _) if !self.sessions.admit(job.presence(), job.owner()) => Place::Away(job.forgotten_at),
             (JobState::Queued, _) => Place::Waiting(ticket(job, place, now, next_number)),
-            (state, _) if state.is_active() => Place::Running(job.rank(), job.owner(), job.host()),
+            (state, _) if state.is_active() => {
+                Place::Running(Class::of(job.rank(), job.goal()), job.rank(), job.owner(), job.host())
+            }
             (JobState::TransientError, Some(at)) => Place::Sleeping(at),
             (state, _) if state.is_final() => Place::Resting(None),
             _ => Place::Resting(job.forgotten_at),
@@ -257,20 +261,22 @@ impl Roster {
     }
 
     fn enter(&mut self, id: JobId, place: Place) {
+        let now = self.now;
         match place {
             Place::Waiting(ticket) => {
-                self.shares.enter(ticket.owner);
+                self.shares.enter(ticket.line.owner);
                 self.queue.enter(ticket, id);
             }
-            Place::Running(rank, owner, host) => {
+            Place::Running(class, rank, owner, host) => {
                 self.shares.enter(owner);
-                self.queue.begin(host, rank);
+                self.queue.begin(host, (class, rank));
                 if let Some(slot) = self.jobs.get(&id) {
-                    self.queue.serve(slot.job.priority(), owner, self.now);
+                    self.queue.serve(line(&slot.job), now);
                 }
                 self.running.insert(id);
-                match Class::of(rank) {
+                match class {
                     Class::Foreground => self.foreground += 1,
+                    Class::Held => self.held += 1,
                     Class::Background => self.shares.begin(owner),
                 }
             }
@@ -289,17 +295,18 @@ impl Roster {
         match place {
             Place::Waiting(ticket) => {
                 self.queue.leave(ticket);
-                self.shares.leave(ticket.owner);
+                self.shares.leave(ticket.line.owner);
             }
-            Place::Running(rank, owner, host) => {
+            Place::Running(class, rank, owner, host) => {
                 // It may run still, as another.
                 if !self.jobs.get(&id).is_some_and(|slot| matches!(slot.place, Place::Running(..))) {
                     self.running.remove(&id);
                 }
-                self.queue.end(host, rank);
+                self.queue.end(host, (class, rank));
                 self.shares.leave(owner);
-                match Class::of(rank) {
+                match class {
                     Class::Foreground => self.foreground -= 1,
+                    Class::Held => self.held -= 1,
                     Class::Background => self.shares.end(owner),
                 }
             }
@@ -372,16 +379,22 @@ impl Roster {
         self.running.iter().filter_map(|id| self.get(*id))
     }
 
-    /// Of those, how many in the foreground.
+    /// Of those, how many in the foreground that deliver something.
     #[must_use]
     pub fn foreground(&self) -> usize {
         self.foreground
     }
 
+    /// Of those, how many in the foreground that only hold.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
     /// Of those, how many in the background.
     #[must_use]
     pub fn background(&self) -> usize {
-        self.running.len() - self.foreground
+        self.running.len() - self.foreground - self.held
     }
 
     /// Jobs that sleep.
@@ -410,6 +423,11 @@ impl Roster {
     }
 }
 
+/// The line in which the job waits.
+fn line(job: &Job) -> Line {
+    Line { priority: job.priority(), goal: job.goal(), owner: job.owner() }
+}
+
 /// The job's place in the queue: the one that it has or had, or the last.
 fn ticket(job: &Job, place: &Place, now: Duration, next_number: u64) -> Ticket {
     let since = match place {
@@ -417,5 +435,5 @@ fn ticket(job: &Job, place: &Place, now: Duration, next_number: u64) -> Ticket {
         _ => now,
     };
     let number = job.number.unwrap_or(next_number);
-    Ticket { priority: job.priority(), owner: job.owner(), host: job.host(), number, since }
+    Ticket { line: line(job), host: job.host(), number, since }
 }

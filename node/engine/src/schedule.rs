@@ -1,6 +1,7 @@
 //! Whose turn it is.
 //!
-//! Foreground jobs run side by side and beside the background (F-11, F-12). The background shares some places: a more urgent
+//! Foreground jobs run side by side and beside the background (F-11, F-12). Those that only hold something for who reads it now have places of
+//! their own, many and a part of them at each host, so that no reader waits because other origins are slow. The background shares some places: a more urgent
 //! job takes the place of a less urgent one at once (F-13); among equals, whoever's owner has had least is next; and a turn lasts
 //! a [`SLICE`], after which the job goes to the end of its queue if somebody waits who would use its place (F-14).
 //!
@@ -9,7 +10,7 @@
 //! turn for [`STARVED`], one of them counts as urgent for one slice: the less urgent get little, but not nothing.
 
 use crate::job::live::Job;
-use crate::job::spec::{JobId, Priority};
+use crate::job::spec::{Goal, JobId, Priority};
 use crate::job::terms::Owner;
 use crate::queue::{Candidate, HostKey};
 use crate::roster::Roster;
@@ -33,11 +34,22 @@ pub struct Places {
     pub per_owner: usize,
     /// In the background, at one host.
     pub per_host: usize,
+    /// In the foreground, of those that only hold.
+    pub held: usize,
+    /// Of those, at one host.
+    pub held_per_host: usize,
 }
+
+/// Jobs that only hold: each is some client's answer, which waits for the turn, and one that its origin keeps waiting takes nothing but three
+/// descriptors and a connection or four.
+const HELD: usize = 128;
+/// Of those, at one host: as many as there are questions that a gateway puts to an origin at a time. A host that stands still leaves half of the
+/// places to others.
+const HELD_PER_HOST: usize = 64;
 
 impl Default for Places {
     fn default() -> Self {
-        Self { foreground: 16, background: 8, per_owner: 8, per_host: 3 }
+        Self { foreground: 16, background: 8, per_owner: 8, per_host: 3, held: HELD, held_per_host: HELD_PER_HOST }
     }
 }
 
@@ -55,10 +67,14 @@ pub struct Turn {
 /// Who is next, if somebody can be.
 #[must_use]
 pub(crate) fn next(roster: &Roster, places: &Places) -> Option<Turn> {
-    if roster.foreground() < places.foreground
-        && let Some((rank, candidate)) = ranked(roster, Class::Foreground, None).into_iter().next()
+    for (class, taken, most) in
+        [(Class::Foreground, roster.foreground(), places.foreground), (Class::Held, roster.held(), places.held)]
     {
-        return Some(Turn { begin: candidate.id, rank, victim: None });
+        if taken < most
+            && let Some((rank, candidate)) = ranked(roster, class, None).into_iter().next()
+        {
+            return Some(Turn { begin: candidate.id, rank, victim: None });
+        }
     }
     let candidates = ranked(roster, Class::Background, None);
     candidates.into_iter().find_map(|(rank, candidate)| {
@@ -74,13 +90,13 @@ pub(crate) fn next(roster: &Roster, places: &Places) -> Option<Turn> {
 /// Whether somebody waits who has a better claim to the place of `job` than itself, whose slice is over.
 #[must_use]
 pub(crate) fn has_successor(roster: &Roster, places: &Places, job: &Job) -> bool {
-    let class = Class::of(job.rank());
+    let class = Class::of(job.rank(), job.goal());
     if class == Class::Foreground && roster.foreground() < places.foreground {
         return false;
     }
     let may_take = |candidate: &Candidate| {
         let is_own = candidate.owner == job.owner();
-        class == Class::Foreground || is_own || roster.shares().background(candidate.owner) < places.per_owner
+        class != Class::Background || is_own || roster.shares().background(candidate.owner) < places.per_owner
     };
     // Between owners that have had nearly the same, a change would cost and even nothing out.
     let had = |owner: Owner| roster.shares().used(owner) + if owner == job.owner() { Duration::ZERO } else { EVEN };
@@ -89,27 +105,29 @@ pub(crate) fn has_successor(roster: &Roster, places: &Places, job: &Job) -> bool
     others.any(|(rank, other)| (rank, had(other.owner)) <= own)
 }
 
-/// Two kinds of places.
+/// Kinds of places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     Foreground,
+    /// In the foreground, for who reads it now.
+    Held,
     Background,
 }
 
 impl Class {
-    pub(crate) fn of(priority: Priority) -> Self {
-        if priority == Priority::Foreground { Self::Foreground } else { Self::Background }
+    pub(crate) fn of(priority: Priority, goal: Goal) -> Self {
+        match (priority, goal) {
+            (Priority::Foreground, Goal::Deliver) => Self::Foreground,
+            (Priority::Foreground, Goal::Hold) => Self::Held,
+            _ => Self::Background,
+        }
     }
 }
 
 /// The first job of each owner and priority, the best claim to a place first, with how urgent it counts; also those at `spare`,
 /// as if that host had a place.
 fn ranked(roster: &Roster, class: Class, spare: Option<HostKey>) -> Vec<(Priority, Candidate)> {
-    let priorities = match class {
-        Class::Foreground => Priority::Foreground..=Priority::Foreground,
-        Class::Background => Priority::High..=Priority::Low,
-    };
-    let heads = roster.queue().heads(priorities, spare);
+    let heads = roster.queue().heads(class, spare);
     let mut ranked: Vec<_> = heads.map(|candidate| (rank_of(&candidate, roster.now()), candidate)).collect();
     ranked.sort_by_key(|(rank, candidate)| (*rank, roster.shares().used(candidate.owner), candidate.number));
     ranked
@@ -123,7 +141,7 @@ fn rank_of(candidate: &Candidate, now: Duration) -> Priority {
 /// The running job that gives its place to one of this rank, at a host or of an owner that has too many: the least urgent, and of
 /// those the one that began last, which has least to lose.
 fn least_urgent(roster: &Roster, rank: Priority, (host, owner): (Option<HostKey>, Option<Owner>)) -> Option<JobId> {
-    let background = roster.running().filter(|job| Class::of(job.rank()) == Class::Background);
+    let background = roster.running().filter(|job| Class::of(job.rank(), job.goal()) == Class::Background);
     let here = background.filter(|job| host.is_none_or(|host| job.host() == host));
     let own = here.filter(|job| owner.is_none_or(|owner| job.owner() == owner));
     let last = own.max_by_key(|job| (job.rank(), job.began(), job.number))?;

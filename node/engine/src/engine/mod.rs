@@ -132,7 +132,7 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         Self {
-            roster: Roster::new(config.places.per_host),
+            roster: Roster::new(&config.places),
             ended: VecDeque::new(),
             peers: Vec::new(),
             plain: BTreeSet::new(),

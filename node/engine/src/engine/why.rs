@@ -38,9 +38,9 @@ impl Engine {
             let is_unknown = *self.roster.sessions() == Sessions::Unknown;
             return Some(if is_unknown { TurnWait::SessionsUnknown } else { TurnWait::OwnerAway });
         }
-        Some(match Class::of(job.priority()) {
+        Some(match Class::of(job.priority(), job.goal()) {
             _ if self.turns == Turns::Withheld => TurnWait::NoTurns,
-            Class::Foreground => TurnWait::PlacesTaken,
+            Class::Foreground | Class::Held => TurnWait::PlacesTaken,
             Class::Background => match queue.closed_until(job.host()) {
                 Some(until) => TurnWait::HostSpared(until),
                 None if queue.is_on_trial(job.host()) => TurnWait::HostTried,

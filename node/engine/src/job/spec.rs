@@ -119,7 +119,7 @@ pub struct FileSpec {
 }
 
 /// What a file's transfer is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Goal {
     /// A file at its destination.
     Deliver,

@@ -31,6 +31,16 @@ impl Turns {
         self.drain();
     }
 
+    /// One that only holds what somebody reads.
+    fn hold(&mut self, number: u8, host: &str) {
+        let (id, now) = (JobId([number; 16]), self.now());
+        let mut spec = spec(Priority::Foreground, host);
+        spec.files[0].destination.clear();
+        self.engine.create(now, id, Owner(0), spec);
+        self.engine.resume(now, id).unwrap();
+        self.drain();
+    }
+
     fn drain(&mut self) {
         while let Some(effect) = self.engine.poll_effect() {
             if let Effect::Prepare { file } = effect {
@@ -91,7 +101,7 @@ fn spec(priority: Priority, host: &str) -> JobSpec {
 }
 
 fn places(background: usize) -> Places {
-    Places { foreground: 2, background, per_owner: background, per_host: background }
+    Places { foreground: 2, background, per_owner: background, per_host: background, held: 3, held_per_host: 2 }
 }
 
 fn unreachable(retry_after: Option<Duration>) -> Failure {
@@ -121,6 +131,44 @@ fn a_foreground_job_never_waits_for_background_jobs() {
     turns.start(2, Priority::Foreground, 0, "a");
     turns.start(3, Priority::Foreground, 0, "a");
     assert_eq!(turns.running(), [1, 2, 3], "all of them run beside one background job");
+}
+
+#[test]
+fn who_reads_what_comes_waits_for_no_job_and_for_no_other_host() {
+    let mut turns = Turns::new(places(1));
+    for number in 1..=3 {
+        turns.start(number, Priority::Foreground, 0, "a");
+    }
+    for number in 4..=6 {
+        turns.hold(number, "slow");
+    }
+    turns.hold(7, "fast");
+    turns.start(8, Priority::Low, 0, "slow");
+    assert_eq!(turns.begun(), [1, 2, 4, 5, 7, 8], "places of their own, and not all of them at one host");
+    turns.fail(1, Failure::fatal("bad", "x"));
+    assert_eq!(turns.begun(), [3], "nor do they take those of others");
+    turns.fail(7, Failure::fatal("bad", "x"));
+    assert_eq!(turns.begun(), [], "the host has as many as it may");
+    turns.fail(4, Failure::fatal("bad", "x"));
+    assert_eq!(turns.begun(), [6]);
+}
+
+#[test]
+fn those_that_hold_take_turns_where_places_are_scarce() {
+    let mut turns = Turns::new(places(1));
+    for number in 1..=3 {
+        turns.hold(number, "slow");
+    }
+    assert_eq!(turns.begun(), [1, 2]);
+    turns.pass(SLICE + Duration::from_secs(1));
+    assert_eq!(turns.begun()[0], 3, "at one host");
+    let mut turns = Turns::new(places(1));
+    for (number, host) in [(1, "a"), (2, "b"), (3, "c"), (4, "d")] {
+        turns.hold(number, host);
+    }
+    assert_eq!(turns.begun(), [1, 2, 3]);
+    turns.pass(SLICE + Duration::from_secs(1));
+    assert_eq!(turns.begun()[0], 4, "among all");
 }
 
 #[test]
