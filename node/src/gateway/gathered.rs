@@ -14,7 +14,7 @@ pub(super) const MOST_OF_PAGE: u64 = 16 << 20;
 /// What `Cache-Status` says of a longer one, which goes out as it is.
 pub(super) const OWN_LINKS: &str = "own-links";
 /// Bytes of a page that keeps nobody waiting while it is gone through.
-const QUICK: usize = 64 << 10;
+pub(super) const QUICK: usize = 64 << 10;
 /// Bytes for which memory is set aside at a time, where nobody knows how many there will be.
 const STEP: u64 = 64 << 10;
 /// How long a page waits for memory that others have.

@@ -2,7 +2,7 @@
 
 use super::super::alone::Way;
 use super::super::filling::{Filling, Followed, Proof};
-use super::super::gathered::{Gathered, OWN_LINKS, Wanted, no_room, with_room};
+use super::super::gathered::{Gathered, OWN_LINKS, QUICK, Wanted, no_room, with_room};
 use super::super::growing::Growing;
 use super::super::links;
 use super::super::promised::{is_by_index, keeps};
@@ -240,15 +240,19 @@ impl Flight {
         (is_page && self.gateway.promises.may_name(&self.target.url, &kind)).then_some(kind)
     }
 
-    /// Learns what a page says of others, before its client can ask for them.
+    /// Learns what a page says of others, before its client can ask for them. A long one is not read where others are served.
     async fn learn(&self, kind: String, content: Bytes) {
         let (gateway, target) = (self.gateway.clone(), self.target.clone());
-        let learning = tokio::task::spawn_blocking(move || {
+        let is_quick = content.len() <= QUICK;
+        let learning = move || {
             let page = Page { url: &target.url, kind: &kind, content: &content, links: &target.links };
             gateway.promises.learn(&page);
-        });
+        };
+        if is_quick {
+            return learning();
+        }
         // Nothing learned is nothing checked.
-        let _ = learning.await;
+        let _ = tokio::task::spawn_blocking(learning).await;
     }
 
     /// Puts an answer whose body is in memory on the shelf, and lands on it.
