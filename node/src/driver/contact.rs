@@ -102,10 +102,10 @@ impl Naming {
 /// The answer to a first contact, in the engine's terms, and its body.
 pub(super) fn facts(opened: Result<Opened, OriginError>) -> Result<(Contacted, Option<(Span, OriginBody)>), Failure> {
     match opened {
-        Ok(Opened::Described { final_url, representation, freshness }) => {
+        Ok(Opened::Described { final_url, representation, freshness, .. }) => {
             Ok((contacted(final_url, representation, freshness, None), None))
         }
-        Ok(Opened::Body { final_url, representation, freshness, span, body }) => {
+        Ok(Opened::Body { final_url, representation, freshness, span, body, .. }) => {
             let facts = contacted(final_url, representation, freshness, Some((span.start, span.end)));
             Ok((facts, Some((span, body))))
         }

@@ -18,6 +18,7 @@ use super::account::Owed;
 use super::command::{Holding, Naming, Refusal};
 use super::contact::{AheadBody, asked};
 use super::heads::{Heads, Keeping, Unkept, Wanting};
+use super::led::Led;
 use super::publish::Publishing;
 use super::seal::JobSeal;
 use super::ways::Ways;
@@ -38,6 +39,7 @@ use asking::is_asked_once;
 use eddy_cache::{Account, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Store};
 use eddy_content::EntityId;
 use eddy_content::digest::ExpectedDigest;
+use eddy_content::http::AddressClass;
 use eddy_engine::engine::Swarms;
 use eddy_engine::job::portion::Stretches;
 use eddy_engine::port::{Contacted, FetchOutcome};
@@ -72,6 +74,8 @@ pub struct Given {
     pub facts: Contacted,
     /// The body that came with it, and which bytes it has.
     pub body: Option<(Span, AheadBody)>,
+    /// Who has led to where it came from, from another origin (T-20).
+    pub led_by: Option<AddressClass>,
 }
 
 /// Who waits for the entity of a job that only holds.
@@ -98,6 +102,7 @@ pub(super) struct Executor {
     /// Answers that are not kept yet, and those of them that the engine was just told of.
     unkept: Unkept,
     answered: HashMap<FileRef, Keeping>,
+    led: Led,
     /// Of jobs with transfers under way, or that are ahead of their limit.
     paces: HashMap<JobId, Pace>,
     ways: Ways,
@@ -145,6 +150,7 @@ impl Executor {
             seal,
             heads,
             wanting: Wanting::default(),
+            led: Led::default(),
             unkept: Unkept::default(),
             answered: HashMap::new(),
             paces: HashMap::new(),
@@ -171,6 +177,7 @@ impl Executor {
 
     /// The first question of a job that only holds is answered already, and somebody waits for its entity.
     pub(super) fn expect(&mut self, job: JobId, given: Given, bound: Bound, holder: Holder) {
+        self.led.note(FileRef { job, file: 0 }, given.led_by);
         self.given.insert(job, given);
         self.bound.insert(job, bound);
         self.holders.insert(job, holder);
@@ -216,6 +223,7 @@ impl Executor {
                 self.holders.remove(&job);
                 self.bound.remove(&job);
                 self.paces.remove(&job);
+                self.led.forget(job);
                 self.forget_destinations(job);
                 if engine.job(job).is_none_or(|job| job.goal() != Goal::Hold) {
                     self.erase(job).await;

@@ -14,6 +14,7 @@
 //! | `contact` | the first answer of an origin |
 //! | [`heads`] | what origins answered last, on the disk |
 //! | `held` | what is held of a resource before its origin is asked |
+//! | `led` | who has led files elsewhere by redirects |
 //! | [`durable`] | writes jobs down, again later when the disk refuses |
 //! | [`account`] | what the ledger knows of a file that is whole |
 //! | `publish` | files become visible together |
@@ -33,6 +34,7 @@ mod durable;
 mod execute;
 pub mod heads;
 pub(crate) mod held;
+mod led;
 pub mod log;
 mod make;
 mod publish;

@@ -10,6 +10,7 @@ use crate::origin::{
 use crate::transfer::origin::userinfo;
 use data_encoding::BASE64;
 use eddy_content::ResourceUrl;
+use eddy_content::http::AddressClass;
 use eddy_engine::job::spec::Credentials;
 use eddy_engine::job::terms::{Authorization, ProxyUse, Redirects};
 use eddy_engine::{FileSpec, JobSpec, Terms};
@@ -90,6 +91,7 @@ pub(crate) struct Dress {
     verb: Option<http::Method>,
     last_head: Option<LastHead>,
     pace: Option<Pace>,
+    led_by: Option<AddressClass>,
 }
 
 impl Dress {
@@ -133,6 +135,11 @@ impl Dress {
         Self { pace: Some(pace), ..self }
     }
 
+    /// The same for a place that a redirect has led to, from such an address.
+    pub(super) fn led_by(self, led_by: Option<AddressClass>) -> Self {
+        Self { led_by, ..self }
+    }
+
     /// Puts it on.
     pub(crate) fn put_on(self, request: &mut OriginRequest) {
         request.personal = self.personal;
@@ -142,6 +149,7 @@ impl Dress {
         request.verb = self.verb;
         request.last_head = self.last_head;
         request.pace = self.pace;
+        request.led_by = self.led_by;
     }
 }
 

@@ -8,9 +8,8 @@ use super::filling::last_block;
 use super::tally::{self, Tally};
 use crate::origin::{Opened, Origin, OriginBody, OriginRequest, Retry};
 use bytes::{Bytes, BytesMut};
-use eddy_content::ResourceUrl;
 use eddy_content::digest::{DigestCheck, ExpectedDigest};
-use eddy_content::http::{Asked, Known, Precondition};
+use eddy_content::http::Asked;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +23,8 @@ const RESUME_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Way {
     pub(super) origin: Origin,
-    pub(super) url: ResourceUrl,
-    /// The version that the reader has begun with.
-    pub(super) known: Known,
+    /// A question about the version that the reader has begun with.
+    pub(super) question: OriginRequest,
     pub(super) tally: Arc<Tally>,
 }
 
@@ -102,7 +100,7 @@ impl Way {
     /// The answer that has the next byte, and where it begins; nothing while the origin fails.
     async fn open(&self, passage: &Passage<'_>) -> Result<Option<(u64, OriginBody)>, Broken> {
         let asked = Asked::Range { first: passage.at, last: Some(passage.end - 1) };
-        let request = OriginRequest::new(self.url.clone(), asked).about(self.known.clone(), Precondition::IfRange);
+        let request = OriginRequest { asked, ..self.question.clone() };
         match self.origin.open(&request).await {
             // Where there are no ranges the whole comes, and what is before is skipped.
             Ok(Opened::Body { span, body, .. }) if span.start <= passage.at => Ok(Some((span.start, body))),

@@ -171,7 +171,7 @@ impl Filling {
     }
 
     fn say_refused(&self, why: impl std::fmt::Display) {
-        let url = self.way.as_ref().map(|way| tracing::field::display(&way.url));
+        let url = self.way.as_ref().map(|way| tracing::field::display(&way.question.url));
         tracing::warn!(url, %why, "a file is filled no further: each of its readers goes on at the origin");
     }
 

@@ -16,6 +16,7 @@ use http::HeaderMap;
 pub(super) struct Path<'a> {
     clients: &'a Clients,
     named: &'a ResourceUrl,
+    led_by: Option<AddressClass>,
     pub(super) pace: Option<&'a Pace>,
     pub(super) url: ResourceUrl,
     hops: u8,
@@ -35,12 +36,14 @@ pub(super) struct Hop {
 
 impl<'a> Path<'a> {
     pub(super) fn start(clients: &'a Clients, request: &'a OriginRequest) -> Self {
-        let reach = match clients.config().private_addresses {
-            PrivateAddresses::WhenNamed => Reach::Named,
-            PrivateAddresses::Refused => Reach::From(AddressClass::Public),
+        let reach = match (clients.config().private_addresses, request.led_by) {
+            (PrivateAddresses::WhenNamed, None) => Reach::Named,
+            (PrivateAddresses::WhenNamed, Some(class)) => Reach::From(class),
+            (PrivateAddresses::Refused, _) => Reach::From(AddressClass::Public),
         };
         let pace = request.pace.as_ref();
-        Self { clients, named: &request.url, pace, url: request.url.clone(), hops: 0, reach }
+        let (named, led_by, url) = (&request.url, request.led_by, request.url.clone());
+        Self { clients, named, led_by, pace, url, hops: 0, reach }
     }
 
     /// Refuses an address that is written in the URL itself.
@@ -79,6 +82,14 @@ impl<'a> Path<'a> {
         Ok(())
     }
 
+    /// Who has led to where it has got to, if that is another origin than the named one: whoever asks there again was led there as well.
+    pub(super) fn led_by(&self) -> Option<AddressClass> {
+        match self.reach {
+            Reach::From(class) if self.led_by.is_some() || self.url.origin() != self.named.origin() => Some(class),
+            _ => None,
+        }
+    }
+
     pub(super) fn error(&self, cause: Cause) -> OriginError {
         tracing::debug!(url = %self.url, named = %self.named, code = cause.code(), "the question failed");
         OriginError { url: Box::new(self.url.clone()), cause }
@@ -102,5 +113,41 @@ impl Hop {
             headers: response.headers().clone(),
         };
         Self { response: Box::new(response), head, permit, class, asked, exchange }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::origin::OriginConfig;
+    use eddy_content::http::Asked;
+
+    fn url(text: &str) -> ResourceUrl {
+        ResourceUrl::parse(text).expect("parses")
+    }
+
+    fn answered(url: &ResourceUrl) -> Hop {
+        let response = http::Response::new(Vec::new()).into();
+        Hop::new(response, None, false, url, (HeaderMap::new(), Exchange { asked: 0, received: 0 }))
+    }
+
+    #[test]
+    fn t20_who_asks_again_where_a_redirect_led_is_one_who_was_led_there() {
+        let clients = Clients::new(OriginConfig::default()).expect("a client");
+        let request = OriginRequest::new(url("http://10.0.0.1/a"), Asked::Whole);
+        let mut path = Path::start(&clients, &request);
+        assert_eq!(path.led_by(), None);
+        path.follow("/b", answered(&path.url)).expect("may be followed");
+        assert_eq!(path.led_by(), None, "the origin is the one that was named");
+        path.follow("http://h.example/f", answered(&path.url)).expect("may be followed");
+        assert_eq!(path.led_by(), Some(AddressClass::Private));
+        path.follow("http://other.example/f", answered(&path.url)).expect("may be followed");
+        assert_eq!(path.led_by(), Some(AddressClass::Public));
+
+        for (led_by, may) in [(None, true), (Some(AddressClass::Private), true), (Some(AddressClass::Public), false)] {
+            let again = OriginRequest { led_by, ..OriginRequest::new(url("http://10.0.0.2/f"), Asked::Whole) };
+            let path = Path::start(&clients, &again);
+            assert_eq!((path.check_literal().is_ok(), path.led_by()), (may, led_by));
+        }
     }
 }

@@ -17,8 +17,8 @@ use bytes::Bytes;
 use eddy_content::ResourceUrl;
 use eddy_content::http::freshness::{Exchange, Question};
 use eddy_content::http::{
-    Asked, BodyLimit, BodyMeter, ChangeReason, DigestChallenge, Framing, Freshness, ProtocolFault, RangeSupport,
-    Representation, Verdict, judge,
+    AddressClass, Asked, BodyLimit, BodyMeter, ChangeReason, DigestChallenge, Framing, Freshness, ProtocolFault,
+    RangeSupport, Representation, Verdict, judge,
 };
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -45,6 +45,8 @@ pub enum Opened {
     Described {
         /// The URL after redirects.
         final_url: ResourceUrl,
+        /// Who has led there, from another origin.
+        led_by: Option<AddressClass>,
         /// What the answer says about the version.
         representation: Representation,
         /// How long it may be used without asking again.
@@ -58,6 +60,8 @@ pub enum Opened {
         representation: Representation,
         /// How long it may be used without asking again.
         freshness: Box<Freshness>,
+        /// Who has led there, from another origin.
+        led_by: Option<AddressClass>,
         /// Which bytes follow.
         span: Span,
         /// The bytes.
@@ -83,6 +87,17 @@ pub enum Opened {
     Changed(ChangeReason),
 }
 
+impl Opened {
+    /// Who has led to what has answered, from another origin.
+    #[must_use]
+    pub fn led_by(&self) -> Option<AddressClass> {
+        match self {
+            Self::Described { led_by, .. } | Self::Body { led_by, .. } => *led_by,
+            Self::NotModified { .. } | Self::Unsatisfiable { .. } | Self::Changed(_) => None,
+        }
+    }
+}
+
 impl Origin {
     /// Sets the way up; reads certificates and the proxy settings once.
     pub fn new(config: OriginConfig) -> Result<Self, ConfigError> {
@@ -102,7 +117,7 @@ impl Origin {
         let mut question = request.clone();
         let mut degraded = None;
         for _ in 0..MAX_STEPS {
-            let (verdict, hop, final_url) = self.ask(&question).await?;
+            let (verdict, hop, (final_url, led_by)) = self.ask(&question).await?;
             // Whoever asks with another method than GET asks once.
             match simplify(&question, is_head_wanted, &verdict).filter(|_| question.verb.is_none()) {
                 Some((simpler, why)) => {
@@ -114,7 +129,8 @@ impl Origin {
                     let privacy = question.expectation(&final_url).privacy;
                     let asked = Question { fields: &hop.asked, privacy };
                     let freshness = Box::new(Freshness::of(&hop.head.headers, asked, hop.exchange));
-                    let answer = Answer { hop, final_url, degraded, freshness, pace: request.pace.clone() };
+                    let pace = request.pace.clone();
+                    let answer = Answer { hop, final_url, led_by, degraded, freshness, pace };
                     return if is_head_wanted {
                         self.describe(verdict, answer)
                     } else {
@@ -128,7 +144,7 @@ impl Origin {
     }
 
     /// Asks until an answer is no redirect.
-    async fn ask(&self, request: &OriginRequest) -> Result<(Verdict, Hop, ResourceUrl), OriginError> {
+    async fn ask(&self, request: &OriginRequest) -> Result<(Verdict, Hop, Place), OriginError> {
         let mut path = Path::start(&self.shared.clients, request);
         loop {
             let hop = self.send(request, &path).await.map_err(|cause| path.error(cause))?;
@@ -141,7 +157,10 @@ impl Origin {
                     return Err(path.error(Cause::TooManyRedirects { limit: 0 }));
                 }
                 Verdict::Redirect { location } => path.follow(&location, hop).map_err(|cause| path.error(cause))?,
-                verdict => return Ok((verdict, hop, path.url)),
+                verdict => {
+                    let led_by = path.led_by();
+                    return Ok((verdict, hop, (path.url, led_by)));
+                }
             }
         }
     }
@@ -238,7 +257,8 @@ impl Origin {
     fn describe(&self, verdict: Verdict, answer: Answer) -> Result<Opened, OriginError> {
         match verdict {
             Verdict::Continue { representation, .. } | Verdict::Whole { representation } => {
-                Ok(Opened::Described { final_url: answer.final_url, representation, freshness: answer.freshness })
+                let Answer { final_url, led_by, freshness, .. } = answer;
+                Ok(Opened::Described { final_url, led_by, representation, freshness })
             }
             other => self.carry_out(other, answer),
         }
@@ -248,22 +268,22 @@ impl Origin {
         let meter = Framing::of(&answer.hop.head)
             .ok()
             .and_then(|framing| BodyMeter::new(&verdict, framing, BodyLimit(self.shared.clients.config().body_limit)));
-        let (final_url, freshness) = (answer.final_url.clone(), answer.freshness.clone());
+        let (final_url, led_by, freshness) = (answer.final_url.clone(), answer.led_by, answer.freshness.clone());
         let failed = |cause| Err(OriginError { url: Box::new(answer.final_url.clone()), cause });
         match (verdict, meter) {
             (Verdict::Continue { bytes, representation }, Some(meter)) => {
                 let span = Span { start: bytes.start, end: Some(bytes.end) };
-                Ok(Opened::Body { final_url, representation, freshness, span, body: self.body(answer, meter) })
+                Ok(Opened::Body { final_url, representation, freshness, led_by, span, body: self.body(answer, meter) })
             }
             (Verdict::Whole { mut representation }, Some(meter)) => {
                 if answer.degraded.is_some() {
                     representation.ranges = RangeSupport::No;
                 }
                 let span = Span { start: 0, end: representation.length };
-                Ok(Opened::Body { final_url, representation, freshness, span, body: self.body(answer, meter) })
+                Ok(Opened::Body { final_url, representation, freshness, led_by, span, body: self.body(answer, meter) })
             }
             (Verdict::Described { representation }, _) => {
-                Ok(Opened::Described { final_url, representation, freshness })
+                Ok(Opened::Described { final_url, led_by, representation, freshness })
             }
             (Verdict::NotModified { representation }, _) => {
                 Ok(Opened::NotModified { final_url, representation, freshness })
@@ -295,10 +315,14 @@ impl Origin {
     }
 }
 
+/// Where a question has ended, and who has led there from another origin.
+type Place = (ResourceUrl, Option<AddressClass>);
+
 /// A judged answer.
 struct Answer {
     hop: Hop,
     final_url: ResourceUrl,
+    led_by: Option<AddressClass>,
     degraded: Option<Degraded>,
     freshness: Box<Freshness>,
     pace: Option<Pace>,

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use eddy_content::ResourceUrl;
 use eddy_content::http::freshness::Exchange;
 use eddy_content::http::{
-    Asked, BodyLimit, BodyMeter, Expectation, Framing, Precondition, RequestPrivacy, ResponseHead, Verdict, judge,
+    AddressClass, Asked, BodyLimit, BodyMeter, Expectation, Framing, Precondition, RequestPrivacy, ResponseHead,
+    Verdict, judge,
 };
 use http::{HeaderMap, HeaderName, Method, header};
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub struct RelayRequest {
 pub struct Relayed {
     /// The URL after redirects.
     pub final_url: ResourceUrl,
+    /// Who has led there, from another origin.
+    pub led_by: Option<AddressClass>,
     /// Its head.
     pub head: ResponseHead,
     /// What it would mean to a transfer.
@@ -94,8 +97,7 @@ impl Origin {
                     let is_not_theirs = |name: &&HeaderName| !is_first_word || told.contains_key(*name);
                     TOLD.iter().filter(is_not_theirs).for_each(|name| drop(hop.head.headers.remove(name)));
                     carry(&mut hop.head.headers, &told);
-                    let url = path.url.clone();
-                    return self.relayed(&request, url, verdict, hop);
+                    return self.relayed(&request, &path, verdict, hop);
                 }
             }
         }
@@ -104,10 +106,11 @@ impl Origin {
     fn relayed(
         &self,
         request: &RelayRequest,
-        final_url: ResourceUrl,
+        path: &Path<'_>,
         verdict: Verdict,
         hop: Hop,
     ) -> Result<Relayed, OriginError> {
+        let (final_url, led_by) = (path.url.clone(), path.led_by());
         let Hop { response, head, permit, exchange, .. } = hop;
         let framing = Framing::of(&head)
             .map_err(|fault| OriginError { url: Box::new(final_url.clone()), cause: Cause::Protocol(fault) })?;
@@ -122,7 +125,7 @@ impl Origin {
         let meter = meter.unwrap_or_else(|| BodyMeter::passing(framing, limit));
         let shared = Arc::clone(&self.shared);
         let body = (!is_bare).then(|| OriginBody::new(response, final_url.clone(), meter, shared, permit));
-        Ok(Relayed { final_url, head, verdict, exchange, body })
+        Ok(Relayed { final_url, led_by, head, verdict, exchange, body })
     }
 }
 

@@ -7,7 +7,7 @@ use super::error::Cause;
 use super::head::LastHead;
 use super::pace::Pace;
 use super::proof::DigestUser;
-use eddy_content::http::{Asked, Expectation, Known, Precondition, RequestPrivacy};
+use eddy_content::http::{AddressClass, Asked, Expectation, Known, Precondition, RequestPrivacy};
 use eddy_content::url::Userinfo;
 use eddy_content::{ResourceUrl, Validator};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -37,6 +37,8 @@ pub struct OriginRequest {
     pub last_head: Option<LastHead>,
     /// How fast the body may come, if not as fast as it goes.
     pub pace: Option<Pace>,
+    /// Of which class the address was that has led to the URL by a redirect: it is not named by whoever asks (T-20).
+    pub led_by: Option<AddressClass>,
 }
 
 /// What becomes of redirects.
@@ -99,6 +101,7 @@ impl OriginRequest {
             verb: None,
             last_head: None,
             pace: None,
+            led_by: None,
         }
     }
 

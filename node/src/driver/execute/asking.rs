@@ -6,7 +6,7 @@ use crate::deliver::refusal;
 use crate::driver::contact::{AheadBody, facts, first_answer};
 use crate::driver::heads::Keeping;
 use crate::driver::ways::{Dress, Place};
-use crate::origin::{ConfigError, LastHead, Origin, OriginBody, OriginRequest, Pace};
+use crate::origin::{ConfigError, LastHead, Opened, Origin, OriginBody, OriginRequest, Pace};
 use crate::transfer::progress::Progress;
 use crate::transfer::stream::StreamOrder;
 use crate::transfer::{self, failure};
@@ -38,7 +38,8 @@ impl Executor {
     pub(super) fn dress(&mut self, engine: &Engine, file: FileRef, at: &ResourceUrl) -> Dress {
         let Some(job) = engine.job(file.job).map(|job| job.spec()) else { return Dress::default() };
         let Some(spec) = spec(engine, file) else { return Dress::default() };
-        Dress::of(job, spec, at).at_pace(self.pace(file.job, job.terms.limit))
+        let led_by = self.led.of(file, &spec.url, at);
+        Dress::of(job, spec, at).led_by(led_by).at_pace(self.pace(file.job, job.terms.limit))
     }
 
     /// The pace of a job, which all its transfers share.
@@ -131,23 +132,29 @@ impl Executor {
         let cancel = self.token(fetch);
         let (order, ordered) = oneshot::channel();
         self.parked.insert(fetch, order);
-        let (given, unkept) = (self.given.remove(&file.job), self.unkept.clone());
+        let (given, unkept, led) = (self.given.remove(&file.job), self.unkept.clone(), self.led.clone());
         let mut losses = self.losses.for_resource(&request.url);
         let (naming, asked_url) =
             (self.bound.get(&file.job).map(|bound| bound.naming).unwrap_or_default(), request.url.clone());
         self.tasks.spawn(async move {
             let _done = cancel.clone().drop_guard();
             let answer = match given {
-                Some(Given { facts, body }) => Ok((facts, body.map(|(span, body)| (span, FirstBody::Ahead(body))))),
+                Some(Given { facts, body, .. }) => Ok((facts, body.map(|(span, body)| (span, FirstBody::Ahead(body))))),
                 None => {
                     let asked = Instant::now();
                     let answer = tokio::select! {
                         biased;
                         () = cancel.cancelled() => return,
-                        opened = first_answer(&origin, request) => match facts(opened.map(|opened| naming.of(opened, &asked_url))) {
-                            Err(failure) => Err(explained(failure, &losses).await),
-                            good => good,
-                        },
+                        opened = first_answer(&origin, request) => {
+                            let named = |opened: Opened| {
+                                led.note(file, opened.led_by());
+                                naming.of(opened, &asked_url)
+                            };
+                            match facts(opened.map(named)) {
+                                Err(failure) => Err(explained(failure, &losses).await),
+                                good => good,
+                            }
+                        }
                         () = losses.next() => Err(failure::network_lost()),
                     };
                     let answer = answer.map(|(facts, body)| {

@@ -82,7 +82,8 @@ impl Flight {
         if page.is_some() {
             intake = intake.withholding();
         }
-        match self.fill(&mut intake, body, (relayed.final_url.clone(), known)).await {
+        let again = known.map(|known| self.again(&relayed, known));
+        match self.fill(&mut intake, body, again).await {
             Ok(()) => {
                 let last = intake.withheld();
                 if let Some(kind) = page {
@@ -124,23 +125,18 @@ impl Flight {
     }
 
     /// Reads a body to its end, taking it up again where it broke off, under If-Range: another version never joins (R-10, T-23).
-    async fn fill(
-        &self,
-        intake: &mut Intake<'_>,
-        body: OriginBody,
-        (url, known): (ResourceUrl, Option<Known>),
-    ) -> Result<(), Broke> {
+    async fn fill(&self, intake: &mut Intake<'_>, body: OriginBody, again: Option<OriginRequest>) -> Result<(), Broke> {
         let mut broken = match intake.read(body).await {
             Ok(()) => return Ok(()),
             Err(broken) => broken,
         };
         let mut tries = 0;
-        while let (Broke::Off(_), Some(known), true) = (&broken, &known, tries < RESUMES) {
+        while let (Broke::Off(_), Some(again), true) = (&broken, &again, tries < RESUMES) {
             tokio::time::sleep(RESUME_PAUSE * 2u32.pow(tries)).await;
             tries += 1;
             let first = intake.received();
             let asked = Asked::Range { first, last: Some(intake.length() - 1) };
-            let request = OriginRequest::new(url.clone(), asked).about(known.clone(), Precondition::IfRange);
+            let request = OriginRequest { asked, ..again.clone() };
             match self.target.origin.open(&request).await {
                 Ok(Opened::Body { span, body, .. }) if span.start == first => match intake.read(body).await {
                     Ok(()) => return Ok(()),
@@ -217,6 +213,12 @@ impl Flight {
             self.save(&relayed, Representation { length: Some(length), ..representation }, read);
         }
         None
+    }
+
+    /// A question about more of this version: as one whom a redirect has led there, where one has.
+    fn again(&self, relayed: &Relayed, known: Known) -> OriginRequest {
+        let about = OriginRequest::new(relayed.final_url.clone(), Asked::Whole).about(known, Precondition::IfRange);
+        OriginRequest { led_by: relayed.led_by, ..about }
     }
 
     /// Has a file that broke the word of an index not fetched again for a while.
@@ -309,14 +311,14 @@ impl Flight {
         let origin = self.target.origin.clone();
         let order = HoldOrder {
             spec: job(&self.target.url, promised.clone()),
-            given: Given { facts, body },
+            given: Given { facts, body, led_by: relayed.led_by },
             recent: recent.clone(),
             origin,
             naming,
         };
         let (driver, tally) = (self.gateway.driver.clone(), self.target.tally.clone());
-        let (origin, url) = (self.target.origin.clone(), relayed.final_url.clone());
-        let way = Way { origin, url, known, tally: tally.clone() };
+        let (origin, question) = (self.target.origin.clone(), self.again(&relayed, known));
+        let way = Way { origin, question, tally: tally.clone() };
         let word = if promised.is_empty() || !is_by_index(&self.target, &kept.headers) {
             Word::OfName
         } else {

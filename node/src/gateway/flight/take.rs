@@ -34,7 +34,7 @@ impl Flight {
         let status = relayed.head.status;
         if self.linked(&relayed.head).is_some() {
             // The place that a hub leads to has another URL each time, signed anew. The hub's own names the same bytes, by their digest.
-            relayed.final_url = self.target.url.clone();
+            (relayed.final_url, relayed.led_by) = (self.target.url.clone(), None);
             self.share_as_named(&mut relayed.verdict);
         }
         if let Some(representation) = representation_of(&mut relayed.verdict).filter(|_| self.sent.names_somebody) {
