@@ -1,9 +1,11 @@
 //! Which fields of a client's request the origin gets (T-31).
 
+use super::leave::Leave;
 use crate::config::gateway::Fields;
 use eddy_content::http::RequestPrivacy;
 use eddy_content::http::serve::{RequestDirectives, end_to_end};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use std::sync::Arc;
 
 /// The fields that go on, and whether something in them is the user's own.
 #[derive(Debug, Clone)]
@@ -16,6 +18,8 @@ pub(super) struct Sent {
     pub(super) names_somebody: bool,
     /// Whether the request forbids that anything of the answer is kept (RFC 9111 section 5.2.1.5).
     pub(super) is_unkept: bool,
+    /// The origin's leave, of one who has shown it a proof that goes with each question and is none of the fields.
+    pub(super) leave: Option<Arc<Leave>>,
 }
 
 impl Sent {
@@ -40,12 +44,33 @@ impl Sent {
             // With all fields the rules of RFC 9111 section 3.5 look after Authorization.
             Fields::Negotiation | Fields::All => RequestPrivacy::Plain,
         };
-        Self { fields, privacy, names_somebody, is_unkept: RequestDirectives::of(request).no_store }
+        Self { fields, privacy, names_somebody, is_unkept: RequestDirectives::of(request).no_store, leave: None }
+    }
+
+    /// The fields of a question, with what proves who asks.
+    pub(super) fn question(&self) -> HeaderMap {
+        let mut fields = self.fields.clone();
+        if let Some(leave) = &self.leave {
+            leave.show(&mut fields);
+        }
+        fields
+    }
+
+    /// What of them proves who asks.
+    pub(super) fn proof(&self) -> HeaderMap {
+        let is_proof = |(name, _): &(&HeaderName, &HeaderValue)| PERSONAL.contains(&name.as_str());
+        self.fields.iter().filter(is_proof).map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// The others.
+    pub(super) fn without_proof(mut self) -> Self {
+        PERSONAL.iter().for_each(|name| drop(self.fields.remove(*name)));
+        self
     }
 
     /// The same fields, with the client's own range and conditions.
     pub(super) fn with_conditions(&self, request: &HeaderMap) -> HeaderMap {
-        let mut fields = self.fields.clone();
+        let mut fields = self.question();
         for name in CONDITIONAL {
             for value in request.get_all(&name) {
                 fields.append(name.clone(), value.clone());
@@ -152,6 +177,25 @@ mod tests {
             assert!(sent.fields.contains_key(name) && sent.names_somebody, "{name}");
             assert!(Sent::of(&request(&[(name, "secret")]), Fields::All).names_somebody, "{name}");
         }
+    }
+
+    #[test]
+    fn who_has_leave_is_like_others_who_have_it_and_shows_his_own_proof() {
+        let admitted = |secret: &'static str| {
+            let sent = Sent::of(&request(&[("accept", "a"), ("authorization", secret)]), Fields::Negotiation);
+            let leave = Leave::shown(sent.proof()).expect("it can be sent");
+            Sent { leave: Some(Arc::new(leave)), ..sent.without_proof() }
+        };
+        let (mine, other) = (admitted("Bearer mine"), admitted("Bearer other"));
+        assert_eq!(mine.likeness(), other.likeness());
+        assert!(!mine.fields.contains_key("authorization") && mine.names_somebody);
+        for fields in [mine.question(), mine.with_conditions(&request(&[("range", "bytes=0-1")]))] {
+            assert_eq!(
+                (&fields["authorization"], &fields["accept"]),
+                (&HeaderValue::from_static("Bearer mine"), &HeaderValue::from_static("a"))
+            );
+        }
+        assert!(!format!("{mine:?}").contains("Bearer"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::body::AnswerBody;
 use super::flight::{Door, Target};
 use super::line::{Line, Reset};
 use super::refusal::Refusal;
-use super::terms::{Number, Terms};
+use super::terms::{Asker, Number, Terms};
 use super::{Gateway, tunnel};
 use crate::config::gateway::{Fields, Indexes, MountRules, UnsafeMethods, plain_path};
 use crate::origin::Redirects;
@@ -157,7 +157,7 @@ impl Gateway {
         // A redirect may lead from a tool's http to https, where it would find no cache.
         let redirects = if rules.keeping == Keeping::AsRfc { Redirects::Pass } else { Redirects::Follow };
         let (base, called) = self.authorities.base(at);
-        let terms = Terms { number: mount.terms, called: called.filter(|_| !links.is_empty()) };
+        let terms = Terms { number: mount.terms, called: called.filter(|_| !links.is_empty()), asker: Asker::Anybody };
         let (origin, door, mount) = (self.named.clone(), Door::Mount, Some(mount.plan.clone()));
         Ok(Target { url, rules, origin, redirects, links, base, mount, door, terms, tally })
     }
@@ -183,7 +183,7 @@ impl Gateway {
         };
         let (origin, tally) = (self.public.clone(), self.mounts.proxy());
         let (redirects, door) = (Redirects::Pass, Door::Proxy);
-        let terms = Terms { number: Number::PROXY, called: None };
+        let terms = Terms { number: Number::PROXY, called: None, asker: Asker::Anybody };
         let (links, base) = (Arc::default(), Arc::default());
         Ok(Target { url, rules, origin, redirects, links, base, mount: None, door, terms, tally })
     }

@@ -20,6 +20,7 @@
 //! | `shelf` | what is stored of answers |
 //! | `gathered` | a body that is read to its end before anything of it goes out |
 //! | `growing` | a body in memory that grows while it is read |
+//! | `leave` | what a client that proves who it is asks for by its digest |
 //! | `parts` | parts of a body in memory, and what they make together |
 //! | `pass` | what goes to one client, and what is kept of it |
 //! | `filling` | an entity of the store that is read while the engine fills it |
@@ -46,6 +47,7 @@ mod flight;
 mod gate;
 mod gathered;
 mod growing;
+mod leave;
 mod line;
 mod links;
 mod listen;

@@ -70,7 +70,7 @@ impl Gateway {
         let is_told = !kind.is_empty() && !kind.to_ascii_lowercase().starts_with(MULTIPART);
         match head.status {
             206 if is_told => has_links(call, head),
-            206 | 416 => match self.relayed(call, &Method::HEAD, call.sent.fields.clone()).await {
+            206 | 416 => match self.relayed(call, &Method::HEAD, call.sent.question()).await {
                 Ok(whole) if whole.head.status == 200 => has_links(call, &whole.head),
                 // Then nothing but the whole can say.
                 _ => true,
@@ -80,7 +80,7 @@ impl Gateway {
     }
 
     /// Puts the client's question to the origin, by this method and with these fields.
-    async fn relayed(&self, call: &Call, method: &Method, fields: HeaderMap) -> Result<Relayed, Refusal> {
+    pub(super) async fn relayed(&self, call: &Call, method: &Method, fields: HeaderMap) -> Result<Relayed, Refusal> {
         let request = RelayRequest {
             url: call.target.url.clone(),
             method: method.clone(),
@@ -144,6 +144,7 @@ impl Gateway {
             && Validator::select(&head.headers, wall_clock()).is_ok()
             && !head.headers.contains_key(CONTENT_ENCODING);
         let is_kept = !call.sent.is_unkept
+            && call.sent.leave.is_none()
             && part.count() <= MOST_IN_MEMORY
             && (is_certain || rules.keeping == Keeping::AsRfc)
             && call.target.links.is_empty()

@@ -78,10 +78,15 @@ impl Gateway {
         if !content.is_end_stream() || call.fields.contains_key(TRANSFER_ENCODING) {
             return Err(Refusal::new(StatusCode::BAD_REQUEST, "a request of this method has no content"));
         }
-        let directives = RequestDirectives::of(&call.fields);
         if call.sent.privacy == RequestPrivacy::Personal {
-            return self.pass(call, Forwarded::Request).await;
+            return self.personal(call).await;
         }
+        self.shared(call).await
+    }
+
+    /// Answers from what is kept, or by a flight that others may be on.
+    pub(super) async fn shared(self: &Arc<Self>, call: &Call) -> Answer {
+        let directives = RequestDirectives::of(&call.fields);
         let (look, fields) = self.look(call);
         let (why, stale) = match look {
             Look::Here(stored) => match self.may_use((&stored, &fields), call, &directives) {

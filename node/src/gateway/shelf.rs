@@ -261,7 +261,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use super::super::terms::Number;
+    use super::super::terms::{Asker, Number};
     use super::*;
     use bytes::Bytes;
     use eddy_content::http::RequestPrivacy;
@@ -292,7 +292,7 @@ mod tests {
     }
 
     fn terms(mount: u64) -> Terms {
-        Terms { number: Number::mount(mount), called: None }
+        Terms { number: Number::mount(mount), called: None, asker: Asker::Anybody }
     }
 
     fn fields(language: &str) -> HeaderMap {
@@ -319,16 +319,18 @@ mod tests {
     fn what_was_kept_under_other_terms_is_not_there() {
         let (shelf, none) = (Shelf::default(), HeaderMap::new());
         let called = Terms { called: Some([10, 0, 0, 1].into()), ..terms(0) };
-        let all = [terms(0), terms(1), Terms { number: Number::PROXY, called: None }, called];
+        let proxy = Terms { number: Number::PROXY, ..terms(0) };
+        let admitted = Terms { asker: Asker::Admitted(5), ..terms(1) };
+        let all = [terms(0), terms(1), proxy, called, admitted];
         let seen = || all.map(|terms| matches!(shelf.look((&url(1), terms), &none), Look::Here(_)));
-        assert_eq!(seen(), [false; 4]);
+        assert_eq!(seen(), [false; 5]);
         shelf.put((&url(1), all[1]), &none, stored(None, &none, 10));
-        assert_eq!(seen(), [false, true, false, false]);
+        assert_eq!(seen(), [false, true, false, false, false]);
         assert!(matches!(shelf.look((&url(1), all[0]), &none), Look::Nothing), "not as much as another variant");
         all.iter().for_each(|terms| shelf.put((&url(1), *terms), &none, stored(None, &none, 10)));
-        assert_eq!((seen(), shelf.size().0), ([true; 4], 4), "each in its place");
+        assert_eq!((seen(), shelf.size().0), ([true; 5], 5), "each in its place");
         shelf.forget(&url(1));
-        assert_eq!((seen(), shelf.size()), ([false; 4], (0, 0)), "what a request changes is changed for all");
+        assert_eq!((seen(), shelf.size()), ([false; 5], (0, 0)), "what a request changes is changed for all");
     }
 
     #[test]

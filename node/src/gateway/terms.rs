@@ -26,4 +26,15 @@ pub(super) struct Terms {
     pub(super) number: Number,
     /// By which address the client calls this machine, where pages name it.
     pub(super) called: Option<IpAddr>,
+    /// Who gets it.
+    pub(super) asker: Asker,
+}
+
+/// Who gets what was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Asker {
+    /// Whoever asks.
+    Anybody,
+    /// Who has the origin's leave for a file of so many bytes (`leave.rs`): whoever is told of another length is told of something else.
+    Admitted(u64),
 }

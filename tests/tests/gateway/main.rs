@@ -5,6 +5,7 @@
 mod answers;
 mod fate;
 mod hub;
+mod leave;
 mod links;
 mod office;
 mod promises;

@@ -1,6 +1,7 @@
 //! Where the body of an answer goes: into memory, where everybody reads it as it comes, or into the store by the engine.
 
 use super::super::alone::Way;
+use super::super::fields::Sent;
 use super::super::filling::{Filling, Followed, Proof};
 use super::super::gathered::{Gathered, OWN_LINKS, QUICK, Wanted, no_room, with_room};
 use super::super::growing::Growing;
@@ -215,10 +216,11 @@ impl Flight {
         None
     }
 
-    /// A question about more of this version: as one whom a redirect has led there, where one has.
+    /// A question about more of this version: as one whom a redirect has led there, where one has, with what proves who asks.
     fn again(&self, relayed: &Relayed, known: Known) -> OriginRequest {
         let about = OriginRequest::new(relayed.final_url.clone(), Asked::Whole).about(known, Precondition::IfRange);
-        OriginRequest { led_by: relayed.led_by, ..about }
+        let personal = self.sent.leave.as_ref().map(|leave| leave.personal()).unwrap_or_default();
+        OriginRequest { personal, led_by: relayed.led_by, ..about }
     }
 
     /// Has a file that broke the word of an index not fetched again for a while.
@@ -297,7 +299,8 @@ impl Flight {
         let facts = Contacted { waited: self.waited, ..facts };
         let privacy = if facts.shareable { Privacy::Shareable } else { Privacy::Private };
         // A hub's redirect leads elsewhere each time.
-        let naming = if self.linked(&kept).is_some() { Naming::Asked(privacy) } else { Naming::Place };
+        let is_asked_again = self.linked(&kept).is_some() || self.sent.leave.is_some();
+        let naming = if is_asked_again { Naming::Asked(privacy) } else { Naming::Place };
         // Where the body is here, its first bytes wait for nobody; else the entity is awaited, and who fills it.
         let begins = span.is_some_and(|(start, _)| start == 0);
         let is_whole = span.is_some_and(|(start, end)| start == 0 && end == Some(length));
@@ -310,7 +313,7 @@ impl Flight {
         });
         let origin = self.target.origin.clone();
         let order = HoldOrder {
-            spec: job(&self.target.url, promised.clone()),
+            spec: job(&self.target.url, promised.clone(), &self.sent),
             given: Given { facts, body, led_by: relayed.led_by },
             recent: recent.clone(),
             origin,
@@ -492,7 +495,8 @@ pub(super) fn may_hold(representation: &Representation) -> bool {
 }
 
 /// The job that fills an entity for the gateway.
-fn job(url: &ResourceUrl, digests: Vec<ExpectedDigest>) -> JobSpec {
+fn job(url: &ResourceUrl, digests: Vec<ExpectedDigest>, sent: &Sent) -> JobSpec {
+    let headers = sent.leave.as_ref().map(|leave| leave.fields()).unwrap_or_default();
     let file = FileSpec {
         url: url.clone(),
         destination: String::new(),
@@ -510,7 +514,7 @@ fn job(url: &ResourceUrl, digests: Vec<ExpectedDigest>) -> JobSpec {
         patience: Patience::Watching,
         peers: PeerUse::FULL,
         asking: Asking::Always,
-        terms: Terms::default(),
+        terms: Terms { headers, ..Terms::default() },
     }
 }
 

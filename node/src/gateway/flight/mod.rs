@@ -15,6 +15,7 @@ mod take;
 
 pub(super) use bodies::{SMALL, read_on};
 pub(super) use intake::Broke;
+pub(super) use take::length_of;
 
 use super::Gateway;
 use super::fields::Sent;
@@ -272,7 +273,8 @@ impl Flight {
             return Manner::Whole;
         }
         let is_file = name_of(&self.target.url) != Name::Plain;
-        let has_peers = self.gateway.peers.as_ref().is_some_and(|peers| !peers.connected().is_empty());
+        let has_peers =
+            self.sent.leave.is_none() && self.gateway.peers.as_ref().is_some_and(|peers| !peers.connected().is_empty());
         match () {
             () if is_file && has_peers || self.gateway.is_in_store(&self.target.url).await => Manner::Head,
             () if is_file => Manner::FirstRange,
@@ -281,7 +283,7 @@ impl Flight {
     }
 
     fn question(&self, manner: Manner) -> RelayRequest {
-        let mut fields = self.sent.fields.clone();
+        let mut fields = self.sent.question();
         let asked = match manner {
             Manner::Head => Asked::Head,
             Manner::FirstRange => {

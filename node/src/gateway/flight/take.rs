@@ -37,6 +37,10 @@ impl Flight {
             (relayed.final_url, relayed.led_by) = (self.target.url.clone(), None);
             self.share_as_named(&mut relayed.verdict);
         }
+        if self.sent.leave.is_some() {
+            // As there; and nobody but the origin that is mounted may see the proof that goes with what is asked later.
+            (relayed.final_url, relayed.led_by) = (self.target.url.clone(), None);
+        }
         if let Some(representation) = representation_of(&mut relayed.verdict).filter(|_| self.sent.names_somebody) {
             representation.shareable = Err(NotShared::PersonalRequest);
         }
@@ -217,7 +221,7 @@ impl Flight {
 }
 
 /// The length that a head names.
-pub(super) fn length_of(head: &ResponseHead) -> Option<u64> {
+pub(in crate::gateway) fn length_of(head: &ResponseHead) -> Option<u64> {
     Framing::of(head).ok()?.length()
 }
 
