@@ -244,6 +244,24 @@ impl Filling {
     }
 }
 
+impl Drop for Filling {
+    fn drop(&mut self) {
+        if let Some((entity, _)) = self.place.take() {
+            let_go(entity);
+        }
+    }
+}
+
+/// Lets go of an entity. The last one who has it may write what is not in the index, and evict: not where clients are served.
+pub(super) fn let_go(entity: EntityHandle) {
+    if entity.ends_quietly() {
+        return;
+    }
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        drop(runtime.spawn_blocking(move || drop(entity)));
+    }
+}
+
 /// Where the last block of so many bytes begins.
 pub(super) fn last_block(length: u64) -> u64 {
     length.saturating_sub(1) / BLOCK_SIZE * BLOCK_SIZE

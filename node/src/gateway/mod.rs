@@ -23,6 +23,7 @@
 //! | `leave` | what a client that proves who it is asks for by its digest |
 //! | `parts` | parts of a body in memory, and what they make together |
 //! | `pass` | what goes to one client, and what is kept of it |
+//! | `found` | what is found in the store, for who wants it now |
 //! | `filling` | an entity of the store that is read while the engine fills it |
 //! | `alone` | a reader that goes on at the origin for itself |
 //! | `saver` | small bodies into the store, behind everything else |
@@ -44,6 +45,7 @@ mod distrusted;
 mod fields;
 mod filling;
 mod flight;
+mod found;
 mod gate;
 mod gathered;
 mod growing;

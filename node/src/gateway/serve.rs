@@ -3,7 +3,7 @@
 use super::answer::{Here, Wanted, answer};
 use super::body::AnswerBody;
 use super::fields::Sent;
-use super::filling::Filling;
+use super::filling::let_go;
 use super::flight::{Landing, Outcome, Place, Solo, Target};
 use super::links;
 use super::refusal::Refusal;
@@ -95,13 +95,13 @@ impl Gateway {
                 }
                 Reuse::Fresh { seconds } => {
                     let status = hit(Some(i64::from(seconds)));
-                    return match self.open(&stored, Some(call)).await {
+                    return match self.open(&stored, call).await {
                         Some(here) => Ok(self.from(&stored, here, call, status)),
                         None => self.after_loss(call).await,
                     };
                 }
                 found @ (Reuse::StaleAllowed | Reuse::WhileAsking) => {
-                    let Some(here) = self.open(&stored, Some(call)).await else { return self.after_loss(call).await };
+                    let Some(here) = self.open(&stored, call).await else { return self.after_loss(call).await };
                     if found == Reuse::WhileAsking {
                         drop(self.board(&call.target, &call.sent, Some(stored.clone())));
                     }
@@ -209,7 +209,7 @@ impl Gateway {
             Landing::Stored(stored, filling, outcome) => {
                 let here = match filling {
                     Some(filling) => Here::Entity(filling),
-                    None => self.open(&stored, None).await.ok_or_else(lost)?,
+                    None => self.open(&stored, call).await.ok_or_else(lost)?,
                 };
                 let (found, origin_status) = match outcome {
                     Outcome::Answered(status) => (Found::Forwarded(why), Some(status)),
@@ -242,8 +242,8 @@ impl Gateway {
         matches!(found, Ok(Ok(Some(record))) if record.held_blocks > 0)
     }
 
-    /// Where the bytes of a stored answer are read; `None` when they are gone. For a call that wants ranges, those are enough.
-    async fn open(&self, stored: &Stored, call: Option<&Call>) -> Option<Here> {
+    /// Where the bytes of a stored answer are read; `None` when they are gone. For a call that gets ranges, those are enough.
+    async fn open(&self, stored: &Stored, call: &Call) -> Option<Here> {
         match &stored.held {
             Held::Memory(growing) => (!growing.is_broken()).then(|| Here::Memory(growing.clone())),
             Held::Parts(parts) => Some(Here::Parts(parts.clone())),
@@ -254,16 +254,17 @@ impl Gateway {
                 let (store, id) = (self.store.clone(), *id);
                 let found = tokio::task::spawn_blocking(move || store.find(&id)).await;
                 let entity = found.ok()?.ok()??;
-                let selected = call.map_or(Selected::Whole, |call| select(&call.fields, stored.length));
+                let gets_ranges = call.method == Method::GET && may_range(&call.fields, &stored.marks);
+                let selected = if gets_ranges { select(&call.fields, stored.length) } else { Selected::Whole };
                 let is_here = match selected {
                     Selected::Ranges(ranges) => holds(&entity, &ranges),
                     Selected::Whole | Selected::Unsatisfiable => entity.is_complete(),
                 };
                 if !is_here {
+                    let_go(entity);
                     return None;
                 }
-                entity.touch();
-                Some(Here::Entity(Filling::whole(entity)))
+                self.found(&call.target, stored, entity).await
             }
         }
     }

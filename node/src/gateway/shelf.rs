@@ -183,11 +183,18 @@ impl Shelf {
         let mut place = inner.remove(url).unwrap_or_default();
         place.put(terms, fields, stored);
         inner.insert(url.clone(), place);
-        while (inner.answers > MOST || inner.bytes > MOST_BYTES)
-            && let Some(oldest) = inner.order.first_key_value().map(|(_, url)| url.clone())
-        {
-            inner.remove(&oldest);
-        }
+        inner.make_room();
+    }
+
+    /// The body of an answer that stands there lies in memory from now on.
+    pub(super) fn warm(&self, url: &ResourceUrl, stored: &Stored, body: Arc<Growing>) {
+        let mut inner = self.inner();
+        let is_it = |(_, other): &(Terms, Arc<Stored>)| std::ptr::eq(&raw const **other, stored);
+        let Some(at) = inner.places.get(url).and_then(|place| place.answers.iter().position(is_it)) else { return };
+        let Some(mut place) = inner.remove(url) else { return };
+        place.answers[at].1 = Arc::new(Stored { held: Held::Memory(body), ..stored.clone() });
+        inner.insert(url.clone(), place);
+        inner.make_room();
     }
 
     /// Forgets of the answers whose bodies are in memory those that were used longest ago, until so many bytes are gone.
@@ -239,6 +246,14 @@ impl Inner {
         self.bytes += place.cost();
         self.order.insert(place.used, url.clone());
         self.places.insert(url, place);
+    }
+
+    fn make_room(&mut self) {
+        while (self.answers > MOST || self.bytes > MOST_BYTES)
+            && let Some(oldest) = self.order.first_key_value().map(|(_, url)| url.clone())
+        {
+            self.remove(&oldest);
+        }
     }
 
     fn remove(&mut self, url: &ResourceUrl) -> Option<Place> {
@@ -348,6 +363,26 @@ mod tests {
             [[false; 12].as_slice(), &[true; 8]].concat()
         );
         assert!(here(1, 0));
+    }
+
+    #[test]
+    fn what_was_read_from_the_store_stands_in_its_place_in_memory() {
+        let (shelf, none) = (Shelf::default(), HeaderMap::new());
+        let id = eddy_content::EntityId([1; 32]);
+        let of = |held| Arc::new(Stored { held, ..Stored::clone(&stored(None, &none, 10)) });
+        let (old, other) = (of(Held::Entity(id, Weak::new())), of(Held::Entity(id, Weak::new())));
+        shelf.put((&url(1), terms(0)), &none, old.clone());
+        let lean = shelf.size();
+        let body = || Growing::whole(Bytes::from_static(b"0123456789"), None);
+        let is_warm = || matches!(shelf.look((&url(1), terms(0)), &none), Look::Here(stored) if matches!(stored.held, Held::Memory(_)));
+        shelf.warm(&url(1), &other, body());
+        assert!(!is_warm(), "another answer stands there by now");
+        shelf.warm(&url(1), &old, body());
+        assert!(is_warm());
+        assert_eq!(shelf.size(), (lean.0, lean.1 + 10));
+        shelf.forget(&url(1));
+        shelf.warm(&url(1), &old, body());
+        assert_eq!(shelf.size(), (0, 0), "what was forgotten stays so");
     }
 
     #[test]
