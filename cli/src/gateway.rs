@@ -29,6 +29,7 @@ use eddy_node::config;
 use eddy_node::config::gateway::DEFAULT_LISTEN;
 use eddy_wire::catalogue::ErrorCode;
 use serde::Serialize;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tool::Tool;
 
@@ -107,8 +108,10 @@ async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
     }
     change.make(&folder)?;
     setting.note("done; a running daemon serves it within a few seconds");
-    if args.tool == Tool::Huggingface {
-        setting.note(&huggingface::hint(&base(setting)?));
+    match args.tool {
+        Tool::Huggingface => setting.note(&huggingface::hint(&base(setting)?)),
+        Tool::Npm => setting.note(npm::hint()),
+        _ => {}
     }
     Ok(())
 }
@@ -177,7 +180,17 @@ fn base(setting: &Setting) -> Result<String, Failure> {
     if listen.port() == 0 {
         return Err(refused("gateway.listen has port 0: tools need a port that stays".to_owned()));
     }
-    Ok(format!("http://{listen}"))
+    Ok(format!("http://{}", reached(listen)))
+}
+
+/// Where tools of this machine reach who listens there: an address that means every one of this machine's is none to connect to.
+fn reached(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
 }
 
 fn refused(why: String) -> Failure {
@@ -203,6 +216,23 @@ impl Tool {
             Self::Pip => pip::plan(base, origin).await,
             Self::Npm => npm::plan(base, origin),
             Self::Cargo => cargo::plan(base, origin).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_are_told_an_address_that_they_can_connect_to() {
+        for (listen, reached_at) in [
+            ("0.0.0.0:7718", "127.0.0.1:7718"),
+            ("[::]:7718", "[::1]:7718"),
+            ("10.0.0.1:80", "10.0.0.1:80"),
+            ("127.0.0.2:7718", "127.0.0.2:7718"),
+        ] {
+            assert_eq!(reached(listen.parse().unwrap()).to_string(), reached_at);
         }
     }
 }

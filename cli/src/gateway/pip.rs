@@ -38,7 +38,11 @@ pub(super) async fn plan(base: &str, origin: Option<&str>) -> Result<Change, Fai
     let mut mounts = mounts(&host, &folder, &links);
     mounts.extend(files);
     let line = format!("index-url = {base}{PATH}{folder}/");
-    let file = Edit::of(config_file()?, |before| Ok(set(before, &line)))?;
+    let trusted = trusted(base);
+    let file = Edit::of(config_file()?, |before| {
+        let after = set(before, &line);
+        Ok(trusted.as_deref().map(|host| trust(&after, host)).unwrap_or(after))
+    })?;
     Ok(Change { tool: Tool::Pip, mounts, files: vec![file] })
 }
 
@@ -112,9 +116,40 @@ fn config_file() -> Result<PathBuf, Failure> {
     Ok(base.config_dir().join("pip").join("pip.conf"))
 }
 
+/// What pip has to be told to trust: of plain http it passes over every index that is not on loopback.
+fn trusted(base: &str) -> Option<String> {
+    let url = Url::parse(base).ok()?;
+    let is_local = match url.host()? {
+        url::Host::Ipv4(ip) => ip.is_loopback(),
+        url::Host::Ipv6(ip) => ip.is_loopback(),
+        url::Host::Domain(name) => name == "localhost",
+    };
+    let host = url.host_str()?;
+    (!is_local).then(|| url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+}
+
+/// The file with this host before those that are trusted already; more of them may follow on lines of their own.
+fn trust(before: &str, host: &str) -> String {
+    let mut is_global = false;
+    let present = before.lines().find_map(|text| {
+        if text.trim_start().starts_with('[') {
+            is_global = text.trim() == "[global]";
+        }
+        let (name, value) = text.split_once('=').filter(|_| is_global)?;
+        (key(name) == "trusted-host").then(|| value.trim().to_owned())
+    });
+    let hosts = format!("trusted-host = {host} {}", present.unwrap_or_default());
+    set(before, hosts.trim_end())
+}
+
+/// The name of a setting, which pip takes with either line.
+fn key(name: &str) -> String {
+    name.trim().replace('_', "-")
+}
+
 /// The file with this line in `[global]`, in the place of one with the same key.
 fn set(before: &str, line: &str) -> String {
-    let key = |text: &str| text.split_once('=').map(|(key, _)| key.trim().replace('_', "-"));
+    let key = |text: &str| text.split_once('=').map(|(name, _)| key(name));
     let mut lines: Vec<String> = before.lines().map(str::to_owned).collect();
     let Some(start) = lines.iter().position(|text| text.trim() == "[global]") else {
         let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
@@ -164,6 +199,26 @@ mod tests {
         for odd in ["/a%20b/simple", "/a//simple"] {
             assert_eq!(of(odd), [host(Indexes::Ignored)], "{odd}");
         }
+    }
+
+    #[test]
+    fn a_gateway_that_is_not_on_loopback_is_one_of_those_that_are_trusted() {
+        for (base, host) in [
+            ("http://127.0.0.1:7718", None),
+            ("http://127.1.2.3:7718", None),
+            ("http://[::1]:7718", None),
+            ("http://10.0.0.1:7718", Some("10.0.0.1:7718")),
+            ("http://[fd00::1]:7718", Some("[fd00::1]:7718")),
+            ("http://10.0.0.1:80", Some("10.0.0.1")),
+        ] {
+            assert_eq!(trusted(base).as_deref(), host, "{base}");
+        }
+        assert_eq!(trust("[global]\na = b\n", "g"), "[global]\ntrusted-host = g\na = b\n");
+        assert_eq!(
+            trust("[install]\ntrusted-host = x\n[global]\ntrusted_host = y\n    z\n", "g"),
+            "[install]\ntrusted-host = x\n[global]\ntrusted-host = g y\n    z\n"
+        );
+        assert_eq!(trust("[global]\ntrusted-host =\n    z\n", "g"), "[global]\ntrusted-host = g\n    z\n");
     }
 
     #[test]
