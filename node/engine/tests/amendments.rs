@@ -6,6 +6,7 @@ mod rig;
 
 use eddy_content::ResourceUrl;
 use eddy_engine::engine::{Amendment, CommandError};
+use eddy_engine::job::spec::Credentials;
 use eddy_engine::job::terms::{HeaderField, Secrecy};
 use eddy_engine::{Effect, Finish, JobId, JobSpec, JobState, Owner, PeerUse, Terms};
 use rig::world::{Origin, unavailable};
@@ -140,6 +141,30 @@ fn every_change_survives_a_crash() {
     let job = rig.engine.job(id).unwrap();
     assert_eq!((job.owner(), job.spec().peers, job.files().len()), (Owner(1001), PeerUse::NONE, 2));
     assert_eq!(job.spec().terms, personal());
+}
+
+#[test]
+fn a_files_credentials_stay_with_the_origin_and_with_the_owner_that_they_are_of() {
+    let mut rig = rig(&["a"]);
+    let secret = Credentials { user: "Aladdin".into(), password: "open sesame".into() };
+    let known = || {
+        let mut job = job(&["a"]);
+        job.files[0].credentials = Some(secret.clone());
+        job
+    };
+    let kept = |rig: &Rig, id: JobId| rig.rows[&id].spec().files[0].credentials.clone();
+    let id = rig.create(known());
+    amend(&mut rig, id, Amendment { urls: to("b"), ..Amendment::default() });
+    assert_eq!(kept(&rig, id), Some(secret.clone()), "another file of the same origin");
+    let elsewhere = vec![(0, ResourceUrl::parse("https://other.example/b").unwrap())];
+    amend(&mut rig, id, Amendment { urls: elsewhere, ..Amendment::default() });
+    assert_eq!(kept(&rig, id), None);
+    let id = rig.create(known());
+    let own = rig.engine.job(id).map(|job| job.owner());
+    amend(&mut rig, id, Amendment { owner: own, ..Amendment::default() });
+    assert_eq!(kept(&rig, id), Some(secret.clone()));
+    amend(&mut rig, id, Amendment { owner: Some(Owner(1001)), ..Amendment::default() });
+    assert_eq!(kept(&rig, id), None);
 }
 
 #[test]

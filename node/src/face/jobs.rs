@@ -1,6 +1,6 @@
 //! The jobs: made, seen, steered.
 
-use super::{NodeFace, SHORTEST_ID, change, of_refusal, whose, wish};
+use super::{NodeFace, SHORTEST_ID, change, of_refusal, steering, whose, wish};
 use crate::config::{JobSettings, Network, Settings};
 use crate::control::Asker;
 use crate::driver::command::{Act, IdPrefix, Refusal, Start, Wish};
@@ -98,13 +98,17 @@ impl NodeFace {
         if let Some(terms) = &wish.terms {
             check_names(&*self.settings.lock().await, terms)?;
         }
-        let amend = Box::new(move |job: &Job| change::amend(job, wish));
+        let amend = Box::new(move |job: &Job| {
+            steering::check_change(job.owner(), asker, &wish)?;
+            change::amend(job, wish)
+        });
         self.driver.amend(whose(asker), self.job_id(asker, id).await?, amend).await.map_err(of_refusal)
     }
 
     pub(super) async fn add(&self, asker: Asker, id: &str, more: MoreFiles) -> Result<JobView, Problem> {
         let policy = self.settings.lock().await.jobs.clone();
         let add = Box::new(move |job: &Job| {
+            steering::check_more(job.owner(), asker)?;
             let amendment = change::add(job, &more)?;
             let mut longer = job.spec().clone();
             longer.files.extend(amendment.files.iter().cloned());

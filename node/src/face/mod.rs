@@ -5,6 +5,7 @@
 //! | `status` | the node itself |
 //! | `heads` | what origins answered |
 //! | `jobs`, `wish`, `change` | jobs; what a caller wishes, and wishes otherwise, parsed |
+//! | `steering` | what may be changed about somebody else's job |
 //! | `cache` | what the store holds |
 //! | `peers` | who is there |
 //! | `metrics` | what is counted, for a monitoring system |
@@ -18,6 +19,7 @@ mod metrics;
 mod peers;
 mod report;
 mod status;
+mod steering;
 mod wish;
 
 use crate::config::{Network, RunsAs, Settings};

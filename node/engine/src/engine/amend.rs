@@ -54,7 +54,15 @@ impl Engine {
         for (at, url) in urls {
             let is_changeable = job.files().get(at as usize).is_some_and(|file| !file.is_published());
             let file = spec.files.get_mut(at as usize).filter(|_| is_changeable).ok_or(CommandError::NoSuchFile)?;
+            if file.url.origin() != url.origin() {
+                // They were given for that origin, and are shown to no other.
+                file.credentials = None;
+            }
             file.url = url;
+        }
+        if owner.is_some_and(|owner| owner != job.owner()) {
+            // Those of its last owner are not the next one's to use (F-84).
+            spec.files.iter_mut().for_each(|file| file.credentials = None);
         }
         let mut is_awaited = false;
         for (at, demand) in demands {

@@ -10,7 +10,7 @@ use crate::trust::Line;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::RangeSupport;
 use eddy_content::http::freshness::Decision;
-use eddy_content::{BlockSet, Entity, Geometry};
+use eddy_content::{BlockSet, Entity, Geometry, ResourceUrl};
 
 /// Why a file goes past a cache that has room for it.
 const CACHE_FAILS: &str = "the disk of the cache stands in the way";
@@ -173,7 +173,8 @@ impl File {
 
     /// Takes over what the origin says; an error when the file does not have what is wanted of it.
     fn learn(&mut self, facts: &Contacted) -> Result<(), Failure> {
-        if self.redirects == Redirects::Report && facts.url != self.spec.url {
+        let is_secretive = self.is_personal || self.spec.credentials.is_some();
+        if self.redirects == Redirects::Report && may_become(&self.spec.url, &facts.url, is_secretive) {
             self.spec.url = facts.url.clone();
         }
         let Some(ranges) = self.spec.portion.ranges() else {
@@ -359,4 +360,26 @@ fn strongest_first(job: &[ExpectedDigest], origin: &[ExpectedDigest]) -> Vec<Exp
     all.sort_by_key(|digest| std::cmp::Reverse(digest.algorithm));
     all.dedup();
     all
+}
+
+/// Whether a file's URL may become the one where its redirects ended. What is shown of a job goes to the origin that the URL names; where
+/// that is cannot be the word of an origin that was asked.
+fn may_become(named: &ResourceUrl, end: &ResourceUrl, is_secretive: bool) -> bool {
+    end != named && (!is_secretive || end.origin() == named.origin())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f64_a_redirect_is_told_but_moves_no_secret_to_another_origin() {
+        let url = |text: &str| ResourceUrl::parse(text).expect("parses");
+        let named = url("https://a.example/f");
+        let told = |end: &str| [false, true].map(|is_secretive| may_become(&named, &url(end), is_secretive));
+        assert_eq!(told("https://a.example/g"), [true, true]);
+        assert_eq!(told("https://b.example/f"), [true, false]);
+        assert_eq!(told("https://a.example:444/f"), [true, false]);
+        assert_eq!(told("https://a.example/f"), [false, false]);
+    }
 }

@@ -150,7 +150,8 @@ pub enum Redirects {
     /// They are followed; the file keeps its URL.
     #[default]
     Follow,
-    /// They are followed, and the file's URL becomes the one where they end.
+    /// They are followed, and the file's URL becomes the one where they end; of a job that shows origins something of its own only where
+    /// that is the same origin.
     Report,
     /// They stop the job.
     Refuse,

@@ -113,6 +113,9 @@ catalogue! {
     NotPermitted: "not-permitted", User, Daemon, Useless, 403, Some("0x80070005");
         "the node does not do that for you";
         "Ask as the user whose node it is, or as its administrator; or start your own with another --home.";
+    NotTheOwner: "not-the-owner", User, Daemon, Useless, 403, None;
+        "what a job fetches, and what it shows to origins, is changed by its owner alone";
+        "Take it first: `eddy job take ID` makes it yours, without the secrets of its last owner.";
     TooSlow: "too-slow", Eddy, Daemon, Helps, 503, Some("0x80200069");
         "the node did not answer in time";
         "Try again; if it stays, look at the log of the daemon.";
