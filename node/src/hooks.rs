@@ -1,8 +1,10 @@
 //! Hooks: programs that the administrator has registered, told of the end of jobs that name them (F-40, F-43, T-42).
 //!
-//! The event log is the queue: an event that a hook is to be told of carries its name, and is with the system before anything forgets the
-//! job. A cursor beside the log says up to where everything has been told; it moves only when a hook has ended, so whatever the process dies
-//! of, an event is told again rather than not at all. Its number is the same each time: who must not act twice looks at it.
+//! The event log is the queue: an event that a hook is to be told of carries its name, and is on the disk before anything forgets the
+//! job. A cursor beside the log says up to where everything has been told; it moves only when a hook has ended, so whatever the process or the
+//! machine dies of, an event is told again rather than not at all. Its number is the same each time, and no other event's: who must not act
+//! twice looks at it. A node without hooks has no cursor; one whose hooks are taken away for a while tells what is still kept of what
+//! they missed.
 //!
 //! A hook runs as the owner of the job, never as the service: see [`run`]. Each owner has one at a time, so nobody's slow one holds up
 //! another's. One that fails is told again a few times, then it is given up and that is written into the audit log.
@@ -15,7 +17,8 @@ use crate::control::audit::AuditLine;
 use crate::driver::log::EventLog;
 use eddy_wire::api::{EventKind, EventView};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,10 +49,18 @@ pub(crate) struct Hooks {
 }
 
 impl Hooks {
-    /// The hooks of a home.
-    pub(crate) fn new(settings: BTreeMap<String, HookSettings>, log: EventLog, audit: AuditLog, home: &Path) -> Self {
+    /// The hooks of a home; `None` where there are none.
+    pub(crate) fn new(
+        settings: BTreeMap<String, HookSettings>,
+        log: EventLog,
+        audit: AuditLog,
+        home: &Path,
+    ) -> Option<Self> {
+        if settings.is_empty() {
+            return None;
+        }
         let cursor = Cursor::open(home, *log.news().borrow());
-        Self { settings: Arc::new(settings), log, audit, cursor }
+        Some(Self { settings: Arc::new(settings), log, audit, cursor })
     }
 
     /// Tells them until the node stops. What runs then is told again at the next start.
@@ -111,8 +122,9 @@ impl Hooks {
             }
         }
         if told_all_to > self.cursor.at {
+            let was_told = done.first().is_some_and(|first| *first <= told_all_to);
             done.retain(|id| *id > told_all_to);
-            self.cursor.move_to(told_all_to).await;
+            self.cursor.move_to(told_all_to, was_told).await;
         }
     }
 }
@@ -156,29 +168,49 @@ fn number(event: &EventView) -> u64 {
     event.id.parse().unwrap_or_default()
 }
 
+/// Up to where everything has been told in a home; 0 where no hook was ever told, or it cannot be read.
+pub(crate) fn told_to(home: &Path) -> u64 {
+    read(&home.join(CURSOR)).ok().flatten().unwrap_or_default()
+}
+
 /// Up to where everything has been told: a number in a file of the home.
 struct Cursor {
     path: PathBuf,
     at: u64,
+    /// The number in the file.
+    written: u64,
 }
 
 impl Cursor {
-    /// A home without one begins with what happens next.
+    /// A home without one begins with what happens next. Where it cannot be read, all that is kept is told again. `newest` is not before it:
+    /// the log goes on behind it.
     fn open(home: &Path, newest: u64) -> Self {
-        let path = home.join("hooks.cursor");
-        let at = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
-        let cursor = Self { path, at: at.unwrap_or(newest) };
-        if at.is_none()
-            && let Err(error) = write(&cursor.path, newest)
+        let path = home.join(CURSOR);
+        let found = read(&path);
+        if let Err(error) = &found {
+            tracing::warn!(%error, "it cannot be read which hooks have been told");
+        }
+        let at = match &found {
+            Ok(found) => found.unwrap_or(newest).min(newest),
+            Err(_) => 0,
+        };
+        let cursor = Self { path, at, written: at };
+        if !matches!(found, Ok(Some(known)) if known == at)
+            && let Err(error) = write(&cursor.path, at)
         {
             tracing::warn!(%error, "it cannot be written down which hooks have been told");
         }
         cursor
     }
 
-    /// Moves forward. Where the disk refuses, hooks are told again after the next start.
-    async fn move_to(&mut self, at: u64) {
+    /// Moves forward. It is written down once a hook was told, and else now and then, so that it stays among what the log keeps. Where
+    /// the disk refuses, hooks are told again after the next start.
+    async fn move_to(&mut self, at: u64, was_told: bool) {
         self.at = at;
+        if !was_told && at.saturating_sub(self.written) < PAGE as u64 {
+            return;
+        }
+        self.written = at;
         let path = self.path.clone();
         match tokio::task::spawn_blocking(move || write(&path, at)).await {
             Ok(Ok(())) => {}
@@ -188,9 +220,67 @@ impl Cursor {
     }
 }
 
-/// Replaces the file. Without a sync: an older number only has hooks told again.
+/// The number in the file; `None` where there is no file.
+fn read(path: &Path) -> io::Result<Option<u64>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => text.trim().parse().map(Some).map_err(|_| io::ErrorKind::InvalidData.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces the file. Its bytes are on the disk before its name, so that a machine that stops leaves one of the two numbers; the older only
+/// has hooks told again.
 fn write(path: &Path, at: u64) -> io::Result<()> {
     let new = path.with_extension("new");
-    std::fs::write(&new, format!("{at}\n"))?;
+    let mut file = File::create(&new)?;
+    writeln!(file, "{at}")?;
+    file.sync_data()?;
     std::fs::rename(&new, path)
+}
+
+/// The cursor's file in a home.
+const CURSOR: &str = "hooks.cursor";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hooks(home: &Path, names: &[&str]) -> Option<Hooks> {
+        let of = |name: &&str| {
+            let settings = toml::from_str("command = [\"/bin/true\"]").expect("a hook");
+            ((*name).to_owned(), settings)
+        };
+        Hooks::new(names.iter().map(of).collect(), EventLog::open(home), AuditLog::default(), home)
+    }
+
+    #[test]
+    fn without_hooks_nothing_is_written_down_about_them() {
+        let home = tempfile::tempdir().expect("a directory");
+        assert!(hooks(home.path(), &[]).is_none());
+        assert_eq!(std::fs::read_dir(home.path()).expect("lists").count(), 0);
+        assert!(hooks(home.path(), &["note"]).is_some());
+        assert_eq!(told_to(home.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn the_cursor_is_written_down_when_a_hook_was_told_and_else_seldom() {
+        let home = tempfile::tempdir().expect("a directory");
+        let mut cursor = Cursor::open(home.path(), 3);
+        cursor.move_to(4, false).await;
+        assert_eq!(told_to(home.path()), 3);
+        cursor.move_to(5, true).await;
+        assert_eq!(told_to(home.path()), 5);
+        cursor.move_to(5 + PAGE as u64, false).await;
+        assert_eq!(told_to(home.path()), 5 + PAGE as u64);
+    }
+
+    #[test]
+    fn a_cursor_never_stands_behind_what_has_happened_and_a_broken_one_tells_all_again() {
+        let home = tempfile::tempdir().expect("a directory");
+        std::fs::write(home.path().join(CURSOR), "9\n").expect("writes");
+        assert_eq!(Cursor::open(home.path(), 4).at, 4);
+        std::fs::write(home.path().join(CURSOR), "").expect("writes");
+        assert_eq!(Cursor::open(home.path(), 4).at, 0);
+    }
 }

@@ -221,8 +221,11 @@ impl Node {
         let chores = TaskTracker::new();
         if config.runs_as == RunsAs::Daemon && config.network == Network::Full {
             let hooks = Hooks::new(settings.hooks.clone(), events.clone(), audit, &config.home);
-            chores.spawn(hooks.run(shutdown.clone()));
+            if let Some(hooks) = hooks {
+                chores.spawn(hooks.run(shutdown.clone()));
+            }
         }
+        chores.spawn(events.clone().keep_on_disk(shutdown.clone()));
         let driver::Running { handle: driver, inputs, swarm, task: driving } =
             driver::start(parts, shutdown.clone()).await.map_err(StartError::Jobs)?;
         if config.network == Network::Full {

@@ -1,8 +1,10 @@
 //! The event log: what happened to jobs, for whoever asks later.
 //!
 //! The newest [`KEPT`] events are in memory, and in two files of the home with one line of JSON for each: the newer is begun anew at 4 MiB, so
-//! both together are bounded. A line is with the system before anybody hears of its event, and on the disk a second later: a process that dies
-//! loses none, a machine at most the last second. A line that cannot be read is passed over.
+//! both together are bounded. A line is with the system before anybody hears of its event, and on the disk a second later
+//! ([`EventLog::keep_on_disk`]): a process that dies loses none, a machine at most the last second. An event that a hook is to be told of is on
+//! the disk before anything follows from it, since its job may be forgotten then. Numbers go on behind every one that a hook may know,
+//! whatever a machine that stopped has lost. A line that cannot be read is passed over.
 
 use super::view;
 use crate::hooks;
@@ -14,12 +16,16 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// Events that are kept.
 pub const KEPT: usize = 10_000;
 /// Characters of a detail that are kept.
 const MAX_DETAIL: usize = 500;
+/// Longest time until lines are on the disk.
+const SYNC: Duration = Duration::from_secs(1);
 
 /// The log. Clones share it.
 #[derive(Clone)]
@@ -43,17 +49,18 @@ impl EventLog {
                 tracing::warn!(path = %path.display(), %error, "old events cannot be read");
             }
         }
-        Self::with(kept, Some(Mutex::new(Lines::at(path))))
+        Self::with(kept, hooks::told_to(home), Some(Mutex::new(Lines::at(path))))
     }
 
     /// A log that ends with the process.
     #[must_use]
     pub fn fleeting() -> Self {
-        Self::with(VecDeque::new(), None)
+        Self::with(VecDeque::new(), 0, None)
     }
 
-    fn with(kept: VecDeque<EventView>, file: Option<Mutex<Lines>>) -> Self {
-        let newest = kept.back().map_or(0, number);
+    /// `told` is the last number that a hook may know: its line may be lost, and no other event may have it.
+    fn with(kept: VecDeque<EventView>, told: u64, file: Option<Mutex<Lines>>) -> Self {
+        let newest = kept.back().map_or(0, number).max(told);
         Self(Arc::new(Shared { kept: Mutex::new(kept), newest: watch::Sender::new(newest), file }))
     }
 
@@ -76,7 +83,10 @@ impl EventLog {
         }
         if let Some(lines) = &self.0.file {
             let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Err(error) = lines.write(text.as_bytes()) {
+            let written = lines.write(text.as_bytes());
+            // Its job may be erased next, and then this line is all that knows of it.
+            let is_owed = numbered.iter().any(|event| event.hook.is_some());
+            if let Err(error) = written.and_then(|()| if is_owed { lines.sync() } else { Ok(()) }) {
                 tracing::warn!(%error, "events are kept in memory alone");
             }
         }
@@ -107,6 +117,33 @@ impl EventLog {
     #[must_use]
     pub fn news(&self) -> watch::Receiver<u64> {
         self.0.newest.subscribe()
+    }
+
+    /// Has each line on the disk a second after it was written, until the node stops. Who writes meanwhile does not wait for it.
+    pub(crate) async fn keep_on_disk(self, stop: CancellationToken) {
+        let mut news = self.news();
+        // Events may have come before it began to look.
+        news.mark_changed();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = news.changed() => if changed.is_err() { return },
+            }
+            tokio::select! {
+                // What is left is synced when the log is closed.
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(SYNC) => {}
+            }
+            let log = self.clone();
+            let synced = tokio::task::spawn_blocking(move || log.behind().map_or(Ok(()), |file| file.sync_data()));
+            if let Ok(Err(error)) = synced.await {
+                tracing::warn!(%error, "events cannot be had on the disk");
+            }
+        }
+    }
+
+    fn behind(&self) -> Option<Arc<File>> {
+        self.0.file.as_ref().and_then(|lines| lines.lock().unwrap_or_else(PoisonError::into_inner).behind())
     }
 
     fn kept(&self) -> MutexGuard<'_, VecDeque<EventView>> {
@@ -195,6 +232,45 @@ mod tests {
         again.append(vec![some("c")]);
         assert_eq!(details(&again.after(cursor, 10, all)), ["b", "c"]);
         assert_eq!(*again.news().borrow(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_are_on_the_disk_a_second_later_also_when_none_follows() {
+        let home = tempfile::tempdir().expect("a directory");
+        let log = EventLog::open(home.path());
+        log.append(vec![some("a")]);
+        let stop = CancellationToken::new();
+        let keeping = tokio::spawn(log.clone().keep_on_disk(stop.clone()));
+        tokio::time::sleep(2 * SYNC).await;
+        assert!(log.behind().is_none());
+        log.append(vec![some("b")]);
+        tokio::time::sleep(2 * SYNC).await;
+        assert!(log.behind().is_none());
+        stop.cancel();
+        keeping.await.expect("ends");
+    }
+
+    #[test]
+    fn what_a_hook_is_to_be_told_of_is_on_the_disk_before_its_job_is_forgotten() {
+        let home = tempfile::tempdir().expect("a directory");
+        let log = EventLog::open(home.path());
+        log.append(vec![some("a")]);
+        assert!(log.behind().is_some(), "nothing is lost with it: nobody waits for the disk");
+        let owed = EventView { hook: Some("note".into()), kind: EventKind::Finished, ..some("b") };
+        log.append(vec![some("c"), owed]);
+        assert!(log.behind().is_none());
+    }
+
+    #[test]
+    fn a_number_that_a_hook_knows_is_given_to_no_other_event() {
+        let home = tempfile::tempdir().expect("a directory");
+        EventLog::open(home.path()).append(vec![some("a"), some("b")]);
+        // The machine stopped before the lines behind these were on the disk.
+        fs::write(home.path().join("hooks.cursor"), "7\n").expect("writes");
+        let log = EventLog::open(home.path());
+        log.append(vec![some("c")]);
+        assert_eq!(log.after(2, 10, all).iter().map(number).collect::<Vec<_>>(), [8]);
+        assert_eq!(*EventLog::open(home.path()).news().borrow(), 8);
     }
 
     #[test]
