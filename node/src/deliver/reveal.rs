@@ -9,7 +9,7 @@ use rustix::fs::{FileType, RenameFlags, Stat};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::time::SystemTime;
 
 /// Bytes of a staged file that are copied at a time when it is made anew.
@@ -59,10 +59,21 @@ impl Destination {
         match renamed {
             Ok(()) => Ok(()),
             // Renamed before a crash that came before the job was written down as ended.
-            Err(Errno::NOENT) if folder.look(&self.name).is_ok_and(|found| self.is_ours(&found, length)) => Ok(()),
+            Err(Errno::NOENT) if self.is_delivered(folder, length, root) => Ok(()),
+            Err(Errno::NOENT) => Err(refusal(ErrorCode::StagedLost, format!("what was made for `{shown}` is gone"))),
             Err(Errno::EXIST) => Err(refusal(ErrorCode::DestinationExists, format!("`{shown}` exists"))),
             Err(e) => Err(self.disk_failure("rename", &e.into())),
         }
+    }
+
+    /// Whether what stands at the destination is what was staged. A file of its length may have stood there before: the bytes count.
+    fn is_delivered(&self, folder: &Folder, length: u64, root: Option<Root>) -> bool {
+        let Some(root) = root else { return false };
+        if !folder.look(&self.name).is_ok_and(|found| self.is_ours(&found, length)) {
+            return false;
+        }
+        let Ok(mut found) = folder.open_file(&self.name) else { return false };
+        self.copy(&mut found, &mut io::sink(), length).is_ok_and(|there| there == root)
     }
 
     /// Makes the staged file anew, by the hand of the job's owner, from one that was made by another's.
@@ -99,7 +110,7 @@ impl Destination {
     }
 
     /// Copies so many bytes; their hash.
-    fn copy(&self, from: &mut File, to: &mut File, length: u64) -> Result<Root, Failure> {
+    fn copy(&self, from: &mut File, to: &mut impl io::Write, length: u64) -> Result<Root, Failure> {
         let mut hasher = blake3::Hasher::new();
         let mut piece = vec![0; COPIED];
         let mut left = length;

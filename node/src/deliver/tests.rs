@@ -124,7 +124,29 @@ fn a_file_that_was_mirrored_wholly_is_staged_without_being_read_again() {
 
 /// Makes one staged file visible.
 pub(super) fn published(destination: &Destination, overwrite: bool) -> Result<(), Failure> {
-    publish(&[Publication { destination: destination.clone(), overwrite, length: LENGTH, root: None }]).remove(0)
+    let root = Some(Root(*blake3::hash(&content()).as_bytes()));
+    publish(&[Publication { destination: destination.clone(), overwrite, length: LENGTH, root }]).remove(0)
+}
+
+#[test]
+fn a_staged_file_that_is_gone_counts_as_delivered_only_where_its_bytes_stand() {
+    let place = Place::new();
+    let entity = place.entity();
+    write(&entity, None, 0..BLOCKS);
+    let image = place.directory.path().join("image");
+    // An older version of the same length and owner.
+    let mut older = content();
+    older[LENGTH as usize - 1] ^= 1;
+    std::fs::write(&image, &older).expect("written");
+    for overwrite in [false, true] {
+        let refused = published(&place.destination, overwrite).expect_err("nothing was staged");
+        assert_eq!(refused.code, "staged-lost");
+    }
+    assert!(std::fs::read(&image).expect("the file") == older);
+    place.stage(&place.destination, &entity, None, &[], None).expect("staged");
+    published(&place.destination, true).expect("published");
+    published(&place.destination, true).expect("done twice, it succeeds twice");
+    assert!(std::fs::read(&image).expect("the file") == content());
 }
 
 #[test]

@@ -199,7 +199,14 @@ impl Engine {
         }
         job.is_completing = false;
         let failed = job.files().iter().zip(0..).find_map(|(file, at)| Some((at, file.failure()?.clone())));
-        if let Some((file, failure)) = failed {
+        let is_lost = job.state() == JobState::Transferred && job.files().iter().any(File::is_lost);
+        if is_lost {
+            // It is made anew from what is held, as a file that is added now would be.
+            job.files_mut().iter_mut().for_each(|file| file.pause(&mut self.out));
+            job.pause_files(&mut self.out);
+            self.transit(id, JobEvent::FilesAdded);
+            self.persist(id);
+        } else if let Some((file, failure)) = failed {
             if failure.class.is_condition() {
                 job.is_delivery_owed = true;
                 job.attempts = job.attempts.saturating_add(1);

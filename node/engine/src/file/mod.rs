@@ -41,6 +41,10 @@ const FIRST_RANGE: u64 = 16 * 1024 * 1024;
 const CHANGES_ALLOWED: u32 = 3;
 /// Whole downloads of one file that failed their digest before the job stops.
 const MISMATCHES_ALLOWED: u32 = 1;
+/// Times that a staged file may be gone before it appears, and is made anew by itself: somebody who removes it each time is not raced.
+const LOSSES_ALLOWED: u32 = 2;
+/// A staged file that is gone.
+const STAGED_LOST: &str = "staged-lost";
 /// Stagings of one file in one turn that found stored blocks damaged before the disk is taken for failing.
 const DAMAGES_ALLOWED: u32 = 3;
 /// The row of want of descriptors.
@@ -231,6 +235,7 @@ pub struct File {
     /// Whether a swarm's word that the version has changed was looked into in this turn.
     is_version_asked_again: bool,
     mismatches: u32,
+    losses: u32,
     damages: u32,
     origin_failures: u32,
     origin_wait: Duration,
@@ -297,6 +302,7 @@ impl File {
             changes: 0,
             is_version_asked_again: false,
             mismatches: 0,
+            losses: 0,
             damages: 0,
             origin_failures: 0,
             origin_wait: Duration::ZERO,

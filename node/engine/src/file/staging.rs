@@ -3,7 +3,10 @@
 //! The file beside the destination exists once. So whoever writes it is waited for, even when the file was given up
 //! meanwhile: only after its answer is the name written again, or cleared.
 
-use super::{DAMAGES_ALLOWED, File, MISMATCHES_ALLOWED, PartUse, Phase, SourceBytes, Surroundings, Swarming};
+use super::{
+    DAMAGES_ALLOWED, File, LOSSES_ALLOWED, MISMATCHES_ALLOWED, PartUse, Phase, STAGED_LOST, SourceBytes, Surroundings,
+    Swarming,
+};
 use crate::outbox::Outbox;
 use crate::planner::Planner;
 use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, StagedFile};
@@ -159,11 +162,22 @@ impl File {
         match result {
             Ok(()) => self.phase = Phase::Published,
             Err(failure) => {
-                self.phase = Phase::Staged;
+                // What may have an effect is not asked again by itself.
+                let is_lost = failure.code == STAGED_LOST && self.losses < LOSSES_ALLOWED && !self.is_asked_once;
+                self.phase = if is_lost { Phase::Idle } else { Phase::Staged };
+                if is_lost {
+                    self.losses += 1;
+                    self.root = None;
+                }
                 self.failure = Some(failure);
             }
         }
         true
+    }
+
+    /// Whether it was staged and has to be so anew.
+    pub fn is_lost(&self) -> bool {
+        !self.is_staged() && self.failure.as_ref().is_some_and(|failure| failure.code == STAGED_LOST)
     }
 
     /// Stops whatever is under way; what is durable stays.

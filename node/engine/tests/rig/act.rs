@@ -173,7 +173,7 @@ impl Rig {
                 } else if self.disk.visible.contains_key(&file) {
                     Ok(())
                 } else {
-                    Err(Failure::fatal("destination-no-parent", "there is no staged file"))
+                    Err(Failure::fatal("staged-lost", "there is no staged file"))
                 };
                 self.input(Input::Published { file, result });
             }

@@ -99,6 +99,41 @@ fn a_delivery_that_failed_is_finished_when_the_destination_is_mended() {
 }
 
 #[test]
+fn a_staged_file_that_is_gone_is_made_anew_from_the_cache_and_not_for_ever() {
+    for losses in 1..=3 {
+        let mut rig = rig(Origin::new(MIB));
+        rig.set_origin("b", Origin::new(MIB));
+        let id = rig.start(job(&["a", "b"]));
+        for lost in 1..=losses {
+            rig.run_until(|rig| rig.count("publish") > lost);
+            rig.disk.parts.retain(|file, _| file.file != 0);
+            rig.run_for(std::time::Duration::from_millis(10));
+        }
+        let sent = rig.origin("a").sent;
+        rig.run_for(HOUR);
+        assert_eq!(rig.origin("a").sent, sent, "what is held is not fetched again");
+        let is_lasting = losses > 2;
+        let expected = if is_lasting { JobState::Transferred } else { JobState::Acknowledged };
+        assert_eq!((rig.state(id), rig.delivered(id, 1)), (expected, Some(1)), "{losses} losses");
+        assert_eq!(rig.delivered(id, 0), (!is_lasting).then_some(1));
+        assert_eq!(rig.engine.job(id).unwrap().failure().is_some(), is_lasting);
+    }
+}
+
+#[test]
+fn a_staged_file_that_a_crash_has_lost_is_made_anew() {
+    let mut rig = rig(Origin::new(MIB));
+    rig.set_origin("b", Origin::new(MIB));
+    let id = rig.start(job(&["a", "b"]));
+    rig.run_until(|rig| rig.count("publish") > 1);
+    rig.disk.parts.clear();
+    rig.crash();
+    rig.run_for(HOUR);
+    assert_eq!((rig.delivered(id, 0), rig.delivered(id, 1)), (Some(1), Some(1)));
+    assert!(rig.rows.is_empty());
+}
+
+#[test]
 fn a_job_suspended_while_it_completes_goes_on_where_it_was() {
     let mut rig = rig(Origin::new(MIB));
     let id = rig.start(job(&["a"]));

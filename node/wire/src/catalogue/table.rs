@@ -294,6 +294,10 @@ catalogue! {
     DestinationUnsafe: "destination-unsafe", User, Destination, Useless, 403, None;
         "the destination leads through a symbolic link or a special file";
         "Name the real path.";
+    StagedLost: "staged-lost", Disk, Destination, Helps, 409, None;
+        "the file was whole and is gone before it could appear at its destination";
+        "Nothing, mostly: the job makes it anew from the cache. If it comes again, see who removes files beside the destination, then \
+        `eddy job finish ID`.";
     DiskFailed: "disk-failed", Disk, Destination, Helps, 500, Some("0x8020000d");
         "the disk failed";
         "Look at the system's log; if it names the disk, save what is on it. The job tries again by itself.";
