@@ -21,6 +21,7 @@ use eddy_content::{Entity, EntityId, LookupKey, LookupSecret, ResourceUrl, Valid
 use evict::Shrunk;
 use leaving::Last;
 use std::any::Any;
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 use std::path::PathBuf;
@@ -394,6 +395,19 @@ impl Store {
     /// Every row of the ledger.
     pub fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         Ok(self.core.index.ledger()?)
+    }
+
+    /// Looks at the columns of each account of a file, in the order of accounts.
+    pub fn each_balance(&self, look: impl FnMut(Account, Balance)) -> Result<(), StoreError> {
+        Ok(self.core.index.each_balance(look)?)
+    }
+
+    /// What accounts were of, for people, as far as somebody said so.
+    pub fn account_names(
+        &self,
+        accounts: impl Iterator<Item = Account>,
+    ) -> Result<HashMap<Account, String>, StoreError> {
+        Ok(self.core.index.account_names(accounts)?)
     }
 }
 

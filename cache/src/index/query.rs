@@ -15,6 +15,7 @@ use eddy_content::{BlockHash, BlockSet, EntityId, LookupKey};
 use redb::{ReadTransaction, ReadableTable, TableHandle};
 use serde::de::DeserializeOwned;
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::ops::Bound;
 
 impl Index {
@@ -206,6 +207,39 @@ impl Index {
             let key = account_key(account);
             let row = transaction.open_table(FILES)?.get(key.as_slice())?;
             Ok(row.and_then(|row| open_row(FILES, &key, row.value())).unwrap_or_default())
+        })
+    }
+
+    /// Looks at the columns of each account of a file, in the order of accounts: nothing is kept of them here, however many there are.
+    pub(crate) fn each_balance(&self, mut look: impl FnMut(Account, Balance)) -> Result<(), IndexFault> {
+        self.read(|transaction| {
+            for row in transaction.open_table(FILES)?.iter()? {
+                let (key, value) = row?;
+                if let (Some(account), Some(balance)) =
+                    (account_of(key.value()), open_row(FILES, key.value(), value.value()))
+                {
+                    look(account, balance);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// What accounts were of.
+    pub(crate) fn account_names(
+        &self,
+        accounts: impl Iterator<Item = Account>,
+    ) -> Result<HashMap<Account, String>, IndexFault> {
+        self.read(|transaction| {
+            let names = transaction.open_table(ACCOUNT_NAMES)?;
+            let mut found = HashMap::new();
+            for account in accounts {
+                let key = account_key(&account);
+                let name = names.get(key.as_slice())?;
+                let name = name.and_then(|name| open_row(ACCOUNT_NAMES, &key, name.value()));
+                found.extend(name.map(|name| (account, name)));
+            }
+            Ok(found)
         })
     }
 

@@ -1,7 +1,7 @@
 //! The jobs, and who among them waits, runs or sleeps: so that no decision has to look at all of them.
 
 use crate::job::live::Job;
-use crate::job::spec::{JobId, Priority};
+use crate::job::spec::{Goal, JobId, Priority};
 use crate::job::state::JobState;
 use crate::job::terms::Owner;
 use crate::queue::{HostKey, Line, Queue, Ticket};
@@ -43,6 +43,15 @@ struct Slot {
     is_cooling: bool,
 }
 
+/// How many jobs there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Standing {
+    /// That have not ended.
+    pub open: usize,
+    /// Of those, through which bytes come.
+    pub moving: usize,
+}
+
 /// All jobs of an engine.
 #[derive(Debug)]
 pub struct Roster {
@@ -52,6 +61,8 @@ pub struct Roster {
     by_age: BTreeSet<(i64, JobId)>,
     /// Jobs that have not ended, of each owner.
     living: BTreeMap<Owner, usize>,
+    /// Of those, jobs that only hold: nobody made them.
+    holding: usize,
     /// Jobs that somebody has had a hand in since the last tidying.
     touched: Vec<JobId>,
     /// Jobs at rest that have run, the last one at the end.
@@ -81,6 +92,7 @@ impl Roster {
             jobs: BTreeMap::new(),
             by_age: BTreeSet::new(),
             living: BTreeMap::new(),
+            holding: 0,
             touched: Vec::new(),
             cooling: VecDeque::new(),
             queue: Queue::new(places.per_host, places.held_per_host),
@@ -127,6 +139,7 @@ impl Roster {
         if let Some(slot) = self.jobs.remove(&id) {
             self.by_age.remove(&(slot.job.created(), id));
             self.discount(slot.counted);
+            self.holding -= usize::from(slot.counted.is_some() && slot.job.goal() == Goal::Hold);
             self.leave(id, slot.place);
         }
     }
@@ -151,6 +164,14 @@ impl Roster {
     #[must_use]
     pub fn living(&self, owner: Owner) -> (usize, usize) {
         (self.living.values().sum(), self.living.get(&owner).copied().unwrap_or(0))
+    }
+
+    /// Jobs that somebody made and that have not ended, and those of them through which bytes come. No job is unpacked for it.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let moves = |job: &&Job| job.state() == JobState::Transferring && job.goal() != Goal::Hold;
+        let open = self.living.values().sum::<usize>() - self.holding;
+        Standing { open, moving: self.running().filter(moves).count() }
     }
 
     /// One job.
@@ -202,6 +223,9 @@ impl Roster {
         let Some(slot) = self.jobs.get_mut(&id) else { return };
         let next = (!slot.job.state().is_final()).then(|| slot.job.owner());
         let last = std::mem::replace(&mut slot.counted, next);
+        if slot.job.goal() == Goal::Hold {
+            self.holding = self.holding + usize::from(next.is_some()) - usize::from(last.is_some());
+        }
         if last != next {
             self.discount(last);
             if let Some(owner) = next {

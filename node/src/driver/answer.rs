@@ -80,6 +80,15 @@ impl Driver {
             Command::List { whose, after, most, answer } => {
                 let _ = answer.send(self.list(whose, after, most));
             }
+            Command::Ids { whose, answer } => {
+                let _ = answer.send(self.ids(whose));
+            }
+            Command::Places { whose, files, answer } => {
+                let _ = answer.send(self.places(whose, files));
+            }
+            Command::Standing { answer } => {
+                let _ = answer.send(self.engine.standing());
+            }
             Command::Watch { whose, job, answer } => {
                 let _ = answer.send(self.watch(whose, job));
             }

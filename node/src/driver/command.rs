@@ -7,8 +7,10 @@ use crate::transfer::recent::Recent;
 use eddy_cache::{EntityHandle, Privacy};
 use eddy_engine::engine::{Amendment, CommandError};
 use eddy_engine::job::live::Job;
-use eddy_engine::{Failure, FileSpec, JobId, JobSpec, Owner};
+use eddy_engine::roster::Standing;
+use eddy_engine::{Failure, FileRef, FileSpec, JobId, JobSpec, Owner};
 use eddy_wire::api::{JobView, Problem};
+use std::collections::{HashMap, HashSet};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What may be done to a job.
@@ -148,6 +150,15 @@ pub struct Wish {
     pub is_personal: bool,
 }
 
+/// From where a file of a job comes and where it goes, as it may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FilePlace {
+    /// The URL, redacted.
+    pub url: String,
+    /// The destination.
+    pub destination: String,
+}
+
 pub(super) enum Command {
     Create { spec: Box<JobSpec>, start: Start, answer: oneshot::Sender<Result<JobView, Refusal>> },
     CreateAll { wishes: Vec<(JobSpec, Start)>, answer: oneshot::Sender<Vec<Result<JobId, Refusal>>> },
@@ -158,6 +169,9 @@ pub(super) enum Command {
     Wish { whose: Whose, job: JobId, file: u32, answer: oneshot::Sender<Result<Wish, Refusal>> },
     Find { whose: Whose, prefix: IdPrefix, answer: oneshot::Sender<Vec<JobId>> },
     List { whose: Whose, after: Option<(i64, JobId)>, most: usize, answer: oneshot::Sender<Vec<JobView>> },
+    Ids { whose: Whose, answer: oneshot::Sender<HashSet<JobId>> },
+    Places { whose: Whose, files: Vec<FileRef>, answer: oneshot::Sender<HashMap<FileRef, FilePlace>> },
+    Standing { answer: oneshot::Sender<Standing> },
     Watch { whose: Whose, job: JobId, answer: oneshot::Sender<Result<watch::Receiver<JobView>, Refusal>> },
     IsBusy { answer: oneshot::Sender<bool> },
     IsNeeded { answer: oneshot::Sender<bool> },
@@ -218,6 +232,21 @@ impl DriverHandle {
     /// The jobs behind a point in the order in which they were made, at most `most`.
     pub async fn list(&self, whose: Whose, after: Option<(i64, JobId)>, most: usize) -> Result<Vec<JobView>, Refusal> {
         self.ask(|answer| Command::List { whose, after, most, answer }).await
+    }
+
+    /// The jobs that there are.
+    pub async fn ids(&self, whose: Whose) -> Result<HashSet<JobId>, Refusal> {
+        self.ask(|answer| Command::Ids { whose, answer }).await
+    }
+
+    /// From where files come and where they go, of those that are there.
+    pub async fn places(&self, whose: Whose, files: Vec<FileRef>) -> Result<HashMap<FileRef, FilePlace>, Refusal> {
+        self.ask(|answer| Command::Places { whose, files, answer }).await
+    }
+
+    /// How many jobs there are.
+    pub async fn standing(&self) -> Result<Standing, Refusal> {
+        self.ask(|answer| Command::Standing { answer }).await
     }
 
     /// Follows a job; the sender is dropped after the last view.

@@ -1,11 +1,12 @@
 //! Jobs are made, and listed.
 
-use super::command::{Refusal, Start, Whose};
+use super::command::{FilePlace, Refusal, Start, Whose};
 use super::{Driver, Durability};
 use eddy_engine::job::live::Job;
-use eddy_engine::{Asking, Failure, Goal, JobId, JobSpec, Owner};
+use eddy_engine::{Asking, Failure, FileRef, Goal, JobId, JobSpec, Owner};
 use eddy_wire::api::{JobView, Problem};
 use eddy_wire::catalogue::ErrorCode;
+use std::collections::{HashMap, HashSet};
 
 impl Driver {
     /// Makes jobs, each by itself, or takes those that are there; durable before anybody hears of them (promise 7). However many
@@ -102,6 +103,27 @@ impl Driver {
         let is_there = |job: &&Job| job.goal() != Goal::Hold && whose.has(job.owner());
         let page: Vec<JobId> = self.engine.jobs_after(after).filter(is_there).take(most).map(Job::id).collect();
         page.into_iter().filter_map(|id| self.view(Whose::Anybodys, id).ok()).collect()
+    }
+
+    /// The jobs that there are; none is unpacked for it.
+    pub(super) fn ids(&self, whose: Whose) -> HashSet<JobId> {
+        let is_there = |job: &&Job| job.goal() != Goal::Hold && whose.has(job.owner());
+        self.engine.jobs().filter(is_there).map(Job::id).collect()
+    }
+
+    /// From where files come and where they go.
+    pub(super) fn places(&mut self, whose: Whose, files: Vec<FileRef>) -> HashMap<FileRef, FilePlace> {
+        let mut places = HashMap::with_capacity(files.len());
+        for at in files {
+            if let Ok(job) = self.job(whose, at.job)
+                && let Some(file) = job.files().get(at.file as usize)
+            {
+                let (url, destination) = (file.spec().url.redacted(), file.spec().destination.clone());
+                places.insert(at, FilePlace { url, destination });
+                self.engine.put_away(at.job);
+            }
+        }
+        places
     }
 
     /// Refuses one job more than the administrator allows (F-16).

@@ -3,14 +3,13 @@
 use super::{NodeFace, of_refusal};
 use crate::config::{Network, RunsAs};
 use crate::group::Group;
-use eddy_wire::api::{self, Mode, Problem, StatusView};
+use eddy_engine::roster::Standing;
+use eddy_wire::api::{Mode, Problem, StatusView};
 
 impl NodeFace {
     pub(super) async fn view_status(&self) -> Result<StatusView, Problem> {
-        let jobs =
-            self.driver.list(crate::driver::command::Whose::Anybodys, None, usize::MAX).await.map_err(of_refusal)?;
-        let open = jobs.iter().filter(|job| !job.state.is_final()).count();
-        let moving = jobs.iter().filter(|job| job.state == api::JobState::Transferring).count();
+        // Each command asks for this first: it is counted, and no job is looked at.
+        let Standing { open, moving } = self.driver.standing().await.map_err(of_refusal)?;
         let peers = self.neighbours.as_ref().map_or(0, |n| n.connected().len());
         let without = self.trouble.as_ref().map(|failure| format!("works without its store ({}): ", failure.detail));
         let activity = match (self.network, moving, open) {

@@ -19,7 +19,7 @@ use crate::job::state::{IllegalTransition, JobEvent, JobState};
 use crate::job::terms::{Life, Owner};
 use crate::outbox::Outbox;
 use crate::port::{Effect, Notice, Now, Peer};
-use crate::roster::Roster;
+use crate::roster::{Roster, Standing};
 use crate::schedule::Places;
 use crate::swarm::Patience;
 use crate::trust::Policy;
@@ -181,6 +181,12 @@ impl Engine {
     #[must_use]
     pub fn living(&self, owner: Owner) -> (usize, usize) {
         self.roster.living(owner)
+    }
+
+    /// How many jobs there are.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.roster.standing()
     }
 
     /// One job.

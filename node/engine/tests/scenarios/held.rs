@@ -5,6 +5,7 @@ use crate::rig::world::{Origin, unreachable};
 use crate::rig::{Event, Rig, job, url};
 use eddy_content::http::freshness::{Decision, Stale};
 use eddy_engine::file::HeldUse;
+use eddy_engine::roster::Standing;
 use eddy_engine::{Asking, Finish, JobSpec, JobState};
 use std::time::Duration;
 
@@ -106,4 +107,28 @@ fn what_has_no_version_is_not_held() {
     let id = rig.start(hold());
     rig.run_for(HOUR);
     assert_eq!((rig.state(id), rig.count("stream"), rig.count("open")), (JobState::Error, 0, 0));
+}
+
+#[test]
+fn jobs_are_counted_as_they_stand_and_what_is_only_held_is_nobodys() {
+    let mut rig = rig(Origin::new(64 * MIB));
+    rig.set_origin("b", Origin::new(64 * MIB));
+    let standing = |rig: &Rig| {
+        let Standing { open, moving } = rig.engine.standing();
+        (open, moving)
+    };
+    let mut holding = job(&["b"]);
+    holding.files[0].destination = String::new();
+    let held = rig.start(holding);
+    rig.run_to_state(held, JobState::Transferring);
+    assert_eq!(standing(&rig), (0, 0));
+    let waiting = rig.create(job(&["b"]));
+    let id = rig.start(job(&["a"]));
+    rig.run_to_state(id, JobState::Transferring);
+    assert_eq!(standing(&rig), (2, 1));
+    rig.act(|engine, now| engine.cancel(now, held).unwrap());
+    rig.act(|engine, now| engine.cancel(now, waiting).unwrap());
+    assert_eq!(standing(&rig), (1, 1));
+    rig.run_for(HOUR);
+    assert_eq!((rig.state(id), standing(&rig)), (JobState::Acknowledged, (0, 0)));
 }
