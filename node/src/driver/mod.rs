@@ -317,12 +317,13 @@ impl Driver {
                 Effect::Persist(record) if records.len() < WRITTEN_AT_ONCE => records.push(*record),
                 effect => {
                     self.write_down(&mut records).await;
-                    if let Effect::Erase(id) = effect
-                        && let Some(news) = self.news_of(id)
-                    {
-                        // How a job ended is told before it is forgotten: what is told twice has a number, what is not told is lost.
-                        self.note(&[(id, news)]);
-                        self.tell(vec![(id, news)]).await;
+                    if let Effect::Erase(id) = effect {
+                        if let Some(news) = self.news_of(id) {
+                            // How a job ended is told before it is forgotten: what is told twice has a number, what is not told is lost.
+                            self.note(&[(id, news)]);
+                            self.tell(vec![(id, news)]).await;
+                        }
+                        self.show_finished(id);
                     }
                     self.executor.execute(&self.engine, effect).await;
                 }

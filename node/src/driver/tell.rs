@@ -28,6 +28,14 @@ impl Driver {
         }
     }
 
+    /// Shows those who follow a job that it is finished: its files stand at their destinations and in the ledger, so nobody waits for its row
+    /// to go. After a crash in between it is delivered once more, which finds everything done.
+    pub(super) fn show_finished(&mut self, id: JobId) {
+        if self.engine.job(id).is_some_and(|job| job.state() == JobState::Acknowledged) {
+            self.show(&[], &[id]);
+        }
+    }
+
     /// Remembers what the log is told.
     pub(super) fn note(&mut self, news: &[(JobId, EventKind)]) {
         for (id, _) in news {
