@@ -4,7 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests, like tests, may unwrap")]
 
+use eddy_node::config::gateway::DEFAULT_LISTEN;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Folders of what is shipped; tests that lie in them, as `tests.rs` or under `tests/`, play attackers and may do as they do.
 const SHIPPED: [&str; 7] = [
@@ -86,8 +89,7 @@ fn every_file_of_a_program_of_tests_is_named_by_it() {
 
 #[test]
 fn the_units_are_what_systemd_understands() {
-    let analyze =
-        |unit: &Path| std::process::Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(unit).output();
+    let analyze = |unit: &Path| Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(unit).output();
     let folder = tempfile::tempdir().unwrap();
     let text = std::fs::read_to_string(root().join("deploy/eddy.service")).unwrap();
     // A program that is there, whatever is installed.
@@ -113,6 +115,68 @@ fn the_units_are_what_systemd_understands() {
             assert!(wrong.is_empty(), "{unit}: {wrong:?}");
         }
     }
+}
+
+/// What a service delivers must be seen by whom it is for: never in a folder of its own that only looks like theirs.
+#[test]
+fn no_unit_delivers_into_a_folder_that_nobody_else_sees() {
+    for with_users in [false, true] {
+        let unit = Unit::service(with_users);
+        for hiding in ["PrivateTmp", "TemporaryFileSystem"] {
+            assert!(matches!(unit.last(hiding), "" | "no"), "{hiding}={}", unit.last(hiding));
+        }
+        let (closed, open) = (unit.words("InaccessiblePaths"), unit.words("ReadWritePaths"));
+        for folder in ["/tmp", "/var/tmp"] {
+            assert_eq!(closed.contains(&folder), !with_users, "{folder} where there are users: {with_users}");
+            assert_eq!(open.contains(&folder), with_users, "{folder} where there are users: {with_users}");
+        }
+    }
+}
+
+/// A folder of the service goes when the service ends, and the socket in it, unless the unit says otherwise.
+#[test]
+fn the_socket_outlives_a_service_that_ends() {
+    let unit = Unit::service(true);
+    let folder = Path::new("/run").join(unit.last("RuntimeDirectory"));
+    let socket = Unit::read(&["deploy/eddy.socket"]);
+    let made = Path::new(socket.last("ListenStream"));
+    assert_eq!(made.parent(), Some(folder.as_path()));
+    assert_eq!(made, Path::new(eddy_node::config::service::SYSTEM_SOCKET), "commands look for it there");
+    assert_eq!(unit.last("RuntimeDirectoryPreserve"), "yes");
+    assert_eq!(Unit::service(false).last("RuntimeDirectory"), "", "it would need the same");
+}
+
+#[test]
+fn the_gateway_may_listen_where_it_does_when_nobody_says() {
+    let allowed = Unit::service(false);
+    let allowed = allowed.words("SocketBindAllow");
+    assert!(allowed.contains(&format!("tcp:{}", DEFAULT_LISTEN.port()).as_str()), "{allowed:?}");
+    assert!(!allowed.contains(&"tcp") && !allowed.contains(&"any"), "and nowhere else: {allowed:?}");
+}
+
+/// What `node/src/owner/hand.rs` and `node/src/hooks/run.rs` ask of the kernel, seen with strace(1).
+#[test]
+fn a_service_of_all_users_may_be_each_of_them_and_one_of_its_own_user_nobody_else() {
+    let users = Unit::service(true);
+    for set in ["CapabilityBoundingSet", "AmbientCapabilities"] {
+        let given: BTreeSet<_> = users.words(set).into_iter().collect();
+        // CAP_KILL: a hook that runs as its job's owner is ended when its time is over.
+        assert_eq!(given, BTreeSet::from(["CAP_KILL", "CAP_SETGID", "CAP_SETUID"]), "{set}");
+        assert_eq!(Unit::service(false).words(set), [""; 0], "{set}");
+    }
+    let (Some(with_users), Some(alone)) = (users.calls(), Unit::service(false).calls()) else {
+        println!("skipped: there is no systemd-analyze");
+        return;
+    };
+    let files = ["setgroups", "setfsuid", "setfsgid", "capset"];
+    let hooks = ["setgroups", "prctl", "clone", "setgid", "setuid", "execve", "pidfd_open", "kill", "wait4"];
+    for call in files.iter().chain(&hooks) {
+        assert!(with_users.contains(*call), "{call} is not allowed");
+    }
+    for call in ["setuid", "setfsuid", "setgroups", "chown", "chroot"] {
+        assert!(!alone.contains(call), "{call} is allowed");
+    }
+    assert!(!with_users.contains("chown") && !with_users.contains("chroot"), "no more than what is needed");
 }
 
 #[test]
@@ -165,6 +229,71 @@ fn the_gates_see_the_sources() {
     }
     let this = file!().rsplit('/').next().unwrap();
     assert!(sources.iter().any(|(path, _)| path.ends_with(this)), "the gates do not see themselves");
+}
+
+/// What a unit says, drop-ins behind it: key and value.
+struct Unit(Vec<(String, String)>);
+
+impl Unit {
+    fn service(with_users: bool) -> Self {
+        let files = ["deploy/eddy.service", "deploy/users.conf"];
+        Self::read(&files[..=usize::from(with_users)])
+    }
+
+    fn read(files: &[&str]) -> Self {
+        let text: String = files.iter().map(|file| std::fs::read_to_string(root().join(file)).unwrap()).collect();
+        let lines = text.lines().filter(|line| !line.starts_with(['#', '[']));
+        let pairs = lines.filter_map(|line| line.split_once('='));
+        Self(pairs.map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned())).collect())
+    }
+
+    /// Every value of a key, in order.
+    fn all<'a>(&'a self, wanted: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(key, _)| key == wanted).map(|(_, value)| value.as_str())
+    }
+
+    /// The value of a key of which the last holds.
+    fn last(&self, key: &str) -> &str {
+        self.0.iter().rev().find(|(there, _)| there == key).map_or("", |(_, value)| value)
+    }
+
+    /// The words of a key whose values add up, and of which an empty one takes back those before.
+    fn words<'a>(&'a self, key: &'a str) -> Vec<&'a str> {
+        let mut words = Vec::new();
+        for value in self.all(key) {
+            if value.is_empty() {
+                words.clear();
+            }
+            words.extend(value.split_whitespace().map(|word| word.trim_start_matches('-')));
+        }
+        words
+    }
+
+    /// The system calls that it may make, as systemd knows its own groups of them; nothing without systemd.
+    fn calls(&self) -> Option<BTreeSet<String>> {
+        let mut allowed = BTreeSet::new();
+        for value in self.all("SystemCallFilter") {
+            let (is_taken, names) = value.strip_prefix('~').map_or((false, value), |names| (true, names));
+            for name in names.split_whitespace() {
+                for call in calls_of(name)? {
+                    let _ = if is_taken { allowed.remove(&call) } else { allowed.insert(call) };
+                }
+            }
+        }
+        Some(allowed)
+    }
+}
+
+/// The system calls that a name of systemd's stands for.
+fn calls_of(name: &str) -> Option<Vec<String>> {
+    if !name.starts_with('@') {
+        return Some(vec![name.to_owned()]);
+    }
+    let output = Command::new("systemd-analyze").args(["syscall-filter", name]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let names = text.lines().skip(1).map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let calls: Option<Vec<_>> = names.map(calls_of).collect();
+    calls.map(|calls| calls.concat())
 }
 
 /// The attribute, written so that this file does not trip over itself.
