@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use crate::follow::{self, Patience};
 use crate::job::set::{self, Secrecy};
 use crate::link::{Link, Purpose};
+use crate::seen;
 use crate::setting::{Setting, utf8};
 use clap::{Args, ValueEnum};
 use eddy_node::control::Client;
@@ -235,6 +236,7 @@ async fn fetch(
     setting: &Setting,
 ) -> Result<(), Failure> {
     let started = Instant::now();
+    let before = seen::before(spec);
     let job = client.create_job(spec).await?;
     *id = Some(job.id.clone());
     if let Some(change) = other_limit(job.terms.limit_bytes_per_second, spec.terms.limit_bytes_per_second)
@@ -252,6 +254,7 @@ async fn fetch(
         // Nothing is here that could be kept. That it is gone matters less than why it failed.
         let _ = client.act(&job.id, JobAction::Cancel).await;
     }
+    seen::check(&job, &before)?;
     follow::finish(&job, setting, Some(started.elapsed()))
 }
 

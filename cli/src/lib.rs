@@ -32,6 +32,7 @@ mod link;
 mod manual;
 mod peers;
 mod report;
+mod seen;
 mod service;
 mod setting;
 mod status;

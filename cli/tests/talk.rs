@@ -7,7 +7,7 @@ mod stage;
 use eddy_node::control::Face;
 use eddy_wire::api::{EntityView, JobAction, JobState, JobView};
 use stage::scripted::Step;
-use stage::{Stage, half, missing, own, queued, text, unresolved, whole};
+use stage::{Stage, elsewhere, half, missing, own, queued, text, unresolved, whole};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetched_file_is_one_line_on_standard_output() {
@@ -23,6 +23,68 @@ async fn a_fetched_file_is_one_line_on_standard_output() {
     assert!(summary.ends_with(": origin 1.0 MiB, peers 1.0 MiB\n"), "{summary}");
     let line = format!("blake3 {}  {}\n", "ab".repeat(32), stage.path("a").display());
     assert_eq!(get.end(), (Some(0), line, String::new()));
+}
+
+/// A service with a `/tmp` of its own delivers where nobody sees it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_node_put_where_nobody_sees_it_is_not_done() {
+    let stage = Stage::new(elsewhere);
+    let lost = stage.run(&["get", "https://h/a"]).await;
+    assert_eq!((lost.status.code(), text(&lost.stdout).as_str()), (Some(7), ""));
+    assert!(text(&lost.stderr).contains("error[destination-unseen]: "), "{}", text(&lost.stderr));
+    // Nor is it there because something else was there before, of the same length.
+    std::fs::File::create(stage.path("b")).unwrap().set_len(2 << 20).unwrap();
+    let kept = stage.run(&["get", "https://h/b", "--overwrite"]).await;
+    assert_eq!(kept.status.code(), Some(7), "{}", text(&kept.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_several_jobs_gets_what_was_asked_for_whatever_becomes_of_the_others() {
+    let stage = Stage::new(half);
+    for url in ["https://h/a", "https://h/b"] {
+        stage.run(&["get", "--background", url]).await;
+    }
+    let output = stage.run(&["job", "cancel", "job0", "none", "job1"]).await;
+    assert_eq!(output.status.code(), Some(11), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).starts_with("error[job-not-found]"), "{}", text(&output.stderr));
+    let told = text(&output.stdout);
+    assert!(told.contains("job0") && told.contains("job1"), "{told}");
+    let json = stage.run(&["job", "pause", "none", "job1", "nobody", "--json"]).await;
+    assert_eq!(serde_json::from_slice::<Vec<JobView>>(&json.stdout).unwrap().len(), 1);
+    assert_eq!(json.status.code(), Some(11));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_ends_while_all_are_cancelled_keeps_none_of_the_others_running() {
+    let stage = Stage::new(half);
+    stage.run(&["job", "create", "just ended", "--file", "https://h/a", "a"]).await;
+    stage.run(&["get", "--background", "https://h/b"]).await;
+    let output = stage.run(&["job", "purge", "--yes"]).await;
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(stage.asked(), ["create", "create", "cancel job0", "cancel job1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_handed_over_takes_no_place_of_those_who_wait() {
+    let stage = Stage::new(half);
+    for (args, priority) in [
+        (["get", "https://h/a", "--background"].as_slice(), "normal"),
+        (&["get", "https://h/b", "--background", "--priority", "foreground"], "foreground"),
+    ] {
+        let output = stage.run(&[args, &["--json"]].concat()).await;
+        let job: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(job["priority"], priority, "{args:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_with_what_is_private_is_its_makers_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let stage = Stage::new(half);
+    let made = stage.run(&["cache", "export", "p", "aaaa", "--also-private"]).await;
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    let mode = std::fs::metadata(stage.path("p")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -291,6 +291,10 @@ catalogue! {
     DestinationNotWritable: "destination-not-writable", Disk, Destination, Helps, 403, Some("0x80070005");
         "the destination cannot be written";
         "Give the node's user the right to write in its directory: the job goes on by itself a few seconds later.";
+    DestinationUnseen: "destination-unseen", User, Destination, Useless, 500, None;
+        "the node says that the file is in its place, and here it is not";
+        "The node sees another folder under that name, as a service with PrivateTmp= does, or somebody has taken the file away: name \
+        a folder that both see, or look at the service's unit.";
     DestinationUnsafe: "destination-unsafe", User, Destination, Useless, 403, None;
         "the destination leads through a symbolic link or a special file";
         "Name the real path.";
