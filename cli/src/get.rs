@@ -44,9 +44,10 @@ pub struct GetArgs {
     /// Replace a file that already stands at the destination
     #[arg(long)]
     pub overwrite: bool,
-    /// Whose turn it is when not everything fits: foreground, high, normal or low
-    #[arg(long, value_enum, hide_possible_values = true, default_value_t = PriorityArg::Foreground)]
-    pub priority: PriorityArg,
+    /// Whose turn it is when not everything fits: foreground, high, normal or low; foreground unless somebody says otherwise, normal with
+    /// --background
+    #[arg(long, value_enum, hide_possible_values = true)]
+    pub priority: Option<PriorityArg>,
     /// Hand the job to the daemon, print its id and return
     #[arg(long)]
     pub background: bool,
@@ -163,10 +164,12 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
     for text in &args.headers {
         headers.extend(set::headers(text, Secrecy::Kept)?);
     }
+    // Nobody waits for what is handed over: it takes no place of those who do.
+    let usual = if args.background { PriorityArg::Normal } else { PriorityArg::Foreground };
     let spec = JobSpec {
         files,
         name: None,
-        priority: args.priority.into(),
+        priority: args.priority.unwrap_or(usual).into(),
         peers: PeerUse { fetch: !args.no_peers, share: !args.no_peers },
         start: true,
         finish: Finish::Auto,

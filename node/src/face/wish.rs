@@ -43,8 +43,7 @@ pub(super) fn parse_job(spec: api::JobSpec, policy: FreshnessPolicy) -> Result<J
             api::Finish::Auto => Finish::Auto,
             api::Finish::Manual => Finish::Manual,
         },
-        // Who asks for the foreground watches.
-        patience: if priority == Priority::Foreground { Patience::Watching } else { Patience::Background },
+        patience: patience(priority, spec.followed),
         peers: if is_asked_once { PeerUse::NONE } else { peers },
         asking: match (spec.asking, policy) {
             (Some(api::Asking::Always), _) | (None, FreshnessPolicy::Ask) => Asking::Always,
@@ -53,6 +52,12 @@ pub(super) fn parse_job(spec: api::JobSpec, policy: FreshnessPolicy) -> Result<J
         files,
         terms,
     })
+}
+
+/// How long faults are waited out. Who follows a job in the foreground is there to hear at once that nothing will come; of a job that was
+/// handed over nobody would, whatever its priority, so it waits until what it wants is there.
+fn patience(priority: Priority, is_followed: bool) -> Patience {
+    if is_followed && priority == Priority::Foreground { Patience::Watching } else { Patience::Background }
 }
 
 /// The priority in the engine's word.
@@ -90,4 +95,16 @@ pub(super) fn parse_file(file: &api::FileSpec) -> Result<FileSpec, Problem> {
         credentials: typed.userinfo.map(|info| Credentials { user: info.user, password: info.password }),
         portion: check::portion(file)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_follows_a_job_in_the_foreground_is_told_at_once_that_nothing_comes() {
+        assert_eq!(patience(Priority::Foreground, true), Patience::Watching);
+        assert_eq!(patience(Priority::Foreground, false), Patience::Background, "it was handed over");
+        assert_eq!(patience(Priority::Low, true), Patience::Background);
+    }
 }

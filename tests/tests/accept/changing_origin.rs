@@ -236,7 +236,7 @@ fn spec(url: &str, destination: &Path) -> JobSpec {
         finish: Finish::Auto,
         asking: None,
         adopt: false,
-        followed: false,
+        followed: true,
         terms: eddy_wire::api::Terms::default(),
     }
 }

@@ -147,7 +147,7 @@ pub(crate) async fn fetch(client: &Client, url: &str, destination: &Path) -> Job
         finish: Finish::Auto,
         asking: None,
         adopt: false,
-        followed: false,
+        followed: true,
         terms: eddy_wire::api::Terms::default(),
     };
     let job = client.create_job(&spec).await.expect("a job");

@@ -52,7 +52,7 @@ fn spec(url: &str, to: &Path) -> JobSpec {
         asking: None,
         adopt: false,
         terms: Terms::default(),
-        followed: false,
+        followed: true,
     }
 }
 

@@ -48,7 +48,8 @@ pub struct JobSpec {
     #[serde(default)]
     pub terms: Terms,
     /// Whether the caller follows the job to its end: then it runs also when the node's disk takes no record of it, and is
-    /// gone with the node. Otherwise such a job is refused.
+    /// gone with the node. Otherwise such a job is refused. In the foreground, a host that cannot be reached is an error at once
+    /// for who follows, and waited for otherwise.
     #[serde(default)]
     pub followed: bool,
 }
