@@ -44,6 +44,9 @@ pub(crate) async fn run(args: DoctorArgs, setting: &Setting) -> Result<(), Failu
 }
 
 async fn offline(args: &DoctorArgs, setting: &Setting) -> Result<DoctorReport, Failure> {
+    if args.fix {
+        setting.own_home()?;
+    }
     let (home, config) = (setting.home.clone(), setting.config.clone());
     let depth = if args.strict { Depth::Strict } else { Depth::Quick };
     let repair = if args.fix { Repair::Yes } else { Repair::No };

@@ -26,6 +26,7 @@ impl Inside {
     }
 
     async fn begin(setting: &Setting, purpose: Purpose, given: Option<Arc<UnixListener>>) -> Result<Self, Failure> {
+        setting.own_home()?;
         let settings = config::load(&setting.home, setting.config.as_deref())
             .map_err(|error| Failure::new(ErrorCode::BadConfig, chain(&error)))?;
         // A service of the machine is not looked for in a home.

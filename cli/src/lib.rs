@@ -102,7 +102,12 @@ fn run(command: Command, setting: &Setting) -> Result<(), Failure> {
             Command::Job(args) => job::run(args.command, setting).await,
             Command::Cache(args) => cache::run(args.command, setting).await,
             Command::Peers(args) => peers::run(args.command, setting).await,
-            Command::Group(args) => group::run(args.command, setting).await,
+            Command::Group(args) => {
+                if !matches!(args.command, group::GroupCommand::Show { .. } | group::GroupCommand::Ls) {
+                    setting.own_home()?;
+                }
+                group::run(args.command, setting).await
+            }
             Command::Gateway(args) => gateway::run(args.command, setting).await,
             Command::Report(args) => report::run(args, setting).await,
             Command::Config(args) => config::run(args.command, setting).await,

@@ -5,6 +5,8 @@ use crate::failure::Failure;
 use crate::text::{safe, units};
 use eddy_node::config::service::SYSTEM_SOCKET;
 use eddy_node::control::socket_of;
+use eddy_node::owner::{Hand, name_of};
+use eddy_wire::api::Problem;
 use eddy_wire::catalogue::ErrorCode;
 use etcetera::BaseStrategy;
 use serde::Serialize;
@@ -131,6 +133,31 @@ impl Setting {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.home)
     }
 
+    /// Refuses what would put root's files into a home of somebody else: its owner's node could not read them.
+    pub(crate) fn own_home(&self) -> Result<(), Failure> {
+        let Some(owner) = self.other_owner() else { return Ok(()) };
+        let who = name_of(owner).unwrap_or_else(|| format!("#{owner}"));
+        let words: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
+        // What root's environment names is not named in another's.
+        let is_named = words.iter().any(|word| word.starts_with("--home"));
+        let home = if is_named { String::new() } else { format!("--home {} ", quoted(&self.home.to_string_lossy())) };
+        let remedy = format!("Give it as that user: sudo -u {} eddy {home}{}", quoted(&who), words.join(" "));
+        let detail = format!("{} is {who}'s", self.home.display());
+        Err(Problem { remedy, ..Problem::new(ErrorCode::HomeForeign, detail) }.into())
+    }
+
+    /// By whose hand something is written into the home: root writes for the home's owner, as that user and with no other rights.
+    pub(crate) fn hand(&self) -> Hand {
+        self.other_owner().map_or(Hand::Own, Hand::of)
+    }
+
+    /// Whose the home is, where root is about to use somebody else's.
+    fn other_owner(&self) -> Option<u32> {
+        let owner = std::fs::metadata(&self.home).ok()?.uid();
+        let is_roots = !rustix::process::geteuid().is_root() || owner == 0;
+        (!is_roots).then_some(owner)
+    }
+
     /// Says something to a person, on standard error.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet && self.format == Format::People {
@@ -200,7 +227,7 @@ where
 const SYSTEM_HOME: &str = "/var/lib/eddy";
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
     if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

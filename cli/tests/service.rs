@@ -1,11 +1,19 @@
-//! `eddy config` and `eddy service` with the real binary and a real daemon, which talks to nobody.
+//! `eddy config`, `eddy service`, `eddy gateway` and a job in the background with the real binary and a real daemon, which talks to nobody
+//! but the test.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it stands")]
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long something may take that another process does.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A home, and whatever daemon it has at the end.
 struct Home(tempfile::TempDir);
@@ -18,7 +26,7 @@ impl Home {
     fn eddy(&self, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_eddy"));
         // A daemon holds on to what it is given: pipes would stay open.
-        command.args(args).env_clear().env("EDDY_HOME", self.0.path()).stdin(Stdio::null());
+        command.args(args).env_clear().env("EDDY_HOME", self.0.path()).env("HOME", self.0.path()).stdin(Stdio::null());
         command.output().unwrap()
     }
 
@@ -106,6 +114,8 @@ fn what_would_be_no_configuration_is_refused_and_the_file_stays() {
         assert_eq!(home.file(), "[cache]\nquota = \"1 GiB\"\n", "{change}");
     }
     assert!(home.done(&["config", "set", "--dry-run", "cache.quota=2 GiB"]).contains("2 GiB"));
+    let shown = home.json(&["config", "set", "--dry-run", "cache.quota=2 GiB"]);
+    assert_eq!((&shown["written"], shown["text"].as_str().unwrap().contains("2 GiB")), (&Value::Bool(false), true));
     assert!(home.file().contains("1 GiB"));
     std::fs::write(home.0.path().join("eddy.toml"), "[cache]\nquota = 1\n").unwrap();
     for command in [&["config", "check"][..], &["config", "show"], &["service", "start"]] {
@@ -132,4 +142,147 @@ fn a_daemon_is_started_once_answers_and_is_gone_when_it_is_stopped() {
     home.done(&["service", "stop"]);
     assert!(!Path::new("/proc").join(second["pid"].to_string()).exists());
     assert!(text(&home.eddy(&["service", "stop"]).stderr).contains("no daemon runs"));
+}
+
+/// Asks until it is so.
+fn until<T>(mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Ok(found) => return found,
+            Err(last) => assert!(Instant::now() < deadline, "{last}"),
+        }
+    }
+}
+
+/// Answers every request with five bytes, one connection at a time.
+fn serve(listener: &TcpListener) {
+    for stream in listener.incoming().map(Result::unwrap) {
+        let mut lines = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+        let Some(first) = lines.next() else { continue };
+        lines.for_each(drop);
+        let body = if first.starts_with("HEAD") { "" } else { "hello" };
+        let head = "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 5\r\nConnection: close\r\n\r\n";
+        // Who asked may be gone.
+        let _ = (&stream).write_all(format!("{head}{body}").as_bytes());
+    }
+}
+
+#[tokio::test]
+async fn a_job_in_the_background_waits_for_an_origin_that_is_down() {
+    // Bound and not listening: whoever connects is refused, and nobody else gets the port.
+    let port = tokio::net::TcpSocket::new_v4().unwrap();
+    port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = port.local_addr().unwrap();
+    let home = Home::new();
+    home.done(&["config", "set", "peers.mdns=false"]);
+    home.done(&["service", "start"]);
+    let out = home.0.path().join("out");
+    // Of the foreground as well: nobody is there who would see its error.
+    for (name, priority) in [("a", None), ("b", Some("--priority=foreground"))] {
+        let (url, path) = (format!("http://{address}/{name}"), out.with_extension(name));
+        let args = ["get", "--background", &url, "-o", path.to_str().unwrap()];
+        home.done(&[&args[..], priority.as_slice()].concat());
+    }
+    let jobs = until(|| {
+        let jobs = home.json(&["job", "ls"]);
+        let states: Vec<_> = jobs.as_array().unwrap().iter().map(|job| job["state"].as_str().unwrap()).collect();
+        assert!(!states.contains(&"error"), "{jobs}");
+        if states == ["transient_error", "transient_error"] { Ok(jobs.clone()) } else { Err(jobs.to_string()) }
+    });
+    assert_eq!((&jobs[0]["priority"], &jobs[1]["priority"]), (&"normal".into(), &"foreground".into()));
+    let listener = port.listen(16).unwrap().into_std().unwrap();
+    listener.set_nonblocking(false).unwrap();
+    std::thread::spawn(move || serve(&listener));
+    let ids: Vec<&str> = jobs.as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap()).collect();
+    // It would come to it by itself, a minute later.
+    home.done(&[&["job", "resume"][..], ids.as_slice()].concat());
+    for name in ["a", "b"] {
+        let path = out.with_extension(name);
+        until(|| match std::fs::read_to_string(&path) {
+            Ok(text) if text == "hello" => Ok(()),
+            other => Err(format!("{name}: {other:?}, {}", home.json(&["job", "ls"]))),
+        });
+    }
+    home.done(&["service", "stop"]);
+}
+
+#[test]
+fn a_gateway_that_cannot_listen_is_told_and_comes_as_soon_as_it_can() {
+    let home = Home::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap();
+    let mount = "[[gateway.mount]]\npath = \"/x\"\norigin = \"http://127.0.0.1:9\"\n";
+    let text = format!("[peers]\nmdns = false\n[gateway]\nlisten = \"{listen}\"\n{mount}");
+    std::fs::write(home.0.path().join("eddy.toml"), text).unwrap();
+    home.done(&["service", "start"]);
+    let said = format!("the gateway cannot listen at {listen}: ");
+    assert!(home.done(&["status"]).contains(&said), "{}", home.done(&["status"]));
+    let doctor = home.eddy(&["doctor"]);
+    assert!(text_of(&doctor).contains(&said), "{}", text_of(&doctor));
+    assert_eq!(doctor.status.code(), Some(8));
+    // Nor is a tool led to where nobody is, and told that this was done.
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", upstream.local_addr().unwrap());
+    std::thread::spawn(move || serve(&upstream));
+    let enable = ["gateway", "enable", "conda", "--origin", &origin];
+    let refused = home.refused(&enable);
+    assert!(refused.contains(&said) && !home.0.path().join(".condarc").exists(), "{refused}");
+    drop(taken);
+    until(|| {
+        let gateway = home.json(&["report", "--by", "mount"]);
+        if gateway["listens"].is_string() { Ok(()) } else { Err(gateway.to_string()) }
+    });
+    assert!(!home.done(&["status"]).contains("the gateway"), "{}", home.done(&["status"]));
+    let enabled = home.json(&enable);
+    assert_eq!((&enabled["written"], enabled["mounts"].as_array().unwrap().len()), (&Value::Bool(true), 1));
+    assert!(home.0.path().join(".condarc").exists());
+    assert_eq!(home.json(&["gateway", "test", "conda"])[0]["path"], "/conda");
+    home.done(&["service", "stop"]);
+}
+
+#[test]
+fn a_tool_is_not_led_to_a_daemon_that_reads_another_home() {
+    let (service, user) = (Home::new(), Home::new());
+    service.done(&["config", "set", "peers.mdns=false"]);
+    service.done(&["service", "start"]);
+    let socket = service.0.path().join("run/control.sock");
+    let refused = user.refused(&["--socket", socket.to_str().unwrap(), "gateway", "enable", "conda"]);
+    assert!(refused.contains("has its home in"), "{refused}");
+    assert!(!user.0.path().join("gateway").exists() && !user.0.path().join(".condarc").exists());
+    service.done(&["service", "stop"]);
+}
+
+#[test]
+fn root_leaves_nothing_in_a_home_that_its_owner_could_not_read() {
+    const OWNER: u32 = 61_001;
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root could");
+        return;
+    }
+    let home = Home::new();
+    chown(home.0.path(), Some(OWNER), Some(OWNER)).unwrap();
+    home.done(&["config", "set", "cache.quota=1 GiB"]);
+    // As the owner it goes below the folder of the test.
+    std::fs::set_permissions(home.0.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
+    home.done(&["gateway", "enable", "conda"]);
+    for name in ["eddy.toml", "gateway", "gateway/conda.toml", "gateway/conda.json"] {
+        assert_eq!(std::fs::metadata(home.0.path().join(name)).unwrap().uid(), OWNER, "{name}");
+    }
+    let before = std::fs::read_dir(home.0.path()).unwrap().count();
+    for args in [&["doctor", "--fix"][..], &["cache", "ls"], &["group", "init"], &["daemon"], &["service", "start"]] {
+        let refused = home.refused(args);
+        let again = format!("remedy: Give it as that user: sudo -u '#61001' eddy --home {} ", home.0.path().display());
+        assert!(refused.contains("error[home-foreign]"), "{refused}");
+        assert!(refused.contains(&again) && refused.contains(&args.join(" ")), "{refused}");
+    }
+    assert_eq!(std::fs::read_dir(home.0.path()).unwrap().count(), before);
+    // What only looks, looks.
+    for args in [&["doctor"][..], &["group", "show"]] {
+        assert!(!text_of(&home.eddy(args)).contains("home-foreign"), "{args:?}");
+    }
+}
+
+fn text_of(output: &Output) -> String {
+    text(&output.stdout) + &text(&output.stderr)
 }

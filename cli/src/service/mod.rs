@@ -144,6 +144,7 @@ fn detached(setting: &Setting, log: &Path) -> Result<Child, Failure> {
     let failed = |what: &Path, error: std::io::Error| {
         Failure::new(ErrorCode::DestinationNotWritable, format!("{}: {error}", what.display()))
     };
+    setting.own_home()?;
     setting.make_home().map_err(|error| failed(&setting.home, error))?;
     let out = File::create(log).map_err(|error| failed(log, error))?;
     let errors = out.try_clone().map_err(|error| failed(log, error))?;

@@ -116,13 +116,17 @@ impl Draft {
         // Of a process that had our id and was killed here.
         let _ = std::fs::remove_file(temporary);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
-        if let Ok(before) = std::fs::metadata(path) {
+        let before = std::fs::metadata(path);
+        if let Ok(before) = &before {
             file.set_permissions(Permissions::from_mode(before.mode() & 0o7777))?;
-            if (before.uid(), before.gid())
-                != (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
-            {
-                fchown(&file, Some(before.uid()), Some(before.gid()))?;
-            }
+        }
+        // A file that root makes in a service's home is the service's: else that could not read it. Who is not root can give nothing away.
+        let is_root = rustix::process::geteuid().is_root();
+        let folder = || path.parent().filter(|_| is_root).and_then(|folder| std::fs::metadata(folder).ok());
+        if let Some(like) = before.ok().or_else(folder)
+            && (like.uid(), like.gid()) != (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+        {
+            fchown(&file, Some(like.uid()), Some(like.gid()))?;
         }
         file.write_all(self.text.as_bytes())?;
         file.sync_all()
@@ -227,6 +231,22 @@ mod tests {
         let draft = Draft::of(&path, &[edit("quota", "1 GiB")]).unwrap();
         assert!(matches!(draft.write(), Err(EditError::Write { .. })));
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_that_root_makes_belongs_to_whom_the_home_belongs() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root makes files for others");
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(home.path(), Some(61_001), Some(61_002)).unwrap();
+        let path = home.path().join("eddy.toml");
+        for quota in ["1 GiB", "2 GiB"] {
+            assert!(Draft::of(&path, &[edit("quota", quota)]).unwrap().write().unwrap());
+            let made = std::fs::metadata(&path).unwrap();
+            assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (61_001, 61_002, 0o600));
+        }
     }
 
     #[test]

@@ -29,6 +29,12 @@ impl Account {
     }
 }
 
+/// What the system calls a user; nothing for one that it does not know.
+#[must_use]
+pub fn name_of(uid: u32) -> Option<String> {
+    Some(User::from_uid(Uid::from_raw(uid)).ok()??.name)
+}
+
 /// Whether a user is in a group of the system: by its own group or by the group's list. Who cannot be found is not.
 #[must_use]
 pub fn is_in_group(uid: u32, group: &str) -> bool {

@@ -8,5 +8,5 @@
 mod account;
 mod hand;
 
-pub use account::{Account, is_in_group};
+pub use account::{Account, is_in_group, name_of};
 pub use hand::Hand;

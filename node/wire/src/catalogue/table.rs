@@ -329,6 +329,9 @@ catalogue! {
         "stored bytes are not what was written";
         "Nothing has to be done: they were set aside and are fetched again when somebody asks for them. If it happens \
         often, the disk fails.";
+    HomeForeign: "home-foreign", User, Store, Useless, 409, None;
+        "the home belongs to another user, whose node could not use what root makes there";
+        "Give the command as that user, or name another --home.";
     StoreUnsound: "store-unsound", Disk, Store, Useless, 500, None;
         "something is not in order";
         "Do what is said beside each finding; `eddy doctor --fix` mends the store itself.";
