@@ -168,18 +168,23 @@ async fn change(args: &SetArgs, setting: &Setting) -> Result<(), Failure> {
     struct Changed {
         file: String,
         written: bool,
+        /// What would be written.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        text: Option<String>,
     }
     let keys = keys();
     let edits: Vec<Edit> = args.changes.iter().map(|change| edit(change, &keys)).collect::<Result<_, _>>()?;
     let path = file(setting);
     let draft = Draft::of(&path, &edits).map_err(|error| refused(&error))?;
     if args.dry_run {
-        return crate::setting::write(draft.text());
+        let text = Some(draft.text().to_owned());
+        let changed = Changed { file: path.display().to_string(), written: false, text };
+        return setting.answer(&changed, || draft.text().to_owned());
     }
     // Where the daemon of this home listens is what the file said when it was started.
     let elsewhere = whole(setting).ok().and_then(|settings| settings.service.socket().map(Path::to_owned));
     let written = draft.write().map_err(|error| refused(&error))?;
-    let changed = Changed { file: path.display().to_string(), written };
+    let changed = Changed { file: path.display().to_string(), written, text: None };
     setting.answer(&changed, || match written {
         true => format!("written to {}\n", safe::line(&changed.file)),
         false => format!("{} says so already\n", safe::line(&changed.file)),

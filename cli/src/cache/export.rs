@@ -14,6 +14,7 @@ use eddy_wire::api::{EntityView, ExportOrder, ExportView, MAX_PACKED};
 use eddy_wire::catalogue::ErrorCode;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// `eddy cache export`.
@@ -129,7 +130,13 @@ impl Target {
         let mut temporary = args.file.clone().into_os_string();
         temporary.push(format!(".{}.part", std::process::id()));
         let temporary = PathBuf::from(temporary);
-        let file = OpenOptions::new().write(true).create_new(true).open(&temporary).map_err(|error| {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        if args.also_private {
+            // What one person fetched is not everybody's on this machine.
+            options.mode(0o600);
+        }
+        let file = options.open(&temporary).map_err(|error| {
             let code = match error.kind() {
                 ErrorKind::NotFound => ErrorCode::DestinationNoParent,
                 _ => ErrorCode::DestinationNotWritable,

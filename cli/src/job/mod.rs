@@ -22,6 +22,7 @@ use crate::text::units;
 use clap::Subcommand;
 use eddy_node::control::Client;
 use eddy_wire::api::{FileQuery, FileState, FileView, JobAction, JobView, MAX_PAGE, PageQuery, Problem, Sources};
+use eddy_wire::catalogue::ErrorCode;
 use std::time::Duration;
 
 /// Ranges of a file that are shown.
@@ -140,26 +141,43 @@ pub(crate) async fn run(command: JobCommand, setting: &Setting) -> Result<(), Fa
 }
 
 async fn act(Ids { ids }: Ids, action: JobAction, setting: &Setting) -> Result<(), Failure> {
-    act_on_all(ids, action, setting).await
+    act_on_all(ids, (action, |_| false), setting).await
 }
 
-async fn act_on_all(ids: Vec<String>, action: JobAction, setting: &Setting) -> Result<(), Failure> {
+/// Does it to every job, whatever becomes of the others: those that it was done to are told, then what failed. `is_done` says of a
+/// problem that the job is as it was wanted without this.
+async fn act_on_all(
+    ids: Vec<String>,
+    (action, is_done): (JobAction, fn(&Problem) -> bool),
+    setting: &Setting,
+) -> Result<(), Failure> {
     let link = Link::to_any(setting, Purpose::Look).await?;
     if link.is_inside() {
         setting.note(&format!("no daemon runs here to carry on with jobs; start one: {}", setting.start_command()));
     }
     let client = link.client.clone();
-    let acted = async {
-        let mut jobs = Vec::new();
-        for id in &ids {
-            jobs.push(client.act(id, action).await?);
+    let (mut jobs, mut failed) = (Vec::new(), Vec::new());
+    for id in &ids {
+        match client.act(id, action).await {
+            Ok(job) => jobs.push(job),
+            Err(problem) if is_done(&problem) => {}
+            Err(problem) => {
+                let is_gone = problem.error_code() == Some(ErrorCode::DaemonUnreachable);
+                failed.push((id, problem));
+                if is_gone {
+                    break;
+                }
+            }
         }
-        Ok::<_, Failure>(jobs)
     }
-    .await;
     link.close().await;
-    let jobs = acted?;
-    setting.answer(&jobs, || jobs.iter().map(brief).collect())
+    if !jobs.is_empty() || failed.is_empty() {
+        setting.answer(&jobs, || jobs.iter().map(brief).collect())?;
+    }
+    let mut failed = failed.into_iter();
+    let Some((_, first)) = failed.next() else { return Ok(()) };
+    failed.for_each(|(id, problem)| setting.note(&format!("{id}: {problem}")));
+    Err(first.into())
 }
 
 /// One line about a job.

@@ -231,7 +231,10 @@ pub(super) async fn purge(args: &PurgeArgs, setting: &Setting) -> Result<(), Fai
         let remedy = "List them with `eddy job ls`, then give the same command with --yes.".to_owned();
         return Err(Problem { remedy, ..Problem::new(ErrorCode::NotConfirmed, detail) }.into());
     }
-    act_on_all(living, JobAction::Cancel, setting).await
+    // One that ended since it was listed needs nothing more.
+    let has_ended =
+        |problem: &Problem| matches!(problem.error_code(), Some(ErrorCode::WrongState | ErrorCode::JobNotFound));
+    act_on_all(living, (JobAction::Cancel, has_ended), setting).await
 }
 
 /// The first line of standard input: a secret is never an argument.

@@ -244,6 +244,7 @@ impl Face for Scripted {
         match action {
             JobAction::Resume => job.send_modify(|view| view.state = JobState::Queued),
             JobAction::Pause => job.send_modify(|view| view.state = JobState::Suspended),
+            JobAction::Cancel if job.borrow().name == "just ended" => return Err(ErrorCode::WrongState.into()),
             JobAction::Cancel => job.send_modify(|view| view.state = JobState::Cancelled),
             JobAction::Finish if job.borrow().state != JobState::Transferred => {
                 return Err(Problem::new(ErrorCode::WrongState, "it is not transferred"));
