@@ -73,6 +73,7 @@ async fn online(
         findings: surroundings::look(&setting.home, setting.config.as_deref()),
     };
     report.findings.extend(cache.findings);
+    report.findings.extend(client.gateway().await?.trouble.map(without_gateway));
     if is_strict {
         let entities = walk::all(client, EntityQuery::default()).await?;
         let verified = verify::verify(client, &entities, setting).await?;
@@ -80,6 +81,12 @@ async fn online(
         report.findings.extend(verified.corrupt.iter().map(|view| corrupt(view, setting)));
     }
     Ok(report)
+}
+
+fn without_gateway(what: String) -> Finding {
+    let remedy = "It is tried again every second. Free the port, name another as gateway.listen, or let the service listen there: \
+        SocketBindAllow= in its unit.";
+    Finding { object: "gateway".to_owned(), severity: Severity::Error, what, remedy: remedy.to_owned(), mended: false }
 }
 
 fn how_to_end(status: &StatusView, setting: &Setting) -> String {

@@ -7,6 +7,7 @@ pub mod edit;
 pub mod gateway;
 pub mod hooks;
 pub mod keys;
+mod mounts;
 pub mod service;
 pub mod trust;
 
@@ -20,6 +21,7 @@ use eddy_engine::upload::UploadLimits;
 use eddy_wire::api::amount::{Amount, BadAmount, parse_age, parse_amount, parse_rate, parse_size};
 use gateway::{BadGateway, GatewaySettings};
 use hooks::{BadHook, HookSettings};
+pub use mounts::mounts_of;
 use serde::{Deserialize, Serialize};
 use service::ServiceSettings;
 use std::collections::BTreeMap;
@@ -281,12 +283,6 @@ pub fn file_of(home: &Path, named: Option<&Path>) -> PathBuf {
     named.map_or_else(|| home.join("eddy.toml"), Path::to_path_buf)
 }
 
-/// Where `eddy gateway enable` writes what it mounts, a file for each tool.
-#[must_use]
-pub fn mounts_of(home: &Path) -> PathBuf {
-    home.join("gateway")
-}
-
 /// Reads the settings: those of `file`, or of `eddy.toml` in the home if it is there, or the defaults.
 pub fn load(home: &Path, file: Option<&Path>) -> Result<Settings, ConfigError> {
     let path = file_of(home, file);
@@ -295,29 +291,8 @@ pub fn load(home: &Path, file: Option<&Path>) -> Result<Settings, ConfigError> {
         None if file.is_none() => Settings::default(),
         None => return Err(ConfigError::Read { path, source: std::io::ErrorKind::NotFound.into() }),
     };
-    add_mounts(home, &mut settings)?;
+    mounts::add(home, &mut settings)?;
     Ok(settings)
-}
-
-/// Adds the mounts that `eddy gateway enable` has written into files of their own.
-fn add_mounts(home: &Path, settings: &mut Settings) -> Result<(), ConfigError> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Mounts {
-        #[serde(default)]
-        mount: Vec<gateway::MountSettings>,
-    }
-    let Ok(entries) = std::fs::read_dir(mounts_of(home)) else { return Ok(()) };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|kind| kind == "toml"));
-    paths.sort();
-    for path in paths {
-        let text = read(&path)?.unwrap_or_default();
-        let found = toml::from_str::<Mounts>(&text);
-        let wrong = |error: toml::de::Error| ConfigError::Parse { path: path.clone(), message: error.to_string() };
-        settings.gateway.mount.extend(found.map_err(wrong)?.mount);
-    }
-    settings.check()
 }
 
 /// The text of a configuration file; `None` when there is none.

@@ -8,7 +8,7 @@ use crate::driver::log::EventLog;
 use crate::driver::seal::JobSeal;
 use crate::driver::{self, DriverHandle, DriverParts, Durability};
 use crate::face::{MAX_LONG_WORK, NodeFace};
-use crate::gateway::{self, Gate, GatewayError};
+use crate::gateway::{self, Gate};
 use crate::group::{EXPIRED, Group, GroupError, REMOVED, Standing};
 use crate::hooks::Hooks;
 use crate::identity::{Identity, IdentityError};
@@ -82,9 +82,6 @@ pub enum StartError {
     /// The control socket.
     #[error(transparent)]
     Socket(#[from] BindError),
-    /// The gateway.
-    #[error(transparent)]
-    Gateway(#[from] GatewayError),
 }
 
 impl StartError {
@@ -103,8 +100,7 @@ impl StartError {
             Self::Identity(_) | Self::Group(_) => ErrorCode::GroupUnusable,
             Self::Neighbourhood(_) => ErrorCode::SocketUnusable,
             Self::Socket(BindError::InUse(_)) => ErrorCode::StoreInUse,
-            Self::Socket(_) | Self::Gateway(GatewayError::Listen { .. }) => ErrorCode::SocketUnusable,
-            Self::Gateway(GatewayError::Origin(_)) => ErrorCode::BadConfig,
+            Self::Socket(_) => ErrorCode::SocketUnusable,
         };
         let mut detail = self.to_string();
         let mut source = std::error::Error::source(self);
@@ -240,7 +236,7 @@ impl Node {
                 gateway::Parts { store: store.clone(), driver: driver.clone(), peers, origin: settings.origin() };
             let files = gateway::Files { home: config.home.clone(), config: config.config.clone() };
             let plan = settings.gateway.plan().map_err(ConfigError::from)?;
-            Some(Gate::open(plan, (parts, files), shutdown.clone()).await?)
+            Some(Gate::open(plan, (parts, files), shutdown.clone()).await)
         } else {
             None
         };
@@ -311,7 +307,9 @@ impl Node {
 
     /// Whether nobody wants anything of it: no call, no job that runs or will run by itself, no peer and no tool that it could serve.
     pub async fn is_idle(&self) -> bool {
-        let serves = self.neighbourhood.is_some() || self.gateway().is_some();
+        // A gateway that cannot be is tried again: whoever wants it wants the node.
+        let serves =
+            self.neighbourhood.is_some() || self.gateway.as_ref().is_some_and(|gate| gate.current().is_wanted());
         // One permit waits for the next call.
         let is_called = self.callers.available_permits() + 1 < control::socket::MAX_CONNECTIONS;
         !serves && !is_called && !self.driver.is_needed().await.unwrap_or(true)

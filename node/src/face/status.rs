@@ -18,6 +18,7 @@ impl NodeFace {
             (_, 0, open) => format!("has {open} jobs, none of which is moving"),
             (_, moving, open) => format!("moves {moving} of {open} jobs"),
         };
+        let gateway = self.gateway.trouble().map(|trouble| format!("; the gateway: {trouble}")).unwrap_or_default();
         Ok(StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -32,7 +33,7 @@ impl NodeFace {
             uptime_seconds: self.started.elapsed().as_secs(),
             jobs: open as u64,
             peers: peers as u64,
-            activity: without.unwrap_or_default() + &activity,
+            activity: without.unwrap_or_default() + &activity + &gateway,
         })
     }
 }

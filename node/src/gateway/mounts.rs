@@ -94,7 +94,7 @@ impl Mounts {
     pub(super) fn view(&self) -> GatewayView {
         let mut mounts: Vec<MountView> = self.list().iter().map(|mount| mount.tally.view()).collect();
         mounts.extend(self.has_proxy.then(|| self.proxy.view()));
-        GatewayView { listens: Some(format!("http://{}", self.address)), mounts }
+        GatewayView { listens: Some(format!("http://{}", self.address)), mounts, trouble: None }
     }
 }
 

@@ -448,7 +448,7 @@ impl Face for Scripted {
             sent_held: 4 << 20,
             came: Sources { origin: 1 << 20, peers: 1 << 20, cache: 0 },
         };
-        Ok(GatewayView { listens: Some("http://127.0.0.1:7718".into()), mounts: vec![mount] })
+        Ok(GatewayView { listens: Some("http://127.0.0.1:7718".into()), mounts: vec![mount], trouble: None })
     }
 
     async fn report(&self, _asker: Asker, _query: PageQuery) -> Result<ReportView, Problem> {

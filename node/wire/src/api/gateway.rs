@@ -11,6 +11,9 @@ pub struct GatewayView {
     pub listens: Option<String>,
     /// One row for each mount, and one for the proxy if there is one.
     pub mounts: Vec<MountView>,
+    /// Why what is mounted is not served, or not as the settings say now; it is tried again all the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// What was asked of one mount, and what was answered. All of it since the node started.
