@@ -6,6 +6,7 @@
 //! | `tool` | which tools there are |
 //! | `apt`, `pip`, `npm`, `cargo`, `docker`, `containerd`, `dnf`, `nix`, `conda`, `huggingface` | where each keeps its origins, and what leads it here |
 //! | `ask` | the few questions that are asked while a change is made |
+//! | `reach` | whether a daemon reads what is written, and serves it |
 
 mod apt;
 mod ask;
@@ -19,14 +20,16 @@ mod huggingface;
 mod nix;
 mod npm;
 mod pip;
+mod reach;
 mod tool;
 
+use crate::config::whole;
 use crate::failure::Failure;
-use crate::setting::{Setting, write};
-use change::{Change, Done};
+use crate::setting::{Format, Setting, write};
+use change::{Change, Done, FileChange};
 use clap::{Args, Subcommand};
-use eddy_node::config;
 use eddy_node::config::gateway::DEFAULT_LISTEN;
+use eddy_node::control::Client;
 use eddy_wire::catalogue::ErrorCode;
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -79,6 +82,23 @@ struct Row {
     mounts: Vec<String>,
 }
 
+/// What `enable` does or would do.
+#[derive(Debug, Serialize)]
+struct Enabled {
+    tool: &'static str,
+    written: bool,
+    mounts: Vec<String>,
+    files: Vec<FileChange>,
+}
+
+/// A mount that answers.
+#[derive(Debug, Serialize)]
+struct Tested<'a> {
+    path: &'a str,
+    origin: &'a str,
+    status: u16,
+}
+
 pub(crate) async fn run(command: GatewayCommand, setting: &Setting) -> Result<(), Failure> {
     match command {
         GatewayCommand::Enable(args) => enable(&args, setting).await,
@@ -89,31 +109,64 @@ pub(crate) async fn run(command: GatewayCommand, setting: &Setting) -> Result<()
 }
 
 async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
-    let folder = change::folder(setting);
+    let (folder, tool) = (change::folder(setting), args.tool.name());
     if let Some(done) = Done::read(&folder, args.tool)? {
-        if done.stands()? {
-            setting.note(&format!("{} fetches through this node already", args.tool.name()));
-            return Ok(());
+        if !done.stands()? {
+            return Err(refused(format!("the files of {tool} have changed since it was enabled; disable it first")));
         }
-        return Err(refused(format!(
-            "the files of {} have changed since it was enabled; disable it first",
-            args.tool.name()
-        )));
+        setting.note(&format!("{tool} fetches through this node already"));
+        let view = Enabled { tool, written: false, mounts: named(&done.mounts), files: Vec::new() };
+        return setting.answer(&view, String::new);
     }
-    let change = args.tool.plan(&base(setting)?, args.origin.as_deref(), args.root.as_deref()).await?;
-    write(&change.shown(&folder))?;
+    let change = args.tool.plan(&base(setting)?, (args.origin.as_deref(), args.root.as_deref()), setting).await?;
+    // What the settings do not take would end every later command, and the daemon.
+    change.check(&folder, &whole(setting)?)?;
+    let view = Enabled { tool, written: !args.dry_run, mounts: named(&change.mounts), files: change.files(&folder) };
+    let people = || view.files.iter().map(FileChange::shown).collect();
     if args.dry_run {
+        setting.answer(&view, people)?;
         setting.note("nothing was changed");
         return Ok(());
     }
-    change.make(&folder)?;
-    setting.note("done; a running daemon serves it within a few seconds");
+    // An image that is being made has its own daemon, later.
+    let daemon = if args.root.is_none() { reach::daemon(setting).await? } else { None };
+    if setting.format == Format::People {
+        setting.answer(&view, people)?;
+    }
+    change.make(&folder, &setting.hand())?;
+    match &daemon {
+        Some(client) => is_served(client, args.tool, setting).await?,
+        None if args.root.is_some() => setting.note("done"),
+        None => {
+            let start = setting.start_command();
+            setting.note(&format!("done; no daemon runs here that could serve it, start one: {start}"));
+        }
+    }
     match args.tool {
         Tool::Huggingface => setting.note(&huggingface::hint(&base(setting)?)),
         Tool::Npm => setting.note(npm::hint()),
         _ => {}
     }
-    Ok(())
+    // For programs it is an answer only when it is true.
+    if setting.format == Format::Json { setting.answer(&view, String::new) } else { Ok(()) }
+}
+
+/// Waits until what was written is served; what is not is taken back, for most tools would find nobody.
+async fn is_served(client: &Client, tool: Tool, setting: &Setting) -> Result<(), Failure> {
+    let folder = change::folder(setting);
+    let Some(done) = Done::read(&folder, tool)? else { return Ok(()) };
+    let Err(why) = reach::served(client, &done.mounts).await else {
+        setting.note("done; the daemon serves it");
+        return Ok(());
+    };
+    done.undo(&folder)?;
+    let tool = tool.name();
+    Err(refused(format!("the daemon does not serve it ({why}), so every file of {tool} is as it was")))
+}
+
+/// Mounts for people.
+fn named(mounts: &[Mount]) -> Vec<String> {
+    mounts.iter().map(|mount| format!("{} -> {}", mount.path, mount.origin)).collect()
 }
 
 fn disable(tool: Tool, setting: &Setting) -> Result<(), Failure> {
@@ -132,9 +185,8 @@ fn list(setting: &Setting) -> Result<(), Failure> {
     let mut rows = Vec::new();
     for tool in Tool::ALL {
         let done = Done::read(&folder, tool)?;
-        let mounts =
-            done.as_ref().map(|done| done.mounts.iter().map(|m| format!("{} -> {}", m.path, m.origin)).collect());
-        rows.push(Row { tool: tool.name(), enabled: done.is_some(), mounts: mounts.unwrap_or_default() });
+        let mounts = done.as_ref().map(|done| named(&done.mounts)).unwrap_or_default();
+        rows.push(Row { tool: tool.name(), enabled: done.is_some(), mounts });
     }
     setting.answer(&rows, || {
         let line = |row: &Row| {
@@ -155,6 +207,7 @@ async fn test(tool: Tool, setting: &Setting) -> Result<(), Failure> {
         return Err(refused(format!("the files of {} are not as they were written", tool.name())));
     }
     let base = base(setting)?;
+    let mut rows = Vec::new();
     for mount in &done.mounts {
         let url = format!("{base}{}/", mount.path);
         let status = ask::status(&url).await.map_err(|error| {
@@ -167,16 +220,18 @@ async fn test(tool: Tool, setting: &Setting) -> Result<(), Failure> {
                 mount.path
             )));
         }
-        write(&format!("{} -> {}: answered {status}\n", mount.path, mount.origin))?;
+        let row = Tested { path: &mount.path, origin: &mount.origin, status };
+        if setting.format == Format::People {
+            write(&format!("{} -> {}: answered {status}\n", row.path, row.origin))?;
+        }
+        rows.push(row);
     }
-    Ok(())
+    if setting.format == Format::Json { setting.answer(&rows, String::new) } else { Ok(()) }
 }
 
 /// The gateway's own URL.
 fn base(setting: &Setting) -> Result<String, Failure> {
-    let settings = config::load(&setting.home, setting.config.as_deref())
-        .map_err(|error| Failure::new(ErrorCode::BadConfig, error.to_string()))?;
-    let listen = settings.gateway.listen.unwrap_or(DEFAULT_LISTEN);
+    let listen = whole(setting)?.gateway.listen.unwrap_or(DEFAULT_LISTEN);
     if listen.port() == 0 {
         return Err(refused("gateway.listen has port 0: tools need a port that stays".to_owned()));
     }
@@ -200,7 +255,12 @@ fn refused(why: String) -> Failure {
 pub(crate) use change::Mount;
 
 impl Tool {
-    async fn plan(self, base: &str, origin: Option<&str>, root: Option<&Path>) -> Result<Change, Failure> {
+    async fn plan(
+        self,
+        base: &str,
+        (origin, root): (Option<&str>, Option<&Path>),
+        setting: &Setting,
+    ) -> Result<Change, Failure> {
         let system = root.unwrap_or(Path::new("/"));
         match self {
             Self::Apt | Self::Pip | Self::Npm | Self::Cargo if root.is_some() => {
@@ -212,7 +272,7 @@ impl Tool {
             Self::Nix => nix::plan(base, origin, system),
             Self::Conda => conda::plan(base, origin, root),
             Self::Huggingface => huggingface::plan(base, origin, root),
-            Self::Apt => apt::plan(base, origin),
+            Self::Apt => apt::plan(base, origin, setting),
             Self::Pip => pip::plan(base, origin).await,
             Self::Npm => npm::plan(base, origin),
             Self::Cargo => cargo::plan(base, origin).await,

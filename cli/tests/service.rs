@@ -12,8 +12,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long something may take that another process does.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long something may take that another process does: longer than the first pause of a job that nobody follows.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A home, and whatever daemon it has at the end.
 struct Home(tempfile::TempDir);

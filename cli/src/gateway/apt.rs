@@ -1,13 +1,17 @@
 //! apt: each origin of its sources becomes a list of two mirrors, the gateway first and the origin itself behind it. So apt goes on
 //! by itself when no daemon runs.
+//!
+//! A file in which an origin has credentials is left alone, whole: a list of mirrors is read by everybody, no mount may have them, and what
+//! stood in the file would be kept in the node's home for the way back.
 
 use super::change::{Change, Edit, read};
 use super::tool::Tool;
 use super::{Mount, ask, refused};
 use crate::failure::Failure;
+use crate::setting::Setting;
 use std::path::{Path, PathBuf};
 
-pub(super) fn plan(base: &str, origin: Option<&str>) -> Result<Change, Failure> {
+pub(super) fn plan(base: &str, origin: Option<&str>, setting: &Setting) -> Result<Change, Failure> {
     if origin.is_some() {
         return Err(refused("apt's origins are those of its sources; name none".to_owned()));
     }
@@ -24,13 +28,17 @@ pub(super) fn plan(base: &str, origin: Option<&str>) -> Result<Change, Failure> 
             continue;
         };
         let is_deb822 = kind == Some("sources");
+        if text.lines().any(names_credentials) {
+            setting.note(&format!("{} is left alone: an origin in it has credentials", path.display()));
+            continue;
+        }
         let after: String = text.split_inclusive('\n').map(|line| plan.line(line, is_deb822)).collect();
         if after != text {
             files.push(Edit { path, before: Some(text), after });
         }
     }
     if files.is_empty() {
-        return Err(refused("apt's sources name no http or https origin".to_owned()));
+        return Err(refused("apt's sources name no http or https origin that could be mounted".to_owned()));
     }
     for (number, mount) in plan.mounts.iter().enumerate() {
         let after = format!("{base}{}\tpriority:1\n{}\tpriority:2\n", mount.path, mount.origin);
@@ -48,20 +56,13 @@ struct Plan<'a> {
 impl Plan<'_> {
     /// A line with its origins replaced; others as they are.
     fn line(&mut self, line: &str, is_deb822: bool) -> String {
-        let start = line.trim_start();
-        let is_ours = if is_deb822 {
-            start.to_ascii_lowercase().starts_with("uris:")
-        } else {
-            start.starts_with("deb ") || start.starts_with("deb-src ") || start.starts_with("deb\t")
-        };
-        if !is_ours {
+        if !names_origins(line, is_deb822) {
             return line.to_owned();
         }
         let mut out = String::new();
         for word in line.split_inclusive(|c: char| c.is_ascii_whitespace()) {
             let (bare, space) = word.split_at(word.trim_end().len());
-            let is_origin = bare.starts_with("http://") || bare.starts_with("https://");
-            out += &if is_origin && !bare.starts_with(self.base) { self.mirror(bare) } else { bare.to_owned() };
+            out += &if is_origin(bare) && !bare.starts_with(self.base) { self.mirror(bare) } else { bare.to_owned() };
             out += space;
         }
         out
@@ -81,6 +82,26 @@ impl Plan<'_> {
     fn list(&self, number: usize) -> PathBuf {
         self.folder.join(format!("{number}.list"))
     }
+}
+
+/// Whether a line of a file says where packages come from.
+fn names_origins(line: &str, is_deb822: bool) -> bool {
+    let start = line.trim_start();
+    match is_deb822 {
+        true => start.to_ascii_lowercase().starts_with("uris:"),
+        false => start.starts_with("deb ") || start.starts_with("deb-src ") || start.starts_with("deb\t"),
+    }
+}
+
+fn is_origin(word: &str) -> bool {
+    word.starts_with("http://") || word.starts_with("https://")
+}
+
+/// Whether a line that is no comment names an origin with a user or a password, also one that cannot be read.
+fn names_credentials(line: &str) -> bool {
+    let authority = |word: &str| word.split("//").nth(1)?.split('/').next().map(str::to_owned);
+    let has = |word: &str| is_origin(word) && authority(word).is_some_and(|authority| authority.contains('@'));
+    !line.trim_start().starts_with('#') && line.split_ascii_whitespace().any(has)
 }
 
 /// apt's own word on where its sources are, and a folder beside them that its downloaders may read.
@@ -119,5 +140,26 @@ mod tests {
             plan.mounts.iter().map(|m| m.origin.as_str()).collect::<Vec<_>>(),
             ["https://h/debian", "http://i/x"]
         );
+    }
+
+    #[test]
+    fn an_origin_with_credentials_is_known() {
+        for line in [
+            "deb https://user:token@h/debian stable main",
+            "deb [arch=amd64] https://h/a https://token@h/b x",
+            "URIs: https://h/ http://u:p@i",
+            "  http://u:p@i/behind-the-first-line",
+            "deb https://u:p@[broken/ x y",
+        ] {
+            assert!(names_credentials(line), "{line}");
+        }
+        for line in [
+            "deb https://h/de@bian stable main",
+            "# deb https://user:token@h/debian stable main",
+            "deb [signed-by=/k@1] http://h/ x",
+            "Suites: a@b",
+        ] {
+            assert!(!names_credentials(line), "{line}");
+        }
     }
 }

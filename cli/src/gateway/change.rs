@@ -1,13 +1,16 @@
 //! What is written for a tool, shown first, and what stood there before, so that every file can be as it was.
 //!
 //! The mounts go into a file of their own in the node's home, `gateway/TOOL.toml`, and what stood in the tool's files into
-//! `gateway/TOOL.json` beside it. That one is written before anything else: whatever happens then can be undone.
+//! `gateway/TOOL.json` beside it. That one is written before anything else: whatever happens then can be undone. What stands in the home is
+//! its owner's, whoever writes it: the node reads it as that user.
 
 use super::refused;
 use super::tool::Tool;
 use crate::failure::Failure;
 use crate::setting::Setting;
+use eddy_node::config::Settings;
 use eddy_node::config::gateway::Indexes;
+use eddy_node::owner::Hand;
 use eddy_wire::catalogue::ErrorCode;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -95,22 +98,64 @@ pub(super) fn folder(setting: &Setting) -> PathBuf {
     setting.home.join("gateway")
 }
 
-impl Change {
-    /// The change for people: the lines that go and those that come.
-    pub(super) fn shown(&self, folder: &Path) -> String {
-        let mounts = Edit { path: mounts_file(folder, self.tool.name()), before: None, after: self.mounts_text() };
-        std::iter::once(&mounts).chain(&self.files).map(shown).collect()
+/// What becomes of a file: the lines that go and those that come.
+#[derive(Debug, Serialize)]
+pub(super) struct FileChange {
+    path: String,
+    is_new: bool,
+    removed: Vec<String>,
+    added: Vec<String>,
+}
+
+impl FileChange {
+    fn of(edit: &Edit) -> Self {
+        let before: Vec<&str> = edit.before.as_deref().unwrap_or("").lines().collect();
+        let after: Vec<&str> = edit.after.lines().collect();
+        let only = |these: &[&str], those: &[&str]| {
+            these.iter().filter(|line| !those.contains(line)).map(|line| (*line).to_owned()).collect()
+        };
+        Self {
+            path: edit.path.display().to_string(),
+            is_new: edit.before.is_none(),
+            removed: only(&before, &after),
+            added: only(&after, &before),
+        }
     }
 
-    /// Writes what stood there, then the mounts, then the tool's files.
-    pub(super) fn make(self, folder: &Path) -> Result<(), Failure> {
+    /// For people.
+    pub(super) fn shown(&self) -> String {
+        let mut text = format!("{}{}\n", self.path, if self.is_new { " (new)" } else { "" });
+        self.removed.iter().for_each(|line| text += &format!("  - {line}\n"));
+        self.added.iter().for_each(|line| text += &format!("  + {line}\n"));
+        text
+    }
+}
+
+impl Change {
+    /// What becomes of each file.
+    pub(super) fn files(&self, folder: &Path) -> Vec<FileChange> {
+        let mounts = Edit { path: mounts_file(folder, self.tool.name()), before: None, after: self.mounts_text() };
+        std::iter::once(&mounts).chain(&self.files).map(FileChange::of).collect()
+    }
+
+    /// Refuses mounts with which the settings would be no good.
+    pub(super) fn check(&self, folder: &Path, settings: &Settings) -> Result<(), Failure> {
+        let checked = settings.check_mounts(&mounts_file(folder, self.tool.name()), &self.mounts_text());
+        checked.map_err(|error| refused(error.to_string()))
+    }
+
+    /// Writes what stood there, then the mounts, both by the hand of the home's owner, then the tool's files.
+    pub(super) fn make(self, folder: &Path, hand: &Hand) -> Result<(), Failure> {
         let (tool, mounts) = (self.tool.name(), self.mounts_text());
         let folders = missing_folders(&self.files);
         let done = Done { tool: tool.to_owned(), mounts: self.mounts, files: self.files, folders };
-        make_folder(folder)?;
         let text = serde_json::to_string_pretty(&done).map_err(Failure::internal)?;
-        replace(&done_file(folder, tool), &text, 0o600)?;
-        replace(&mounts_file(folder, tool), &mounts, 0o600)?;
+        let in_home = || {
+            make_folder(folder)?;
+            replace(&done_file(folder, tool), &text, 0o600)?;
+            replace(&mounts_file(folder, tool), &mounts, 0o600)
+        };
+        hand.act(|| Ok(in_home())).map_err(|error| failed(folder, &error.into()))??;
         for file in &done.files {
             replace(&file.path, &file.after, 0o644)?;
         }
@@ -199,15 +244,6 @@ fn done_file(folder: &Path, tool: &str) -> PathBuf {
     folder.join(format!("{tool}.json"))
 }
 
-fn shown(edit: &Edit) -> String {
-    let before: Vec<&str> = edit.before.as_deref().unwrap_or("").lines().collect();
-    let after: Vec<&str> = edit.after.lines().collect();
-    let mut text = format!("{}{}\n", edit.path.display(), if edit.before.is_none() { " (new)" } else { "" });
-    before.iter().filter(|line| !after.contains(line)).for_each(|line| text += &format!("  - {line}\n"));
-    after.iter().filter(|line| !before.contains(line)).for_each(|line| text += &format!("  + {line}\n"));
-    text
-}
-
 /// The text of a file; nothing where there is none.
 pub(super) fn read(path: &Path) -> Result<Option<String>, Failure> {
     match fs::read(path) {
@@ -288,7 +324,7 @@ mod tests {
                 fs::write(&file, before).unwrap();
                 fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
             }
-            change(&file).make(&folder).unwrap();
+            change(&file).make(&folder, &Hand::Own).unwrap();
             let done = Done::read(&folder, Tool::Npm).unwrap().unwrap();
             assert!(done.stands().unwrap() && fs::read_to_string(&file).unwrap().ends_with("two\n"));
             done.undo(&folder).unwrap();
@@ -306,11 +342,11 @@ mod tests {
         let (folder, made) = (home.path().join("gateway"), home.path().join("etc/environment.d"));
         std::fs::create_dir(home.path().join("there")).unwrap();
         for file in [made.join("one.conf"), home.path().join("there/two.conf")] {
-            change(&file).make(&folder).unwrap();
+            change(&file).make(&folder, &Hand::Own).unwrap();
             Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
             assert!(!home.path().join("etc").exists() && home.path().join("there").exists());
         }
-        change(&made.join("one.conf")).make(&folder).unwrap();
+        change(&made.join("one.conf")).make(&folder, &Hand::Own).unwrap();
         fs::write(made.join("mine.conf"), "mine").unwrap();
         Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
         assert_eq!(fs::read_dir(&made).unwrap().count(), 1, "what is somebody's stays");
@@ -320,12 +356,44 @@ mod tests {
     fn what_somebody_has_changed_since_is_not_touched() {
         let home = tempfile::tempdir().unwrap();
         let (folder, file) = (home.path().join("gateway"), home.path().join("rc"));
-        change(&file).make(&folder).unwrap();
+        change(&file).make(&folder, &Hand::Own).unwrap();
         fs::write(&file, "mine\n").unwrap();
         let done = Done::read(&folder, Tool::Npm).unwrap().unwrap();
         assert!(!done.stands().unwrap());
         assert!(done.undo(&folder).is_err());
         assert_eq!(fs::read_to_string(&file).unwrap(), "mine\n");
         assert!(Done::read(&folder, Tool::Npm).unwrap().is_some(), "it can be undone later");
+    }
+
+    #[test]
+    fn what_root_writes_into_a_home_is_its_owners_and_the_tools_files_are_roots() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root writes for others");
+            return;
+        }
+        let work = tempfile::tempdir().unwrap();
+        fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let home = work.path().join("home");
+        fs::create_dir(&home).unwrap();
+        std::os::unix::fs::chown(&home, Some(61_001), Some(61_001)).unwrap();
+        let (folder, file) = (home.join("gateway"), work.path().join("rc"));
+        change(&file).make(&folder, &Hand::of(61_001)).unwrap();
+        for path in [folder.clone(), folder.join("npm.toml"), folder.join("npm.json")] {
+            assert_eq!(fs::metadata(&path).unwrap().uid(), 61_001, "{}", path.display());
+        }
+        assert_eq!(fs::metadata(&file).unwrap().uid(), 0);
+        Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
+        assert!(!file.exists() && fs::read_dir(&folder).unwrap().count() == 0);
+    }
+
+    #[test]
+    fn mounts_that_the_settings_do_not_take_are_refused_before_anything_is_written() {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, file) = (home.path().join("gateway"), home.path().join("rc"));
+        let settings = Settings::default();
+        let good = change(&file);
+        good.check(&folder, &settings).unwrap();
+        let bad = Change { mounts: vec![Mount::plain("/x", "https://user:token@h")], ..good };
+        assert!(bad.check(&folder, &settings).is_err());
     }
 }
