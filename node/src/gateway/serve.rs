@@ -4,7 +4,7 @@ use super::answer::{Here, Wanted, answer};
 use super::body::AnswerBody;
 use super::fields::Sent;
 use super::filling::let_go;
-use super::flight::{Landing, Outcome, Place, Solo, Target};
+use super::flight::{Landing, Outcome, Place, Solo, Target, Waits};
 use super::links;
 use super::refusal::Refusal;
 use super::shelf::{Held, Look, Stored};
@@ -103,7 +103,7 @@ impl Gateway {
                 found @ (Reuse::StaleAllowed | Reuse::WhileAsking) => {
                     let Some(here) = self.open(&stored, call).await else { return self.after_loss(call).await };
                     if found == Reuse::WhileAsking {
-                        drop(self.board(&call.target, &call.sent, Some(stored.clone())));
+                        drop(self.board((&call.target, &call.sent), Some(stored.clone()), Waits::Nobody));
                     }
                     return Ok(self.from(&stored, here, call, hit(None)));
                 }
@@ -195,7 +195,7 @@ impl Gateway {
             let text = "a moment ago the origin's bytes were not those that an index promises; they are asked for again in a minute";
             return Err(Refusal::new(StatusCode::BAD_GATEWAY, text));
         }
-        let Place { mut landing, solo } = self.board(&call.target, &call.sent, stale);
+        let Place { mut landing, solo } = self.board((&call.target, &call.sent), stale, Waits::Client)?;
         let is_collapsed = solo.is_none();
         let landed = landing.wait_for(Option::is_some).await.map(|landed| landed.clone());
         // The flight's task is gone without a word: the node stops.

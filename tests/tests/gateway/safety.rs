@@ -10,6 +10,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 const LENGTH: u64 = 10_000;
+/// How long something may take that another program does.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Memory that a thousand idle connections may take: heads of up to 64 KiB are read into buffers that begin small.
 const IDLE_BYTES: u64 = 64 << 20;
 
@@ -319,4 +321,31 @@ async fn t38_an_answer_whose_end_is_in_doubt_reaches_nobody_and_the_next_is_righ
         assert!(matches!(got.status, 502 | 504), "{fault:?}: {} {:?}", got.status, got.fields);
         assert_eq!(gateway.get("/m/f", &[]).await.unwrap().whole().len() as u64, LENGTH, "after {fault:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_have_gone_are_not_served_before_those_who_are_there() {
+    // As many as an origin sees at a time, again and again.
+    const GONE: u64 = 4 * 64;
+    let (origin, gateway) = setting("").await;
+    let path = |number| format!("/hangs/{number}");
+    for number in 0..GONE {
+        origin.publish(&path(number), Resource::new(Version::new(1, LENGTH), Behaviour::head_fault(HeadFault::Hang)));
+    }
+    let mut clients = Vec::new();
+    for number in 0..GONE {
+        let mut client = TcpStream::connect(gateway.address()).await.unwrap();
+        let ask = format!("GET /m{} HTTP/1.1\r\nHost: localhost\r\n\r\n", path(number));
+        client.write_all(ask.as_bytes()).await.unwrap();
+        clients.push(client);
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while origin.counters().most_at_once < 64 {
+        assert!(Instant::now() < deadline, "the origin is asked by those who came first");
+        tokio::task::yield_now().await;
+    }
+    drop(clients);
+    // The origin is silent for half a minute each time.
+    let got = tokio::time::timeout(PATIENCE, gateway.get("/m/f", &[])).await.expect("it waits for none of them");
+    assert_eq!(got.unwrap().status, 200);
 }

@@ -1,18 +1,21 @@
 //! One question to an origin for all who want the same: asked once, judged, and its body put where everybody can read it.
 //!
-//! The task belongs to nobody: a client that goes away takes nothing with it. What cannot be shared goes to the client that caused the
-//! question, and the others ask for themselves.
+//! The task belongs to nobody: a client that goes away takes nothing with it, as long as another waits. What cannot be shared goes to the client
+//! that caused the question, and the others ask for themselves.
 //!
 //! | module | idea |
 //! |---|---|
+//! | `boarding` | who waits for which flight |
 //! | `take` | what an answer means for those who wait |
 //! | `bodies` | where its body goes |
 //! | `intake` | a body on its way into memory |
 
+mod boarding;
 mod bodies;
 mod intake;
 mod take;
 
+pub(super) use boarding::Flights;
 pub(super) use bodies::{SMALL, read_on};
 pub(super) use intake::Broke;
 pub(super) use take::length_of;
@@ -29,6 +32,7 @@ use super::terms::Terms;
 use crate::config::gateway::{MountPlan, MountRules};
 use crate::driver::held::wall_clock;
 use crate::origin::{Origin, OriginBody, Redirects, RelayRequest};
+use boarding::{Boarding, Ticket};
 use bytes::Bytes;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::Question;
@@ -37,8 +41,7 @@ use eddy_content::http::{Asked, ResponseHead};
 use eddy_content::{ResourceUrl, Validator};
 use http::header::{ETAG, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE};
 use http::{Method, StatusCode};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
@@ -121,17 +124,6 @@ pub(super) struct Solo {
     pub(super) detail: Option<&'static str>,
 }
 
-/// The flights under way.
-#[derive(Default)]
-pub(super) struct Flights(Mutex<HashMap<Likeness, watch::Receiver<Option<Landing>>>>);
-
-/// What requests have in common that one flight answers: the URL, what the origin gets of their fields, and the terms.
-type Likeness = (ResourceUrl, [u8; 32], Terms);
-
-fn likeness(target: &Target, sent: &Sent) -> Likeness {
-    (target.url.clone(), sent.likeness(), target.terms)
-}
-
 /// A place in a flight.
 pub(super) struct Place {
     pub(super) landing: watch::Receiver<Option<Landing>>,
@@ -139,22 +131,39 @@ pub(super) struct Place {
     pub(super) solo: Option<oneshot::Receiver<Solo>>,
 }
 
+/// For whom a flight begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// A client, and those who join it.
+    Client,
+    /// Whoever asks next: what is stored is to be good again by then.
+    Nobody,
+}
+
 impl Gateway {
-    /// Joins the flight that wants the same, or starts one.
-    pub(super) fn board(self: &Arc<Self>, target: &Target, sent: &Sent, stale: Option<Arc<Stored>>) -> Place {
-        let key = likeness(target, sent);
-        let mut flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(landing) = flights.get(&key) {
-            return Place { landing: landing.clone(), solo: None };
+    /// Joins the flight that wants the same, or starts one; refused where there are too many.
+    pub(super) fn board(
+        self: &Arc<Self>,
+        (target, sent): (&Target, &Sent),
+        stale: Option<Arc<Stored>>,
+        waits: Waits,
+    ) -> Result<Place, Refusal> {
+        let (mut ticket, landing) = match self.flights.board((target, sent)) {
+            Boarding::Joined(landing) => return Ok(Place { landing, solo: None }),
+            Boarding::Begun(ticket, landing) => (ticket, landing),
+            Boarding::Full => {
+                let text = "too many questions are under way; ask again";
+                return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, text));
+            }
+        };
+        if waits == Waits::Nobody {
+            ticket.for_nobody();
         }
         let (stale, beginning) = match stale {
             Some(stored) if matches!(stored.held, Held::Parts(_)) => (None, Beginning::of(&stored)),
             stale => (stale, None),
         };
-        let (landing, waiting) = watch::channel(None);
         let (solo, answer) = oneshot::channel();
-        flights.insert(key.clone(), waiting.clone());
-        drop(flights);
         let flight = Flight {
             gateway: self.clone(),
             target: target.clone(),
@@ -163,25 +172,23 @@ impl Gateway {
             beginning,
             waited: None,
             is_refused: false,
-            landing,
+            ticket,
             solo: Some(solo),
         };
-        let (gateway, stop) = (self.clone(), self.stop.clone());
+        let stop = self.stop.clone();
         self.tasks.spawn(async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {}
                 () = flight.fly() => {}
             }
-            gateway.flights.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
         });
-        Place { landing: waiting, solo: Some(answer) }
+        Ok(Place { landing, solo: Some(answer) })
     }
 
     /// Whether something is on its way for such a request.
     pub(super) fn is_flying(&self, target: &Target, sent: &Sent) -> bool {
-        let flights = self.flights.0.lock().unwrap_or_else(PoisonError::into_inner);
-        flights.contains_key(&likeness(target, sent))
+        self.flights.has((target, sent))
     }
 }
 
@@ -195,7 +202,7 @@ struct Flight {
     waited: Option<Duration>,
     /// Whether the store does not take it.
     is_refused: bool,
-    landing: watch::Sender<Option<Landing>>,
+    ticket: Ticket,
     solo: Option<oneshot::Sender<Solo>>,
 }
 
@@ -233,7 +240,11 @@ impl Flight {
         let mut manner = self.first_manner().await;
         for _ in 0..MOST_QUESTIONS {
             let asked = Instant::now();
-            let relayed = self.target.origin.relay(self.question(manner)).await;
+            let relayed = tokio::select! {
+                biased;
+                relayed = self.target.origin.relay(self.question(manner)) => relayed,
+                () = self.ticket.is_deserted() => return,
+            };
             self.waited = Some(asked.elapsed());
             let relayed = match relayed {
                 Ok(relayed) => relayed,
@@ -250,7 +261,7 @@ impl Flight {
     }
 
     fn land(&self, landing: Landing) {
-        self.landing.send_replace(Some(landing));
+        self.ticket.land(landing);
     }
 
     fn fail(&self, refusal: Refusal) -> Option<Manner> {
