@@ -97,11 +97,13 @@ impl Gateway {
                     let status = hit(Some(i64::from(seconds)));
                     return match self.open(&stored, call).await {
                         Some(here) => Ok(self.from(&stored, here, call, status)),
-                        None => self.after_loss(call).await,
+                        None => self.after_loss(call, &stored).await,
                     };
                 }
                 found @ (Reuse::StaleAllowed | Reuse::WhileAsking) => {
-                    let Some(here) = self.open(&stored, call).await else { return self.after_loss(call).await };
+                    let Some(here) = self.open(&stored, call).await else {
+                        return self.after_loss(call, &stored).await;
+                    };
                     if found == Reuse::WhileAsking {
                         drop(self.board((&call.target, &call.sent), Some(stored.clone()), Waits::Nobody));
                     }
@@ -155,8 +157,8 @@ impl Gateway {
     }
 
     /// The store has lost the body of what was on the shelf: once more, from the origin.
-    async fn after_loss(self: &Arc<Self>, call: &Call) -> Answer {
-        self.shelf.forget(&call.target.url);
+    async fn after_loss(self: &Arc<Self>, call: &Call, lost: &Arc<Stored>) -> Answer {
+        self.shelf.lose(&call.target.url, lost);
         self.ask(call, (Forwarded::UriMiss, None)).await
     }
 
@@ -180,7 +182,29 @@ impl Gateway {
         }
     }
 
+    /// Asks the origin, together with all who want the same; where the body of what it calls still good is lost, once more without that, and then
+    /// what the store holds of it is gone on with. Where that is lost as well the client is answered alone.
     async fn ask(self: &Arc<Self>, call: &Call, (why, stale): (Forwarded, Option<Arc<Stored>>)) -> Answer {
+        if let Some(answered) = self.ask_once(call, (why, stale)).await? {
+            return Ok(answered);
+        }
+        // Another may have asked meanwhile.
+        let stale = match self.look(call).0 {
+            Look::Here(stored) => Some(stored),
+            Look::Nothing | Look::OtherVariant => None,
+        };
+        match self.ask_once(call, (why, stale)).await? {
+            Some(answered) => Ok(answered),
+            None => self.pass(call, why).await,
+        }
+    }
+
+    /// The same; nothing where it ended with what is lost, which the shelf has forgotten by then.
+    async fn ask_once(
+        self: &Arc<Self>,
+        call: &Call,
+        (why, stale): (Forwarded, Option<Arc<Stored>>),
+    ) -> Result<Option<Response<AnswerBody>>, Refusal> {
         let all = 0..u64::MAX;
         // `bytes=0-` is the whole by another name.
         let is_range = call.fields.contains_key(RANGE) && select(&call.fields, u64::MAX) != Selected::Ranges(vec![all]);
@@ -189,7 +213,7 @@ impl Gateway {
         // A part of what is not here is not worth the whole: passed on as it comes.
         let is_part = is_range && !has_whole && !is_flying && !self.is_in_store(&call.target.url).await;
         if is_part || call.method == Method::HEAD && !is_flying {
-            return self.pass(call, why).await;
+            return self.pass(call, why).await.map(Some);
         }
         if !is_flying && self.is_distrusted(&call.target) {
             let text = "a moment ago the origin's bytes were not those that an index promises; they are asked for again in a minute";
@@ -205,11 +229,19 @@ impl Gateway {
         match landed {
             Landing::Failed(refusal) => Err(Refusal::clone(&refusal)),
             // It has begun before something was promised.
-            Landing::Stored(stored, ..) if self.is_unfit(&stored, &call.target) => self.pass(call, why).await,
+            Landing::Stored(stored, ..) if self.is_unfit(&stored, &call.target) => self.pass(call, why).await.map(Some),
             Landing::Stored(stored, filling, outcome) => {
                 let here = match filling {
                     Some(filling) => Here::Entity(filling),
-                    None => self.open(&stored, call).await.ok_or_else(lost)?,
+                    None => match self.open(&stored, call).await {
+                        Some(here) => here,
+                        None => {
+                            // Who asks again is to meet neither of them.
+                            self.shelf.lose(&call.target.url, &stored);
+                            self.flights.leave((&call.target, &call.sent), &landing);
+                            return Ok(None);
+                        }
+                    },
                 };
                 let (found, origin_status) = match outcome {
                     Outcome::Answered(status) => (Found::Forwarded(why), Some(status)),
@@ -217,17 +249,17 @@ impl Gateway {
                     Outcome::Failed => (Found::Hit, None),
                 };
                 let status = CacheStatus { found, origin_status, ttl: None, is_collapsed, detail: None };
-                Ok(self.from(&stored, here, call, status))
+                Ok(Some(self.from(&stored, here, call, status)))
             }
             Landing::Alone => match solo {
                 Some(solo) => match solo.await {
                     Ok(Solo { head, promised, read, body, detail }) => {
                         let content = self.content(call, &promised, (read, body)).await?;
-                        Ok(self.relay(call, &head, content, (why, detail)))
+                        Ok(Some(self.relay(call, &head, content, (why, detail))))
                     }
                     Err(_) => Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the node stops")),
                 },
-                None => self.pass(call, why).await,
+                None => self.pass(call, why).await.map(Some),
             },
         }
     }
@@ -328,10 +360,6 @@ fn holds(entity: &EntityHandle, ranges: &[Range<u64>]) -> bool {
 
 fn hit(ttl: Option<i64>) -> CacheStatus {
     CacheStatus { found: Found::Hit, origin_status: None, ttl, is_collapsed: false, detail: None }
-}
-
-fn lost() -> Refusal {
-    Refusal::new(StatusCode::BAD_GATEWAY, "what was held is gone; ask again")
 }
 
 /// The content of a request, up to [`MAX_CONTENT`].

@@ -215,6 +215,16 @@ impl Shelf {
         gone.iter().for_each(|url| drop(inner.remove(url)));
     }
 
+    /// Forgets an answer whose body is lost, and none that has come in its place.
+    pub(super) fn lose(&self, url: &ResourceUrl, lost: &Arc<Stored>) {
+        let mut inner = self.inner();
+        let Some(mut place) = inner.remove(url) else { return };
+        place.answers.retain(|(_, stored)| !Arc::ptr_eq(stored, lost));
+        if !place.answers.is_empty() {
+            inner.insert(url.clone(), place);
+        }
+    }
+
     /// Forgets everything of a URL, under whatever terms.
     pub(super) fn forget(&self, url: &ResourceUrl) {
         self.inner().remove(url);
@@ -383,6 +393,23 @@ mod tests {
         shelf.forget(&url(1));
         shelf.warm(&url(1), &old, body());
         assert_eq!(shelf.size(), (0, 0), "what was forgotten stays so");
+    }
+
+    #[test]
+    fn what_is_lost_goes_alone() {
+        let (shelf, none) = (Shelf::default(), HeaderMap::new());
+        let [lost, other, later] = [10, 20, 30].map(|length| stored(None, &none, length));
+        let put = |mount, stored: &Arc<Stored>| shelf.put((&url(1), terms(mount)), &none, stored.clone());
+        put(0, &lost);
+        put(1, &other);
+        shelf.lose(&url(1), &lost);
+        let there = |mount| matches!(shelf.look((&url(1), terms(mount)), &none), Look::Here(_));
+        assert_eq!((there(0), there(1), shelf.size()), (false, true, (1, other.cost())));
+        put(0, &later);
+        shelf.lose(&url(1), &lost);
+        assert!(there(0) && there(1), "the later one is not lost");
+        [later, other].iter().for_each(|stored| shelf.lose(&url(1), stored));
+        assert_eq!(shelf.size(), (0, 0));
     }
 
     #[test]

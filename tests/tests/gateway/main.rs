@@ -7,6 +7,7 @@ mod fate;
 mod hub;
 mod leave;
 mod links;
+mod lost;
 mod office;
 mod promises;
 mod reach;

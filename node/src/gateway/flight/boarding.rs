@@ -68,6 +68,11 @@ impl Flights {
         self.aloft().contains_key(&likeness(wanted))
     }
 
+    /// Has nobody else join a flight: what it has landed on is lost.
+    pub(in crate::gateway) fn leave(&self, wanted: (&Target, &Sent), landing: &watch::Receiver<Option<Landing>>) {
+        self.remove(&likeness(wanted), landing);
+    }
+
     /// Takes out this one, and none that has come in its place.
     fn remove(&self, likeness: &Likeness, landing: &watch::Receiver<Option<Landing>>) {
         let mut aloft = self.aloft();
