@@ -36,9 +36,20 @@ impl Gateway {
     pub(super) async fn pass(self: &Arc<Self>, call: &Call, why: Forwarded) -> Answer {
         let mut fields = call.sent.with_conditions(&call.fields);
         let mut relayed = self.relayed(call, &call.method, fields.clone()).await?;
-        if self.is_part_of_page(call, &relayed.head).await {
-            // RFC 9110 section 14.2: a range may be ignored. One of the origin's page is none of that which leads through the gateway.
-            [RANGE, IF_RANGE].iter().for_each(|name| drop(fields.remove(name)));
+        let is_page = match told_of_page(call, &relayed.head) {
+            Told::Page => Some(true),
+            Told::Nothing => {
+                // Its place at the origin is given back first: who waits there for a second one must not hold what others wait for.
+                relayed.body = None;
+                Some(self.is_page(call).await)
+            }
+            Told::NoPage => None,
+        };
+        if let Some(is_page) = is_page {
+            if is_page {
+                // RFC 9110 section 14.2: a range may be ignored. One of the origin's page is none of that which leads through the gateway.
+                [RANGE, IF_RANGE].iter().for_each(|name| drop(fields.remove(name)));
+            }
             drop(relayed);
             relayed = self.relayed(call, &call.method, fields).await?;
         }
@@ -59,23 +70,12 @@ impl Gateway {
         Ok(self.relay(call, &relayed.head, content, (why, None)))
     }
 
-    /// Whether an answer to a range is about a page of which the whole leads through the gateway. Several ranges at once, a part without a
-    /// type, and a range that lies behind the origin's page do not say so: the head of the whole does.
-    async fn is_part_of_page(&self, call: &Call, head: &ResponseHead) -> bool {
-        let asks_for_part = call.method == Method::GET && call.fields.contains_key(RANGE);
-        if !asks_for_part || !links::may_have_links(&call.target.links, &call.target.url) {
-            return false;
-        }
-        let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-        let is_told = !kind.is_empty() && !kind.to_ascii_lowercase().starts_with(MULTIPART);
-        match head.status {
-            206 if is_told => has_links(call, head),
-            206 | 416 => match self.relayed(call, &Method::HEAD, call.sent.question()).await {
-                Ok(whole) if whole.head.status == 200 => has_links(call, &whole.head),
-                // Then nothing but the whole can say.
-                _ => true,
-            },
-            _ => false,
+    /// Whether the head of the whole says that it is a page.
+    async fn is_page(&self, call: &Call) -> bool {
+        match self.relayed(call, &Method::HEAD, call.sent.question()).await {
+            Ok(whole) if whole.head.status == 200 => has_links(call, &whole.head),
+            // Then nothing but the whole can say.
+            _ => true,
         }
     }
 
@@ -302,6 +302,31 @@ const MULTIPART: &[u8] = b"multipart/byteranges";
 /// Whether an answer of the origin's, of which the whole has this head, may hold links that are to be replaced.
 fn has_links(call: &Call, head: &ResponseHead) -> bool {
     links::has_links(&call.target.links, &call.target.url, (200, &head.headers))
+}
+
+/// What an answer to a range says of the whole.
+enum Told {
+    Page,
+    NoPage,
+    /// The head of the whole is to be asked for.
+    Nothing,
+}
+
+/// Whether an answer to a range is about a page of which the whole leads through the gateway. Several ranges at once, a part without a
+/// type, and a range that lies behind the origin's page do not say so: the head of the whole does.
+fn told_of_page(call: &Call, head: &ResponseHead) -> Told {
+    let asks_for_part = call.method == Method::GET && call.fields.contains_key(RANGE);
+    if !asks_for_part || !links::may_have_links(&call.target.links, &call.target.url) {
+        return Told::NoPage;
+    }
+    let kind = head.headers.get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let is_told = !kind.is_empty() && !kind.to_ascii_lowercase().starts_with(MULTIPART);
+    match head.status {
+        206 if is_told && has_links(call, head) => Told::Page,
+        206 if is_told => Told::NoPage,
+        206 | 416 => Told::Nothing,
+        _ => Told::NoPage,
+    }
 }
 
 /// What is kept of an answer.

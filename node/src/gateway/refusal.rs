@@ -21,6 +21,8 @@ impl Refusal {
     /// The origin could not be asked.
     pub(super) fn of_origin(error: &OriginError) -> Self {
         let status = match &error.cause {
+            // Others have all the places there: who asks again gets his turn.
+            Cause::Timeout(Phase::Turn) => StatusCode::SERVICE_UNAVAILABLE,
             Cause::Timeout(_) => StatusCode::GATEWAY_TIMEOUT,
             Cause::Address { .. } | Cause::Downgrade => StatusCode::FORBIDDEN,
             _ => StatusCode::BAD_GATEWAY,
@@ -61,5 +63,25 @@ pub(super) fn is_origins_fault(error: &OriginError) -> bool {
         | Cause::Tls(_) => true,
         Cause::Timeout(phase) => matches!(phase, Phase::Connecting | Phase::Answer | Phase::Body),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eddy_content::ResourceUrl;
+
+    #[test]
+    fn who_has_waited_in_vain_for_his_turn_is_told_to_ask_again_and_no_origin_is_blamed() {
+        let error = |phase| OriginError {
+            url: Box::new(ResourceUrl::parse("http://h/f").expect("parses")),
+            cause: Cause::Timeout(phase),
+        };
+        let told = |phase| {
+            let answered = Refusal::of_origin(&error(phase)).answer();
+            (answered.status().as_u16(), answered.headers().contains_key(RETRY_AFTER), is_origins_fault(&error(phase)))
+        };
+        assert_eq!(told(Phase::Turn), (503, true, false));
+        assert_eq!(told(Phase::Answer), (504, false, true));
     }
 }

@@ -133,6 +133,8 @@ pub enum TlsFault {
 /// What was being waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// A place among the requests that the origin sees at a time.
+    Turn,
     /// The connection and its TLS handshake.
     Connecting,
     /// The head of the answer.
@@ -236,6 +238,7 @@ impl Cause {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
+            Self::Timeout(Phase::Turn) => Fault::Node,
             Self::Dns { resolver_failed: true, .. }
             | Self::Unreachable
             | Self::Timeout(_)
@@ -312,6 +315,7 @@ fn status_code(status: u16) -> &'static str {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Turn => "waiting for other requests to the origin",
             Self::Connecting => "connecting",
             Self::Answer => "waiting for the answer",
             Self::Body => "reading the body",

@@ -11,6 +11,7 @@ use eddy_content::ResourceUrl;
 use eddy_content::http::freshness::Exchange;
 use eddy_content::http::{AddressClass, Carry, RedirectRefusal, ResponseHead, may_carry_credentials, may_follow};
 use http::HeaderMap;
+use std::time::Duration;
 
 /// The path of one question from the URL that the job names to the one that answers.
 pub(super) struct Path<'a> {
@@ -19,6 +20,8 @@ pub(super) struct Path<'a> {
     led_by: Option<AddressClass>,
     pub(super) pace: Option<&'a Pace>,
     pub(super) url: ResourceUrl,
+    /// How long each hop may wait for its place in the origin's budget; for ever where nobody is kept waiting by that.
+    pub(super) patience: Option<Duration>,
     hops: u8,
     pub(super) reach: Reach,
 }
@@ -43,7 +46,7 @@ impl<'a> Path<'a> {
         };
         let pace = request.pace.as_ref();
         let (named, led_by, url) = (&request.url, request.led_by, request.url.clone());
-        Self { clients, named, led_by, pace, url, hops: 0, reach }
+        Self { clients, named, led_by, pace, url, patience: None, hops: 0, reach }
     }
 
     /// Refuses an address that is written in the URL itself.

@@ -216,7 +216,11 @@ impl Origin {
         path.check_literal()?;
         let is_proxied = shared.clients.is_proxied(path.url.as_url());
         let origin = path.url.origin();
-        let permit = shared.budgets.acquire(&origin, path.pace).await;
+        let place = shared.budgets.acquire(&origin, path.pace);
+        let permit = match path.patience {
+            Some(patience) => tokio::time::timeout(patience, place).await.map_err(|_| Cause::Timeout(Phase::Turn))?,
+            None => place.await,
+        };
         let is_http1 = shared.http1_hosts.contains(&origin, Instant::now());
         // RFC 9113 section 5.2.1: what waits unread on a connection is counted against all streams on it, those of other jobs too.
         let is_slow = path.pace.is_some_and(Pace::is_limited);

@@ -16,6 +16,7 @@ use eddy_content::http::{
 };
 use http::{HeaderMap, HeaderName, Method, header};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What becomes of a redirect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,10 +64,11 @@ pub struct Relayed {
 }
 
 impl Origin {
-    /// Relays one question and returns before the first byte of the body is read. Cancel safe.
+    /// Relays one question, after at most two minutes in which others have all the places at its origin, and returns before the first byte of the body is read. Cancel safe.
     pub async fn relay(&self, request: RelayRequest) -> Result<Relayed, OriginError> {
         let named = OriginRequest::new(request.url.clone(), request.asked.clone());
         let mut path = Path::start(&self.shared.clients, &named);
+        path.patience = Some(TURN);
         let mut told = HeaderMap::new();
         // Until the way leads to somebody else for the first time: who leads back speaks of another file.
         let mut is_first_word = true;
@@ -140,6 +142,10 @@ fn expectation(request: &RelayRequest, url: &ResourceUrl) -> Expectation {
     }
 }
 
+/// How long a client's question waits for its turn at an origin: longer than most tools wait for an answer, and not for ever, where others keep the
+/// places (see `Phase::Turn`).
+const TURN: Duration = Duration::from_secs(120);
+
 /// Fields of a file that a redirect to it has: which version it is of, its digest, its length. The hub of Hugging Face has them, and its
 /// client needs them.
 const TOLD: [HeaderName; 3] = [
@@ -162,3 +168,39 @@ const OWN: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PRO
 
 /// Fields that ask for 304.
 const CONDITIONS: [HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::OriginConfig;
+    use super::super::error::Phase;
+    use super::*;
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clients_question_does_not_wait_for_ever_for_its_turn() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let url = format!("http://{}/f", silent.local_addr().expect("an address"));
+        let hour = Duration::from_secs(3600);
+        let config =
+            OriginConfig { requests_per_origin: 1, connect_timeout: hour, read_timeout: hour, ..Default::default() };
+        let origin = Origin::new(config).expect("plain settings");
+        let question = RelayRequest {
+            url: ResourceUrl::parse(&url).expect("parses"),
+            method: Method::GET,
+            fields: HeaderMap::new(),
+            content: None,
+            asked: Asked::Whole,
+            redirects: Redirects::Follow,
+            privacy: RequestPrivacy::Plain,
+        };
+        let began = Instant::now();
+        let answered = tokio::select! {
+            biased;
+            _ = origin.relay(question.clone()) => panic!("nobody answers"),
+            second = origin.relay(question.clone()) => second,
+        };
+        assert_eq!(answered.expect_err("others have the place").cause, Cause::Timeout(Phase::Turn));
+        assert!(began.elapsed() >= TURN);
+    }
+}

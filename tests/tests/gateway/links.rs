@@ -6,6 +6,8 @@ use reqwest::Method;
 use std::time::{Duration, Instant};
 
 const SMALL: u64 = 10_000;
+/// Requests that one origin sees from the gateway at a time.
+const AT_ONCE: usize = 64;
 
 fn saying(lines: &[&str]) -> Behaviour {
     Behaviour { extra_headers: lines.iter().map(|line| (*line).to_owned()).collect(), ..Behaviour::default() }
@@ -259,6 +261,25 @@ async fn a_part_without_a_type_is_one_of_a_page_where_the_whole_is_a_page() {
         let got = gateway.get(&format!("/m{path}"), &[("range", "bytes=100-")]).await.unwrap();
         let from = if status == 206 { 100 } else { 0 };
         assert!(got.status == status && got.whole() == &whole[from..], "{path}: {} {:?}", got.status, got.fields);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_parts_as_an_origin_may_be_asked_for_at_once_wait_for_no_place_there() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = gateway(&origin, "links = { \"https://files.example/\" = \"/files/\" }");
+    let whole = Version::new(7, SMALL).whole();
+    let paths: Vec<String> = (0..AT_ONCE).map(|number| format!("/{number}")).collect();
+    for path in &paths {
+        // None has its answer before all have asked.
+        let behaviour = Behaviour { first_byte_delay: Duration::from_secs(2), ..Behaviour::default() };
+        publish(&origin, path, SMALL, behaviour);
+    }
+    let asks = paths.iter().map(async |path| gateway.get(&format!("/m{path}"), &[("range", "bytes=100-")]).await);
+    let answered = tokio::time::timeout(Duration::from_secs(60), futures::future::join_all(asks)).await;
+    for got in answered.expect("nobody waits for ever") {
+        let got = got.unwrap();
+        assert!(got.status == 206 && got.whole() == &whole[100..], "{} {:?}", got.status, got.fields);
     }
 }
 
