@@ -15,7 +15,7 @@ use http::{Method, Response, StatusCode};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes of a body that are copied out of memory at once instead of being sent piece by piece.
+/// Bytes of a body that are taken out of memory at once instead of being sent piece by piece.
 const AT_ONCE: u64 = 1 << 20;
 
 /// Where the bytes are read.
@@ -135,7 +135,7 @@ fn send(source: Here, sections: Vec<(Bytes, Range<u64>)>, end: Bytes) -> AnswerB
         Here::Memory(growing) => Source::Memory(growing),
         // Counted from now on: between here and the first look for a piece nobody may think that nobody reads.
         Here::Entity(filling) => Source::Entity(filling.reader()),
-        Here::Parts(parts) => return copied(&parts, sections, &end),
+        Here::Parts(parts) => return sliced(parts, sections, end),
     };
     AnswerBody::coming(|to| async move {
         for (head, range) in sections {
@@ -153,16 +153,30 @@ fn send(source: Here, sections: Vec<(Bytes, Range<u64>)>, end: Bytes) -> AnswerB
     })
 }
 
-/// Sections of what is in memory and small.
-fn copied(parts: &Parts, sections: Vec<(Bytes, Range<u64>)>, end: &Bytes) -> AnswerBody {
-    let mut all = BytesMut::new();
+/// Sections of what is in memory: as they lie there, for each client that reads slowly would have a copy of its own.
+fn sliced(parts: Arc<Parts>, sections: Vec<(Bytes, Range<u64>)>, end: Bytes) -> AnswerBody {
+    let mut pieces = Vec::new();
     for (head, range) in sections {
-        all.extend_from_slice(&head);
+        pieces.push(head);
         // Whoever asks has looked whether they are here.
-        all.extend_from_slice(&parts.slice(&range).unwrap_or_default());
+        pieces.extend(parts.pieces(&range).unwrap_or_default());
     }
-    all.extend_from_slice(end);
-    AnswerBody::Full(all.freeze())
+    pieces.push(end);
+    pieces.retain(|piece| !piece.is_empty());
+    if let [all] = pieces.as_slice()
+        && all.len() as u64 <= AT_ONCE
+    {
+        return AnswerBody::Full(all.clone());
+    }
+    AnswerBody::coming(|to| async move {
+        for piece in pieces {
+            if to.send(Ok(piece)).await.is_err() {
+                return;
+            }
+        }
+        // Their memory is theirs until the last of them is on its way.
+        drop(parts);
+    })
 }
 
 enum Source {
@@ -211,4 +225,41 @@ pub(super) fn reply(status: StatusCode, fields: HeaderMap, body: AnswerBody) -> 
     *answer.status_mut() = status;
     *answer.headers_mut() = fields;
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eddy_content::http::serve::Part;
+    use hyper::body::Body as _;
+    use std::future::poll_fn;
+    use std::pin::Pin;
+
+    async fn pieces(mut body: AnswerBody) -> Vec<Bytes> {
+        let mut all = Vec::new();
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            all.extend(frame.ok().and_then(|frame| frame.into_data().ok()));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn what_lies_in_parts_is_copied_for_nobody() {
+        let (first, second) = (Bytes::from(vec![1; 3 << 20]), Bytes::from(vec![2; 1000]));
+        let at = |start: u64, bytes: &Bytes| {
+            let part = Part::At { bytes: start..start + bytes.len() as u64, length: 10 << 20 };
+            Parts::of(&part, Growing::whole(bytes.clone(), None)).expect("all of it")
+        };
+        let parts = Arc::new(at(0, &first).joined(&at(3 << 20, &second)).expect("the same anchor"));
+        let is_of = |piece: &Bytes, whole: &Bytes| whole.as_ptr_range().contains(&piece.as_ptr());
+        let whole = (3 << 20) + 1000;
+        let got = pieces(sliced(parts.clone(), vec![(Bytes::new(), 5..whole)], Bytes::new())).await;
+        assert_eq!(got.iter().map(Bytes::len).collect::<Vec<_>>(), [(3 << 20) - 5, 1000]);
+        assert!(is_of(&got[0], &first) && is_of(&got[1], &second));
+        let sections = vec![(Bytes::from_static(b"<"), 0..2), (Bytes::from_static(b"|"), whole - 2..whole)];
+        let got = pieces(sliced(parts.clone(), sections, Bytes::from_static(b">"))).await;
+        assert_eq!(got.concat(), b"<\x01\x01|\x02\x02>");
+        assert!(is_of(&got[1], &first));
+        assert_eq!(Arc::strong_count(&parts), 1);
+    }
 }

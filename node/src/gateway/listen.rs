@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// Connections at a time; more wait at the door.
 pub(super) const CONNECTIONS: usize = 4096;
@@ -56,8 +57,7 @@ impl Gateway {
             }
             let gateway = self.clone();
             self.tasks.spawn(async move {
-                gateway.connection(stream, client).await;
-                drop(place);
+                gateway.connection(stream, client, Arc::new(place)).await;
             });
         }
     }
@@ -68,7 +68,8 @@ impl Gateway {
         client.is_loopback() || self.plan.allow.iter().any(|net| net.contains(&client))
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, client: SocketAddr) {
+    /// Serves a connection to its end. A tunnel that it becomes goes on, and keeps its place.
+    async fn connection(self: Arc<Self>, stream: TcpStream, client: SocketAddr, place: Arc<OwnedSemaphorePermit>) {
         let _ = stream.set_nodelay(true);
         let Ok(at) = stream.local_addr() else { return };
         let stop = self.stop.clone();
@@ -77,7 +78,8 @@ impl Gateway {
         let service = service_fn(move |request: Request<Incoming>| {
             let gateway = self.clone();
             old.store(request.version() == Version::HTTP_10, Ordering::Relaxed);
-            async move { Ok::<_, Infallible>(gateway.request(request, at).await) }
+            let place = place.clone();
+            async move { Ok::<_, Infallible>(gateway.request(request, at, place).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -102,10 +104,15 @@ impl Gateway {
     }
 
     /// Answers a request of a client that has connected to this address.
-    async fn request(self: Arc<Self>, request: Request<Incoming>, at: SocketAddr) -> Response<AnswerBody> {
+    async fn request(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        at: SocketAddr,
+        place: Arc<OwnedSemaphorePermit>,
+    ) -> Response<AnswerBody> {
         match self.target(&request, at) {
             Ok(Some(target)) => self.serve(target, request).await,
-            Ok(None) => tunnel::open(&self, request).await,
+            Ok(None) => tunnel::open(&self, request, place).await,
             Err(refusal) => refusal.answer(),
         }
     }

@@ -15,6 +15,7 @@
 //! | `listen` | who may connect, and which resource a request means |
 //! | `line` | the line to a client, which may end with a reset |
 //! | `serve` | one request: from what is stored, by a flight, or passed on |
+//! | `content` | the content of a request that is forwarded |
 //! | `fields` | which fields of a request the origin gets |
 //! | `flight` | one question to an origin for all who want the same |
 //! | `shelf` | what is stored of answers |
@@ -41,6 +42,7 @@ mod alone;
 mod answer;
 mod authority;
 mod body;
+mod content;
 mod distrusted;
 mod fields;
 mod filling;
@@ -95,8 +97,6 @@ use tokio_util::task::TaskTracker;
 
 /// KiB of small bodies in memory, on the shelf or on their way.
 const ROOM_KIB: usize = 192 << 10;
-/// Bytes of the longest content of a request that is forwarded.
-const MAX_CONTENT: usize = 16 << 20;
 /// How often an entity with false bytes is tried to be removed while somebody reads it.
 const DISCARD_TRIES: u32 = 100;
 /// The pause between.

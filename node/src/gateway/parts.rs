@@ -1,7 +1,7 @@
 //! Parts of a body in memory: what answers to ranges have brought, served again and joined to one another.
 
 use super::growing::Growing;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use eddy_content::http::serve::{Part, Selected, select, suffix_of};
 use http::HeaderMap;
 use std::ops::Range;
@@ -103,21 +103,28 @@ impl Parts {
         }
     }
 
-    /// These bytes, if all are here.
-    pub(super) fn slice(&self, range: &Range<u64>) -> Option<Bytes> {
-        let mut found = self.pieces.iter().filter_map(|piece| piece.clip(range));
-        let first = found.next().filter(|piece| piece.at == range.start)?;
-        if first.end() == range.end {
-            return Some(first.bytes);
-        }
-        let mut all = BytesMut::from(&first.bytes[..]);
-        for piece in found {
-            if piece.at != range.start + all.len() as u64 {
+    /// The pieces that these bytes lie in, in order, if all are here.
+    pub(super) fn pieces(&self, range: &Range<u64>) -> Option<Vec<Bytes>> {
+        let mut at = range.start;
+        let mut found = Vec::new();
+        for piece in self.pieces.iter().filter_map(|piece| piece.clip(range)) {
+            if piece.at != at {
                 return None;
             }
-            all.extend_from_slice(&piece.bytes);
+            at = piece.end();
+            found.push(piece.bytes);
         }
-        (all.len() as u64 == range.end - range.start).then(|| all.freeze())
+        (at == range.end).then_some(found)
+    }
+
+    /// These bytes, if all are here.
+    pub(super) fn slice(&self, range: &Range<u64>) -> Option<Bytes> {
+        let pieces = self.pieces(range)?;
+        match pieces.as_slice() {
+            [] => None,
+            [all] => Some(all.clone()),
+            _ => Some(Bytes::from(pieces.concat())),
+        }
     }
 }
 

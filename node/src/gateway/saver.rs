@@ -14,6 +14,8 @@ use tokio_util::task::TaskTracker;
 
 /// Bodies that wait; more are left in memory alone.
 const QUEUE: usize = 1024;
+/// Bytes of those that wait: no more than what their readers and the shelf have of them counts elsewhere. As many again may be on their way.
+const QUEUE_BYTES: u64 = 64 << 20;
 /// Bodies that are saved at once.
 const BATCH: usize = 256;
 /// How long a body waits for others, and lets its client have it first: to wake who saves it takes as long as to send it.
@@ -28,25 +30,36 @@ struct Small {
 /// What is to be saved, and who wakes the one that does.
 #[derive(Default)]
 struct Waiting {
-    bodies: Mutex<VecDeque<Small>>,
+    queue: Mutex<Queue>,
     is_time: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    bodies: VecDeque<Small>,
+    bytes: u64,
 }
 
 impl Waiting {
     /// Takes a body; whether it is the first that waits.
     fn push(&self, body: Small) -> bool {
-        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
-        if bodies.len() < QUEUE {
-            bodies.push_back(body);
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = queue.bytes + body.bytes.len() as u64;
+        if queue.bodies.len() >= QUEUE || bytes > QUEUE_BYTES {
+            return false;
         }
-        bodies.len() == 1
+        queue.bytes = bytes;
+        queue.bodies.push_back(body);
+        queue.bodies.len() == 1
     }
 
     /// Those that have waited longest.
     fn batch(&self) -> Vec<Small> {
-        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = bodies.len().min(BATCH);
-        bodies.drain(..count).collect()
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = queue.bodies.len().min(BATCH);
+        let batch: Vec<Small> = queue.bodies.drain(..count).collect();
+        queue.bytes -= batch.iter().map(|body| body.bytes.len() as u64).sum::<u64>();
+        batch
     }
 }
 
@@ -146,6 +159,10 @@ mod tests {
     use eddy_content::Validator;
 
     fn small(number: u64) -> Small {
+        of(number, Bytes::new())
+    }
+
+    fn of(number: u64, bytes: Bytes) -> Small {
         let url = ResourceUrl::parse("http://h/f").expect("parses");
         let entity = Entity { url: url.clone(), validator: Validator::StrongEtag("\"a\"".to_owned()), length: number };
         let new = NewEntity {
@@ -156,7 +173,7 @@ mod tests {
             digests: Vec::new(),
             freshness: None,
         };
-        Small { new, bytes: Bytes::new() }
+        Small { new, bytes }
     }
 
     #[test]
@@ -175,5 +192,15 @@ mod tests {
         }
         assert_eq!(saved, (0..QUEUE as u64).collect::<Vec<_>>(), "what comes while there is no room is not saved");
         assert!(waiting.push(small(0)), "the next is the first again");
+    }
+    #[test]
+    fn what_waits_takes_a_bounded_memory() {
+        let waiting = Waiting::default();
+        let large = Bytes::from(vec![0; 4 << 20]);
+        let fitting = QUEUE_BYTES / (4 << 20);
+        let firsts = (0..2 * fitting).filter(|number| waiting.push(of(*number, large.clone()))).count();
+        assert_eq!(firsts, 1);
+        assert_eq!(waiting.batch().len() as u64, fitting);
+        assert!(waiting.push(of(0, large)), "there is room again");
     }
 }

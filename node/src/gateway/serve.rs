@@ -1,18 +1,18 @@
 //! One request: which resource it means, whether what is stored answers it, and else what does.
 
+use super::Gateway;
 use super::answer::{Here, Wanted, answer};
 use super::body::AnswerBody;
+use super::content::collect;
 use super::fields::Sent;
 use super::filling::let_go;
 use super::flight::{Landing, Outcome, Place, Solo, Target, Waits};
 use super::links;
 use super::refusal::Refusal;
 use super::shelf::{Held, Look, Stored};
-use super::{Gateway, MAX_CONTENT};
 use crate::config::gateway::UnsafeMethods;
 use crate::driver::held::wall_clock;
 use crate::origin::{Redirects, RelayRequest};
-use bytes::{Bytes, BytesMut};
 use eddy_cache::EntityHandle;
 use eddy_content::http::freshness::Question;
 use eddy_content::http::serve::{
@@ -26,7 +26,6 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use std::borrow::Cow;
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
 
 pub(super) type Answer = Result<Response<AnswerBody>, Refusal>;
@@ -319,7 +318,7 @@ impl Gateway {
             answered.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return Ok(answered);
         }
-        let content = collect(content).await?;
+        let content = collect(&self.room, content).await?;
         let mut fields = Sent::of(&call.fields, crate::config::gateway::Fields::All).with_conditions(&call.fields);
         fields.remove(CONTENT_LENGTH);
         let request = RelayRequest {
@@ -360,24 +359,4 @@ fn holds(entity: &EntityHandle, ranges: &[Range<u64>]) -> bool {
 
 fn hit(ttl: Option<i64>) -> CacheStatus {
     CacheStatus { found: Found::Hit, origin_status: None, ttl, is_collapsed: false, detail: None }
-}
-
-/// The content of a request, up to [`MAX_CONTENT`].
-async fn collect(mut content: Incoming) -> Result<Bytes, Refusal> {
-    let mut all = BytesMut::new();
-    loop {
-        let next = std::future::poll_fn(|cx| Pin::new(&mut content).poll_frame(cx)).await;
-        match next {
-            None => return Ok(all.freeze()),
-            Some(Err(_)) => return Err(Refusal::new(StatusCode::BAD_REQUEST, "the content of the request broke off")),
-            Some(Ok(frame)) => {
-                if let Ok(bytes) = frame.into_data() {
-                    all.extend_from_slice(&bytes);
-                }
-                if all.len() > MAX_CONTENT {
-                    return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "the content of the request is too large"));
-                }
-            }
-        }
-    }
 }
