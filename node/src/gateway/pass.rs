@@ -23,7 +23,7 @@ use eddy_content::http::serve::{
     CacheStatus, Forwarded, Found, Joint, Keeping, Marks, Part, end_to_end, joint, may_keep, may_keep_posted, part_of,
     storable,
 };
-use eddy_content::http::{Asked, Framing, ResponseHead, http_date};
+use eddy_content::http::{Asked, Framing, RequestPrivacy, ResponseHead, http_date};
 use http::header::{
     ACCEPT_LANGUAGE, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, HeaderMap, HeaderValue,
     IF_RANGE, RANGE, VIA,
@@ -143,8 +143,10 @@ impl Gateway {
         let is_certain = matches!(part, Part::At { .. })
             && Validator::select(&head.headers, wall_clock()).is_ok()
             && !head.headers.contains_key(CONTENT_ENCODING);
+        // T-34: one client's own is kept for nobody.
         let is_kept = !call.sent.is_unkept
             && call.sent.leave.is_none()
+            && call.sent.privacy == RequestPrivacy::Plain
             && part.count() <= MOST_IN_MEMORY
             && (is_certain || rules.keeping == Keeping::AsRfc)
             && call.target.links.is_empty()
@@ -190,13 +192,17 @@ impl Gateway {
     fn put_part(&self, (key, sent): (Key<'_>, &HeaderMap), mut stored: Stored, mut parts: Parts) {
         let received = stored.freshness.received();
         if let Look::Here(old) = self.shelf.look(key, sent)
-            && let Held::Parts(earlier) = &old.held
             && old.length == stored.length
             && matches!(joint(&old.fields, &stored.fields, received), Some(Joint::Validator(_)))
-            && let Some(joined) = earlier.joined(&parts).filter(|joined| joined.bytes() <= MOST_IN_MEMORY)
         {
-            parts = joined;
-            stored.freshness = old.freshness.clone().updated(stored.freshness);
+            let Held::Parts(earlier) = &old.held else {
+                // The whole of the same version is worth more.
+                return;
+            };
+            if let Some(joined) = earlier.joined(&parts).filter(|joined| joined.bytes() <= MOST_IN_MEMORY) {
+                parts = joined;
+                stored.freshness = old.freshness.clone().updated(stored.freshness);
+            }
         }
         stored.held = Held::Parts(Arc::new(parts));
         self.shelf.put(key, sent, Arc::new(stored));

@@ -172,3 +172,29 @@ fn what_a_mount_keeps_of_one_client_goes_to_no_client_of_the_proxy() {
     // A client that uses the proxy for the gateway itself gets what is mounted.
     assert_eq!(ask(&["--proxy", &proxy, &gateway.url("/own/a")]), "for me=1.");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t34_a_part_of_one_clients_own_is_kept_for_nobody_and_takes_nothing_off_the_shelf() {
+    let origin = HostileOrigin::start().await.unwrap();
+    let gateway = Gateway::start(Eddy::here().unwrap(), &mount("/m", &origin.url(""), "")).unwrap();
+    let (personal, part) = (("private-token", "secret"), ("range", "bytes=0-99"));
+    for path in ["/cold", "/hot"] {
+        let version = Version::new(3, SMALL);
+        let whole = version.whole();
+        let lives = Behaviour::default().with_header("Cache-Control: max-age=3600");
+        origin.publish(path, Resource::new(version, lives));
+        let path = format!("/m{path}");
+        let is_hot = path.ends_with("hot");
+        if is_hot {
+            assert!(gateway.get(&path, &[]).await.unwrap().whole() == whole);
+        }
+        // What is another client's own may carry an origin's leave to keep it: the mount's rules say no (T-34).
+        let own = gateway.get(&path, &[personal, part]).await.unwrap();
+        assert_eq!((own.status, own.whole(), own.is_hit()), (206, &whole[..100], false), "{:?}", own.fields);
+        let other = gateway.get(&path, &[part]).await.unwrap();
+        assert_eq!((other.whole(), other.is_hit()), (&whole[..100], is_hot), "{path}: {:?}", other.fields);
+        // The part that has just been kept for all takes the place of nothing that is whole either.
+        let all = gateway.get(&path, &[]).await.unwrap();
+        assert!(all.whole() == whole && all.is_hit() == is_hot, "{path}: {:?}", all.fields);
+    }
+}
