@@ -321,6 +321,27 @@ fn who_takes_a_job_takes_it_without_the_secrets_and_its_last_owner_sees_it_no_mo
 }
 
 #[test]
+fn f84_who_steers_a_job_changes_what_it_fetches_and_shows_only_once_it_is_theirs() {
+    if !ready() {
+        return;
+    }
+    let machine = Machine::start();
+    let job = machine.make(ANNA, MARK);
+    let path = format!("/v1/jobs/{}", job.id);
+    let change = |wish: &serde_json::Value| machine.call(ROOT, "PATCH", &path, Some(&wish.to_string()));
+    let relocation = serde_json::json!({"relocate": {"from": "http://127.0.0.1:9/", "to": "http://127.0.0.1:10/"}});
+    let more = body("/v1/jobs/{id}/files", &machine.folder(ANNA));
+    let added = machine.call(ROOT, "POST", &format!("{path}/files"), more.as_deref());
+    for refused in [change(&relocation), added] {
+        assert!(refused.status == 403 && refused.body.contains("not-the-owner"), "{refused:?}");
+    }
+    assert_eq!(change(&serde_json::json!({"priority": "low"})).status, 200, "it may be steered");
+    assert_eq!(machine.job(ANNA, &job.id).files, job.files);
+    assert_eq!(machine.call(ROOT, "POST", &format!("{path}/take"), None).status, 200);
+    assert_eq!(change(&relocation).status, 200);
+}
+
+#[test]
 fn what_an_origin_answered_is_told_whole_to_the_jobs_owner_alone() {
     if !ready() {
         return;
