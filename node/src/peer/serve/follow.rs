@@ -181,7 +181,13 @@ struct Taker<'a> {
 impl Taker<'_> {
     /// Room for the next blocks: where there is none, what it has not acknowledged is waited for.
     async fn room(&mut self, most: u32) -> Result<Room, Abandon> {
-        self.pace.wait(0, self.flow.room(most)).await?.map_err(fault)
+        let stopped = self.send.stopped();
+        tokio::select! {
+            biased;
+            // What it has not acknowledged stays where it is then, for as long as this one has the stream.
+            _ = stopped => Err(Abandon::Unwanted),
+            room = self.pace.wait(0, self.flow.room(most)) => room?.map_err(fault),
+        }
     }
 }
 
