@@ -137,11 +137,10 @@ impl Setting {
     pub(crate) fn own_home(&self) -> Result<(), Failure> {
         let Some(owner) = self.other_owner() else { return Ok(()) };
         let who = name_of(owner).unwrap_or_else(|| format!("#{owner}"));
-        let words: Vec<String> = std::env::args().skip(1).map(|word| quoted(&word)).collect();
         // What root's environment names is not named in another's.
-        let is_named = words.iter().any(|word| word.starts_with("--home"));
-        let home = if is_named { String::new() } else { format!("--home {} ", quoted(&self.home.to_string_lossy())) };
-        let remedy = format!("Give it as that user: sudo -u {} eddy {home}{}", quoted(&who), words.join(" "));
+        let home = quoted(&self.home.to_string_lossy());
+        let words = harmless(std::env::args().skip(1));
+        let remedy = format!("Give it as that user: sudo -u {} eddy --home {home} {words}", quoted(&who));
         let detail = format!("{} is {who}'s", self.home.display());
         Err(Problem { remedy, ..Problem::new(ErrorCode::HomeForeign, detail) }.into())
     }
@@ -226,6 +225,26 @@ where
 /// The home of root's daemon.
 const SYSTEM_HOME: &str = "/var/lib/eddy";
 
+/// What may be said again of a command: its name and switches. What follows may be a secret, as what somebody joins a group by or the query of
+/// a URL is.
+fn harmless(words: impl Iterator<Item = String>) -> String {
+    let is_harmless = |word: &str| word.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let (mut said, mut names, mut is_value) = (Vec::new(), 0, false);
+    for word in words {
+        let is_home = word == "--home" || word.starts_with("--home=");
+        if std::mem::replace(&mut is_value, word == "--home") || is_home {
+            continue;
+        }
+        names += usize::from(!word.starts_with('-'));
+        if names > 2 || !is_harmless(&word) || said.last().is_some_and(|before| before == "join") {
+            said.push("...".to_owned());
+            break;
+        }
+        said.push(word);
+    }
+    said.join(" ")
+}
+
 /// A word as a shell takes it.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
@@ -256,4 +275,19 @@ pub(crate) fn utf8(path: &Path) -> Result<String, Failure> {
     path.to_str()
         .map(str::to_owned)
         .ok_or_else(|| Failure::new(ErrorCode::BadDestination, format!("{} is not UTF-8", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_command_nothing_is_said_again_that_may_be_a_secret() {
+        let said = |command: &str| harmless(command.split(' ').map(str::to_owned));
+        assert_eq!(said("--home /x doctor --fix"), "doctor --fix");
+        assert_eq!(said("cache ls"), "cache ls");
+        assert_eq!(said("group join secretcode"), "group join ...");
+        assert_eq!(said("--home=/x get https://h/a?token=b -H x"), "get ...");
+        assert_eq!(said("job create hunter"), "job create ...");
+    }
 }
