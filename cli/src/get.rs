@@ -242,8 +242,6 @@ async fn fetch(
     let before = seen::before(spec);
     let job = client.create_job(spec).await?;
     *id = Some(job.id.clone());
-    // One that is gone on with may have been delivered before this command looked.
-    let is_to_come = !matches!(job.state, JobState::Transferred | JobState::Acknowledged);
     if let Some(change) = other_limit(job.terms.limit_bytes_per_second, spec.terms.limit_bytes_per_second)
         && let Err(problem) = client.change_job(&job.id, &change).await
         // One that has ended meanwhile, or is being delivered, takes no limit and needs none.
@@ -259,9 +257,7 @@ async fn fetch(
         // Nothing is here that could be kept. That it is gone matters less than why it failed.
         let _ = client.act(&job.id, JobAction::Cancel).await;
     }
-    if is_to_come {
-        seen::check(&job, &before)?;
-    }
+    seen::check(&job, &before)?;
     follow::finish(&job, setting, Some(started.elapsed()))
 }
 
