@@ -2,6 +2,7 @@
 
 use super::leave::Leave;
 use crate::config::gateway::Fields;
+use crate::origin::PERSONAL;
 use eddy_content::http::RequestPrivacy;
 use eddy_content::http::serve::{RequestDirectives, end_to_end};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -27,7 +28,7 @@ impl Sent {
     pub(super) fn of(request: &HeaderMap, policy: Fields) -> Self {
         let mut fields = HeaderMap::new();
         for (name, value) in &end_to_end(request) {
-            let is_negotiation = SELECTING.contains(name) || PERSONAL.contains(&name.as_str());
+            let is_negotiation = SELECTING.contains(name) || PERSONAL.contains(name);
             let goes = match policy {
                 Fields::Negotiation => is_negotiation,
                 Fields::All => !OURS.contains(name),
@@ -38,7 +39,7 @@ impl Sent {
         }
         // ranges apply to the coded form, and who decodes cannot check a digest.
         fields.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let names_somebody = PERSONAL.iter().any(|name| fields.contains_key(*name));
+        let names_somebody = PERSONAL.iter().any(|name| fields.contains_key(name));
         let privacy = match policy {
             Fields::Negotiation if names_somebody => RequestPrivacy::Personal,
             // With all fields the rules of RFC 9111 section 3.5 look after Authorization.
@@ -58,13 +59,13 @@ impl Sent {
 
     /// What of them proves who asks.
     pub(super) fn proof(&self) -> HeaderMap {
-        let is_proof = |(name, _): &(&HeaderName, &HeaderValue)| PERSONAL.contains(&name.as_str());
+        let is_proof = |(name, _): &(&HeaderName, &HeaderValue)| PERSONAL.contains(name);
         self.fields.iter().filter(is_proof).map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// The others.
     pub(super) fn without_proof(mut self) -> Self {
-        PERSONAL.iter().for_each(|name| drop(self.fields.remove(*name)));
+        PERSONAL.iter().for_each(|name| drop(self.fields.remove(name)));
         self
     }
 
@@ -95,20 +96,6 @@ impl Sent {
 
 /// What chooses among variants.
 const SELECTING: [HeaderName; 2] = [header::ACCEPT, header::ACCEPT_LANGUAGE];
-
-/// What proves who somebody is. Its answer is passed on and never kept (T-34).
-const PERSONAL: [&str; 10] = [
-    "authorization",
-    "cookie",
-    "private-token",
-    "job-token",
-    "deploy-token",
-    "x-api-key",
-    "x-auth-token",
-    "x-jfrog-art-api",
-    "x-gitlab-token",
-    "x-amz-security-token",
-];
 
 /// What this node says itself.
 const OURS: [HeaderName; 11] = [
@@ -171,7 +158,7 @@ mod tests {
 
     #[test]
     fn t34_what_proves_somebody_makes_the_answer_theirs() {
-        for name in PERSONAL {
+        for name in PERSONAL.each_ref().map(HeaderName::as_str) {
             let sent = Sent::of(&request(&[(name, "secret")]), Fields::Negotiation);
             assert_eq!(sent.privacy, RequestPrivacy::Personal, "{name}");
             assert!(sent.fields.contains_key(name) && sent.names_somebody, "{name}");

@@ -48,5 +48,6 @@ pub use head::{Head, LastHead};
 pub use open::{Opened, Origin};
 pub use pace::Pace;
 pub use proof::DigestUser;
+pub(crate) use relay::PERSONAL;
 pub use relay::{Redirects, RelayRequest, Relayed};
 pub use request::{OriginRequest, PersonalHeaders, Redirecting};

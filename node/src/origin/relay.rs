@@ -77,7 +77,7 @@ impl Origin {
             is_first_word &= is_named;
             let mut fields = request.fields.clone();
             if !is_named {
-                OWN.iter().for_each(|name| drop(fields.remove(name)));
+                PERSONAL.iter().chain([&header::PROXY_AUTHORIZATION]).for_each(|name| drop(fields.remove(name)));
             }
             let question = (request.method.clone(), fields, None);
             let mut hop =
@@ -163,8 +163,19 @@ fn carry(to: &mut HeaderMap, from: &HeaderMap) {
     }
 }
 
-/// What goes to the named origin alone.
-const OWN: [HeaderName; 3] = [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
+/// What proves who somebody is. It goes to the named origin alone, and its answer is kept for nobody else (T-34).
+pub(crate) static PERSONAL: [HeaderName; 10] = [
+    HeaderName::from_static("authorization"),
+    HeaderName::from_static("cookie"),
+    HeaderName::from_static("private-token"),
+    HeaderName::from_static("job-token"),
+    HeaderName::from_static("deploy-token"),
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-auth-token"),
+    HeaderName::from_static("x-jfrog-art-api"),
+    HeaderName::from_static("x-gitlab-token"),
+    HeaderName::from_static("x-amz-security-token"),
+];
 
 /// Fields that ask for 304.
 const CONDITIONS: [HeaderName; 2] = [header::IF_NONE_MATCH, header::IF_MODIFIED_SINCE];
@@ -174,6 +185,7 @@ mod tests {
     use super::super::config::OriginConfig;
     use super::super::error::Phase;
     use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
     use tokio::time::Instant;
 
@@ -202,5 +214,46 @@ mod tests {
         };
         assert_eq!(answered.expect_err("others have the place").cause, Cause::Timeout(Phase::Turn));
         assert!(began.elapsed() >= TURN);
+    }
+
+    /// Answers one question; what it was.
+    async fn answer_once(listener: TcpListener, answer: String) -> String {
+        let (mut line, _) = listener.accept().await.expect("a question");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(line.read_u8().await.expect("a head"));
+        }
+        line.write_all(answer.as_bytes()).await.expect("is heard");
+        String::from_utf8(head).expect("is text").to_ascii_lowercase()
+    }
+
+    #[tokio::test]
+    async fn what_proves_who_asks_goes_nowhere_but_to_the_named_origin() {
+        let [named, other] = [TcpListener::bind("127.0.0.1:0").await, TcpListener::bind("127.0.0.1:0").await]
+            .map(|listener| listener.expect("a port"));
+        let [url, there] =
+            [&named, &other].map(|listener| format!("http://{}/f", listener.local_addr().expect("an address")));
+        let redirect = format!("HTTP/1.1 302 Found\r\nlocation: {there}\r\ncontent-length: 0\r\n\r\n");
+        let servers = tokio::spawn(futures::future::join(
+            answer_once(named, redirect),
+            answer_once(other, "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_owned()),
+        ));
+        let mut fields: HeaderMap =
+            PERSONAL.iter().map(|name| (name.clone(), http::HeaderValue::from_static("secret"))).collect();
+        fields.insert(header::ACCEPT, http::HeaderValue::from_static("a/b"));
+        let question = RelayRequest {
+            url: ResourceUrl::parse(&url).expect("parses"),
+            method: Method::GET,
+            fields,
+            content: None,
+            asked: Asked::Whole,
+            redirects: Redirects::Follow,
+            privacy: RequestPrivacy::Plain,
+        };
+        let origin = Origin::new(OriginConfig::default()).expect("plain settings");
+        origin.relay(question).await.expect("is answered");
+        let (first, second) = servers.await.expect("both were asked");
+        assert_eq!(first.matches("secret").count(), PERSONAL.len(), "{first}");
+        assert!(second.contains("a/b") && !second.contains("secret"), "{second}");
     }
 }
