@@ -87,7 +87,7 @@ impl Way {
             }
             tries = if passage.at > before { 0 } else { tries + 1 };
             if tries > RESUMES {
-                return Err(Broken);
+                return Err(Broken::Off);
             }
             tokio::select! {
                 () = to.closed() => return Ok(()),
@@ -106,7 +106,7 @@ impl Way {
             Ok(Opened::Body { span, body, .. }) if span.start <= passage.at => Ok(Some((span.start, body))),
             Err(error) if matches!(error.retry(), Retry::Transient { .. }) => Ok(None),
             // Another version: what was sent cannot be continued.
-            _ => Err(Broken),
+            _ => Err(Broken::Off),
         }
     }
 
@@ -152,7 +152,7 @@ impl Passage<'_> {
     /// All has come: what has waited goes out, if the whole is what it is to be.
     async fn finish(self) -> Result<(), Broken> {
         if self.check.is_some_and(|check| check.verify().is_err()) {
-            return Err(Broken);
+            return Err(Broken::False);
         }
         if !self.kept.is_empty() {
             // The reader may be gone.

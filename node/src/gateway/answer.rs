@@ -137,7 +137,8 @@ fn send(source: Here, sections: Vec<(Bytes, Range<u64>)>, end: Bytes) -> AnswerB
         Here::Entity(filling) => Source::Entity(filling.reader()),
         Here::Parts(parts) => return sliced(parts, sections, end),
     };
-    AnswerBody::coming(|to| async move {
+    let is_judged_first = matches!(&source, Source::Entity(reader) if reader.is_judged_first());
+    let body = AnswerBody::coming(|to| async move {
         for (head, range) in sections {
             if !head.is_empty() && to.send(Ok(head)).await.is_err() {
                 return;
@@ -150,7 +151,8 @@ fn send(source: Here, sections: Vec<(Bytes, Range<u64>)>, end: Bytes) -> AnswerB
         if !end.is_empty() {
             let _ = to.send(Ok(end)).await;
         }
-    })
+    });
+    if is_judged_first { body.judged_first() } else { body }
 }
 
 /// Sections of what is in memory: as they lie there, for each client that reads slowly would have a copy of its own.

@@ -3,6 +3,7 @@
 use super::tally::{self, Tally};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,10 +12,14 @@ use tokio::sync::mpsc;
 /// Pieces that wait for a client: a slow one holds its own reader back and nobody else.
 const QUEUE: usize = 2;
 
-/// The content broke off: the connection is closed, so that the client sees it.
-#[derive(Debug, thiserror::Error)]
-#[error("the content broke off")]
-pub(super) struct Broken;
+/// Why no more of the content comes: the connection is closed, so that the client sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Broken {
+    #[error("the content broke off")]
+    Off,
+    #[error("the content is not what its name or an index promises")]
+    False,
+}
 
 /// The content of an answer.
 pub(super) enum AnswerBody {
@@ -36,7 +41,28 @@ impl AnswerBody {
         F: Future<Output = ()> + Send + 'static,
     {
         let (to, pieces) = mpsc::channel(QUEUE);
-        Self::Coming(Coming { sender: Some(Box::pin(send(to))), pieces })
+        Self::Coming(Coming { sender: Some(Box::pin(send(to))), pieces, first: None, is_judged_first: false })
+    }
+
+    /// The same, of which nothing comes before the whole is known to be what was promised.
+    pub(super) fn judged_first(mut self) -> Self {
+        if let Self::Coming(coming) = &mut self {
+            coming.is_judged_first = true;
+        }
+        self
+    }
+
+    /// Looks once for the first piece, and keeps it: an answer whose content breaks off before it can still say so by its status, where the line
+    /// would else be closed without a word. Waits for it only where it comes with a judgement. Cancel safe.
+    pub(super) async fn begin(&mut self) -> Result<(), Broken> {
+        let mut body = self;
+        while let Self::Counted(inner, ..) = body {
+            body = inner;
+        }
+        match body {
+            Self::Coming(coming) => poll_fn(|cx| coming.begin(cx)).await,
+            _ => Ok(()),
+        }
     }
 
     /// The same, counted.
@@ -52,10 +78,28 @@ pub(super) type Pieces = mpsc::Sender<Result<Bytes, Broken>>;
 pub(super) struct Coming {
     sender: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pieces: mpsc::Receiver<Result<Bytes, Broken>>,
+    /// A piece that was looked for before the head went out.
+    first: Option<Bytes>,
+    is_judged_first: bool,
 }
 
 impl Coming {
+    fn begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        match self.poll(cx) {
+            Poll::Ready(Some(Err(broken))) => Poll::Ready(Err(broken)),
+            Poll::Ready(Some(Ok(piece))) => {
+                self.first = Some(piece);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending if self.is_judged_first => Poll::Pending,
+            Poll::Ready(None) | Poll::Pending => Poll::Ready(Ok(())),
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        if let Some(piece) = self.first.take() {
+            return Poll::Ready(Some(Ok(piece)));
+        }
         // First the sender, so that the next pieces are on their way while this one goes out.
         if let Some(sender) = &mut self.sender
             && sender.as_mut().poll(cx).is_ready()
@@ -138,6 +182,30 @@ mod tests {
             assert!((1..=QUEUE + 1).contains(&ahead), "{ahead} pieces are in memory");
         }
         assert_eq!(next(&mut body).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_breaks_off_before_its_first_piece_is_told_before_it_is_sent() {
+        let broken = |why| AnswerBody::coming(move |to| async move { drop(to.send(Err(why)).await) });
+        for why in [Broken::Off, Broken::False] {
+            assert_eq!(broken(why).begin().await, Err(why));
+        }
+        let mut good = AnswerBody::coming(|to| async move {
+            for piece in ["a", "b"] {
+                drop(to.send(Ok(Bytes::from_static(piece.as_bytes()))).await);
+            }
+            drop(to.send(Err(Broken::Off)).await);
+        });
+        good.begin().await.expect("it has begun");
+        assert_eq!([next(&mut good).await, next(&mut good).await], [Some("a".into()), Some("b".into())]);
+        let late = || {
+            AnswerBody::coming(|to| async move {
+                tokio::task::yield_now().await;
+                drop(to.send(Err(Broken::False)).await);
+            })
+        };
+        assert_eq!(late().begin().await, Ok(()), "an ordinary one is not waited for");
+        assert_eq!(late().judged_first().begin().await, Err(Broken::False));
     }
 
     #[tokio::test]

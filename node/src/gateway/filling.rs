@@ -230,6 +230,11 @@ impl Filling {
         entity.held().runs().map(|run| geometry.bytes_of(run)).map(|bytes| bytes.end - bytes.start).sum()
     }
 
+    /// Whether nothing of it is shown before the whole is known to be what is promised.
+    pub(super) fn is_judged_first(&self) -> bool {
+        !self.promised.is_empty() && last_block(self.length) == 0
+    }
+
     /// Counts a reader for as long as the result lives.
     pub(super) fn reader(self: &Arc<Self>) -> Reader {
         self.readers.send_modify(|count| *count += 1);
@@ -308,6 +313,11 @@ impl Drop for Reader {
 }
 
 impl Reader {
+    /// Whether nothing comes before the whole is known to be what is promised.
+    pub(super) fn is_judged_first(&self) -> bool {
+        self.0.is_judged_first()
+    }
+
     /// Sends these bytes, waiting for those that are still to come. Ends when the client is gone.
     pub(super) async fn send(&self, mut range: Range<u64>, to: &Pieces) {
         let filling = &*self.0;
@@ -331,7 +341,8 @@ impl Reader {
                     None => return self.go_on(range, check, to).await,
                 },
                 (None, _) if now == Stand::Over => return self.go_on(range, check, to).await,
-                (None, _) if matches!(now, Stand::Kept | Stand::False) => return broken(to).await,
+                (None, _) if now == Stand::False => return broken(to, Broken::False).await,
+                (None, _) if now == Stand::Kept => return broken(to, Broken::Off).await,
                 (None, _) => {
                     tokio::select! {
                         () = arrival => {}
@@ -359,16 +370,16 @@ impl Reader {
         let (length, promised) = (self.0.length, &self.0.promised);
         let sent = match &self.0.way {
             Some(way) => way.send(Rest { range, length, promised, check }, to).await,
-            None => Err(Broken),
+            None => Err(Broken::Off),
         };
-        if sent.is_err() {
-            broken(to).await;
+        if let Err(why) = sent {
+            broken(to, why).await;
         }
     }
 }
 
-async fn broken(to: &Pieces) {
-    let _ = to.send(Err(Broken)).await;
+async fn broken(to: &Pieces, why: Broken) {
+    let _ = to.send(Err(why)).await;
 }
 
 /// Bytes of `range` that lie in these blocks.

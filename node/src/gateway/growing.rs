@@ -138,7 +138,7 @@ impl Growing {
                 Next::Wait => more.await,
                 Next::End => return,
                 Next::Broken => {
-                    let _ = to.send(Err(Broken)).await;
+                    let _ = to.send(Err(Broken::Off)).await;
                     return;
                 }
             }

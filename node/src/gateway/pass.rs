@@ -285,7 +285,7 @@ impl Gateway {
                     }
                     Ok(None) => break,
                     Err(_) => {
-                        let _ = to.send(Err(Broken)).await;
+                        let _ = to.send(Err(Broken::Off)).await;
                         return;
                     }
                 };
@@ -296,7 +296,7 @@ impl Gateway {
             }
             if last.as_ref().is_none_or(|last| !last.is_empty()) {
                 // Who is gone needs no end.
-                let _ = to.send(last.ok_or(Broken)).await;
+                let _ = to.send(last.ok_or(Broken::False)).await;
             }
         })
     }

@@ -2,11 +2,11 @@
 
 use super::Gateway;
 use super::answer::{Here, Wanted, answer};
-use super::body::AnswerBody;
+use super::body::{AnswerBody, Broken};
 use super::content::collect;
 use super::fields::Sent;
 use super::filling::let_go;
-use super::flight::{Landing, Outcome, Place, Solo, Target, Waits};
+use super::flight::{Broke, Landing, Outcome, Place, Solo, Target, Waits};
 use super::links;
 use super::refusal::Refusal;
 use super::shelf::{Held, Look, Stored};
@@ -38,6 +38,16 @@ pub(super) struct Call {
     pub(super) sent: Sent,
 }
 
+/// An answer of which nothing is lost before its head is out: one that would break off before its first byte is a refusal.
+async fn begun(answered: Answer) -> Answer {
+    let mut answered = answered?;
+    match answered.body_mut().begin().await {
+        Ok(()) => Ok(answered),
+        Err(Broken::False) => Err(Broke::False.refusal()),
+        Err(why @ Broken::Off) => Err(Refusal::new(StatusCode::BAD_GATEWAY, why.to_string())),
+    }
+}
+
 impl Gateway {
     /// Answers a request for a target.
     pub(super) async fn serve(self: &Arc<Self>, target: Target, request: Request<Incoming>) -> Response<AnswerBody> {
@@ -48,7 +58,7 @@ impl Gateway {
         let is_safe = matches!(call.method, Method::GET | Method::HEAD);
         let answered =
             if is_safe { self.cached(&call, &content).await } else { self.unsafe_method(&call, content).await };
-        match answered {
+        match begun(answered).await {
             Ok(mut answered) => {
                 self.lead_on(&call.target, &mut answered);
                 answered
