@@ -8,13 +8,11 @@ mod fetching;
 mod held;
 mod ranges;
 mod retries;
-#[path = "../rig/mod.rs"]
-mod rig;
 mod sharing;
 mod swarms;
 
-use rig::Rig;
-use rig::world::{Origin, disk};
+use crate::rig::Rig;
+use crate::rig::world::{Origin, disk};
 use std::time::Duration;
 
 const MIB: u64 = 1 << 20;

@@ -6,8 +6,8 @@
 
 #![allow(clippy::unwrap_used, reason = "choices among constants")]
 
-mod rig;
-
+use crate::rig::world::{Manner, Neighbour, Origin, disk, unavailable, unreachable};
+use crate::rig::{Event, Rig, background, job};
 use eddy_engine::engine::{Amendment, CommandError};
 use eddy_engine::{
     ByteRange, Failure, FileSpec, Finish, Input, JobId, JobSpec, JobState, Owner, Portion, Priority, Ranges, Terms,
@@ -15,8 +15,6 @@ use eddy_engine::{
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use rig::world::{Manner, Neighbour, Origin, disk, unavailable, unreachable};
-use rig::{Event, Rig, background, job};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -3,13 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod rig;
-
+use crate::rig::world::{Origin, unreachable};
+use crate::rig::{Rig, background};
 use eddy_content::ResourceUrl;
 use eddy_engine::schedule::Places;
 use eddy_engine::{FileSpec, JobId, JobSpec, Owner, Priority};
-use rig::world::{Origin, unreachable};
-use rig::{Rig, background};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

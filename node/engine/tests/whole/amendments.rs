@@ -2,15 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod rig;
-
+use crate::rig::world::{Origin, unavailable};
+use crate::rig::{Rig, job, url};
 use eddy_content::ResourceUrl;
 use eddy_engine::engine::{Amendment, CommandError};
 use eddy_engine::job::spec::Credentials;
 use eddy_engine::job::terms::{HeaderField, Secrecy};
 use eddy_engine::{Effect, Finish, JobId, JobSpec, JobState, Owner, PeerUse, Terms};
-use rig::world::{Origin, unavailable};
-use rig::{Rig, job, url};
 use std::time::Duration;
 
 const MIB: u64 = 1 << 20;
@@ -185,7 +183,7 @@ fn a_jobs_own_pause_and_patience_are_kept() {
         give_up_after: Some(Duration::from_secs(40)),
         ..Terms::default()
     };
-    let id = rig.start(JobSpec { terms, ..rig::background(&["a"]) });
+    let id = rig.start(JobSpec { terms, ..crate::rig::background(&["a"]) });
     rig.run_to_state(id, JobState::TransientError);
     let pause = rig.engine.job(id).unwrap().retry_at().unwrap() - rig.now;
     assert!(pause >= Duration::from_millis(2500), "no shorter than the half of 5 s (F-25): {pause:?}");

@@ -5,8 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "choices among constants")]
 
-mod rig;
-
+use crate::rig::world::{Manner, Neighbour, Origin, destination, disk, unavailable, unreachable};
+use crate::rig::{Event, Rig, background, job, url};
 use eddy_content::http::RangeSupport;
 use eddy_content::http::freshness::{Decision, Stale};
 use eddy_content::{BlockSet, EntityId};
@@ -16,8 +16,6 @@ use eddy_engine::{Asking, Failure, FileRef, Finish, Input, JobId, JobSpec, JobSt
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
-use rig::world::{Manner, Neighbour, Origin, destination, disk, unavailable, unreachable};
-use rig::{Event, Rig, background, job, url};
 use std::ops::Range;
 use std::time::Duration;
 

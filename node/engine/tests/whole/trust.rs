@@ -1,11 +1,9 @@
 //! On whose word files are believed, as sentences: witnesses, second fetches, doubts.
 
-mod rig;
-
+use crate::rig::world::{Manner, Neighbour, Origin, unreachable};
+use crate::rig::{Rig, job};
 use eddy_engine::JobState;
 use eddy_engine::trust::{AuditShare, Policy, Witnesses};
-use rig::world::{Manner, Neighbour, Origin, unreachable};
-use rig::{Rig, job};
 use std::time::Duration;
 
 const MIB: u64 = 1 << 20;

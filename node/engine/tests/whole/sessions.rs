@@ -2,14 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod rig;
-
+use crate::rig::world::Origin;
+use crate::rig::{Rig, background, job};
 use eddy_engine::engine::{Amendment, TurnWait};
 use eddy_engine::job::terms::{Presence, Ties};
 use eddy_engine::sessions::Sessions;
 use eddy_engine::{Engine, EngineConfig, Input, JobId, JobSpec, JobState, Owner, Terms};
-use rig::world::Origin;
-use rig::{Rig, background, job};
 use std::time::Duration;
 
 const ANNA: Owner = Owner(1001);
@@ -49,7 +47,7 @@ fn a_job_pauses_when_its_owner_logs_off_and_goes_on_at_the_next_log_on() {
     rig.run_for(Duration::from_secs(15 * 86_400));
     assert_eq!((rig.state(id), rig.origin("a").sent), (JobState::Queued, sent), "nothing moves meanwhile");
     // Two weeks without progress would make it an error; these do not count.
-    rig.origin("a").failing = Some((6, rig::world::unreachable()));
+    rig.origin("a").failing = Some((6, crate::rig::world::unreachable()));
     tell(&mut rig, &[ANNA]);
     rig.run_to_state(id, JobState::TransientError);
     rig.run_to_state(id, JobState::Acknowledged);
