@@ -35,6 +35,8 @@ pub enum Scheme {
 pub struct NginxSpec {
     /// Plain or TLS.
     pub scheme: Scheme,
+    /// More parameters of the `listen` directive, e.g. `sndbuf=64k`.
+    pub listen: String,
     /// More directives for the `server` block, e.g. `limit_rate 1m;`.
     pub directives: String,
     /// More directives for the `http` block.
@@ -103,12 +105,15 @@ impl Nginx {
         let at = directory.path();
         std::fs::create_dir(at.join("files"))?;
         let listen = match spec.scheme {
-            Scheme::Http => format!("listen {address};"),
+            Scheme::Http => format!("listen {address} {};", spec.listen),
             Scheme::Https => {
                 let made = rcgen::generate_simple_self_signed(vec![address.ip().to_string(), "origin.test".into()])?;
                 std::fs::write(at.join("certificate.pem"), made.cert.pem())?;
                 std::fs::write(at.join("key.pem"), made.signing_key.serialize_pem())?;
-                format!("listen {address} ssl http2; ssl_certificate certificate.pem; ssl_certificate_key key.pem;")
+                format!(
+                    "listen {address} ssl http2 {}; ssl_certificate certificate.pem; ssl_certificate_key key.pem;",
+                    spec.listen
+                )
             }
         };
         std::fs::write(at.join("nginx.conf"), configuration(at, &listen, spec))?;
