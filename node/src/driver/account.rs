@@ -20,6 +20,7 @@ pub(super) fn settle_account(store: &Store, account: Account, length: u64) -> Ba
 }
 
 /// A file that stands at its destination, as the ledger has to know it.
+#[derive(Clone)]
 pub(super) struct Delivery {
     pub(super) account: Account,
     /// For people.
@@ -45,8 +46,10 @@ impl Delivery {
     }
 }
 
-/// Writes deliveries into the ledger, all at once.
-fn record_all(store: &Store, deliveries: &[Delivery]) -> Result<(), StoreError> {
+/// What the ledger takes in of deliveries, and what their accounts are called.
+type Entries<'d> = (Vec<LedgerEntry>, Vec<(Account, &'d str)>);
+
+fn entries<'d>(store: &Store, deliveries: &'d [Delivery]) -> Result<Entries<'d>, StoreError> {
     let (mut entries, mut names) = (Vec::new(), Vec::new());
     for delivery in deliveries {
         let new = delivery.entries(store)?;
@@ -55,7 +58,7 @@ fn record_all(store: &Store, deliveries: &[Delivery]) -> Result<(), StoreError> 
         }
         entries.extend(new);
     }
-    store.record_named(&entries, &names)
+    Ok((entries, names))
 }
 
 /// Deliveries that the ledger could not take, until its disk is well. Should the node end before, their jobs are still there
@@ -64,15 +67,28 @@ fn record_all(store: &Store, deliveries: &[Delivery]) -> Result<(), StoreError> 
 pub(super) struct Owed(Arc<Mutex<Vec<Delivery>>>);
 
 impl Owed {
-    /// Records deliveries, now or later.
+    /// Records deliveries with the next transaction, or later: that of their jobs' ends at the latest, which are asked for after this.
     pub(super) fn record(&self, store: &Store, deliveries: Vec<Delivery>) {
-        if let Err(error) = record_all(store, &deliveries) {
-            let count = deliveries.len();
-            tracing::error!(%error, count, "deliveries are not in the ledger yet");
-            let mut owed = self.owed();
-            let room = MOST_OWED.saturating_sub(owed.len());
-            owed.extend(deliveries.into_iter().take(room));
+        let deliveries = Arc::new(deliveries);
+        let (owed, kept) = (self.clone(), deliveries.clone());
+        let told = move |outcome| {
+            if let Err(error) = outcome {
+                owed.owe(kept, &error);
+            }
+        };
+        let asked =
+            entries(store, &deliveries).and_then(|(entries, names)| store.record_unhurried(&entries, &names, told));
+        if let Err(error) = asked {
+            self.owe(deliveries, &error);
         }
+    }
+
+    fn owe(&self, deliveries: Arc<Vec<Delivery>>, error: &StoreError) {
+        let count = deliveries.len();
+        tracing::error!(%error, count, "deliveries are not in the ledger yet");
+        let mut owed = self.owed();
+        let room = MOST_OWED.saturating_sub(owed.len());
+        owed.extend(deliveries.iter().take(room).cloned());
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -83,7 +99,9 @@ impl Owed {
     pub(super) fn settle(&self, store: &Store) -> bool {
         loop {
             let Some(delivery) = self.owed().pop() else { return true };
-            if record_all(store, std::slice::from_ref(&delivery)).is_err() {
+            let recorded = entries(store, std::slice::from_ref(&delivery))
+                .and_then(|(entries, names)| store.record_named(&entries, &names));
+            if recorded.is_err() {
                 self.owed().push(delivery);
                 return false;
             }
