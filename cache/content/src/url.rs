@@ -234,6 +234,11 @@ fn is_invisible(c: char) -> bool {
 fn normal_encoding(path: &str) -> Option<String> {
     let mut normal = String::with_capacity(path.len());
     let mut rest = path;
+    // Behind a `%` that encodes nothing, what is decoded would make it encode something: such a path has no other form.
+    let encodes = |at: usize| path[at..].get(1..3).is_some_and(|two| two.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if path.match_indices('%').any(|(at, _)| !encodes(at)) {
+        return None;
+    }
     while let Some((before, encoded)) = rest.split_once('%') {
         normal.push_str(before);
         let digits = encoded.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
@@ -245,7 +250,6 @@ fn normal_encoding(path: &str) -> Option<String> {
                 normal.push('%');
                 normal.push_str(&digits.to_ascii_uppercase());
             }
-            // No encoding of anything.
             None => normal.push('%'),
         }
         rest = digits.map_or(encoded, |digits| &encoded[digits.len()..]);
@@ -315,6 +319,9 @@ mod tests {
         assert_eq!(normal("/libstdc%2b%2b6/@a%2fb/%c3%a4"), "/libstdc%2B%2B6/@a%2Fb/%C3%A4");
         assert_eq!(normal("/a+b/%zz/50%/%4/%"), "/a+b/%zz/50%/%4/%");
         assert_eq!(normal("/%2541"), "/%2541", "what is encoded twice is decoded by nobody");
+        for path in ["/a/%2%65%2%65/b", "/a/.%2%65/b", "/a/%%32e%%32e/b", "/%%36%35", "/%zz/%7e"] {
+            assert_eq!(normal(path), path, "what encodes nothing is not made to encode something");
+        }
         assert_eq!(normal("/a/%2e%2e/b/%2e"), "/b/");
         assert_eq!(normal("/"), "/");
     }

@@ -240,7 +240,7 @@ impl MountSettings {
         if has_query || typed.userinfo.is_some() || typed.fragment.is_some() {
             return Err(BadGateway::NotPlain(self.path.clone()));
         }
-        let origin = typed.resource.as_str().trim_end_matches('/').to_owned();
+        let origin = typed.resource.with_normal_path().as_str().trim_end_matches('/').to_owned();
         let keeping = if self.keep == Keep::Rfc { Keeping::AsRfc } else { Keeping::Files };
         let bad_time = |reason: String| BadGateway::Time { path: self.path.clone(), reason };
         let stale_on_error = match self.stale_on_error.as_deref().filter(|text| *text != "none") {
@@ -278,11 +278,11 @@ impl MountPlan {
     pub fn target(&self, path: &str, query: Option<&str>) -> Option<ResourceUrl> {
         let rest = path.strip_prefix(self.path.as_str()).filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
         let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-        let url = ResourceUrl::parse(&format!("{}{rest}{query}", self.origin)).ok()?;
+        let url = ResourceUrl::parse(&format!("{}{rest}{query}", self.origin)).ok()?.with_normal_path();
         // Dots that the URL's own rules resolve must not lead out of the mount.
         let is_inside = url.as_str().strip_prefix(self.origin.as_str());
         let is_inside = is_inside.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
-        is_inside.then(|| url.with_normal_path())
+        is_inside.then_some(url)
     }
 }
 
@@ -320,6 +320,12 @@ mod tests {
         for path in ["/ab", "/b", "/a/../../etc", "/a/%2e%2e/%2e%2e/etc", "/a/..", "/a//../../../y"] {
             assert_eq!(at(path, None), None, "{path}");
         }
+        for path in ["/a/%2%65%2%65/etc", "/a/.%2%65/etc", "/a/%%32e%%32e/etc"] {
+            let at = at(path, None).expect("it is a path like any other");
+            assert!(at.starts_with("https://h/x/") && at.contains('%'), "{path}: {at}");
+        }
+        let coded = mount("/a", "https://h/%7euser/%c3%a4").unwrap().unwrap();
+        assert_eq!(coded.mounts[0].target("/a/b", None).unwrap().as_str(), "https://h/~user/%C3%A4/b");
         let root = mount("/", "https://h").unwrap().unwrap();
         assert_eq!(root.mounts[0].target("/b", None).unwrap().as_str(), "https://h/b");
         assert_eq!(root.mounts[0].target("//evil/b", None).unwrap().host(), "h");

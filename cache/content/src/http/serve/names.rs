@@ -34,13 +34,19 @@ pub fn name_of(url: &ResourceUrl) -> Name {
     let ends = |ends: &[&str]| ends.iter().any(|end| last.len() > end.len() && last.ends_with(end));
     match () {
         () if path.split('/').any(is_digest) => Name::Immutable,
-        () if ends(&PUBLISHED) => Name::Immutable,
+        () if ends(&PUBLISHED) && !is_moving(&last) => Name::Immutable,
         // npm: `/name/-/name-1.2.3.tgz`; crates: `/api/v1/crates/name/1.2.3/download`.
         () if last.ends_with(".tgz") && path.contains("/-/") => Name::Immutable,
         () if last == "download" && path.contains("/crates/") => Name::Immutable,
-        () if ends(&FILES) => Name::File,
+        () if ends(&FILES) || ends(&PUBLISHED) => Name::File,
         () => Name::Plain,
     }
+}
+
+/// Whether a name says itself that it leads to another file one day: `epel-release-latest-9.noarch.rpm`, `browser_current_amd64.deb`.
+fn is_moving(name: &str) -> bool {
+    name.split(|letter: char| !letter.is_ascii_alphanumeric())
+        .any(|word| matches!(word, "latest" | "current" | "nightly"))
 }
 
 /// The digest of the bytes that the URL's name promises: a blob of a registry, `by-hash/SHA256/<hex>`, or a last segment that says
@@ -110,6 +116,14 @@ mod tests {
 
     fn of(path: &str) -> Name {
         name_of(&ResourceUrl::parse(&format!("https://h{path}")).expect("parses"))
+    }
+
+    #[test]
+    fn what_says_that_it_is_the_latest_may_be_another_file_tomorrow() {
+        for path in ["/epel-release-latest-9.noarch.rpm", "/browser_current_amd64.deb", "/x-nightly.whl"] {
+            assert_ne!(of(path), Name::Immutable, "{path}");
+        }
+        assert_eq!(of("/currently_1.0_amd64.deb"), Name::Immutable);
     }
 
     #[test]
