@@ -205,6 +205,10 @@ impl Shared {
 
     /// Makes sure that the index has the entity's row.
     pub(crate) fn ensure_row(&self) -> Result<(), StoreError> {
+        // Whoever asks has the turn of all admissions: not for as long as somebody else syncs what he writes.
+        if self.has_row.load(Acquire) {
+            return Ok(());
+        }
         let _one_at_a_time = self.turn.take();
         self.core.committer.commit(self.birth())?;
         self.is_born();
