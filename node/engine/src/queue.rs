@@ -263,8 +263,10 @@ impl Queue {
         self.hosts.get(&host).is_some_and(|host| host.running.iter().skip(1).sum::<usize>() >= self.per_host)
     }
 
-    /// The first job of each line of this class that could run, also at `spare`, as if it had a place.
+    /// The first job of each line of this class that could run, also at `spare`, as if it had a place. In a pause nobody in the background could
+    /// use that.
     pub(crate) fn heads(&self, class: Class, spare: Option<HostKey>) -> impl Iterator<Item = Candidate> {
+        let spare = spare.filter(|host| class != Class::Background || self.closed_until(*host).is_none());
         let groups = self.groups.iter().filter(move |(line, _)| line.class() == class);
         groups.filter_map(move |(&Line { priority, owner, .. }, group)| {
             let spared = spare.and_then(|host| Some((*group.by_host.get(&host)?.first_key_value()?.0, host)));
@@ -312,7 +314,8 @@ impl Queue {
         let running: usize = host.running[1..=line.priority as usize].iter().sum();
         match host.closure {
             Some(Closure::Until(_)) => false,
-            Some(Closure::Trial) => host.is_idle(),
+            // Those in the foreground ask whatever the host said: they are no trial, and may go on for long.
+            Some(Closure::Trial) => host.running[1..] == [0; 3],
             None => running < self.per_host,
         }
     }

@@ -199,12 +199,20 @@ impl Engine {
         }
         job.is_completing = false;
         let failed = job.files().iter().zip(0..).find_map(|(file, at)| Some((at, file.failure()?.clone())));
-        let is_lost = job.state() == JobState::Transferred && job.files().iter().any(File::is_lost);
-        if is_lost {
+        // Where some of it was not wanted whole, what is gone is not fetched after all.
+        let is_whole = job.files().iter().all(|file| file.is_staged() || file.is_lost());
+        let again = match job.state() {
+            JobState::Transferred => Some(JobEvent::FilesAdded),
+            // Its delivery has faltered before, and the condition is over.
+            JobState::TransientError if is_whole => Some(JobEvent::Retry),
+            _ => None,
+        };
+        let again = again.filter(|_| job.files().iter().any(File::is_lost));
+        if let Some(again) = again {
             // It is made anew from what is held, as a file that is added now would be.
             job.files_mut().iter_mut().for_each(|file| file.pause(&mut self.out));
             job.pause_files(&mut self.out);
-            self.transit(id, JobEvent::FilesAdded);
+            self.transit(id, again);
             self.persist(id);
         } else if let Some((file, failure)) = failed {
             if failure.class.is_condition() {
@@ -215,7 +223,12 @@ impl Engine {
             }
             // What is visible stays visible; the job stays until the destination is mended.
             job.set_failure(Some(failure));
-            let event = if job.state() == JobState::Transferred { JobEvent::DeliveryFailed } else { JobEvent::Suspend };
+            let event = match job.state() {
+                JobState::Transferred => JobEvent::DeliveryFailed,
+                // It waited for a condition; nobody has paused it.
+                JobState::TransientError => JobEvent::Fail,
+                _ => JobEvent::Suspend,
+            };
             self.transit(id, event);
             self.persist(id);
         } else if job.apply(now.mono, JobEvent::Complete).is_ok() {

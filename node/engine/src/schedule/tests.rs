@@ -295,6 +295,34 @@ fn a_pause_that_the_host_asks_for_holds_for_all_its_jobs() {
 }
 
 #[test]
+fn after_a_pause_one_job_tries_the_host_though_somebody_reads_from_it_in_the_foreground() {
+    let mut turns = Turns::new(places(4));
+    turns.start(1, Priority::Foreground, 0, "a");
+    turns.start(2, Priority::Normal, 0, "a");
+    turns.start(3, Priority::Normal, 0, "a");
+    turns.hold(4, "a");
+    turns.fail(2, unreachable(Some(Duration::from_secs(60))));
+    turns.fail(3, unreachable(Some(Duration::from_secs(60))));
+    assert_eq!(turns.running(), [1, 4]);
+    turns.pass(Duration::from_secs(200));
+    let tried = turns.running().into_iter().filter(|number| [2, 3].contains(number)).count();
+    assert_eq!((turns.running().len(), tried), (3, 1), "one of the two, beside those that it does not hold up");
+}
+
+#[test]
+fn nobody_gives_a_place_up_to_those_who_wait_for_the_end_of_its_hosts_pause() {
+    let mut turns = Turns::new(Places { per_host: 2, ..places(4) });
+    turns.start(1, Priority::Normal, 0, "a");
+    turns.start(2, Priority::Normal, 0, "a");
+    turns.fail(2, unreachable(Some(Duration::from_secs(600))));
+    turns.start(3, Priority::Normal, 1, "a");
+    for _ in 0..5 {
+        turns.pass(SLICE);
+        assert_eq!(turns.running(), [1], "it goes on, and nobody else could");
+    }
+}
+
+#[test]
 fn a_network_that_comes_up_wakes_every_sleeper_whatever_it_sleeps_for() {
     let mut turns = Turns::new(places(8));
     for number in 1..=6 {

@@ -135,6 +135,41 @@ fn a_delivery_that_a_condition_stopped_is_finished_when_it_ends() {
 }
 
 #[test]
+fn a_staged_file_that_is_lost_while_its_delivery_waits_is_made_anew() {
+    let mut rig = rig(Origin::new(MIB));
+    let id = rig.start(JobSpec { finish: Finish::Manual, ..background(&["a"]) });
+    rig.run_to_state(id, JobState::Transferred);
+    rig.disk.standing = Some(destination("destination-not-writable"));
+    rig.act(|engine, now| engine.complete(now, id).unwrap());
+    rig.run_to_state(id, JobState::TransientError);
+    rig.disk.parts.clear();
+    let sent = rig.origin("a").sent;
+    rig.disk.standing = None;
+    rig.run_to_state(id, JobState::Transferred);
+    assert_eq!(rig.origin("a").sent, sent, "it is made of what is held");
+    rig.act(|engine, now| engine.complete(now, id).unwrap());
+    rig.run_for(Duration::from_secs(10));
+    assert_eq!((rig.state(id), rig.delivered(id, 0)), (JobState::Acknowledged, Some(1)));
+}
+
+#[test]
+fn a_delivery_that_fails_after_it_has_waited_is_an_error_and_no_pause() {
+    let mut rig = rig(Origin::new(MIB));
+    let id = rig.start(background(&["a"]));
+    rig.run_until(|rig| rig.count("publish") == 1);
+    rig.disk.standing = Some(destination("destination-not-writable"));
+    rig.run_to_state(id, JobState::TransientError);
+    rig.disk.failing_publishings = 1;
+    rig.disk.standing = None;
+    rig.run_to_state(id, JobState::Error);
+    let code = rig.engine.job(id).unwrap().failure().map(|failure| failure.code.clone());
+    assert_eq!(code.as_deref(), Some("destination-exists"));
+    rig.act(|engine, now| engine.complete(now, id).unwrap());
+    rig.run_for(Duration::from_secs(10));
+    assert_eq!((rig.state(id), rig.delivered(id, 0)), (JobState::Acknowledged, Some(1)));
+}
+
+#[test]
 fn many_jobs_that_wait_are_looked_at_a_few_at_a_time() {
     let mut rig = Rig::new(5);
     rig.set_origin("a", Origin::new(MIB));
