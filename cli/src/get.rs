@@ -75,6 +75,9 @@ pub struct GetArgs {
     pub wait: bool,
 }
 
+/// Seconds without progress that `--wait` bears, as a job in the background does: 14 days.
+const WAIT: u64 = 14 * 24 * 60 * 60;
+
 /// The priorities as they are typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PriorityArg {
@@ -181,6 +184,7 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
             headers,
             method: args.method.clone(),
             limit_bytes_per_second: args.limit.as_deref().map(set::limit).transpose()?,
+            give_up_after_seconds: args.wait.then_some(WAIT),
             ..Terms::default()
         },
         followed: !args.background,

@@ -97,6 +97,7 @@ fn one(change: &mut JobChange, key: &str, value: &str) -> Result<(), Failure> {
         "retry-delay" => terms.retry_delay_seconds = seconds(Forget::RetryDelay)?,
         "give-up-after" => terms.give_up_after_seconds = seconds(Forget::GiveUpAfter)?,
         "max-transfer-time" => terms.max_transfer_seconds = seconds(Forget::MaxTransfer)?,
+        "header" | "secret-header" if value.is_empty() => change.forget.push(Forget::Headers),
         "header" | "secret-header" => {
             terms.headers.extend(headers(value, if key == "header" { Secrecy::Shown } else { Secrecy::Kept })?);
         }
@@ -163,6 +164,7 @@ mod tests {
         assert_eq!((terms.while_logged_on, terms.limit_bytes_per_second), (Some(true), Some(5_000_000)));
         let unlimited = read(&["limit="]).expect("legal").terms.and_then(|terms| terms.limit_bytes_per_second);
         assert_eq!(unlimited, Some(0));
+        assert_eq!(read(&["header="]).expect("legal").forget, [Forget::Headers], "an empty value takes them away");
         assert_eq!(terms.headers.iter().map(|field| field.secret).collect::<Vec<_>>(), [false, true]);
     }
 

@@ -133,8 +133,11 @@ impl Job {
         match class {
             _ if self.is_asked_once() => true,
             FailureClass::Fatal => true,
-            // Whoever watches wants to know at once that nothing will come.
-            FailureClass::Unreachable => self.spec().patience == Patience::Watching && self.progress == 0,
+            // Whoever watches wants to know at once that nothing will come, unless they have said for how long they wait.
+            FailureClass::Unreachable => {
+                let has_said = self.spec().terms.give_up_after.is_some();
+                self.spec().patience == Patience::Watching && self.progress == 0 && !has_said
+            }
             FailureClass::Transient | FailureClass::Disk | FailureClass::Destination => false,
         }
     }

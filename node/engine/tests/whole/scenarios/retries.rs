@@ -1,9 +1,9 @@
 //! What happens when it fails: who waits, who gives up, and who is not held up by it.
 
-use super::{MIB, rig};
+use super::{HOUR, MIB, rig};
 use crate::rig::world::{Origin, unavailable, unreachable};
 use crate::rig::{Rig, background, job, url};
-use eddy_engine::{JobSpec, JobState, Patience};
+use eddy_engine::{JobSpec, JobState, Patience, Terms};
 use std::time::Duration;
 
 #[test]
@@ -105,4 +105,17 @@ fn more_failing_files_than_move_at_once_do_not_block_the_rest() {
     rig.run_to_state(id, JobState::TransientError);
     assert_eq!(rig.engine.job(id).unwrap().files().iter().filter(|file| file.is_staged()).count(), 8);
     rig.run_to_state(id, JobState::Acknowledged);
+}
+
+#[test]
+fn whoever_watches_and_says_how_long_waits_for_an_origin_that_cannot_be_reached() {
+    for (give_up_after, expected) in [(None, JobState::Error), (Some(HOUR), JobState::Acknowledged)] {
+        let mut rig = rig(Origin::new(MIB));
+        rig.origin("a").failing = Some((5, unreachable()));
+        let watched = job(&["a"]);
+        let terms = Terms { give_up_after, ..watched.terms.clone() };
+        let id = rig.start(JobSpec { terms, ..watched });
+        rig.run_for(HOUR);
+        assert_eq!(rig.state(id), expected, "{give_up_after:?}");
+    }
 }
