@@ -75,3 +75,25 @@ async fn f69_the_credentials_of_a_proxy_are_read_and_go_to_the_proxy_alone() {
     let auth = ["job", "auth", &job.id, "--proxy", "--forget"];
     assert_eq!(node.ended(&auth).unwrap().code(), Some("bad-proxy"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f72_the_word_of_one_users_proxy_is_not_what_the_next_one_gets() {
+    let (origin, liar) = (HostileOrigin::start().await.unwrap(), HostileOrigin::start().await.unwrap());
+    let truth = Version::new(1, MIB);
+    let lie = Version { seed: 2, ..truth.clone() };
+    origin.publish("/f", Resource::new(truth.clone(), Behaviour::default()));
+    liar.publish("/f", Resource::new(lie.clone(), Behaviour::default()));
+    let node = node();
+    let _daemon = node.daemon().unwrap();
+    let (mine, theirs) = (node.home().join("mine"), node.home().join("theirs"));
+    let way = format!("proxy={}", liar.url(""));
+    let job = create(&node, &origin.url("/f"), &theirs, &["--set", &way]);
+    node.ask::<Vec<JobView>>(&["job", "resume", &job.id]).unwrap();
+    node.wait_delivered(&theirs, PATIENCE).unwrap();
+    assert_eq!(std::fs::read(&theirs).unwrap(), lie.whole());
+    let job = create(&node, &origin.url("/f"), &mine, &[]);
+    node.ask::<Vec<JobView>>(&["job", "resume", &job.id]).unwrap();
+    node.wait_delivered(&mine, PATIENCE).unwrap();
+    assert_eq!(std::fs::read(&mine).unwrap(), truth.whole());
+    assert_eq!(origin.counters().path("/f").body_bytes, MIB);
+}

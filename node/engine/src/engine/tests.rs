@@ -3,6 +3,7 @@
 use super::*;
 use crate::job::portion::Portion;
 use crate::job::spec::{Asking, FileSpec, Patience, PeerUse, Priority};
+use crate::job::terms::ProxyUse;
 use crate::port::{ContactMethod, Contacted, Failure, FetchOutcome, FileRef, Held, Input};
 use crate::retry;
 use eddy_content::http::RangeSupport;
@@ -209,4 +210,46 @@ fn f68_what_is_asked_with_another_method_is_asked_once_whatever_becomes_of_it() 
     );
     again.resume(at(10_001), id).unwrap();
     assert!(effects(&mut again).iter().any(asks), "its owner may ask again");
+}
+
+/// What becomes of a file whose origin answers its first question with a version that anybody may have.
+fn after_the_answer(url: &str, terms: crate::Terms) -> (ContactMethod, Vec<Effect>) {
+    let now = Now { mono: Duration::from_secs(1), wall: 7 };
+    let (mut engine, id) = (Engine::new(EngineConfig::ordinary(1)), JobId([1; 16]));
+    let url = ResourceUrl::parse(url).unwrap();
+    let file = FileSpec { url: url.clone(), ..spec().files.remove(0) };
+    engine.create_to_run(now, id, Owner::default(), JobSpec { files: vec![file], terms, ..spec() });
+    engine.resume(now, id).unwrap();
+    engine.handle(now, Input::Prepared { file: FileRef { job: id, file: 0 }, result: Ok(Held::Nothing) });
+    let effects = std::iter::from_fn(|| engine.poll_effect()).collect::<Vec<_>>();
+    let Some(Effect::Contact { fetch, method, .. }) = effects.last() else { panic!("{effects:?}") };
+    let facts = Contacted {
+        url,
+        validator: Some(Validator::StrongEtag("\"1\"".to_owned())),
+        length: Some(1000),
+        ranges: RangeSupport::Yes,
+        storable: true,
+        shareable: true,
+        last_modified: None,
+        digests: Vec::new(),
+        waited: None,
+        body: Some((0, Some(1000))),
+        freshness: None,
+    };
+    engine.handle(now, Input::Contacted { fetch: *fetch, result: Ok(Box::new(facts)) });
+    (*method, std::iter::from_fn(|| engine.poll_effect()).collect())
+}
+
+#[test]
+fn f72_what_a_jobs_own_proxy_brings_by_plain_http_is_nobody_elses() {
+    let through = ProxyUse::Through { url: "http://127.0.0.1:9999/".to_owned(), credentials: None };
+    let own = crate::Terms { proxy: through, ..crate::Terms::default() };
+    let (method, effects) = after_the_answer("http://example.org/file", own.clone());
+    assert_eq!(method, ContactMethod::Whole);
+    assert!(matches!(effects.as_slice(), [Effect::Stream { .. }]), "neither opened nor claimed: {effects:?}");
+    // TLS shows whose bytes they are, and the node's own way is everybody's.
+    for (url, terms) in [("https://example.org/file", own), ("http://example.org/file", crate::Terms::default())] {
+        let (_, effects) = after_the_answer(url, terms);
+        assert!(effects.iter().any(|effect| matches!(effect, Effect::Open { .. })), "{effects:?}");
+    }
 }

@@ -16,6 +16,8 @@ use eddy_content::{BlockSet, Entity, Geometry, ResourceUrl};
 const CACHE_FAILS: &str = "the disk of the cache stands in the way";
 /// The same.
 const OTHER_METHOD: &str = "the job asks with another method than GET";
+/// The same: the bytes are that proxy's word, and others would take them for the origin's.
+const OWN_PROXY: &str = "the job names a proxy of its own, and plain HTTP does not show whose bytes come through it";
 /// Why a file is not held.
 const NOT_HOLDABLE: &str = "the origin names no version that can be held";
 /// The same.
@@ -30,6 +32,9 @@ impl File {
         }
         if self.is_asked_once {
             self.pass_cache_by(OTHER_METHOD);
+        }
+        if self.is_word_of_proxy(&self.spec.url) {
+            self.pass_cache_by(OWN_PROXY);
         }
         let is_held = held != Held::Nothing;
         if let Some(facts) = self.unasked(held) {
@@ -93,6 +98,9 @@ impl File {
     /// The origin has answered: hold on to the version if it names one, else stream. False when that has to wait for the
     /// answer to an earlier question.
     pub(super) fn open(&mut self, fetch: FetchId, facts: Box<Contacted>, s: &mut Surroundings<'_>) -> bool {
+        if self.is_word_of_proxy(&facts.url) {
+            self.pass_cache_by(OWN_PROXY);
+        }
         let is_holdable = facts.length.is_some_and(|length| Geometry::new(length).is_some())
             && facts.storable
             && self.uncacheable.is_none();
@@ -331,6 +339,11 @@ impl File {
                 s.out.drop_fetch(fetch);
             }
         }
+    }
+
+    /// Whether what comes from there is the word of a proxy that the job's owner has chosen, and of nobody else.
+    fn is_word_of_proxy(&self, url: &ResourceUrl) -> bool {
+        self.has_own_proxy && !url.is_https()
     }
 
     fn pass_cache_by(&mut self, reason: &'static str) {

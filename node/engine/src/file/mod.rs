@@ -96,6 +96,8 @@ pub struct FileTerms {
     pub is_asked_once: bool,
     /// Whether there is a limit to what comes from the origin: nobody else waits for what comes slowly on purpose (F-110).
     pub is_limited: bool,
+    /// Whether it goes to origins through a proxy that the job names.
+    pub has_own_proxy: bool,
 }
 
 /// Who writes the file beside the destination.
@@ -184,6 +186,7 @@ pub struct File {
     redirects: Redirects,
     is_asked_once: bool,
     is_limited: bool,
+    has_own_proxy: bool,
     held_use: Option<HeldUse>,
     phase: Phase,
     /// The version last opened, for those who ask.
@@ -248,7 +251,8 @@ impl File {
     /// A file as its record has it.
     #[must_use]
     pub fn new(at: FileRef, spec: FileSpec, terms: FileTerms, record: FileRecord) -> Self {
-        let FileTerms { peers: peer_use, asking, is_personal, redirects, is_asked_once, is_limited } = terms;
+        let FileTerms { peers: peer_use, asking, is_personal, redirects, is_asked_once, is_limited, has_own_proxy } =
+            terms;
         let held = |cache| SourceBytes { cache, ..SourceBytes::default() };
         let (phase, length, root, bytes) = match record {
             FileRecord::Wanted { length, held: bytes } => (Phase::Idle, length, None, held(bytes)),
@@ -268,6 +272,7 @@ impl File {
             redirects,
             is_asked_once,
             is_limited,
+            has_own_proxy,
             held_use: None,
             phase,
             entity: None,
@@ -324,8 +329,8 @@ impl File {
 
     /// Changes what it was asked for; whoever does has paused it.
     pub(crate) fn amend(&mut self, spec: FileSpec, terms: FileTerms) {
-        let FileTerms { peers, asking, is_personal, redirects, is_asked_once, is_limited } = terms;
-        (self.is_asked_once, self.is_limited) = (is_asked_once, is_limited);
+        let FileTerms { peers, asking, is_personal, redirects, is_asked_once, is_limited, has_own_proxy } = terms;
+        (self.is_asked_once, self.is_limited, self.has_own_proxy) = (is_asked_once, is_limited, has_own_proxy);
         let has_same = (self.peer_use, self.asking, self.is_personal) == (peers, asking, is_personal);
         if self.spec == spec && has_same && self.redirects == redirects {
             return;

@@ -91,6 +91,7 @@ pub(crate) fn file_terms(spec: &JobSpec) -> FileTerms {
         redirects: spec.terms.redirects,
         is_asked_once: spec.terms.method.is_some(),
         is_limited: spec.terms.limit.is_some(),
+        has_own_proxy: spec.terms.has_own_proxy(),
     }
 }
 

@@ -73,6 +73,12 @@ impl Terms {
         is_shown || self.method.is_some()
     }
 
+    /// Whether it goes to origins through a proxy that its owner has chosen.
+    #[must_use]
+    pub fn has_own_proxy(&self) -> bool {
+        matches!(self.proxy, ProxyUse::Through { .. })
+    }
+
     /// The same without what only the owner may use (F-84).
     #[must_use]
     pub fn without_secrets(self) -> Self {

@@ -58,7 +58,7 @@ pub struct Terms {
     /// Proof of identity for the origins that the job names. Makes what is fetched private.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authorization: Option<Authorization>,
-    /// The way to origins: `system`, `direct`, or the URL of a proxy.
+    /// The way to origins: `system`, `direct`, or the URL of a proxy. What a proxy brings by plain HTTP goes past cache and peers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
     /// What becomes of redirects.
