@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
 
-pub use effect::{ContactMethod, Effect, Proof, Reach, TakeEnd};
+pub use effect::{ContactMethod, Doubted, Effect, Proof, Reach, TakeEnd};
 pub use failure::{Failure, FailureClass};
 pub use input::{Contacted, FetchOutcome, Held, Input, PeerFault, StagedFile};
 

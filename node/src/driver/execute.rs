@@ -36,30 +36,24 @@ use crate::transfer::peer::PeerFetch;
 use crate::transfer::recent::Recent;
 use crate::transfer::room::CacheRoom;
 use asking::is_asked_once;
-use eddy_cache::{Account, LedgerEntry, NewEntity, Privacy, RemoveOutcome, Store};
-use eddy_content::EntityId;
+use eddy_cache::{Account, LedgerEntry, NewEntity, Privacy, Store, StoreError};
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::AddressClass;
+use eddy_content::{BlockSet, EntityId};
 use eddy_engine::engine::Swarms;
 use eddy_engine::job::portion::Stretches;
-use eddy_engine::port::{Contacted, FetchOutcome};
+use eddy_engine::port::{Contacted, Doubted, FetchOutcome};
 use eddy_engine::{
     Effect, Engine, Failure, FailureClass, FetchId, FileRef, FileSpec, Goal, Held, Input, JobId, Portion,
 };
 use fetching::Work;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
-use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(super) use opening::OpenedFile;
-
-/// How often an entity that is not to be trusted is tried to be removed while something still holds it.
-const DISTRUST_TRIES: u32 = 20;
-/// The pause between two tries.
-const DISTRUST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What is to become of a parked body.
 enum Parked {
@@ -326,7 +320,7 @@ impl Executor {
                 }
             }
             Effect::Outdated { file } => self.outdated(file).await,
-            Effect::Distrust { entity } => self.distrust(entity).await,
+            Effect::Distrust { file, entity, doubted } => self.distrust(file, entity, doubted).await,
             Effect::Release { file } => {
                 self.tell_swarm(News::Part(file)).await;
                 if let Some(open) = self.open.remove(&file) {
@@ -382,17 +376,15 @@ impl Executor {
         }
     }
 
-    /// Removes an entity as soon as its last commit lets go of it.
-    async fn distrust(&self, entity: EntityId) {
-        for _ in 0..DISTRUST_TRIES {
-            let store = self.store.clone();
-            match tokio::task::spawn_blocking(move || store.remove(&entity)).await {
-                Ok(Ok(RemoveOutcome::InUse)) => tokio::time::sleep(DISTRUST_PAUSE).await,
-                Ok(Ok(RemoveOutcome::Removed { .. } | RemoveOutcome::NotFound)) => return,
-                _ => break,
-            }
+    /// Puts the doubted blocks of an entity aside; what is pinned stays pinned, and is fetched again in its place.
+    async fn distrust(&self, file: FileRef, entity: EntityId, doubted: Doubted) {
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || put_aside(&store, &entity, doubted)).await {
+            // Another job may count on them.
+            Ok(Ok(blocks)) if !blocks.is_empty() => self.tell(Input::Doubted { file, entity, blocks }),
+            Ok(Ok(_)) => {}
+            _ => tracing::warn!(%entity, "an entity with wrong bytes could not be looked at"),
         }
-        tracing::warn!(%entity, "an entity with wrong bytes is in use and could not be removed");
     }
 
     /// Where the file goes: the same directory from its first look on.
@@ -458,6 +450,20 @@ impl Executor {
         self.fetches.insert(fetch, token.clone());
         token
     }
+}
+
+/// Puts the doubted blocks of an entity aside, and says which that were.
+fn put_aside(store: &Store, entity: &EntityId, doubted: Doubted) -> Result<BlockSet, StoreError> {
+    let Some(entity) = store.find(entity)? else { return Ok(BlockSet::new()) };
+    let held = entity.held();
+    let blocks = match doubted {
+        Doubted::All => held,
+        Doubted::Given => held.difference(&entity.fetched_here()),
+    };
+    if !blocks.is_empty() {
+        entity.set_aside(&blocks);
+    }
+    Ok(blocks)
 }
 
 /// Why something that needs the file's entity cannot be done.

@@ -155,6 +155,22 @@ async fn what_is_removed_was_shown_before_and_what_is_pinned_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_digest_that_somebody_made_up_takes_nothing_from_the_store() {
+    let stage = Stage::new(Way::Daemon).await;
+    stage.node.ask::<Vec<PinChange>>(&["cache", "pin", &stage.origin.url("/a")]).unwrap();
+    let to = stage.node.home().join("wrong");
+    let made_up = format!("blake3:{}", "0".repeat(64));
+    for path in ["/a", "/c"] {
+        let sent = stage.origin.counters().body_bytes();
+        let wrong = ["get", &stage.origin.url(path), "--digest", &made_up, "-o", to.to_str().unwrap()];
+        assert_eq!(stage.node.ended(&wrong).unwrap().code(), Some("digest-mismatch"), "{path}");
+        assert_eq!(stage.origin.counters().body_bytes(), sent, "{path}: all of it was fetched by this node");
+        let entity = stage.entity(path).entity;
+        assert_eq!((entity.held, entity.pinned), (entity.length, path == "/a"), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_hold_at_once_and_after_the_next_start_and_comments_stay() {
     for way in WAYS {
         let stage = Stage::new(way).await;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::outbox::Outbox;
 use crate::planner::Planner;
-use crate::port::{Effect, Failure, FailureClass, FetchId, FetchOutcome, StagedFile};
+use crate::port::{Doubted, Effect, Failure, FailureClass, FetchId, FetchOutcome, StagedFile};
 use eddy_content::{BlockSet, Entity};
 use std::time::Duration;
 
@@ -90,8 +90,10 @@ impl File {
                 s.out.push(Effect::Discard { file: self.at });
                 let entity = self.entity.as_ref().map(Entity::id);
                 self.restart(s.out);
+                // What others rely on does not go because one job promises itself something else.
+                let doubted = if self.spec.digests.is_empty() { Doubted::All } else { Doubted::Given };
                 if let Some(entity) = entity {
-                    s.out.push(Effect::Distrust { entity });
+                    s.out.push(Effect::Distrust { file: self.at, entity, doubted });
                 }
             }
             Err(failure) => self.fail(failure),

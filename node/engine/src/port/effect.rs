@@ -201,16 +201,29 @@ pub enum Effect {
         /// The file.
         file: FileRef,
     },
-    /// Throw the stored entity away: its bytes are not what somebody promised, though every block is what its source said.
+    /// Put blocks of the stored entity aside: its bytes are not what somebody promised, though every block is what its source said.
     Distrust {
+        /// The file that was promised others.
+        file: FileRef,
         /// Which.
         entity: EntityId,
+        /// Which of its blocks.
+        doubted: Doubted,
     },
     /// Let go of the file's entity.
     Release {
         /// The file.
         file: FileRef,
     },
+}
+
+/// Which blocks of a version a digest speaks against that does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubted {
+    /// The digest is the job's word alone, which may be a mistake or a lie: those that this node has not fetched from the origin itself.
+    Given,
+    /// It is the origin's: all.
+    All,
 }
 
 /// How the origin is first asked about a file.

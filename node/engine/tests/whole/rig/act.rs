@@ -131,7 +131,7 @@ impl Rig {
                 self.disk.parts.remove(&file);
             }
             Effect::Outdated { .. } | Effect::WatchSessions => {}
-            Effect::Distrust { entity } => {
+            Effect::Distrust { entity, .. } => {
                 let is_in_use = !self.opening.is_empty() || self.open.values().any(|open| *open == entity);
                 if !is_in_use {
                     self.store.entities.remove(&entity);
