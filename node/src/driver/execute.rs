@@ -41,6 +41,7 @@ use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::AddressClass;
 use eddy_content::{BlockSet, EntityId};
 use eddy_engine::engine::Swarms;
+use eddy_engine::file::File;
 use eddy_engine::job::portion::Stretches;
 use eddy_engine::port::{Contacted, Doubted, FetchOutcome};
 use eddy_engine::{
@@ -471,6 +472,10 @@ fn not_open() -> Failure {
     Failure::transient("internal", "the file's entity is not open")
 }
 
+fn job_file(engine: &Engine, file: FileRef) -> Option<&File> {
+    engine.job(file.job)?.files().get(file.file as usize)
+}
+
 pub(super) fn spec(engine: &Engine, file: FileRef) -> Option<&FileSpec> {
-    Some(engine.job(file.job)?.files().get(file.file as usize)?.spec())
+    job_file(engine, file).map(File::spec)
 }

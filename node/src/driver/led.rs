@@ -20,9 +20,10 @@ impl Led {
         }
     }
 
-    /// Who leads to `at`, for a file that the job names by `named`. Of what was fetched before anybody remembers it may have been anybody.
-    pub(super) fn of(&self, file: FileRef, named: &ResourceUrl, at: &ResourceUrl) -> Option<AddressClass> {
-        let is_elsewhere = named.origin() != at.origin();
+    /// Who leads to `at`, for a file that the job names by `named`, if that is known. Of what was fetched before anybody remembers it may have been
+    /// anybody.
+    pub(super) fn of(&self, file: FileRef, named: Option<&ResourceUrl>, at: &ResourceUrl) -> Option<AddressClass> {
+        let is_elsewhere = named.is_none_or(|named| named.origin() != at.origin());
         is_elsewhere.then(|| self.files().get(&file).copied().unwrap_or(AddressClass::Public))
     }
 
@@ -53,11 +54,12 @@ mod tests {
         let file = |number| FileRef { job: JobId([number; 16]), file: 0 };
         led.note(file(1), Some(AddressClass::Private));
         led.note(file(2), Some(AddressClass::Loopback));
-        assert_eq!(led.of(file(1), &named, &elsewhere), Some(AddressClass::Private));
-        assert_eq!(led.of(file(1), &named, &there), None);
+        assert_eq!(led.of(file(1), Some(&named), &elsewhere), Some(AddressClass::Private));
+        assert_eq!(led.of(file(1), Some(&named), &there), None);
         led.forget(JobId([1; 16]));
-        assert_eq!(led.of(file(1), &named, &elsewhere), Some(AddressClass::Public), "nobody knows");
+        assert_eq!(led.of(file(1), Some(&named), &elsewhere), Some(AddressClass::Public), "nobody knows");
         led.note(file(2), None);
-        assert_eq!(led.of(file(2), &named, &elsewhere), Some(AddressClass::Public));
+        assert_eq!(led.of(file(2), Some(&named), &elsewhere), Some(AddressClass::Public));
+        assert_eq!(led.of(file(2), None, &named), Some(AddressClass::Public), "the job may have been told of it");
     }
 }

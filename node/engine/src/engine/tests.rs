@@ -3,8 +3,8 @@
 use super::*;
 use crate::job::portion::Portion;
 use crate::job::spec::{Asking, FileSpec, Patience, PeerUse, Priority};
-use crate::job::terms::ProxyUse;
-use crate::port::{ContactMethod, Contacted, Failure, FetchOutcome, FileRef, Held, Input};
+use crate::job::terms::{ProxyUse, Redirects};
+use crate::port::{ContactMethod, Contacted, Failure, FetchOutcome, FileRef, Held, Input, StagedFile};
 use crate::retry;
 use eddy_content::http::RangeSupport;
 use eddy_content::{ResourceUrl, Validator};
@@ -252,4 +252,49 @@ fn f72_what_a_jobs_own_proxy_brings_by_plain_http_is_nobody_elses() {
         let (_, effects) = after_the_answer(url, terms);
         assert!(effects.iter().any(|effect| matches!(effect, Effect::Open { .. })), "{effects:?}");
     }
+}
+
+#[test]
+fn f64_a_redirect_is_told_once_the_file_is_whole_and_the_named_url_is_asked_until_then() {
+    let now = Now { mono: Duration::from_secs(1), wall: 7 };
+    let effects = |engine: &mut Engine| std::iter::from_fn(|| engine.poll_effect()).collect::<Vec<_>>();
+    let url = |engine: &Engine, id| engine.job(id).unwrap().files()[0].spec().url.to_string();
+    let (mut engine, id) = (Engine::new(EngineConfig::ordinary(1)), JobId([1; 16]));
+    let file = FileRef { job: id, file: 0 };
+    let terms = crate::Terms { redirects: Redirects::Report, ..crate::Terms::default() };
+    engine.create_to_run(now, id, Owner::default(), JobSpec { finish: Finish::Manual, terms, ..spec() });
+    engine.resume(now, id).unwrap();
+    engine.handle(now, Input::Prepared { file, result: Ok(Held::Nothing) });
+    let told = effects(&mut engine);
+    let Some(Effect::Contact { fetch, .. }) = told.last() else { panic!("{told:?}") };
+    let (named, end) = ("https://example.org/file", "https://elsewhere.example/file");
+    let facts = Contacted {
+        url: ResourceUrl::parse(end).unwrap(),
+        validator: None,
+        length: Some(1000),
+        ranges: RangeSupport::Yes,
+        storable: true,
+        shareable: true,
+        last_modified: None,
+        digests: Vec::new(),
+        waited: None,
+        body: Some((0, Some(1000))),
+        freshness: None,
+    };
+    engine.handle(now, Input::Contacted { fetch: *fetch, result: Ok(Box::new(facts)) });
+    assert_eq!(url(&engine, id), named, "where it led may be asked only as where an origin has led");
+    let (length, root) = (1000, eddy_content::Root::of_nothing());
+    let staged = StagedFile { length, root, origin: length, peers: 0, wasted: 0, audited: 0, witnesses: None };
+    engine.handle(now, Input::Staged { file, result: Ok(staged) });
+    assert_eq!((url(&engine, id).as_str(), engine.job(id).map(Job::state)), (end, Some(JobState::Transferred)));
+    // Who reads the record knows no more which of the two it is.
+    let rows = effects(&mut engine);
+    let row = rows.iter().rev().find_map(|effect| if let Effect::Persist(row) = effect { Some(row) } else { None });
+    let mut again = Engine::new(EngineConfig::ordinary(1));
+    again.restore(now, JobRecord::clone(row.unwrap()));
+    assert!(again.job(id).unwrap().files()[0].may_be_led() && !engine.job(id).unwrap().files()[0].may_be_led());
+    // Somebody takes the staged file away.
+    engine.complete(now, id).unwrap();
+    engine.handle(now, Input::Published { file, result: Err(Failure::transient("staged-lost", "gone")) });
+    assert_eq!(url(&engine, id), named);
 }

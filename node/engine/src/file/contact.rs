@@ -182,9 +182,9 @@ impl File {
     /// Takes over what the origin says; an error when the file does not have what is wanted of it.
     fn learn(&mut self, facts: &Contacted) -> Result<(), Failure> {
         let is_secretive = self.is_personal || self.spec.credentials.is_some();
-        if self.redirects == Redirects::Report && may_become(&self.spec.url, &facts.url, is_secretive) {
-            self.spec.url = facts.url.clone();
-        }
+        // The URL that the job named is asked until the whole is there: only that one goes where its owner may (T-20).
+        let is_told = self.redirects == Redirects::Report && may_become(&self.spec.url, &facts.url, is_secretive);
+        self.told = is_told.then(|| facts.url.clone());
         let Some(ranges) = self.spec.portion.ranges() else {
             self.length = facts.length;
             self.has_origin_digest = !facts.digests.is_empty();

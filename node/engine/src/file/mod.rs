@@ -28,7 +28,7 @@ use crate::swarm::Patience;
 use crate::trust::Policy;
 use eddy_content::digest::ExpectedDigest;
 use eddy_content::http::freshness::Decision;
-use eddy_content::{BlockSet, Entity, EntityId, Geometry, Root};
+use eddy_content::{BlockSet, Entity, EntityId, Geometry, ResourceUrl, Root};
 use rand::rngs::SmallRng;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -227,6 +227,12 @@ pub struct File {
     swarming: Swarming,
     origin_reason: Option<&'static str>,
     has_origin_digest: bool,
+    /// Where its redirects ended, to be told once the whole is there.
+    told: Option<ResourceUrl>,
+    /// The URL that the job named, once another one is told in its place.
+    named: Option<ResourceUrl>,
+    /// Whether the URL may be one that an origin has named: it was staged when its record was read, and told.
+    may_be_led: bool,
     /// Whether peers may be asked for this version: never when it is private.
     is_shareable: bool,
     is_first_contact_done: bool,
@@ -264,6 +270,7 @@ impl File {
         };
         Self {
             at,
+            may_be_led: matches!(phase, Phase::Staged) && redirects == Redirects::Report,
             digests: spec.digests.clone(),
             spec,
             peer_use,
@@ -299,6 +306,8 @@ impl File {
             swarming: Swarming::default(),
             origin_reason: None,
             has_origin_digest: false,
+            told: None,
+            named: None,
             is_shareable: false,
             is_first_contact_done: false,
             is_head_refused: false,
@@ -336,6 +345,9 @@ impl File {
             return;
         }
         (self.peer_use, self.asking, self.is_personal, self.redirects) = (peers, asking, is_personal, redirects);
+        if self.spec.url != spec.url {
+            (self.told, self.named, self.may_be_led) = (None, None, false);
+        }
         if self.spec.url != spec.url && !self.is_staged() {
             // Another URL is another file, until its origin says that it is the same (F-58).
             self.length = None;
@@ -379,6 +391,12 @@ impl File {
     #[must_use]
     pub fn entity(&self) -> Option<&Entity> {
         self.entity.as_ref()
+    }
+
+    /// Whether nobody knows any more that the job itself named the URL: what is asked there is asked as where a redirect led (T-20).
+    #[must_use]
+    pub fn may_be_led(&self) -> bool {
+        self.may_be_led
     }
 
     /// Bytes so far, by source.

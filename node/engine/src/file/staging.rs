@@ -111,6 +111,9 @@ impl File {
         let peers = staged.peers.min(staged.length - origin);
         self.streamed = 0;
         self.bytes = SourceBytes { origin, peers, cache: staged.length.saturating_sub(origin + peers) };
+        if let Some(told) = self.told.take() {
+            self.named = Some(std::mem::replace(&mut self.spec.url, told));
+        }
         self.phase = Phase::Staged;
         self.progress += 1;
         if self.entity_id.take().is_some() {
@@ -170,6 +173,9 @@ impl File {
                 if is_lost {
                     self.losses += 1;
                     self.root = None;
+                    if let Some(named) = self.named.take() {
+                        self.spec.url = named;
+                    }
                 }
                 self.failure = Some(failure);
             }

@@ -162,7 +162,7 @@ pub enum Redirects {
     /// They are followed; the file keeps its URL.
     #[default]
     Follow,
-    /// They are followed, and the file's URL becomes the one where they end; of a job that shows origins something of its own only where
+    /// They are followed, and the URL of a file that is whole becomes the one where they ended; of a job that shows origins something of its own only where
     /// that is the same origin.
     Report,
     /// They stop the job.

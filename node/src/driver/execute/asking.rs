@@ -1,7 +1,7 @@
 //! How the origin of a job's file is asked: on which way, with what, for how much, and where the answer is kept.
 
 use super::fetching::{explained, lost, settle};
-use super::{Executor, Given, Parked, spec};
+use super::{Executor, Given, Parked, job_file, spec};
 use crate::deliver::refusal;
 use crate::driver::contact::{AheadBody, facts, first_answer};
 use crate::driver::heads::Keeping;
@@ -11,6 +11,7 @@ use crate::transfer::progress::Progress;
 use crate::transfer::stream::StreamOrder;
 use crate::transfer::{self, failure};
 use eddy_content::ResourceUrl;
+use eddy_engine::file::File;
 use eddy_engine::port::{Contacted, FetchOutcome};
 use eddy_engine::{Engine, Failure, FetchId, FileRef, Goal, Input, JobId, JobState, Terms};
 use eddy_wire::catalogue::ErrorCode;
@@ -38,7 +39,8 @@ impl Executor {
     pub(super) fn dress(&mut self, engine: &Engine, file: FileRef, at: &ResourceUrl) -> Dress {
         let Some(job) = engine.job(file.job).map(|job| job.spec()) else { return Dress::default() };
         let Some(spec) = spec(engine, file) else { return Dress::default() };
-        let led_by = self.led.of(file, &spec.url, at);
+        let may_be_led = job_file(engine, file).is_some_and(File::may_be_led);
+        let led_by = self.led.of(file, (!may_be_led).then_some(&spec.url), at);
         Dress::of(job, spec, at).led_by(led_by).at_pace(self.pace(file.job, job.terms.limit))
     }
 
