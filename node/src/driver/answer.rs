@@ -43,12 +43,11 @@ impl Driver {
             Command::Wish { whose, job, file, answer } => {
                 let wish = self.job(whose, job).and_then(|job| {
                     let file = job.files().get(file as usize).ok_or(Refusal::Command(CommandError::NoSuchFile))?;
-                    let is_personal = job.spec().terms.is_personal() || file.spec().credentials.is_some();
                     Ok(command::Wish {
                         spec: file.spec().clone(),
                         length: file.length(),
                         is_staged: file.is_staged(),
-                        is_personal,
+                        opened: file.opened(),
                     })
                 });
                 self.engine.put_away(job);

@@ -5,6 +5,7 @@ use crate::origin::Origin;
 use crate::transfer::open::Arrivals;
 use crate::transfer::recent::Recent;
 use eddy_cache::{EntityHandle, Privacy};
+use eddy_content::EntityId;
 use eddy_engine::engine::{Amendment, CommandError};
 use eddy_engine::job::live::Job;
 use eddy_engine::roster::Standing;
@@ -146,8 +147,8 @@ pub struct Wish {
     pub length: Option<u64>,
     /// Whether all of it is there.
     pub is_staged: bool,
-    /// Whether answers to it may be meant for its owner alone.
-    pub is_personal: bool,
+    /// The version that its origin has shown to the job, as far as it is remembered.
+    pub opened: Option<EntityId>,
 }
 
 /// From where a file of a job comes and where it goes, as it may be shown.

@@ -44,7 +44,9 @@ impl Driver {
     fn enter(&mut self, spec: JobSpec, start: Start) -> Result<(JobId, Entered), Refusal> {
         // A repeated request finds what the first one made.
         if let Some(named) = start.id.and_then(|id| self.engine.job(id)) {
-            let (id, is_same) = (named.id(), named.name() == spec.name && named.spec().files == spec.files);
+            // Somebody may have taken it since: then it is no longer for its first owner to see (F-84).
+            let is_own = named.owner() == start.owner;
+            let (id, is_same) = (named.id(), is_own && named.name() == spec.name && named.spec().files == spec.files);
             self.engine.put_away(id);
             let other = || Refusal::Problem(Box::new(ErrorCode::KeyReused.into()));
             return if is_same { Ok((id, Entered::Before)) } else { Err(other()) };

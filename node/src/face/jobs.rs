@@ -124,6 +124,7 @@ impl NodeFace {
         let id = self.job_id(asker, id).await?;
         let start = order.start;
         let demand = Box::new(move |job: &Job| {
+            steering::check_more(job.owner(), asker)?;
             let file = job.files().get(order.file as usize).ok_or(ErrorCode::FileNotInJob)?;
             let before = file.spec().portion.demand().cloned().ok_or(ErrorCode::NotOnDemand)?;
             let demand = order.onto(before)?;
@@ -146,14 +147,15 @@ impl NodeFace {
     pub(super) async fn look_at_filled(&self, asker: Asker, id: &str, query: FileQuery) -> Result<FilledView, Problem> {
         let id = self.job_id(asker, id).await?;
         let wish = self.driver.wish(whose(asker), id, query.file).await.map_err(of_refusal)?;
-        let Wish { spec, length, is_staged, is_personal } = wish;
+        let Wish { spec, length, is_staged, opened } = wish;
         let view = move |length, filled| FilledView { file: query.file, length, filled };
         if is_staged {
             return Ok(view(length, vec![api::ByteRange { offset: 0, length }]));
         }
         self.with_store(move |store| {
             let latest = store.latest(&spec.url)?;
-            let latest = latest.filter(|record| record.privacy == Privacy::Shareable || is_personal);
+            // What is private is shown to the job alone whose own question was answered with it.
+            let latest = latest.filter(|record| record.privacy == Privacy::Shareable || opened == Some(record.id()));
             let Some(entity) = latest.map(|record| store.find(&record.id())).transpose()?.flatten() else {
                 return Ok(view(length, Vec::new()));
             };

@@ -261,6 +261,13 @@ fn a_key_or_the_same_files_give_nobody_anothers_job() {
     assert_ne!(annas.id, berts.id, "the same key and the same files of somebody else are another job");
     assert_eq!((annas.owner, berts.owner), (ANNA, BERT));
     assert_eq!(machine.make(ANNA, MARK).id, annas.id, "of the same user they are the same job");
+    // Until somebody takes it, and may say with it what is theirs.
+    assert_eq!(machine.call(ROOT, "POST", &format!("/v1/jobs/{}/take", annas.id), None).status, 200);
+    let mut curl = machine.curl(ANNA, "POST", "/v1/jobs");
+    let spec = spec(&machine.folder(ANNA), MARK);
+    curl.args(["--header", "content-type: application/json", "--header", "idempotency-key: one", "--data", &spec]);
+    let answer = finish(curl);
+    assert!(answer.body.contains("key-reused") && !answer.body.contains(&annas.id), "{answer:?}");
 }
 
 #[test]
@@ -332,7 +339,9 @@ fn f84_who_steers_a_job_changes_what_it_fetches_and_shows_only_once_it_is_theirs
     let relocation = serde_json::json!({"relocate": {"from": "http://127.0.0.1:9/", "to": "http://127.0.0.1:10/"}});
     let more = body("/v1/jobs/{id}/files", &machine.folder(ANNA));
     let added = machine.call(ROOT, "POST", &format!("{path}/files"), more.as_deref());
-    for refused in [change(&relocation), added] {
+    let order = serde_json::json!({"file": 0}).to_string();
+    let ordered = machine.call(ROOT, "POST", &format!("{path}/ranges"), Some(&order));
+    for refused in [change(&relocation), added, ordered] {
         assert!(refused.status == 403 && refused.body.contains("not-the-owner"), "{refused:?}");
     }
     assert_eq!(change(&serde_json::json!({"priority": "low"})).status, 200, "it may be steered");
@@ -368,6 +377,34 @@ fn what_an_origin_answered_is_told_whole_to_the_jobs_owner_alone() {
     let of_new_owner: serde_json::Value = serde_json::from_str(&told(ROOT).body).unwrap();
     assert_eq!(of_new_owner["items"], serde_json::json!([]), "what was answered to another is no more");
     assert_eq!(told(ANNA).status, 404);
+}
+
+#[test]
+fn what_is_held_of_somebodys_private_content_is_shown_to_no_job_that_was_not_given_it() {
+    if !ready() || !Nginx::ready() {
+        return;
+    }
+    let directives = "add_header Cache-Control private;".to_owned();
+    let origin = Nginx::here(&NginxSpec { directives, ..NginxSpec::default() }).unwrap();
+    write_sample(&origin.files().join("file"), 5, MIB).unwrap();
+    let machine = Machine::start();
+    let make = |user: u32, start: bool| {
+        let file = serde_json::json!({"url": origin.url("file"), "destination": machine.folder(user).join("file")});
+        let terms = serde_json::json!({"headers": [{"name": "X-Key", "value": "any"}]});
+        let spec = serde_json::json!({"files": [file], "finish": "manual", "start": start, "terms": terms});
+        let made = machine.call(user, "POST", "/v1/jobs", Some(&spec.to_string()));
+        serde_json::from_str::<JobView>(&made.body).unwrap().id
+    };
+    let filled = |user: u32, id: &str| {
+        let told = machine.call(user, "GET", &format!("/v1/jobs/{id}/ranges?file=0"), None);
+        assert_eq!(told.status, 200, "{told:?}");
+        serde_json::from_str::<serde_json::Value>(&told.body).unwrap()
+    };
+    let annas = make(ANNA, true);
+    machine.wait(ANNA, &annas, JobState::Transferred);
+    assert_eq!(filled(ANNA, &annas)["filled"][0]["length"], MIB);
+    let seen = filled(BERT, &make(BERT, false));
+    assert!(seen["filled"] == serde_json::json!([]) && seen["length"].is_null(), "{seen}");
 }
 
 #[test]

@@ -134,6 +134,7 @@ impl File {
         let line = if facts.url.is_https() { Line::Tls } else { Line::Plain };
         self.judge_trust(line, Geometry::new(length), s);
         self.entity_id = Some(entity.id());
+        self.opened = self.entity_id;
         self.entity = Some(entity.clone());
         self.parked = facts.body.map(|(start, end)| (fetch, start, end));
         s.out.push(Effect::Open {

@@ -193,6 +193,8 @@ pub struct File {
     entity: Option<Entity>,
     /// The version that is open, or being opened.
     entity_id: Option<EntityId>,
+    /// The version that was opened last, also when nobody holds it open any more.
+    opened: Option<EntityId>,
     /// The one version that a file which is only held is about.
     pinned_version: Option<EntityId>,
     /// Whether an opening has not been answered yet; there is one at a time.
@@ -284,6 +286,7 @@ impl File {
             phase,
             entity: None,
             entity_id: None,
+            opened: None,
             pinned_version: None,
             owes_opened: false,
             part_use: None,
@@ -346,7 +349,7 @@ impl File {
         }
         (self.peer_use, self.asking, self.is_personal, self.redirects) = (peers, asking, is_personal, redirects);
         if self.spec.url != spec.url {
-            (self.told, self.named, self.may_be_led) = (None, None, false);
+            (self.told, self.named, self.may_be_led, self.opened) = (None, None, false, None);
         }
         if self.spec.url != spec.url && !self.is_staged() {
             // Another URL is another file, until its origin says that it is the same (F-58).
@@ -397,6 +400,12 @@ impl File {
     #[must_use]
     pub fn may_be_led(&self) -> bool {
         self.may_be_led
+    }
+
+    /// The version that its origin has shown to this job, as far as it is remembered.
+    #[must_use]
+    pub fn opened(&self) -> Option<EntityId> {
+        self.opened
     }
 
     /// Bytes so far, by source.
