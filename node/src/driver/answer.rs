@@ -1,8 +1,8 @@
 //! Commands, each answered.
 
-use super::Driver;
 use super::command::{self, Command, Refusal, Whose};
 use super::execute::{Bound, Holder};
+use super::{Driver, Durability};
 use crate::transfer::open::Arrivals;
 use eddy_engine::engine::CommandError;
 use eddy_engine::job::live::Job;
@@ -38,7 +38,8 @@ impl Driver {
                     }
                     self.tell(vec![(job, if is_taken { EventKind::Taken } else { EventKind::Changed })]).await;
                 }
-                let _ = answer.send(amended.and_then(|()| self.view(Whose::Anybodys, job)));
+                let written = amended.and_then(|()| self.written(job));
+                let _ = answer.send(written.and_then(|()| self.view(Whose::Anybodys, job)));
             }
             Command::Wish { whose, job, file, answer } => {
                 let wish = self.job(whose, job).and_then(|job| {
@@ -105,6 +106,14 @@ impl Driver {
         let amendment = change(self.job(whose, id)?).map_err(|problem| Refusal::Problem(Box::new(problem)));
         self.engine.put_away(id);
         self.engine.amend(now, id, amendment?).map_err(Refusal::Command)
+    }
+
+    /// Refuses to say that a change will last, where it must and does not.
+    fn written(&self, job: JobId) -> Result<(), Refusal> {
+        match self.executor.unsaved(job).filter(|_| self.durability == Durability::Required) {
+            None => Ok(()),
+            Some(failure) => Err(Refusal::Unwritten(Box::new(failure.clone()))),
+        }
     }
 
     /// Makes a job that holds an entity, and has its first question answered by what the asker knows already.

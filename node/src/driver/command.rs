@@ -128,6 +128,9 @@ pub enum Refusal {
     /// The job could not be written down, so it was not made (promise 7).
     #[error("the job cannot be written down: {}", .0.detail)]
     NotDurable(Box<Failure>),
+    /// The change was made, and is not written down (promise 7).
+    #[error("the change is not written down: {}", .0.detail)]
+    Unwritten(Box<Failure>),
     /// The store does not take it in.
     #[error("it cannot be held: {}", .0.detail)]
     NotHeld(Box<Failure>),

@@ -6,7 +6,7 @@ use crate::deliver::refusal;
 use eddy_cache::StoreError;
 use eddy_engine::{Engine, Failure, JobId, JobRecord};
 use eddy_wire::catalogue::ErrorCode;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Jobs that are written down again in one go.
 const SAVED_AT_ONCE: usize = 16;
@@ -21,7 +21,7 @@ impl Executor {
 
     /// Whether something waits to be written down again.
     pub(super) fn has_unsaved(&self) -> bool {
-        !self.unsaved.is_empty() || !self.owed.is_empty()
+        !to_try(&self.unsaved).is_empty() || !self.owed.is_empty()
     }
 
     /// Tries again to write down what could not be.
@@ -30,13 +30,12 @@ impl Executor {
         if !tokio::task::spawn_blocking(move || owed.settle(&store)).await.unwrap_or(false) {
             return;
         }
-        let waiting: Vec<JobId> = self.unsaved.keys().copied().take(SAVED_AT_ONCE).collect();
-        for id in waiting {
+        for id in to_try(&self.unsaved) {
             match engine.job(id).filter(|job| !job.state().is_final()) {
                 Some(job) => self.persist(vec![job.record()]).await,
                 None => self.erase(id).await,
             }
-            if self.unsaved.contains_key(&id) {
+            if self.unsaved.get(&id).is_some_and(|failure| !is_too_long(failure)) {
                 // The others would meet the same.
                 return;
             }
@@ -83,6 +82,7 @@ impl Executor {
                 jobs.iter().for_each(|job| drop(self.unsaved.remove(job)));
                 return;
             }
+            Ok(Err(error @ StoreError::RowTooLarge { .. })) => refusal(ErrorCode::TooManyFiles, error.to_string()),
             Ok(Err(error)) => condition::of_cache(condition::of_store(&error), &self.room.directory, &error),
             Err(_) => refusal(ErrorCode::Internal, "the thread that writes down died"),
         };
@@ -90,5 +90,31 @@ impl Executor {
             tracing::error!(%job, error = %failure.detail, "cannot {what} the job");
             self.unsaved.insert(*job, failure.clone());
         }
+    }
+}
+
+/// The jobs that are tried next. One that is too long for a row is not: only a change makes it shorter, and each change tries by itself.
+fn to_try(unsaved: &HashMap<JobId, Failure>) -> Vec<JobId> {
+    let waiting = unsaved.iter().filter(|(_, failure)| !is_too_long(failure));
+    waiting.map(|(id, _)| *id).take(SAVED_AT_ONCE).collect()
+}
+
+/// Whether the job itself is what cannot be written down, and the others can.
+fn is_too_long(failure: &Failure) -> bool {
+    failure.code == ErrorCode::TooManyFiles.entry().code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_that_are_too_long_keep_no_other_from_being_written_down_again() {
+        let too_long = |id: u8| (JobId([id; 16]), refusal(ErrorCode::TooManyFiles, "too long"));
+        let mut unsaved: HashMap<_, _> = (0..200).map(too_long).collect();
+        assert_eq!(to_try(&unsaved), []);
+        let healthy = JobId([250; 16]);
+        unsaved.insert(healthy, refusal(ErrorCode::DiskFull, "full"));
+        assert_eq!(to_try(&unsaved), [healthy]);
     }
 }

@@ -1,6 +1,8 @@
 //! Changes of a job, parsed: what is left is valid, and says what becomes of the job as it is.
 
+use super::jobs::{MAX_JOB_ROW, too_long};
 use super::wish;
+use eddy_content::ResourceUrl;
 use eddy_engine::engine::Amendment;
 use eddy_engine::job::live::Job;
 use eddy_engine::job::portion::Portion;
@@ -9,7 +11,7 @@ use eddy_engine::job::terms::{self, HeaderField, Presence, ProxyUse, Secrecy, To
 use eddy_engine::{PeerUse, Priority, Terms};
 use eddy_wire::api::check::parse_url;
 use eddy_wire::api::terms::limit_in_force;
-use eddy_wire::api::{self, Forget, JobChange, MoreFiles, Problem};
+use eddy_wire::api::{self, Forget, JobChange, MoreFiles, Problem, Relocation};
 use eddy_wire::catalogue::ErrorCode;
 use std::time::Duration;
 
@@ -29,21 +31,30 @@ pub(super) fn amend(job: &Job, change: JobChange) -> Result<Amendment, Problem> 
     if let Some(terms) = terms {
         next = merge(next, terms)?;
     }
-    let mut addresses = Vec::new();
-    if let Some(relocation) = relocate {
-        for (file, at) in job.files().iter().zip(0u32..).filter(|(file, _)| !file.is_published()) {
-            // F-58: case-sensitive, and nothing happens where none begins like that.
-            if let Some(rest) = file.spec().url.as_str().strip_prefix(&relocation.from) {
-                addresses.push((at, parse_url(&format!("{}{rest}", relocation.to))?.resource));
-            }
-        }
-    }
+    let mut addresses = relocate.map_or(Ok(Vec::new()), |relocation| relocated(job, &relocation))?;
     for change in urls {
         addresses.push((change.file, parse_url(&change.url)?.resource));
     }
     let peers = peers.map(|peers| PeerUse { fetch: peers.fetch, share: peers.share });
     let (priority, peers) = with_method(job, next.method.as_deref(), (priority.map(wish::priority), peers))?;
     Ok(Amendment { name, priority, peers, terms: Some(next), urls: addresses, ..Amendment::default() })
+}
+
+/// Where the files of a job come from once the beginning of their URLs is another one.
+fn relocated(job: &Job, relocation: &Relocation) -> Result<Vec<(u32, ResourceUrl)>, Problem> {
+    let (mut addresses, mut bytes) = (Vec::new(), 0);
+    for (file, at) in job.files().iter().zip(0u32..).filter(|(file, _)| !file.is_published()) {
+        // F-58: case-sensitive, and nothing happens where none begins like that.
+        let Some(rest) = file.spec().url.as_str().strip_prefix(&relocation.from) else { continue };
+        let address = parse_url(&format!("{}{rest}", relocation.to))?.resource;
+        bytes += address.as_str().len();
+        if bytes > MAX_JOB_ROW {
+            // A few words can make many URLs long: what no job can have is not made first.
+            return Err(too_long());
+        }
+        addresses.push((at, address));
+    }
+    Ok(addresses)
 }
 
 /// What a method asks of priority and peers (F-68): it is settled before the first turn, and settles those.

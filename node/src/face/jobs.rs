@@ -20,7 +20,7 @@ use std::ops::Range;
 use tokio::sync::watch;
 
 /// Bytes of the largest job that is taken: it is one row of the store (C-09).
-const MAX_JOB_ROW: usize = 512 * 1024;
+pub(super) const MAX_JOB_ROW: usize = 512 * 1024;
 
 impl NodeFace {
     pub(super) async fn make_job(
@@ -98,10 +98,7 @@ impl NodeFace {
         if let Some(terms) = &wish.terms {
             check_names(&*self.settings.lock().await, terms)?;
         }
-        let amend = Box::new(move |job: &Job| {
-            steering::check_change(job.owner(), asker, &wish)?;
-            change::amend(job, wish)
-        });
+        let amend = Box::new(move |job: &Job| changed(job, asker, wish));
         self.driver.amend(whose(asker), self.job_id(asker, id).await?, amend).await.map_err(of_refusal)
     }
 
@@ -195,6 +192,16 @@ impl NodeFace {
     }
 }
 
+/// What a change makes of a job that the asker may change like that, and that can be written down afterwards. It has as many files and
+/// ranges as before: the administrator's bounds on them, which may be narrower than when it was made, stop no change.
+fn changed(job: &Job, asker: Asker, wish: JobChange) -> Result<Amendment, Problem> {
+    steering::check_change(job.owner(), asker, &wish)?;
+    let amendment = change::amend(job, wish)?;
+    let amended = amendment.onto(job).map_err(|error| of_refusal(Refusal::Command(error)))?;
+    check_size(&amended)?;
+    Ok(amendment)
+}
+
 /// A caller's wish for a job, and how the job is made.
 fn wish_of(
     asker: Asker,
@@ -258,9 +265,14 @@ fn check_size(spec: &JobSpec) -> Result<(), Problem> {
     let terms = postcard::to_stdvec(&spec.terms).map_or(usize::MAX / 4, |row| row.len());
     let size = postcard::to_stdvec(spec).map_or(usize::MAX / 4, |row| row.len() * 2);
     if size + terms > MAX_JOB_ROW {
-        return Err(Problem::new(ErrorCode::TooManyFiles, "the job's files and URLs together are too long"));
+        return Err(too_long());
     }
     Ok(())
+}
+
+/// Why a job is refused that would be no row of the store.
+pub(super) fn too_long() -> Problem {
+    Problem::new(ErrorCode::TooManyFiles, "the job's files and URLs together are too long")
 }
 
 /// Refuses a job with more files, or more ranges of a file, than the administrator allows (F-16).
@@ -281,6 +293,9 @@ fn check_policy(spec: &JobSpec, policy: &JobSettings) -> Result<(), Problem> {
 mod tests {
     use super::*;
     use crate::config::FreshnessPolicy;
+    use eddy_engine::JobRecord;
+    use eddy_engine::job::parcel::Parcel;
+    use eddy_engine::job::terms::Life;
 
     #[test]
     fn f16_files_and_ranges_are_limited_by_the_administrator() {
@@ -297,5 +312,34 @@ mod tests {
         assert_eq!([code(None, None), code(Some(2), Some(3))], [None, None]);
         assert_eq!(code(Some(1), None), Some(ErrorCode::TooManyFiles));
         assert_eq!(code(None, Some(2)), Some(ErrorCode::TooManyRanges));
+    }
+
+    #[test]
+    fn a_change_that_makes_a_job_too_long_for_a_row_is_refused_however_few_words_it_has() {
+        let files: Vec<_> = (0..2000).map(|at| format!("f/{at}")).collect();
+        let file = |name: &String| serde_json::json!({"url": format!("http://h/{name}"), "destination": format!("/tmp/{name}")});
+        let spec = serde_json::json!({ "files": files.iter().map(file).collect::<Vec<_>>() });
+        let spec = wish::parse_job(serde_json::from_value(spec).expect("a job"), FreshnessPolicy::Ask).expect("legal");
+        check_size(&spec).expect("it is short enough as it is");
+        let life = Life { owner: Owner(7), ..Life::default() };
+        let parcel = Parcel::of(&spec, &[]);
+        let (id, state) = (JobId([1; 16]), eddy_engine::JobState::Suspended);
+        let record = JobRecord { id, state, created: 0, failure: None, is_completing: false, life, parcel };
+        let job = Job::from_record(record);
+        let asker = Asker { uid: 7, reach: crate::control::Reach::Own };
+        let code = |change: serde_json::Value| {
+            let change = serde_json::from_value(change).expect("a change");
+            changed(&job, asker, change).err().and_then(|problem| problem.error_code())
+        };
+        let presigned = |url: &str| -> Vec<_> {
+            (0..2000)
+                .map(|at| serde_json::json!({"file": at, "url": format!("{url}/{at}?{}", "s".repeat(700))}))
+                .collect()
+        };
+        let elsewhere = |to: String| serde_json::json!({"relocate": {"from": "http://h/", "to": to}});
+        assert_eq!(code(serde_json::json!({"urls": presigned("http://h")})), Some(ErrorCode::TooManyFiles));
+        assert_eq!(code(elsewhere(format!("http://h/{}", "x".repeat(150)))), Some(ErrorCode::TooManyFiles));
+        assert_eq!(code(elsewhere(format!("http://h/{}", "x".repeat(8000)))), Some(ErrorCode::TooManyFiles));
+        assert_eq!(code(elsewhere("http://other/".to_owned())), None);
     }
 }

@@ -263,6 +263,14 @@ fn of_refusal(refusal: Refusal) -> Problem {
             let row = ErrorCode::parse(&failure.code).unwrap_or(ErrorCode::StoreUnusable);
             Problem::new(row, format!("the job cannot be written down: {}", failure.detail))
         }
+        Refusal::Unwritten(failure) => {
+            let row = ErrorCode::parse(&failure.code).unwrap_or(ErrorCode::StoreUnusable);
+            let detail = format!(
+                "the change is made, and forgotten if the node stops before it is written down: {}",
+                failure.detail
+            );
+            Problem::new(row, detail)
+        }
         Refusal::NotHeld(failure) => {
             let row = ErrorCode::parse(&failure.code).unwrap_or(ErrorCode::StoreUnusable);
             Problem::new(row, failure.detail)

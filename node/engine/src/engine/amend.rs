@@ -2,6 +2,7 @@
 
 use super::{CommandError, Engine};
 use crate::file::File;
+use crate::job::live::Job;
 use crate::job::portion::{Demand, Portion};
 use crate::job::spec::{FileSpec, JobId, JobSpec, PeerUse, Priority};
 use crate::job::state::{IllegalTransition, JobEvent, JobState};
@@ -30,6 +31,45 @@ pub struct Amendment {
     pub owner: Option<Owner>,
 }
 
+impl Amendment {
+    /// What the job asks for once it is amended; nothing is changed.
+    pub fn onto(&self, job: &Job) -> Result<JobSpec, CommandError> {
+        self.onto_wish(job, &job.record().spec())
+    }
+
+    fn onto_wish(&self, job: &Job, old: &JobSpec) -> Result<JobSpec, CommandError> {
+        let mut spec = JobSpec {
+            name: self.name.clone().unwrap_or_else(|| old.name.clone()),
+            priority: self.priority.unwrap_or(old.priority),
+            peers: self.peers.unwrap_or(old.peers),
+            terms: self.terms.clone().unwrap_or_else(|| old.terms.clone()),
+            ..old.clone()
+        };
+        for (at, url) in &self.urls {
+            let is_changeable = job.files().get(*at as usize).is_some_and(|file| !file.is_published());
+            let file = spec.files.get_mut(*at as usize).filter(|_| is_changeable).ok_or(CommandError::NoSuchFile)?;
+            if file.url.origin() != url.origin() {
+                // They were given for that origin, and are shown to no other.
+                file.credentials = None;
+            }
+            file.url = url.clone();
+        }
+        if self.owner.is_some_and(|owner| owner != job.owner()) {
+            // Those of its last owner are not the next one's to use (F-84).
+            spec.files.iter_mut().for_each(|file| file.credentials = None);
+        }
+        for (at, demand) in &self.demands {
+            let file = spec.files.get_mut(*at as usize).ok_or(CommandError::NoSuchFile)?;
+            if file.portion.demand().is_none() {
+                return Err(CommandError::NotOnDemand);
+            }
+            file.portion = Portion::OnDemand(demand.clone());
+        }
+        spec.files.extend(self.files.iter().cloned());
+        Ok(spec)
+    }
+}
+
 impl Engine {
     /// Changes a job that has not ended. A turn goes on where nothing changes that its transfers know; otherwise it begins
     /// anew, with what is durable.
@@ -42,40 +82,12 @@ impl Engine {
             let event = JobEvent::FilesAdded;
             return Err(CommandError::WrongState(IllegalTransition { state, event }));
         }
-        let Amendment { name, priority, peers, terms, urls, files, demands, owner } = amendment;
         let old = job.record().spec();
-        let mut spec = JobSpec {
-            name: name.unwrap_or_else(|| old.name.clone()),
-            priority: priority.unwrap_or(old.priority),
-            peers: peers.unwrap_or(old.peers),
-            terms: terms.unwrap_or_else(|| old.terms.clone()),
-            ..old.clone()
-        };
-        for (at, url) in urls {
-            let is_changeable = job.files().get(at as usize).is_some_and(|file| !file.is_published());
-            let file = spec.files.get_mut(at as usize).filter(|_| is_changeable).ok_or(CommandError::NoSuchFile)?;
-            if file.url.origin() != url.origin() {
-                // They were given for that origin, and are shown to no other.
-                file.credentials = None;
-            }
-            file.url = url;
-        }
-        if owner.is_some_and(|owner| owner != job.owner()) {
-            // Those of its last owner are not the next one's to use (F-84).
-            spec.files.iter_mut().for_each(|file| file.credentials = None);
-        }
-        let mut is_awaited = false;
-        for (at, demand) in demands {
-            let file = spec.files.get_mut(at as usize).ok_or(CommandError::NoSuchFile)?;
-            if file.portion.demand().is_none() {
-                return Err(CommandError::NotOnDemand);
-            }
-            file.portion = Portion::OnDemand(demand);
-            // It is done with this turn.
-            is_awaited |= job.files().get(at as usize).is_some_and(File::is_satisfied);
-        }
-        let is_longer = !files.is_empty();
-        spec.files.extend(files);
+        let spec = amendment.onto_wish(job, &old)?;
+        // What is demanded of a file that is done with this turn.
+        let is_satisfied = |at: u32| job.files().get(at as usize).is_some_and(File::is_satisfied);
+        let is_awaited = amendment.demands.iter().any(|(at, _)| is_satisfied(*at));
+        let (is_longer, owner) = (!amendment.files.is_empty(), amendment.owner);
         let begins_anew = state.is_active() && (is_awaited || is_felt(&old, &spec));
         if begins_anew {
             self.preempt(id);

@@ -57,6 +57,10 @@ impl JobChange {
         for change in &self.urls {
             parse_url(&change.url)?;
         }
+        // Every URL begins with nothing: it would be put in front of all of them.
+        if self.relocate.as_ref().is_some_and(|relocation| relocation.from.is_empty()) {
+            return Err(Problem::new(ErrorCode::BadRequest, "`relocate` says with nothing how the old URLs begin"));
+        }
         Ok(())
     }
 }
@@ -323,7 +327,7 @@ fn check_destination(text: &str) -> Result<(), Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::HeaderField;
+    use crate::api::{HeaderField, Relocation};
 
     fn file(url: &str, destination: &str, digest: Option<&str>) -> FileSpec {
         FileSpec {
@@ -338,6 +342,16 @@ mod tests {
 
     fn refusal(file: &FileSpec) -> Option<ErrorCode> {
         file.check().err().and_then(|problem| problem.error_code())
+    }
+
+    #[test]
+    fn urls_are_not_relocated_from_nothing() {
+        let code = |from: &str| {
+            let relocate = Some(Relocation { from: from.to_owned(), to: "http://h/".to_owned() });
+            let change = JobChange { relocate, ..JobChange::default() };
+            change.check().err().and_then(|problem| problem.error_code())
+        };
+        assert_eq!((code(""), code("http://g/")), (Some(ErrorCode::BadRequest), None));
     }
 
     #[test]

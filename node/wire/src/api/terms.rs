@@ -265,7 +265,7 @@ impl fmt::Debug for UrlChange {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Relocation {
-    /// How URLs begin.
+    /// How URLs begin, at least one character.
     pub from: String,
     /// How they shall begin.
     pub to: String,
