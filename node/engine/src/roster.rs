@@ -1,7 +1,8 @@
 //! The jobs, and who among them waits, runs or sleeps: so that no decision has to look at all of them.
 
 use crate::job::live::Job;
-use crate::job::spec::{Goal, JobId, Priority};
+use crate::job::parcel::likeness;
+use crate::job::spec::{FileSpec, Goal, JobId, Priority};
 use crate::job::state::JobState;
 use crate::job::terms::Owner;
 use crate::queue::{HostKey, Line, Queue, Ticket};
@@ -37,8 +38,8 @@ const KEPT_AT_HAND: usize = 256;
 struct Slot {
     job: Job,
     place: Place,
-    /// For whom it is counted as one that has not ended.
-    counted: Option<Owner>,
+    /// For whom it is counted as one that has not ended, and as wanting which files.
+    counted: Option<(Owner, u64)>,
     /// Whether it is among those whose files are kept at hand for a while.
     is_cooling: bool,
 }
@@ -61,6 +62,8 @@ pub struct Roster {
     by_age: BTreeSet<(i64, JobId)>,
     /// Jobs that have not ended, of each owner.
     living: BTreeMap<Owner, usize>,
+    /// The same by their files: jobs of one owner with one likeness lie side by side.
+    alike: BTreeSet<(Owner, u64, JobId)>,
     /// Of those, jobs that only hold: nobody made them.
     holding: usize,
     /// Jobs that somebody has had a hand in since the last tidying.
@@ -92,6 +95,7 @@ impl Roster {
             jobs: BTreeMap::new(),
             by_age: BTreeSet::new(),
             living: BTreeMap::new(),
+            alike: BTreeSet::new(),
             holding: 0,
             touched: Vec::new(),
             cooling: VecDeque::new(),
@@ -138,7 +142,7 @@ impl Roster {
     pub fn remove(&mut self, id: JobId) {
         if let Some(slot) = self.jobs.remove(&id) {
             self.by_age.remove(&(slot.job.created(), id));
-            self.discount(slot.counted);
+            self.discount(id, slot.counted);
             self.holding -= usize::from(slot.counted.is_some() && slot.job.goal() == Goal::Hold);
             self.leave(id, slot.place);
         }
@@ -158,6 +162,13 @@ impl Roster {
     pub fn jobs_after(&self, after: Option<(i64, JobId)>) -> impl Iterator<Item = &Job> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.by_age.range((from, Bound::Unbounded)).filter_map(|(_, id)| self.get(*id))
+    }
+
+    /// Jobs of an owner that have not ended and may want these very files; their wishes say whether they do. No other is looked at.
+    pub fn alike(&self, owner: Owner, files: &[FileSpec]) -> impl Iterator<Item = &Job> + use<'_> {
+        let likeness = likeness(files);
+        let all = (owner, likeness, JobId([0; 16]))..=(owner, likeness, JobId([u8::MAX; 16]));
+        self.alike.range(all).filter_map(|(_, _, id)| self.get(*id))
     }
 
     /// Jobs that have not ended: all of them, and one owner's.
@@ -218,24 +229,26 @@ impl Roster {
         }
     }
 
-    /// Counts a job among its owner's, as long as it has not ended.
+    /// Counts a job among its owner's and those that want the same, as long as it has not ended.
     fn count(&mut self, id: JobId) {
         let Some(slot) = self.jobs.get_mut(&id) else { return };
-        let next = (!slot.job.state().is_final()).then(|| slot.job.owner());
+        let next = (!slot.job.state().is_final()).then(|| (slot.job.owner(), slot.job.likeness()));
         let last = std::mem::replace(&mut slot.counted, next);
         if slot.job.goal() == Goal::Hold {
             self.holding = self.holding + usize::from(next.is_some()) - usize::from(last.is_some());
         }
         if last != next {
-            self.discount(last);
-            if let Some(owner) = next {
+            self.discount(id, last);
+            if let Some((owner, likeness)) = next {
                 *self.living.entry(owner).or_default() += 1;
+                self.alike.insert((owner, likeness, id));
             }
         }
     }
 
-    fn discount(&mut self, owner: Option<Owner>) {
-        let Some(owner) = owner else { return };
+    fn discount(&mut self, id: JobId, counted: Option<(Owner, u64)>) {
+        let Some((owner, likeness)) = counted else { return };
+        self.alike.remove(&(owner, likeness, id));
         if let Some(count) = self.living.get_mut(&owner) {
             *count -= 1;
             if *count == 0 {

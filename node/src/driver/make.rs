@@ -70,12 +70,7 @@ impl Driver {
     fn like(&mut self, owner: Owner, spec: &JobSpec) -> Option<JobId> {
         // Who wants the origin to be asked is not served by a job that would not.
         let asks = |job: &Job| spec.asking == Asking::WithinLifetime || job.spec().asking == Asking::Always;
-        let alike: Vec<JobId> = self
-            .engine
-            .jobs()
-            .filter(|job| !job.state().is_final() && job.owner() == owner && job.resembles(&spec.files))
-            .map(Job::id)
-            .collect();
+        let alike: Vec<JobId> = self.engine.jobs_alike(owner, &spec.files).map(Job::id).collect();
         // Nor does a question without its header fields, or with others, say the same.
         let shows = |job: &Job| {
             let (known, wanted) = (&job.spec().terms, &spec.terms);

@@ -14,7 +14,7 @@ use crate::file::{CacheUse, Surroundings};
 use crate::job::live::Job;
 use crate::job::parcel::Parcel;
 use crate::job::record::JobRecord;
-use crate::job::spec::{Finish, JobId, JobSpec, Priority};
+use crate::job::spec::{FileSpec, Finish, JobId, JobSpec, Priority};
 use crate::job::state::{IllegalTransition, JobEvent, JobState};
 use crate::job::terms::{Life, Owner};
 use crate::outbox::Outbox;
@@ -175,6 +175,11 @@ impl Engine {
     /// The jobs behind a point in the order in which they were made.
     pub fn jobs_after(&self, after: Option<(i64, JobId)>) -> impl Iterator<Item = &Job> {
         self.roster.jobs_after(after)
+    }
+
+    /// Jobs of an owner that have not ended and may want these very files; their wishes say whether they do. No other is looked at.
+    pub fn jobs_alike(&self, owner: Owner, files: &[FileSpec]) -> impl Iterator<Item = &Job> + use<'_> {
+        self.roster.alike(owner, files)
     }
 
     /// Jobs that have not ended: all of them, and one owner's.

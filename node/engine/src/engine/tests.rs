@@ -57,6 +57,35 @@ fn ten_thousand_waiting_jobs_cost_an_input_no_look() {
 }
 
 #[test]
+fn who_looks_for_a_job_with_the_same_files_looks_at_no_other_and_finds_it_as_it_is_now() {
+    let now = Now { mono: Duration::from_secs(1), wall: 0 };
+    let mut engine = Engine::new(EngineConfig::ordinary(1));
+    let named = |name: u128| {
+        let mut spec = spec();
+        spec.files[0].destination = format!("/{name}");
+        spec
+    };
+    let (mine, other) = (Owner(1), Owner(2));
+    for number in 0..10_000u128 {
+        engine.create(now, JobId(number.to_be_bytes()), if number % 2 == 0 { mine } else { other }, named(number / 4));
+    }
+    let found = |engine: &Engine, owner, name| {
+        let found = engine.jobs_alike(owner, &named(name).files).map(|job| u128::from_be_bytes(job.id().0));
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!((found(&engine, mine, 100), found(&engine, other, 100)), (vec![400, 402], vec![401, 403]));
+    engine.cancel(now, JobId(400u128.to_be_bytes())).unwrap();
+    assert_eq!(found(&engine, mine, 100), [402], "one that has ended is none");
+    let id = JobId(402u128.to_be_bytes());
+    let url = ResourceUrl::parse("https://example.org/another").unwrap();
+    engine.amend(now, id, Amendment { urls: vec![(0, url)], ..Amendment::default() }).unwrap();
+    assert_eq!(found(&engine, mine, 100), [], "nor is one that wants something else now");
+    let id = JobId(401u128.to_be_bytes());
+    engine.amend(now, id, Amendment { owner: Some(mine), ..Amendment::default() }).unwrap();
+    assert_eq!((found(&engine, mine, 100), found(&engine, other, 100)), (vec![401], vec![403]), "who took it has it");
+}
+
+#[test]
 fn a_job_that_is_made_to_run_is_written_down_once_as_what_it_will_be() {
     let now = Now { mono: Duration::from_secs(1), wall: 7 };
     let rows = |engine: &mut Engine| {

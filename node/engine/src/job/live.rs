@@ -7,7 +7,7 @@ use super::body::{Body, file_terms};
 use super::condition::Condition;
 use super::parcel::{Head, likeness, way_to};
 use super::record::{FileRecord, JobRecord};
-use super::spec::{FileSpec, Finish, Goal, JobId, JobSpec, Priority};
+use super::spec::{Finish, Goal, JobId, JobSpec, Priority};
 use super::state::{IllegalTransition, JobEvent, JobState};
 use super::terms::{Life, MAX_TRANSFER_TIME, Owner, Presence, SHORTEST_RETRY};
 use crate::file::{CacheUse, File, SourceBytes};
@@ -246,10 +246,9 @@ impl Job {
         self.count > 0
     }
 
-    /// Whether it may want these very files; its wish says whether it does.
-    #[must_use]
-    pub fn resembles(&self, files: &[FileSpec]) -> bool {
-        self.likeness == likeness(files)
+    /// Equal for jobs that want the same files, and seldom for others.
+    pub(crate) fn likeness(&self) -> u64 {
+        self.likeness
     }
 
     /// Where it stands.

@@ -191,7 +191,7 @@ pub(super) fn way_to(url: &ResourceUrl, proxy: &ProxyUse) -> HostKey {
 }
 
 /// Equal for the files of jobs that want the same.
-pub(super) fn likeness(files: &[FileSpec]) -> u64 {
+pub(crate) fn likeness(files: &[FileSpec]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for file in files {
         (file.url.as_str(), file.destination.as_str()).hash(&mut hasher);
