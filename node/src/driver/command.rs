@@ -163,6 +163,15 @@ pub struct FilePlace {
     pub destination: String,
 }
 
+/// A page of jobs.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// At least one, if there is one.
+    pub jobs: Vec<JobView>,
+    /// Whether there are more behind them.
+    pub is_more: bool,
+}
+
 pub(super) enum Command {
     Create { spec: Box<JobSpec>, start: Start, answer: oneshot::Sender<Result<JobView, Refusal>> },
     CreateAll { wishes: Vec<(JobSpec, Start)>, answer: oneshot::Sender<Vec<Result<JobId, Refusal>>> },
@@ -172,7 +181,7 @@ pub(super) enum Command {
     Amend { whose: Whose, job: JobId, change: Change, answer: oneshot::Sender<Result<JobView, Refusal>> },
     Wish { whose: Whose, job: JobId, file: u32, answer: oneshot::Sender<Result<Wish, Refusal>> },
     Find { whose: Whose, prefix: IdPrefix, answer: oneshot::Sender<Vec<JobId>> },
-    List { whose: Whose, after: Option<(i64, JobId)>, most: usize, answer: oneshot::Sender<Vec<JobView>> },
+    List { whose: Whose, after: Option<(i64, JobId)>, most: usize, answer: oneshot::Sender<Listed> },
     Ids { whose: Whose, answer: oneshot::Sender<HashSet<JobId>> },
     Places { whose: Whose, files: Vec<FileRef>, answer: oneshot::Sender<HashMap<FileRef, FilePlace>> },
     Standing { answer: oneshot::Sender<Standing> },
@@ -233,8 +242,8 @@ impl DriverHandle {
         self.ask(|answer| Command::Find { whose, prefix, answer }).await
     }
 
-    /// The jobs behind a point in the order in which they were made, at most `most`.
-    pub async fn list(&self, whose: Whose, after: Option<(i64, JobId)>, most: usize) -> Result<Vec<JobView>, Refusal> {
+    /// The jobs behind a point in the order in which they were made: at most `most`, and fewer where they are large.
+    pub async fn list(&self, whose: Whose, after: Option<(i64, JobId)>, most: usize) -> Result<Listed, Refusal> {
         self.ask(|answer| Command::List { whose, after, most, answer }).await
     }
 

@@ -1,12 +1,17 @@
 //! Jobs are made, and listed.
 
-use super::command::{FilePlace, Refusal, Start, Whose};
+use super::command::{FilePlace, Listed, Refusal, Start, Whose};
 use super::{Driver, Durability};
 use eddy_engine::job::live::Job;
 use eddy_engine::{Asking, Failure, FileRef, Goal, JobId, JobSpec, Owner};
 use eddy_wire::api::{JobView, Problem};
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::{HashMap, HashSet};
+
+/// Bytes of files after which a page of jobs ends: one job may have ten thousand, and the driver does nothing else meanwhile.
+const PAGE: usize = 4 * 1024 * 1024;
+/// Bytes for which a file counts beside its URL and its destination.
+const FILE: usize = 256;
 
 impl Driver {
     /// Makes jobs, each by itself, or takes those that are there; durable before anybody hears of them (promise 7). However many
@@ -94,12 +99,13 @@ impl Driver {
         }
     }
 
-    /// The jobs behind a point in the order in which they were made, at most `most`.
-    pub(super) fn list(&mut self, whose: Whose, after: Option<(i64, JobId)>, most: usize) -> Vec<JobView> {
+    /// The jobs behind a point in the order in which they were made: at most `most`, and as many as make a page.
+    pub(super) fn list(&mut self, whose: Whose, after: Option<(i64, JobId)>, most: usize) -> Listed {
         // What is only held is nobody's job.
         let is_there = |job: &&Job| job.goal() != Goal::Hold && whose.has(job.owner());
-        let page: Vec<JobId> = self.engine.jobs_after(after).filter(is_there).take(most).map(Job::id).collect();
-        page.into_iter().filter_map(|id| self.view(Whose::Anybodys, id).ok()).collect()
+        let behind: Vec<JobId> =
+            self.engine.jobs_after(after).filter(is_there).take(most.saturating_add(1)).map(Job::id).collect();
+        listed(behind, most, |id| self.view(Whose::Anybodys, id).ok())
     }
 
     /// The jobs that there are; none is unpacked for it.
@@ -136,6 +142,22 @@ impl Driver {
     }
 }
 
+/// The first of the jobs, of which no more are looked at than make a page.
+fn listed(behind: Vec<JobId>, most: usize, mut view: impl FnMut(JobId) -> Option<JobView>) -> Listed {
+    let (mut jobs, mut bytes) = (Vec::new(), 0);
+    let mut behind = behind.into_iter().peekable();
+    while jobs.len() < most
+        && bytes < PAGE
+        && let Some(id) = behind.next()
+    {
+        if let Some(job) = view(id) {
+            bytes += job.files.iter().map(|file| FILE + file.url.len() + file.destination.len()).sum::<usize>();
+            jobs.push(job);
+        }
+    }
+    Listed { jobs, is_more: behind.peek().is_some() }
+}
+
 /// How a wish got its job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entered {
@@ -145,4 +167,72 @@ enum Entered {
     Adopted,
     /// The same request made it before.
     Before,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::view;
+    use eddy_content::ResourceUrl;
+    use eddy_engine::job::parcel::Parcel;
+    use eddy_engine::job::spec::{FileSpec, Finish, Patience};
+    use eddy_engine::job::terms::Life;
+    use eddy_engine::{JobRecord, JobState, Now, PeerUse, Portion, Priority, Terms};
+    use std::time::Duration;
+
+    /// A job of so many files.
+    fn of_files(id: JobId, count: usize) -> JobView {
+        let file = |at| FileSpec {
+            url: ResourceUrl::parse(&format!("http://h/{at}")).expect("a URL"),
+            destination: format!("/tmp/{at}"),
+            digests: Vec::new(),
+            overwrite: false,
+            credentials: None,
+            portion: Portion::Whole,
+        };
+        let spec = JobSpec {
+            name: String::new(),
+            priority: Priority::Normal,
+            files: (0..count).map(file).collect(),
+            finish: Finish::Auto,
+            patience: Patience::Background,
+            peers: PeerUse::FULL,
+            asking: Asking::Always,
+            terms: Terms::default(),
+        };
+        let (parcel, state, life) = (Parcel::of(&spec, &[]), JobState::Suspended, Life::default());
+        let record = JobRecord { id, state, created: 0, failure: None, is_completing: false, life, parcel };
+        view::job(&Job::from_record(record), view::Clock { now: Now { mono: Duration::ZERO, wall: 0 } })
+    }
+
+    #[test]
+    fn a_page_of_large_jobs_is_short_and_the_next_begins_behind_it() {
+        let ids: Vec<JobId> = (0..5).map(|id| JobId([id; 16])).collect();
+        let large = of_files(JobId([0; 16]), 10_000);
+        let (mut behind, mut seen, mut pages) = (ids.clone(), Vec::new(), 0);
+        loop {
+            let mut looks = 0;
+            let page = listed(behind.clone(), 1000, |id| {
+                looks += 1;
+                seen.push(id);
+                Some(large.clone())
+            });
+            assert_eq!((looks, page.jobs.len()), (2, 2).min((behind.len(), behind.len())), "no other is unpacked");
+            pages += 1;
+            behind.drain(..looks);
+            if !page.is_more {
+                break;
+            }
+        }
+        assert_eq!((seen, pages), (ids, 3));
+    }
+
+    #[test]
+    fn a_page_of_small_jobs_is_as_long_as_was_asked_for() {
+        let small = of_files(JobId([0; 16]), 1);
+        let ids = |count: u16| (0..count).map(|id| JobId([id as u8; 16])).collect::<Vec<_>>();
+        let page = |count| listed(ids(count), 1000, |_| Some(small.clone()));
+        assert_eq!((page(1001).jobs.len(), page(1001).is_more), (1000, true));
+        assert_eq!((page(1000).jobs.len(), page(1000).is_more), (1000, false));
+    }
 }

@@ -3,7 +3,7 @@
 use super::{NodeFace, SHORTEST_ID, change, of_refusal, steering, whose, wish};
 use crate::config::{JobSettings, Network, Settings};
 use crate::control::Asker;
-use crate::driver::command::{Act, IdPrefix, Refusal, Start, Wish};
+use crate::driver::command::{Act, IdPrefix, Listed, Refusal, Start, Wish};
 use eddy_cache::Privacy;
 use eddy_content::BlockSet;
 use eddy_engine::engine::Amendment;
@@ -71,10 +71,8 @@ impl NodeFace {
         let after = query.after.as_deref().map(|text| {
             cursor(text).ok_or_else(|| Problem::new(ErrorCode::BadRequest, "`after` is no cursor of a page of jobs"))
         });
-        let mut jobs =
-            self.driver.list(whose(asker), after.transpose()?, query.size() + 1).await.map_err(of_refusal)?;
-        let is_more = jobs.len() > query.size();
-        jobs.truncate(query.size());
+        let Listed { jobs, is_more } =
+            self.driver.list(whose(asker), after.transpose()?, query.size()).await.map_err(of_refusal)?;
         let next = jobs.last().filter(|_| is_more).map(|job| format!("{:x}-{}", job.created_unix_ms / 1000, job.id));
         Ok(Page { items: jobs, next })
     }
