@@ -13,7 +13,7 @@ mod run;
 
 use crate::config::hooks::HookSettings;
 use crate::control::AuditLog;
-use crate::control::audit::AuditLine;
+use crate::control::audit::{AuditLine, Rights};
 use crate::driver::log::EventLog;
 use eddy_wire::api::{EventKind, EventView};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -138,15 +138,18 @@ async fn tell(hook: HookSettings, event: EventView, audit: AuditLog, stop: Cance
         let (hook, told, audit) = (hook.clone(), Arc::clone(&event), audit.clone());
         let outcome = tokio::task::spawn_blocking(move || {
             let outcome = run::run(&hook, &told);
-            audit.append(AuditLine {
-                at_unix_ms: 0,
-                uid: Some(told.owner),
-                verb: format!("hook {}", told.hook.as_deref().unwrap_or_default()),
-                subject: format!("event {} of job {}, attempt {attempt}", told.id, told.job),
-                owner: Some(told.owner),
-                hosts: Vec::new(),
-                outcome: outcome.status(),
-            });
+            audit.append(
+                Rights::Own,
+                AuditLine {
+                    at_unix_ms: 0,
+                    uid: Some(told.owner),
+                    verb: format!("hook {}", told.hook.as_deref().unwrap_or_default()),
+                    subject: format!("event {} of job {}, attempt {attempt}", told.id, told.job),
+                    owner: Some(told.owner),
+                    hosts: Vec::new(),
+                    outcome: outcome.status(),
+                },
+            );
             outcome
         });
         match outcome.await {

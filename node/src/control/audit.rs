@@ -1,7 +1,8 @@
 //! The audit log: what was done with more than a user's own rights, and which hosts jobs ask, with who did it (T-40, T-43).
 //!
-//! One line of JSON for each act in `audit.log` of the home, which two files of 4 MiB bound. A line is on the disk before its call is
-//! answered; where the disk refuses, the log of the process has it alone.
+//! One line of JSON for each act: in `audit.log` of the home what was done with more than one's own rights, and in `audit-own.log` what
+//! anybody may do as often as they like: jobs made, tries that were refused, hooks told. So nobody can push out what an administrator did. Two
+//! files of 4 MiB bound each. A line is on the disk before its call is answered; where the disk refuses, the log of the process has it alone.
 
 use super::access::{Admission, Asker, Audit, Reach, Users, audit_of};
 use super::socket::Caller;
@@ -14,7 +15,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-/// Hosts of a job that are named in a line.
+/// Hosts of the jobs of a call that are named in its line, however many jobs there are: a line is short.
 const MAX_HOSTS: usize = 16;
 /// Characters of a subject that are kept.
 const MAX_SUBJECT: usize = 300;
@@ -33,33 +34,50 @@ pub struct AuditLine {
     /// Whose job it was about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<u32>,
-    /// The hosts that the job asks.
+    /// The hosts that the jobs ask, the first ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
     /// How it was answered: an HTTP status, or an exit status.
     pub outcome: i32,
 }
 
+/// With whose rights something was done, which says where it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// What anybody may do, or try.
+    Own,
+    /// More than that.
+    More,
+}
+
 /// The log. Clones share it.
 #[derive(Clone, Default)]
-pub struct AuditLog(Option<Arc<Mutex<Lines>>>);
+pub struct AuditLog(Option<Arc<Files>>);
+
+/// Where it is written: each file by itself, so that many lines of one push no line of the other out.
+struct Files {
+    own: Mutex<Lines>,
+    more: Mutex<Lines>,
+}
 
 impl AuditLog {
     /// The log of a home.
     #[must_use]
     pub fn open(home: &Path) -> Self {
-        Self(Some(Arc::new(Mutex::new(Lines::at(home.join("audit.log"))))))
+        let lines = |name: &str| Mutex::new(Lines::at(home.join(name)));
+        Self(Some(Arc::new(Files { own: lines("audit-own.log"), more: lines("audit.log") })))
     }
 
     /// Writes a line down. Blocks on the disk.
-    pub fn append(&self, mut line: AuditLine) {
+    pub fn append(&self, rights: Rights, mut line: AuditLine) {
         line.subject = line.subject.chars().take(MAX_SUBJECT).collect();
         line.at_unix_ms = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |age| age.as_millis() as u64);
         let AuditLine { uid, verb, subject, owner, outcome, .. } = &line;
         tracing::info!(target: "eddy_node::audit", ?uid, %verb, %subject, ?owner, %outcome, "audit");
-        let Some(lines) = &self.0 else { return };
+        let Some(files) = &self.0 else { return };
         // Plain data with string keys; JSON takes all of it.
         let text = serde_json::to_string(&line).unwrap_or_default() + "\n";
+        let lines = if rights == Rights::Own { &files.own } else { &files.more };
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = lines.write(text.as_bytes()).and_then(|()| lines.sync()) {
             tracing::error!(%error, "the audit log cannot be written");
@@ -76,7 +94,7 @@ pub(super) struct Shown {
 
 impl Shown {
     pub(super) fn of(job: &JobView) -> Self {
-        Self { owner: job.owner, hosts: hosts(job.files.iter().map(|file| &file.url), MAX_HOSTS) }
+        Self { owner: job.owner, hosts: hosts(job.files.iter().map(|file| &file.url)) }
     }
 
     /// Of an answer that shows something else of a job.
@@ -87,14 +105,14 @@ impl Shown {
     /// The same of jobs that are to be made together.
     pub(super) fn of_batch(asker: Asker, batch: &JobBatch) -> Self {
         let urls = batch.jobs.iter().flat_map(|job| &job.files).map(|file| &file.url);
-        Self { owner: asker.uid, hosts: hosts(urls, MAX_HOSTS * batch.jobs.len()) }
+        Self { owner: asker.uid, hosts: hosts(urls) }
     }
 }
 
-/// The hosts of URLs, each once.
-fn hosts<'u>(urls: impl Iterator<Item = &'u String>, most: usize) -> Vec<String> {
+/// The hosts of URLs, each once, as many as are named.
+fn hosts<'u>(urls: impl Iterator<Item = &'u String>) -> Vec<String> {
     let host = |url: &String| url::Url::parse(url).ok()?.host_str().map(str::to_owned);
-    urls.filter_map(host).collect::<BTreeSet<_>>().into_iter().take(most).collect()
+    urls.filter_map(host).collect::<BTreeSet<_>>().into_iter().take(MAX_HOSTS).collect()
 }
 
 /// Lets calls in, and writes down which of them reached beyond the caller's own.
@@ -156,8 +174,10 @@ impl Guard {
             hosts: if is_made { hosts } else { Vec::new() },
             outcome: status.as_u16().into(),
         };
+        // Whoever was not let in, or made a job, did no more than anybody may.
+        let rights = if is_made || asker.is_none() { Rights::Own } else { Rights::More };
         let log = self.log.clone();
-        let _ = tokio::task::spawn_blocking(move || log.append(line)).await;
+        let _ = tokio::task::spawn_blocking(move || log.append(rights, line)).await;
     }
 }
 
@@ -184,12 +204,42 @@ mod tests {
             let shown = Some(Shown::of_batch(asker, &batch));
             guard.record(caller, Some(asker), path, ("POST", Some(path)), StatusCode::CREATED, shown).await;
         }
-        let text = std::fs::read_to_string(home.path().join("audit.log")).unwrap();
+        let text = std::fs::read_to_string(home.path().join("audit-own.log")).unwrap();
         let lines: Vec<AuditLine> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2);
         for line in lines {
             assert_eq!((line.uid, line.hosts.join(" ").as_str()), (Some(1000), "a.example b.example"), "{}", line.verb);
         }
         assert!(!text.contains("secret"));
+    }
+
+    #[tokio::test]
+    async fn what_an_administrator_did_stays_whatever_others_make_and_try() {
+        let home = tempfile::tempdir().unwrap();
+        let guard = Guard::new(Users::Several { administrators: None }, AuditLog::open(home.path()));
+        let (root, steers) = (Caller { uid: Some(0) }, Asker { uid: 0, reach: Reach::All });
+        let (verb, shown) = (("POST", Some("/v1/jobs/{id}/cancel")), Some(Shown::of_owner(1000)));
+        guard.record(root, Some(steers), "/v1/jobs/1/cancel", verb, StatusCode::OK, shown).await;
+        let job = |number: usize| {
+            let url = |at: usize| format!("https://{}.{number}-{at}.example/x", vec!["x".repeat(60); 3].join("."));
+            let file = |at| serde_json::json!({"url": url(at), "destination": format!("/tmp/{at}")});
+            serde_json::json!({ "files": (0..16).map(file).collect::<Vec<_>>() })
+        };
+        let jobs = serde_json::json!({ "jobs": (0..1000).map(job).collect::<Vec<_>>() });
+        let batch: JobBatch = serde_json::from_value(jobs).unwrap();
+        let (caller, asker) = (Caller { uid: Some(1000) }, Asker { uid: 1000, reach: Reach::Own });
+        let verb = ("POST", Some("/v1/jobs/batch"));
+        for _ in 0..5 {
+            let shown = Some(Shown::of_batch(asker, &batch));
+            guard.record(caller, Some(asker), "/v1/jobs/batch", verb, StatusCode::OK, shown).await;
+        }
+        let verb = ("POST", Some("/v1/shutdown"));
+        guard.record(caller, None, "/v1/shutdown", verb, StatusCode::FORBIDDEN, None).await;
+        let read = |name| std::fs::read_to_string(home.path().join(name)).unwrap();
+        assert_eq!(read("audit.log").lines().count(), 1);
+        assert!(read("audit.log").contains("/v1/jobs/1/cancel"));
+        let own = read("audit-own.log");
+        assert_eq!(own.lines().count(), 6);
+        assert!(own.len() < 6 * 5000, "a line is short: {} bytes", own.len());
     }
 }
