@@ -1,7 +1,7 @@
 //! Hooks: programs that the administrator has registered, told of the end of jobs that name them (F-40, F-43, T-42).
 //!
-//! The event log is the queue: an event that a hook is to be told of carries its name, and is on the disk before anything forgets the
-//! job. A cursor beside the log says up to where everything has been told; it moves only when a hook has ended, so whatever the process or the
+//! The event log is the queue: an event that a hook is to be told of carries its name, is on the disk before anything forgets the
+//! job, and stays in memory until it is told, however much happens to others. Over a restart it stays as long as the files of the log reach. A cursor beside the log says up to where everything has been told; it moves only when a hook has ended, so whatever the process or the
 //! machine dies of, an event is told again rather than not at all. Its number is the same each time, and no other event's: who must not act
 //! twice looks at it. A node without hooks has no cursor; one whose hooks are taken away for a while tells what is still kept of what
 //! they missed.
@@ -60,6 +60,7 @@ impl Hooks {
             return None;
         }
         let cursor = Cursor::open(home, *log.news().borrow());
+        log.tell_to(cursor.at);
         Some(Self { settings: Arc::new(settings), log, audit, cursor })
     }
 
@@ -96,11 +97,8 @@ impl Hooks {
         let (mut at, mut told_all_to, mut is_gapless) = (self.cursor.at, self.cursor.at, true);
         let mut passed = HashSet::new();
         loop {
-            let events = self.log.after(at, PAGE, |_| true);
+            let events = self.log.for_hooks(at, PAGE);
             let Some(last) = events.last() else { break };
-            if events.first().is_some_and(|first| at > 0 && number(first) > at + 1) {
-                tracing::error!(after = at, "hooks were so slow that events were dropped before they were told");
-            }
             at = number(last);
             for event in events {
                 let id = number(&event);
@@ -125,6 +123,7 @@ impl Hooks {
             let was_told = done.first().is_some_and(|first| *first <= told_all_to);
             done.retain(|id| *id > told_all_to);
             self.cursor.move_to(told_all_to, was_told).await;
+            self.log.tell_to(told_all_to);
         }
     }
 }

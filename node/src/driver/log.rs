@@ -1,17 +1,20 @@
 //! The event log: what happened to jobs, for whoever asks later.
 //!
-//! The newest [`KEPT`] events are in memory, and in two files of the home with one line of JSON for each: the newer is begun anew at 4 MiB, so
-//! both together are bounded. A line is with the system before anybody hears of its event, and on the disk a second later
+//! The newest [`KEPT`] events are in memory, with those before them of which a hook is still to be told (`kept`), and in two files of the
+//! home with one line of JSON for each: the newer is begun anew at 4 MiB, so both together are bounded. A line is with the system before anybody hears of its event, and on the disk a second later
 //! ([`EventLog::keep_on_disk`]): a process that dies loses none, a machine at most the last second. An event that a hook is to be told of is on
 //! the disk before anything follows from it, since its job may be forgotten then. Numbers go on behind every one that a hook may know,
 //! whatever a machine that stopped has lost. A line that cannot be read is passed over.
+
+mod kept;
 
 use super::view;
 use crate::hooks;
 use crate::lines::{FILE, Lines};
 use eddy_engine::job::live::Job;
 use eddy_wire::api::{EventKind, EventView, JobState};
-use std::collections::{HashMap, VecDeque};
+use kept::Kept;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -20,8 +23,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Events that are kept.
-pub const KEPT: usize = 10_000;
+pub use kept::KEPT;
+
 /// Characters of a detail that are kept.
 const MAX_DETAIL: usize = 500;
 /// Longest time until lines are on the disk.
@@ -32,7 +35,7 @@ const SYNC: Duration = Duration::from_secs(1);
 pub struct EventLog(Arc<Shared>);
 
 struct Shared {
-    kept: Mutex<VecDeque<EventView>>,
+    kept: Mutex<Kept>,
     newest: watch::Sender<u64>,
     /// `None` for a log that lives in memory alone.
     file: Option<Mutex<Lines>>,
@@ -43,24 +46,32 @@ impl EventLog {
     #[must_use]
     pub fn open(home: &Path) -> Self {
         let path = home.join("events.log");
-        let mut kept = VecDeque::new();
+        let told = hooks::told_to(home);
+        let (mut kept, mut oldest) = (Kept::told_to(told), None);
         for path in [path.with_extension("log.old"), path.clone()] {
-            if let Err(error) = load(&path, &mut kept) {
-                tracing::warn!(path = %path.display(), %error, "old events cannot be read");
+            match load(&path, &mut kept) {
+                Ok(first) => oldest = oldest.or(first),
+                Err(error) => tracing::warn!(path = %path.display(), %error, "old events cannot be read"),
             }
         }
-        Self::with(kept, hooks::told_to(home), Some(Mutex::new(Lines::at(path))))
+        if told > 0 && oldest.is_some_and(|oldest| oldest > told + 1) {
+            tracing::error!(
+                after = told,
+                "hooks were so slow that the files of events begin behind what they were told"
+            );
+        }
+        Self::with(kept, told, Some(Mutex::new(Lines::at(path))))
     }
 
     /// A log that ends with the process.
     #[must_use]
     pub fn fleeting() -> Self {
-        Self::with(VecDeque::new(), 0, None)
+        Self::with(Kept::default(), 0, None)
     }
 
     /// `told` is the last number that a hook may know: its line may be lost, and no other event may have it.
-    fn with(kept: VecDeque<EventView>, told: u64, file: Option<Mutex<Lines>>) -> Self {
-        let newest = kept.back().map_or(0, number).max(told);
+    fn with(kept: Kept, told: u64, file: Option<Mutex<Lines>>) -> Self {
+        let newest = kept.newest().back().map_or(0, number).max(told);
         Self(Arc::new(Shared { kept: Mutex::new(kept), newest: watch::Sender::new(newest), file }))
     }
 
@@ -91,10 +102,7 @@ impl EventLog {
             }
         }
         let mut kept = self.kept();
-        kept.extend(numbered);
-        while kept.len() > KEPT {
-            kept.pop_front();
-        }
+        numbered.into_iter().for_each(|event| kept.push(event));
         drop(kept);
         self.0.newest.send_replace(last);
     }
@@ -102,15 +110,23 @@ impl EventLog {
     /// The wanted events behind a cursor, at most `most`; those that are no longer kept are passed over.
     #[must_use]
     pub fn after(&self, cursor: u64, most: usize, wanted: impl Fn(&EventView) -> bool) -> Vec<EventView> {
-        let kept = self.kept();
-        let first = kept.partition_point(|event| number(event) <= cursor);
-        kept.iter().skip(first).filter(|event| wanted(event)).take(most).cloned().collect()
+        self.kept().after(cursor).filter(|event| wanted(event)).take(most).cloned().collect()
+    }
+
+    /// The events behind a cursor of which hooks may have to be told, at most `most`: also those that nobody else is shown any more.
+    pub(crate) fn for_hooks(&self, cursor: u64, most: usize) -> Vec<EventView> {
+        self.kept().for_hooks(cursor).take(most).cloned().collect()
+    }
+
+    /// Hooks have been told of everything up to here: nothing is kept for them.
+    pub(crate) fn tell_to(&self, told: u64) {
+        self.kept().tell_to(told);
     }
 
     /// How each job stood when it was told of last, as far as that is kept.
     #[must_use]
     pub fn last_states(&self) -> HashMap<String, JobState> {
-        self.kept().iter().map(|event| (event.job.clone(), event.state)).collect()
+        self.kept().newest().iter().map(|event| (event.job.clone(), event.state)).collect()
     }
 
     /// The number of the newest event, whenever it changes.
@@ -146,7 +162,7 @@ impl EventLog {
         self.0.file.as_ref().and_then(|lines| lines.lock().unwrap_or_else(PoisonError::into_inner).behind())
     }
 
-    fn kept(&self) -> MutexGuard<'_, VecDeque<EventView>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -172,24 +188,23 @@ fn number(event: &EventView) -> u64 {
     event.id.parse().unwrap_or_default()
 }
 
-/// Reads the events of a file behind those that are there.
-fn load(path: &Path, kept: &mut VecDeque<EventView>) -> io::Result<()> {
+/// Reads the events of a file behind those that are there, and says which was the first.
+fn load(path: &Path, kept: &mut Kept) -> io::Result<Option<u64>> {
     let file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
+    let mut first = None;
     // A line that was being written when the machine stopped is no JSON.
     for line in BufReader::new(file.take(2 * FILE)).split(b'\n') {
         let Ok(event) = serde_json::from_slice::<EventView>(&line?) else { continue };
-        if number(&event) > kept.back().map_or(0, number) {
-            kept.push_back(event);
-        }
-        if kept.len() > KEPT {
-            kept.pop_front();
+        if number(&event) > kept.newest().back().map_or(0, number) {
+            first = first.or(Some(number(&event)));
+            kept.push(event);
         }
     }
-    Ok(())
+    Ok(first)
 }
 
 #[cfg(test)]
@@ -259,6 +274,38 @@ mod tests {
         let owed = EventView { hook: Some("note".into()), kind: EventKind::Finished, ..some("b") };
         log.append(vec![some("c"), owed]);
         assert!(log.behind().is_none());
+    }
+
+    #[test]
+    fn what_a_hook_is_to_be_told_of_stays_until_it_is_told_however_much_happens_to_others() {
+        let home = tempfile::tempdir().expect("a directory");
+        fs::write(home.path().join("hooks.cursor"), "1\n").expect("writes");
+        let log = EventLog::open(home.path());
+        let owed = EventView { hook: Some("note".into()), kind: EventKind::Finished, owner: 1, ..some("owed") };
+        log.append(vec![some("told"), owed.clone(), owed]);
+        log.append(vec![EventView { owner: 2, ..some("another's") }; KEPT + 1]);
+        let owed = |log: &EventLog| {
+            let events = log.for_hooks(1, usize::MAX);
+            events.iter().filter(|event| event.hook.is_some()).map(number).collect::<Vec<_>>()
+        };
+        assert_eq!(owed(&log), [3, 4]);
+        assert_eq!(owed(&EventLog::open(home.path())), [3, 4], "also over a restart");
+        assert_eq!(log.after(0, usize::MAX, all).len(), KEPT, "who looks at events is shown the newest");
+        log.tell_to(3);
+        assert_eq!(owed(&log), [4]);
+        log.tell_to(4);
+        assert_eq!(log.for_hooks(0, usize::MAX).len(), KEPT);
+    }
+
+    #[test]
+    fn of_one_owner_no_more_than_a_thousand_older_events_wait_and_they_push_out_nobody_elses() {
+        let log = EventLog::fleeting();
+        let owed = |owner| EventView { hook: Some("note".into()), kind: EventKind::Finished, owner, ..some("owed") };
+        log.append(vec![owed(2); 3 * KEPT]);
+        log.append(vec![owed(1)]);
+        log.append(vec![some("another's"); KEPT]);
+        let waits = |owner| log.for_hooks(0, usize::MAX).iter().filter(|event| event.owner == owner).count();
+        assert_eq!((waits(2), waits(1)), (1000, 1));
     }
 
     #[test]
