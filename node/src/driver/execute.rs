@@ -13,6 +13,8 @@ mod fetching;
 mod gate;
 mod opening;
 mod staging;
+#[cfg(test)]
+mod tests;
 
 use super::account::Owed;
 use super::command::{Holding, Naming, Refusal};
@@ -193,8 +195,11 @@ impl Executor {
         }
     }
 
-    /// The engine is about to be told of an answer.
-    pub(super) fn on_contacted(&mut self, fetch: FetchId) {
+    /// The engine is about to be told of an answer. Without a body nothing more is ordered of its task.
+    pub(super) fn on_contacted(&mut self, fetch: FetchId, has_body: bool) {
+        if !has_body {
+            self.parked.remove(&fetch);
+        }
         if let Some(keeping) = self.unkept.take(fetch) {
             self.answered.insert(keeping.file, keeping);
         }
@@ -327,10 +332,6 @@ impl Executor {
                 if let Some(open) = self.open.remove(&file) {
                     self.let_go(open);
                 }
-                // A descriptor for each file that waits for the others of its job would be many.
-                if let Some(destination) = self.destinations.get_mut(&file) {
-                    *destination = destination.closed();
-                }
             }
         }
     }
@@ -388,7 +389,8 @@ impl Executor {
         }
     }
 
-    /// Where the file goes: the same directory from its first look on.
+    /// Where the file goes: the same directory from its first look on. Whoever gets it opens the directory, and closes it when done: one
+    /// descriptor for each file that waits, or has failed, would be many.
     pub(super) fn destination(&mut self, engine: &Engine, file: FileRef) -> Option<Destination> {
         let spec = spec(engine, file)?;
         let path = &spec.destination;
@@ -396,7 +398,7 @@ impl Executor {
             return None;
         }
         let owner = engine.job(file.job)?.owner();
-        Some(self.destinations.entry(file).or_insert_with(|| Destination::new(file, path, owner)).clone())
+        Some(self.destinations.entry(file).or_insert_with(|| Destination::new(file, path, owner)).closed())
     }
 
     /// Forgets where a file goes that nothing was written of.

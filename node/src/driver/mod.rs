@@ -55,6 +55,7 @@ use command::{Command, Refusal, Whose};
 use eddy_cache::{Store, StoreError};
 use eddy_engine::engine::{CommandError, Swarms, Turns};
 use eddy_engine::job::live::Job;
+use eddy_engine::port::Contacted;
 use eddy_engine::schedule::Places;
 use eddy_engine::{Effect, Engine, EngineConfig, Failure, Goal, Input, JobId, JobRecord, JobState, Notice, Now};
 use eddy_wire::api::JobView;
@@ -275,7 +276,7 @@ impl Driver {
             match input {
                 Input::PeerUp(peer) => self.executor.tell_swarm(News::Up(peer)).await,
                 Input::PeerDown(peer) => self.executor.tell_swarm(News::Down(peer)).await,
-                Input::Contacted { fetch, .. } => self.executor.on_contacted(fetch),
+                Input::Contacted { fetch, ref result } => self.executor.on_contacted(fetch, has_body(result)),
                 _ => {}
             }
             let refused = if let Input::Prepared { file, result: Err(_) } = &input { Some(*file) } else { None };
@@ -372,8 +373,8 @@ impl Driver {
                     () = self.tasks.wait() => break,
                     input = self.inputs.recv() => match input {
                         None => break,
-                        Some(Input::Contacted { fetch, .. }) => {
-                            self.executor.on_contacted(fetch);
+                        Some(Input::Contacted { fetch, result }) => {
+                            self.executor.on_contacted(fetch, has_body(&result));
                             self.executor.keep_answers();
                         }
                         Some(_) => {}
@@ -412,6 +413,11 @@ impl Driver {
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Now { mono: self.started.elapsed(), wall: wall.as_secs().cast_signed() }
     }
+}
+
+/// Whether a body came with an answer.
+fn has_body(answer: &Result<Box<Contacted>, Failure>) -> bool {
+    answer.as_ref().is_ok_and(|facts| facts.body.is_some())
 }
 
 async fn sleep(timer: Option<Duration>) {

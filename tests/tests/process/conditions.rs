@@ -348,3 +348,24 @@ fn with_few_descriptors_jobs_wait_for_each_other_and_all_end() {
     let totals = node.report().unwrap().totals;
     assert_eq!((totals.identity(), totals.delivered), (Identity::Closes, 30 * MIB), "{totals:?}");
 }
+
+#[test]
+fn of_jobs_that_have_failed_no_directory_stays_open() {
+    if !Nginx::ready() {
+        return;
+    }
+    let (origin, node) = (Nginx::here(&NginxSpec::default()).unwrap(), Eddy::here().unwrap());
+    let daemon = node.daemon().unwrap();
+    let jobs = (0..20).map(|number| {
+        let folder = place(&node, &format!("folder-{number}"));
+        std::fs::create_dir(&folder).unwrap();
+        node.get_in_background(&origin.url("missing"), &folder.join("file")).unwrap()
+    });
+    for job in jobs.collect::<Vec<_>>() {
+        node.wait_job(&job, PATIENCE, |job| job.state == JobState::Error).unwrap();
+    }
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fd", daemon.id())).unwrap();
+    let places = descriptors.filter_map(|at| std::fs::read_link(at.unwrap().path()).ok());
+    let open: Vec<_> = places.filter(|place| place.to_string_lossy().contains("/folder-")).collect();
+    assert_eq!(open, Vec::<PathBuf>::new());
+}
