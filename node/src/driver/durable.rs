@@ -7,11 +7,34 @@ use eddy_cache::StoreError;
 use eddy_engine::{Engine, Failure, JobId, JobRecord};
 use eddy_wire::catalogue::ErrorCode;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 /// Jobs that are written down again in one go.
 const SAVED_AT_ONCE: usize = 16;
 /// Bytes of a row that is written by itself.
 const LARGE: usize = 64 * 1024;
+
+/// How often it is tried to write down again what could not be.
+const SAVE_AGAIN: Duration = Duration::from_secs(5);
+
+/// When it is tried again to write down what could not be. Whatever happens before puts it off no further.
+#[derive(Debug, Default)]
+pub(super) struct SaveAgain {
+    at: Option<Duration>,
+}
+
+impl SaveAgain {
+    /// How long until then, if anything waits for it.
+    pub(super) fn left(&mut self, is_waiting: bool, now: Duration) -> Option<Duration> {
+        self.at = is_waiting.then(|| self.at.unwrap_or(now + SAVE_AGAIN));
+        self.at.map(|at| at.saturating_sub(now))
+    }
+
+    /// It was tried.
+    pub(super) fn was_tried(&mut self) {
+        self.at = None;
+    }
+}
 
 impl Executor {
     /// Why the job's newest state is not on the disk, if it is not.
@@ -22,6 +45,15 @@ impl Executor {
     /// Whether something waits to be written down again.
     pub(super) fn has_unsaved(&self) -> bool {
         !to_try(&self.unsaved).is_empty() || !self.owed.is_empty()
+    }
+
+    /// Tries again to write down all that could not be, as long as the disk takes it.
+    pub(super) async fn save_all_again(&mut self, engine: &Engine) {
+        let mut waiting = usize::MAX;
+        while self.has_unsaved() && self.unsaved.len() < waiting {
+            waiting = self.unsaved.len();
+            self.save_again(engine).await;
+        }
     }
 
     /// Tries again to write down what could not be.
@@ -116,5 +148,22 @@ mod tests {
         let healthy = JobId([250; 16]);
         unsaved.insert(healthy, refusal(ErrorCode::DiskFull, "full"));
         assert_eq!(to_try(&unsaved), [healthy]);
+    }
+
+    #[test]
+    fn inputs_that_come_without_a_pause_do_not_put_the_next_try_off() {
+        let mut again = SaveAgain::default();
+        assert_eq!(again.left(false, Duration::ZERO), None);
+        let begun = Duration::from_secs(100);
+        let at = |tenths: u32| begun + Duration::from_millis(100) * tenths;
+        let mut looks = (0..=50).map(|tenths| again.left(true, at(tenths)));
+        assert_eq!(looks.next(), Some(Some(SAVE_AGAIN)));
+        assert_eq!(looks.last(), Some(Some(Duration::ZERO)));
+        // The next one comes as long after it.
+        again.was_tried();
+        assert_eq!(again.left(true, at(51)), Some(SAVE_AGAIN));
+        // What could be written down meanwhile is not waited for.
+        assert_eq!(again.left(false, at(52)), None);
+        assert_eq!(again.left(true, at(90)), Some(SAVE_AGAIN));
     }
 }

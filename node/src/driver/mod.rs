@@ -52,6 +52,7 @@ use crate::origin::{Origin, OriginConfig};
 use crate::peer::Peers;
 use crate::swarm::{News, SwarmHandle};
 use command::{Command, Refusal, Whose};
+use durable::SaveAgain;
 use eddy_cache::{Store, StoreError};
 use eddy_engine::engine::{CommandError, Swarms, Turns};
 use eddy_engine::job::live::Job;
@@ -87,8 +88,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// Jobs that are written down in one go.
 const WRITTEN_AT_ONCE: usize = 1024;
-/// How often it is tried to write down again what could not be.
-const SAVE_AGAIN: Duration = Duration::from_secs(5);
 
 /// Whether a job that cannot be written down may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,6 +194,7 @@ pub async fn start(parts: DriverParts, shutdown: CancellationToken) -> Result<Ru
         limits,
         events,
         told: HashMap::new(),
+        save_again: SaveAgain::default(),
         tasks,
         shutdown,
     };
@@ -218,6 +218,7 @@ struct Driver {
     events: EventLog,
     /// The state of each job of which the log was told last.
     told: HashMap<JobId, JobState>,
+    save_again: SaveAgain,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -236,7 +237,12 @@ impl Driver {
         let now = self.now();
         let due = self.engine.poll_timeout(now);
         let timer = due.map(|at| at.saturating_sub(now.mono));
-        let save = self.executor.has_unsaved().then_some(SAVE_AGAIN);
+        let save = self.save_again.left(self.executor.has_unsaved(), now.mono);
+        if save == Some(Duration::ZERO) {
+            self.executor.save_again(&self.engine).await;
+            self.save_again.was_tried();
+            return true;
+        }
         let tell = self.watchers.timeout().map(|at| at.saturating_sub(now.mono));
         tokio::select! {
             biased;
@@ -260,8 +266,8 @@ impl Driver {
             }
             Some(command) = self.commands.recv() => self.on_command(command).await,
             () = sleep(timer) => self.engine.handle_timeout(self.now()),
-            // While inputs come without a pause, jobs change, and each change tries as well.
-            () = sleep(save) => self.executor.save_again(&self.engine).await,
+            // It is tried by the next step, as it is when inputs come without a pause.
+            () = sleep(save) => {}
             // What is owed is told when things are settled.
             () = sleep(tell) => {}
         }
@@ -363,11 +369,13 @@ impl Driver {
         }
     }
 
-    /// Stops every fetch and waits until what was written is durable.
+    /// Stops every fetch and waits until what was written is durable, and what could not be written down is tried once more.
     async fn rest(mut self) {
         self.executor.stop();
         self.tasks.close();
         let drain = async {
+            // A transfer that does not end in time does not keep it from being tried.
+            self.executor.save_all_again(&self.engine).await;
             loop {
                 tokio::select! {
                     () = self.tasks.wait() => break,
@@ -382,6 +390,8 @@ impl Driver {
                     opened = self.opened.recv() => if opened.is_none() { break },
                 }
             }
+            // What the last tasks owe.
+            self.executor.save_all_again(&self.engine).await;
         };
         if tokio::time::timeout(DRAIN, drain).await.is_err() {
             tracing::warn!(
