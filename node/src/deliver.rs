@@ -24,8 +24,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
+pub use discard::{Cleared, Clearing, discard};
 pub use reveal::{Publication, publish};
 
+mod discard;
 mod folder;
 mod portion;
 #[cfg(test)]
@@ -56,6 +58,8 @@ pub struct Destination {
     folder: Arc<OnceLock<Folder>>,
     /// The directory that was found first.
     identity: Arc<OnceLock<Identity>>,
+    /// What the staged name waits for before it is written.
+    before: Option<Cleared>,
 }
 
 /// A staged file in the making, which gets each verified block as it comes; removed on drop unless it was staged.
@@ -128,7 +132,23 @@ impl Destination {
         let name = path.file_name().unwrap_or_default().to_owned();
         let part = format!(".eddy-{}-{}.part", file.job, file.file).into();
         let (hand, folder, identity) = (Arc::default(), Arc::default(), Arc::default());
-        Self { path, name, part, owner, hand, folder, identity }
+        Self { path, name, part, owner, hand, folder, identity, before: None }
+    }
+
+    /// The same destination, whose staged file is written after what stood there is taken away.
+    #[must_use]
+    pub fn after(self, before: Cleared) -> Self {
+        Self { before: Some(before), ..self }
+    }
+
+    /// Whose file it is to be.
+    #[must_use]
+    pub fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    fn await_cleared(&self) {
+        self.before.iter().for_each(Cleared::wait);
     }
 
     /// Where the file stands until it is whole.
@@ -336,6 +356,7 @@ impl Destination {
 
     /// Creates the staged file for a body that cannot be kept in the store.
     pub fn create_part(&self) -> Result<File, Failure> {
+        self.await_cleared();
         let folder = self.folder()?;
         let created = match folder.create(&self.part) {
             Err(Errno::EXIST) => {
@@ -361,6 +382,7 @@ impl Destination {
 
     /// Takes the staged file away, if there is one.
     pub fn discard(&self) {
+        self.await_cleared();
         if let Ok(folder) = self.folder() {
             let _ = folder.remove(&self.part);
         }

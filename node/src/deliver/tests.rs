@@ -253,3 +253,21 @@ fn without_a_part_everything_is_copied_and_the_place_says_what_is_wrong_with_it(
     place.stage(&place.destination, &entity, None, &[], None).expect("staged");
     assert!(place.staged() == content());
 }
+
+#[test]
+fn a_name_is_written_again_only_when_what_stood_there_is_taken_away() {
+    let place = Place::new();
+    let clearing = Clearing::default();
+    let cleared = clearing.cleared();
+    std::fs::write(place.destination.part(), "old").expect("written");
+    // Its removal is ordered first, and comes to pass later.
+    let later = place.destination.clone().after(cleared.clone());
+    let writer = std::thread::spawn(move || later.create_part());
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(std::fs::read(place.destination.part()).expect("there"), b"old");
+    assert!(!writer.is_finished() && !cleared.is_over());
+    discard(vec![(place.destination.clone(), clearing)]);
+    assert!(cleared.is_over());
+    writer.join().expect("ends").expect("created");
+    assert_eq!(std::fs::read(place.destination.part()).expect("there"), b"");
+}

@@ -69,7 +69,9 @@ impl Driver {
                     done.map_err(Refusal::Command)
                 });
                 self.settle().await;
-                let _ = answer.send(done.and_then(|()| self.view(Whose::Anybodys, job)));
+                let seen = done.and_then(|()| self.view(Whose::Anybodys, job));
+                // Who is told that a job has ended counts on it to stay so.
+                self.executor.discards.once_erased(job, Box::new(move || drop(answer.send(seen))));
             }
             Command::Owner { whose, job, answer } => {
                 let _ = answer.send(self.job(whose, job).map(Job::owner));

@@ -77,6 +77,7 @@ impl Executor {
     /// Writes jobs down, the last record of each, in one go.
     pub(super) async fn persist(&mut self, records: Vec<JobRecord>) {
         let newest: BTreeMap<JobId, JobRecord> = records.into_iter().map(|record| (record.id, record)).collect();
+        newest.keys().for_each(|job| self.discards.keep(*job));
         let mut rows = Vec::with_capacity(newest.len());
         for (job, record) in newest {
             match self.seal.seal(&record) {

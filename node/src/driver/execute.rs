@@ -19,6 +19,7 @@ mod tests;
 use super::account::Owed;
 use super::command::{Holding, Naming, Refusal};
 use super::contact::{AheadBody, asked};
+use super::discard::Discards;
 use super::heads::{Heads, Keeping, Unkept, Wanting};
 use super::led::Led;
 use super::publish::Publishing;
@@ -52,6 +53,7 @@ use eddy_engine::{
 use fetching::Work;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
+use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -124,6 +126,8 @@ pub(super) struct Executor {
     pub(super) owed: Owed,
     /// Files that become visible together, gathered.
     pub(super) publishing: Vec<Publishing>,
+    /// Staged files that are taken away.
+    pub(super) discards: Discards,
 }
 
 impl Executor {
@@ -169,6 +173,7 @@ impl Executor {
             unsaved,
             owed,
             publishing: Vec::new(),
+            discards: Discards::default(),
         }
     }
 
@@ -188,9 +193,12 @@ impl Executor {
         open.into_values().for_each(|open| self.let_go(open));
     }
 
-    /// Lets go of an open file. The last one who has a small one writes what is not in the index, and may evict: not on this task.
-    fn let_go(&self, open: OpenEntity) {
-        if !open.entity.ends_quietly() {
+    /// Lets go of an open file. The last one who has a small one writes what is not in the index, and may evict; of a large one, what is
+    /// staged goes: not on this task.
+    fn let_go(&mut self, open: OpenEntity) {
+        if open.has_part() {
+            self.discards.let_go(open.file, open);
+        } else if !open.entity.ends_quietly() {
             drop(self.tasks.spawn_blocking(move || drop(open)));
         }
     }
@@ -216,6 +224,9 @@ impl Executor {
         if !matches!(effect, Effect::Publish { .. }) {
             self.publish_gathered();
         }
+        if !matches!(effect, Effect::Discard { .. }) {
+            self.discard_gathered(engine);
+        }
         match effect {
             Effect::Persist(record) => self.persist(vec![*record]).await,
             Effect::Erase(job) => {
@@ -226,7 +237,9 @@ impl Executor {
                 self.led.forget(job);
                 self.forget_destinations(job);
                 if engine.job(job).is_none_or(|job| job.goal() != Goal::Hold) {
-                    self.erase(job).await;
+                    if !self.discards.puts_off(job, Instant::now()) {
+                        self.erase(job).await;
+                    }
                     self.end_heads(engine, job);
                 }
             }
@@ -320,11 +333,7 @@ impl Executor {
             }
             Effect::Stage { file, stretches, digests } => self.stage(engine, file, stretches, digests),
             Effect::Publish { file } => self.publish(engine, file),
-            Effect::Discard { file } => {
-                if let Some(destination) = self.destination(engine, file) {
-                    let _ = tokio::task::spawn_blocking(move || destination.discard()).await;
-                }
-            }
+            Effect::Discard { file } => self.discard(engine, file),
             Effect::Outdated { file } => self.outdated(file).await,
             Effect::Distrust { file, entity, doubted } => self.distrust(file, entity, doubted).await,
             Effect::Release { file } => {
@@ -398,7 +407,49 @@ impl Executor {
             return None;
         }
         let owner = engine.job(file.job)?.owner();
-        Some(self.destinations.entry(file).or_insert_with(|| Destination::new(file, path, owner)).closed())
+        let destination = self.destinations.entry(file).or_insert_with(|| Destination::new(file, path, owner)).closed();
+        Some(match self.discards.before(file) {
+            Some(before) => destination.after(before),
+            None => destination,
+        })
+    }
+
+    /// Takes a staged file away with those of its job that follow it; [`Self::discard_gathered`] comes after the last.
+    fn discard(&mut self, engine: &Engine, file: FileRef) {
+        let Some(destination) = self.destination(engine, file) else { return };
+        if !self.discards.gather(file, destination.clone()) {
+            self.discard_gathered(engine);
+            self.discards.gather(file, destination);
+        }
+    }
+
+    /// Begins to take away what was gathered.
+    pub(super) fn discard_gathered(&mut self, engine: &Engine) {
+        if let Some(job) = self.discards.gathered_of() {
+            let has_ended = engine.job(job).is_none_or(|job| job.state().is_final());
+            self.discards.begin(has_ended);
+            if has_ended {
+                // Nobody forgets them later: what was still being written is taken away behind the end of its job.
+                self.forget_destinations(job);
+            }
+        }
+    }
+
+    /// Files of a job are gone.
+    pub(super) async fn on_discarded(&mut self, job: JobId) {
+        if let Some(told) = self.discards.end(job) {
+            self.erase(job).await;
+            told.into_iter().for_each(|told| told());
+        }
+    }
+
+    /// Forgets jobs whose staged files do not go.
+    pub(super) async fn erase_overdue(&mut self) {
+        for (job, told) in self.discards.overdue(Instant::now()) {
+            tracing::warn!(%job, "the folder of a file does not answer; what is staged there for a job that has ended may stay");
+            self.erase(job).await;
+            told.into_iter().for_each(|told| told());
+        }
     }
 
     /// Forgets where a file goes that nothing was written of.

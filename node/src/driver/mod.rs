@@ -18,6 +18,7 @@
 //! | [`durable`] | writes jobs down, again later when the disk refuses |
 //! | [`account`] | what the ledger knows of a file that is whole |
 //! | `publish` | files become visible together |
+//! | `discard` | staged files are taken away, and jobs forgotten after that |
 //! | `ways` | what questions show of their job, and through which proxy they go |
 //! | `tell` | what became of a job is told to the log, and to those who follow it |
 //! | [`log`] | what happened to jobs, durable and bounded |
@@ -30,6 +31,7 @@ mod account;
 mod answer;
 pub mod command;
 mod contact;
+mod discard;
 mod durable;
 mod execute;
 pub mod heads;
@@ -243,6 +245,11 @@ impl Driver {
             self.save_again.was_tried();
             return true;
         }
+        let erase = self.executor.discards.left(Instant::now());
+        if erase == Some(Duration::ZERO) {
+            self.executor.erase_overdue().await;
+            return true;
+        }
         let tell = self.watchers.timeout().map(|at| at.saturating_sub(now.mono));
         tokio::select! {
             biased;
@@ -251,6 +258,7 @@ impl Driver {
                 let input = self.executor.on_opened(opened);
                 self.engine.handle(self.now(), input);
             }
+            Some(job) = self.executor.discards.next() => self.executor.on_discarded(job).await,
             Some(input) = self.inputs.recv() => {
                 self.on_inputs(input).await;
                 // An input concerns one file: time passes for the others too, however many come.
@@ -268,6 +276,8 @@ impl Driver {
             () = sleep(timer) => self.engine.handle_timeout(self.now()),
             // It is tried by the next step, as it is when inputs come without a pause.
             () = sleep(save) => {}
+            // So are those forgotten whose staged files do not go.
+            () = sleep(erase) => {}
             // What is owed is told when things are settled.
             () = sleep(tell) => {}
         }
@@ -337,6 +347,7 @@ impl Driver {
             }
         }
         self.executor.publish_gathered();
+        self.executor.discard_gathered(&self.engine);
         self.executor.keep_answers();
         self.write_down(&mut records).await;
         let (mut ended, mut changed, mut known) = (Vec::new(), Vec::new(), HashSet::new());
@@ -377,8 +388,11 @@ impl Driver {
             // A transfer that does not end in time does not keep it from being tried.
             self.executor.save_all_again(&self.engine).await;
             loop {
+                let erase = self.executor.discards.left(Instant::now());
                 tokio::select! {
-                    () = self.tasks.wait() => break,
+                    () = self.tasks.wait(), if self.executor.discards.is_at_rest() => break,
+                    Some(job) = self.executor.discards.next() => self.executor.on_discarded(job).await,
+                    () = sleep(erase) => self.executor.erase_overdue().await,
                     input = self.inputs.recv() => match input {
                         None => break,
                         Some(Input::Contacted { fetch, result }) => {

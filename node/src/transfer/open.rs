@@ -168,6 +168,12 @@ impl OpenEntity {
         self.part.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// Whether there is one, which the last who lets go takes away: in a directory of the user's.
+    #[must_use]
+    pub fn has_part(&self) -> bool {
+        self.part.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Bytes were written and wait to be made durable.
     pub fn on_written(&self, bytes: u64) {
         self.arrivals.tell();

@@ -75,6 +75,22 @@ impl Mounts {
         self.run("mount", [OsStr::new("-o"), format!("remount,{options}").as_ref(), at.as_ref()])
     }
 
+    /// Mounts a file system at a directory that never answers, as a server that is gone; it answers with errors when the process is dropped
+    /// that was to serve it.
+    ///
+    /// # Errors
+    /// When it cannot be mounted.
+    pub fn hang(&self, at: &Path) -> Result<Running> {
+        let mut command = self.command("sh");
+        // The kernel waits for the first word of whoever serves it, which never comes.
+        let script = "exec 3<>/dev/fuse && mount -i -t fuse -o fd=3,rootmode=40000,user_id=0,group_id=0 none \"$1\" \
+            && echo ready && exec sleep 3600";
+        command.args(["-c", script, "sh"]).arg(at);
+        let holder = Running::start(command)?;
+        holder.wait_line("ready", PATIENCE)?;
+        Ok(holder)
+    }
+
     /// A path in the namespace, as the test sees it from outside.
     #[must_use]
     pub fn seen(&self, path: &Path) -> PathBuf {

@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eddy_tests::process::{Eddy, MIB, Mounts, Nginx, NginxSpec, Running, body_bytes, hash_of, write_sample};
 use eddy_wire::api::{Identity, JobState, JobView};
@@ -368,4 +368,33 @@ fn of_jobs_that_have_failed_no_directory_stays_open() {
     let places = descriptors.filter_map(|at| std::fs::read_link(at.unwrap().path()).ok());
     let open: Vec<_> = places.filter(|place| place.to_string_lossy().contains("/folder-")).collect();
     assert_eq!(open, Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_destination_that_does_not_answer_holds_up_neither_the_daemon_nor_other_jobs() {
+    if !ready() {
+        return;
+    }
+    let (mounts, scene) = (Mounts::new().unwrap(), Scene::new(3 * MIB, ""));
+    let node = Eddy::among(&mounts).unwrap();
+    let mut daemon = node.daemon().unwrap();
+    let (lost, file) = (place(&node, "lost"), place(&node, "image"));
+    std::fs::create_dir(&lost).unwrap();
+    let words = ["job", "create", "lost", "--file", &scene.url(), lost.join("image").to_str().unwrap()];
+    let job: JobView = node.ask(&words).unwrap();
+    let _hanging = mounts.hang(&lost).unwrap();
+    std::thread::scope(|scope| {
+        let begun = Instant::now();
+        let cancelled = scope.spawn(|| node.ended(&["job", "cancel", &job.id]));
+        node.wait_job(&job.id, PATIENCE, |job| job.state == JobState::Cancelled).unwrap();
+        assert_eq!(node.get(&scene.url(), &file).unwrap().state, JobState::Acknowledged);
+        // Who cancels hears of it when the job cannot come back; not for ever.
+        assert_eq!(cancelled.join().unwrap().unwrap().status, Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+    });
+    assert_eq!(hash_of(&file).unwrap(), scene.hash);
+    assert!(daemon.stop(Duration::from_secs(20)).unwrap().success());
+    let _again = node.daemon().unwrap();
+    let all: Vec<JobView> = node.ask(&["job", "ls"]).unwrap();
+    assert!(all.iter().all(|known| known.id != job.id), "{all:?}");
 }
