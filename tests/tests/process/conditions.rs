@@ -380,7 +380,8 @@ fn a_destination_that_does_not_answer_holds_up_neither_the_daemon_nor_other_jobs
     let mut daemon = node.daemon().unwrap();
     let (lost, file) = (place(&node, "lost"), place(&node, "image"));
     std::fs::create_dir(&lost).unwrap();
-    let words = ["job", "create", "lost", "--file", &scene.url(), lost.join("image").to_str().unwrap()];
+    let into = lost.join("image");
+    let words = ["job", "create", "lost", "--file", &scene.url(), into.to_str().unwrap()];
     let job: JobView = node.ask(&words).unwrap();
     let _hanging = mounts.hang(&lost).unwrap();
     std::thread::scope(|scope| {

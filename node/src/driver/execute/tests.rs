@@ -9,6 +9,7 @@ use crate::origin::OriginConfig;
 use eddy_cache::{Quota, Reserve, StoreConfig};
 use eddy_engine::schedule::Places;
 use std::path::Path;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// An executor with a home of its own.
