@@ -5,6 +5,7 @@
 //! | `change` | what is written for a tool, shown first, and what stood there before |
 //! | `tool` | which tools there are |
 //! | `apt`, `pip`, `npm`, `cargo`, `docker`, `containerd`, `dnf`, `nix`, `conda`, `huggingface` | where each keeps its origins, and what leads it here |
+//! | `ini` | settings as Python reads them, and how one of them is changed |
 //! | `ask` | the few questions that are asked while a change is made |
 //! | `reach` | whether a daemon reads what is written, and serves it |
 
@@ -17,6 +18,7 @@ mod containerd;
 mod dnf;
 mod docker;
 mod huggingface;
+mod ini;
 mod nix;
 mod npm;
 mod pip;

@@ -3,7 +3,7 @@
 
 use super::change::{Change, Edit};
 use super::tool::Tool;
-use super::{Mount, ask, refused};
+use super::{Mount, ask, ini, refused};
 use crate::failure::Failure;
 use eddy_node::config::gateway::Indexes;
 use reqwest::Url;
@@ -37,11 +37,13 @@ pub(super) async fn plan(base: &str, origin: Option<&str>) -> Result<Change, Fai
     }
     let mut mounts = mounts(&host, &folder, &links);
     mounts.extend(files);
-    let line = format!("index-url = {base}{PATH}{folder}/");
+    let url = format!("{base}{PATH}{folder}/");
     let trusted = trusted(base);
+    let odd = || refused("pip's configuration cannot be changed safely: pip itself would not read it so".to_owned());
     let file = Edit::of(config_file()?, |before| {
-        let after = set(before, &line);
-        Ok(trusted.as_deref().map(|host| trust(&after, host)).unwrap_or(after))
+        let after = ini::set(before, "global", "index-url", &url).ok_or_else(odd)?;
+        let Some(host) = trusted.as_deref() else { return Ok(after) };
+        trust(&after, host).ok_or_else(odd)
     })?;
     Ok(Change { tool: Tool::Pip, mounts, files: vec![file] })
 }
@@ -128,43 +130,12 @@ fn trusted(base: &str) -> Option<String> {
     (!is_local).then(|| url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
-/// The file with this host before those that are trusted already; more of them may follow on lines of their own.
-fn trust(before: &str, host: &str) -> String {
-    let mut is_global = false;
-    let present = before.lines().find_map(|text| {
-        if text.trim_start().starts_with('[') {
-            is_global = text.trim() == "[global]";
-        }
-        let (name, value) = text.split_once('=').filter(|_| is_global)?;
-        (key(name) == "trusted-host").then(|| value.trim().to_owned())
-    });
-    let hosts = format!("trusted-host = {host} {}", present.unwrap_or_default());
-    set(before, hosts.trim_end())
-}
-
-/// The name of a setting, which pip takes with either line.
-fn key(name: &str) -> String {
-    name.trim().replace('_', "-")
-}
-
-/// The file with this line in `[global]`, in the place of one with the same key.
-fn set(before: &str, line: &str) -> String {
-    let key = |text: &str| text.split_once('=').map(|(name, _)| key(name));
-    let mut lines: Vec<String> = before.lines().map(str::to_owned).collect();
-    let Some(start) = lines.iter().position(|text| text.trim() == "[global]") else {
-        let gap = if before.is_empty() || before.ends_with('\n') { "" } else { "\n" };
-        return format!("{before}{gap}[global]\n{line}\n");
-    };
-    let end = lines
-        .iter()
-        .skip(start + 1)
-        .position(|text| text.trim_start().starts_with('['))
-        .map_or(lines.len(), |at| start + 1 + at);
-    match (start + 1..end).find(|at| key(&lines[*at]) == key(line)) {
-        Some(at) => lines[at] = line.to_owned(),
-        None => lines.insert(start + 1, line.to_owned()),
-    }
-    lines.join("\n") + "\n"
+/// The file with this host before those that are trusted already.
+fn trust(before: &str, host: &str) -> Option<String> {
+    let is_it = |entry: &&ini::Entry| entry.section == "global" && entry.key() == "trusted-host";
+    let present: String =
+        ini::parsed(before)?.entries.iter().filter(is_it).map(|entry| format!(" {}", entry.value)).collect();
+    ini::set(before, "global", "trusted-host", format!("{host}{present}").trim_end())
 }
 
 #[cfg(test)]
@@ -213,25 +184,15 @@ mod tests {
         ] {
             assert_eq!(trusted(base).as_deref(), host, "{base}");
         }
-        assert_eq!(trust("[global]\na = b\n", "g"), "[global]\ntrusted-host = g\na = b\n");
-        assert_eq!(
-            trust("[install]\ntrusted-host = x\n[global]\ntrusted_host = y\n    z\n", "g"),
-            "[install]\ntrusted-host = x\n[global]\ntrusted-host = g y\n    z\n"
-        );
-        assert_eq!(trust("[global]\ntrusted-host =\n    z\n", "g"), "[global]\ntrusted-host = g\n    z\n");
-    }
-
-    #[test]
-    fn the_index_is_set_where_it_stands_or_added() {
-        assert_eq!(set("", "index-url = x"), "[global]\nindex-url = x\n");
-        assert_eq!(set("[install]\na = b", "index-url = x"), "[install]\na = b\n[global]\nindex-url = x\n");
-        assert_eq!(
-            set("[global]\nindex_url=y\nc = d\n[x]\n", "index-url = x"),
-            "[global]\nindex-url = x\nc = d\n[x]\n"
-        );
-        assert_eq!(
-            set("[global]\nc = d\n[x]\nindex-url = y\n", "index-url = x"),
-            "[global]\nindex-url = x\nc = d\n[x]\nindex-url = y\n"
-        );
+        for (before, after) in [
+            ("[global]\na = b\n", "[global]\ntrusted-host = g\na = b\n"),
+            (
+                "[install]\ntrusted-host = x\n[global]\nTrusted_Host: y\n    z\n",
+                "[install]\ntrusted-host = x\n[global]\ntrusted-host = g y z\n",
+            ),
+            ("[global]\ntrusted-host =\n    z\n", "[global]\ntrusted-host = g z\n"),
+        ] {
+            assert_eq!(trust(before, "g").as_deref(), Some(after), "{before}");
+        }
     }
 }
