@@ -120,9 +120,10 @@ async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
         let view = Enabled { tool, written: false, mounts: named(&done.mounts), files: Vec::new() };
         return setting.answer(&view, String::new);
     }
-    let change = args.tool.plan(&base(setting)?, (args.origin.as_deref(), args.root.as_deref()), setting).await?;
+    let base = base(setting)?;
+    let change = args.tool.plan(&base, (args.origin.as_deref(), args.root.as_deref()), setting).await?;
     // What the settings do not take would end every later command, and the daemon.
-    change.check(&folder, &whole(setting)?)?;
+    change.check(&folder, &whole(setting)?, &base)?;
     let view = Enabled { tool, written: !args.dry_run, mounts: named(&change.mounts), files: change.files(&folder) };
     let people = || view.files.iter().map(FileChange::shown).collect();
     if args.dry_run {
@@ -145,7 +146,7 @@ async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
         }
     }
     match args.tool {
-        Tool::Huggingface => setting.note(&huggingface::hint(&base(setting)?)),
+        Tool::Huggingface => setting.note(&huggingface::hint(&base)),
         Tool::Npm => setting.note(npm::hint()),
         _ => {}
     }
@@ -285,6 +286,28 @@ impl Tool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eddy_node::config::Settings;
+    use eddy_node::owner::Hand;
+
+    #[test]
+    fn a_tool_that_is_led_here_by_a_home_that_was_wiped_is_not_mounted_on_the_gateway_itself() {
+        let (root, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (folder, base, settings) = (home.path().join("gateway"), "http://127.0.0.1:7718", Settings::default());
+        let of = |tool: Tool, origin: Option<&str>| match tool {
+            Tool::Docker => docker::plan(base, origin, root.path()),
+            Tool::Nix => nix::plan(base, origin, root.path()),
+            _ => conda::plan(base, origin, Some(root.path())),
+        };
+        for tool in [Tool::Docker, Tool::Nix, Tool::Conda] {
+            let first = of(tool, None).unwrap();
+            first.check(&folder, &settings, base).unwrap();
+            first.make(&folder, &Hand::Own).unwrap();
+            std::fs::remove_dir_all(&folder).unwrap();
+            let again = of(tool, None).unwrap().check(&folder, &settings, base);
+            assert!(again.is_err_and(|why| format!("{why:?}").contains("--origin")), "{}", tool.name());
+            of(tool, Some("https://h")).unwrap().check(&folder, &settings, base).unwrap();
+        }
+    }
 
     #[test]
     fn tools_are_told_an_address_that_they_can_connect_to() {

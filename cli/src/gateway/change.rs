@@ -4,8 +4,8 @@
 //! `gateway/TOOL.json` beside it. That one is written before anything else: whatever happens then can be undone. What stands in the home is
 //! its owner's, whoever writes it: the node reads it as that user.
 
-use super::refused;
 use super::tool::Tool;
+use super::{reach, refused};
 use crate::failure::Failure;
 use crate::setting::Setting;
 use eddy_node::config::Settings;
@@ -138,8 +138,11 @@ impl Change {
         std::iter::once(&mounts).chain(&self.files).map(FileChange::of).collect()
     }
 
-    /// Refuses mounts with which the settings would be no good.
-    pub(super) fn check(&self, folder: &Path, settings: &Settings) -> Result<(), Failure> {
+    /// Refuses mounts of the gateway itself, and those with which the settings would be no good.
+    pub(super) fn check(&self, folder: &Path, settings: &Settings, base: &str) -> Result<(), Failure> {
+        for mount in &self.mounts {
+            reach::refuse_itself(self.tool, &mount.origin, base, &settings.gateway.names)?;
+        }
         let checked = settings.check_mounts(&mounts_file(folder, self.tool.name()), &self.mounts_text());
         checked.map_err(|error| refused(error.to_string()))
     }
@@ -392,8 +395,9 @@ mod tests {
         let (folder, file) = (home.path().join("gateway"), home.path().join("rc"));
         let settings = Settings::default();
         let good = change(&file);
-        good.check(&folder, &settings).unwrap();
+        let base = "http://127.0.0.1:7718";
+        good.check(&folder, &settings, base).unwrap();
         let bad = Change { mounts: vec![Mount::plain("/x", "https://user:token@h")], ..good };
-        assert!(bad.check(&folder, &settings).is_err());
+        assert!(bad.check(&folder, &settings, base).is_err());
     }
 }

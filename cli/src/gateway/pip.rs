@@ -3,7 +3,7 @@
 
 use super::change::{Change, Edit};
 use super::tool::Tool;
-use super::{Mount, ask, ini, refused};
+use super::{Mount, ask, ini, reach, refused};
 use crate::failure::Failure;
 use eddy_node::config::gateway::Indexes;
 use reqwest::Url;
@@ -23,6 +23,7 @@ pub(super) async fn plan(base: &str, origin: Option<&str>) -> Result<Change, Fai
     };
     let index = index.trim_end_matches('/').to_owned();
     let (host, folder) = host_and_folder(&index)?;
+    reach::refuse_itself(Tool::Pip, &host, base, &[])?;
     let page = sample(&index).await?;
     let mut links = vec![(format!("{host}/"), format!("{PATH}/")), ("/".to_owned(), format!("{PATH}/"))];
     let mut files = Vec::new();
