@@ -147,22 +147,15 @@ impl Change {
         checked.map_err(|error| refused(error.to_string()))
     }
 
-    /// Writes what stood there, then the mounts, both by the hand of the home's owner, then the tool's files.
+    /// Writes what stood there, then the mounts, both by the hand of the home's owner, then the tool's files; all of it, or nothing.
     pub(super) fn make(self, folder: &Path, hand: &Hand) -> Result<(), Failure> {
         let (tool, mounts) = (self.tool.name(), self.mounts_text());
         let folders = missing_folders(&self.files);
         let done = Done { tool: tool.to_owned(), mounts: self.mounts, files: self.files, folders };
-        let text = serde_json::to_string_pretty(&done).map_err(Failure::internal)?;
-        let in_home = || {
-            make_folder(folder)?;
-            replace(&done_file(folder, tool), &text, 0o600)?;
-            replace(&mounts_file(folder, tool), &mounts, 0o600)
-        };
-        hand.act(|| Ok(in_home())).map_err(|error| failed(folder, &error.into()))??;
-        for file in &done.files {
-            replace(&file.path, &file.after, 0o644)?;
+        match done.write(&mounts, folder, hand) {
+            Ok(()) => Ok(()),
+            Err(why) => done.undo(folder).and(Err(why)),
         }
-        Ok(())
     }
 
     fn mounts_text(&self) -> String {
@@ -191,6 +184,17 @@ impl Done {
         serde_json::from_str(&text).map(Some).map_err(wrong)
     }
 
+    fn write(&self, mounts: &str, folder: &Path, hand: &Hand) -> Result<(), Failure> {
+        let text = serde_json::to_string_pretty(self).map_err(Failure::internal)?;
+        let in_home = || {
+            make_folder(folder)?;
+            replace(&done_file(folder, &self.tool), &text, 0o600)?;
+            replace(&mounts_file(folder, &self.tool), mounts, 0o600)
+        };
+        hand.act(|| Ok(in_home())).map_err(|error| failed(folder, &error.into()))??;
+        self.files.iter().try_for_each(|file| replace(&file.path, &file.after, 0o644))
+    }
+
     /// Whether every file is as it was written.
     pub(super) fn stands(&self) -> Result<bool, Failure> {
         for file in &self.files {
@@ -203,14 +207,19 @@ impl Done {
 
     /// Puts back what stood there. What somebody has changed since is theirs: it is named, and nothing is touched.
     pub(super) fn undo(self, folder: &Path) -> Result<(), Failure> {
+        let mut changed = Vec::new();
         for file in &self.files {
             let there = read(&file.path)?;
             if there != file.before && there.as_deref() != Some(&file.after) {
                 let path = file.path.display();
                 return Err(refused(format!("{path} has changed since; put it back by hand, then disable again")));
             }
+            if there != file.before {
+                changed.push(file);
+            }
         }
-        for file in &self.files {
+        // What nobody may write was not written either: it is no obstacle.
+        for file in changed {
             match &file.before {
                 Some(before) => replace(&file.path, before, 0o644)?,
                 None => remove(&file.path)?,
@@ -255,7 +264,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, Failure> {
             Err(_) => Err(refused(format!("{} is no text", path.display()))),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(path, &error)),
+        Err(error) => Err(refused(format!("{}: {error}", path.display()))),
     }
 }
 
@@ -298,12 +307,7 @@ fn make_folder(folder: &Path) -> Result<(), Failure> {
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Failure {
-    let code = if error.kind() == ErrorKind::PermissionDenied {
-        ErrorCode::DestinationNotWritable
-    } else {
-        ErrorCode::DiskFailed
-    };
-    Failure::new(code, format!("{}: {error}", path.display()))
+    Failure::new(ErrorCode::ConfigNotWritable, format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -353,6 +357,20 @@ mod tests {
         fs::write(made.join("mine.conf"), "mine").unwrap();
         Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
         assert_eq!(fs::read_dir(&made).unwrap().count(), 1, "what is somebody's stays");
+    }
+
+    #[test]
+    fn where_one_file_cannot_be_written_nothing_was_changed() {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, file) = (home.path().join("gateway"), home.path().join("rc"));
+        fs::write(&file, "one\n").unwrap();
+        let mut refused = change(&file);
+        // Nobody, not even root, makes a folder there.
+        refused.files.push(Edit { path: "/proc/eddy/rc".into(), before: None, after: "x".to_owned() });
+        let why = refused.make(&folder, &Hand::Own).unwrap_err();
+        assert!(why.is(ErrorCode::ConfigNotWritable));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "one\n");
+        assert!(Done::read(&folder, Tool::Npm).unwrap().is_none() && fs::read_dir(&folder).unwrap().count() == 0);
     }
 
     #[test]
