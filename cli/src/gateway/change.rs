@@ -15,7 +15,7 @@ use eddy_wire::catalogue::ErrorCode;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// A mount of the gateway.
@@ -222,7 +222,7 @@ impl Done {
         for file in changed {
             match &file.before {
                 Some(before) => replace(&file.path, before, 0o644)?,
-                None => remove(&file.path)?,
+                None => remove(&meant(&file.path))?,
             }
         }
         for made in self.folders.iter().rev() {
@@ -238,7 +238,8 @@ impl Done {
 fn missing_folders(files: &[Edit]) -> Vec<PathBuf> {
     let mut missing: Vec<PathBuf> = Vec::new();
     for file in files {
-        let above = file.path.ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty());
+        let path = meant(&file.path);
+        let above = path.ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty());
         let mut new: Vec<_> = above.take_while(|folder| fs::symlink_metadata(folder).is_err()).collect();
         new.reverse();
         missing.extend(new.into_iter().map(Path::to_path_buf));
@@ -268,18 +269,41 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
-/// Puts a text in the place of a file, whole or not at all; its mode stays.
+/// Links in a row that are followed, as Linux does.
+const MAX_LINKS: usize = 40;
+
+/// The file that a path means: behind its links, also where the last of them leads to nothing yet.
+fn meant(path: &Path) -> PathBuf {
+    let mut path = path.to_path_buf();
+    for _ in 0..MAX_LINKS {
+        if let Ok(real) = fs::canonicalize(&path) {
+            return real;
+        }
+        let Ok(target) = fs::read_link(&path) else { break };
+        path = path.parent().unwrap_or(Path::new(".")).join(target);
+    }
+    path
+}
+
+/// Puts a text in the place of a file, whole or not at all; its owner and its mode stay.
 fn replace(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
     // A link stays a link: what it leads to is replaced.
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let mode = fs::metadata(path).map_or(mode, |there| there.mode() & 0o7777);
+    let path = &meant(path);
+    let there = fs::metadata(path).ok();
+    let mode = there.as_ref().map_or(mode, |there| there.mode() & 0o7777);
     let parent = path.parent().unwrap_or(Path::new("."));
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".{}.eddy-new", std::process::id()));
     let beside = parent.join(name);
     let written = (|| {
         fs::create_dir_all(parent)?;
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&beside)?;
+        // Of a process that had our id and was killed here.
+        let _ = fs::remove_file(&beside);
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode & 0o700).open(&beside)?;
+        let new = file.metadata()?;
+        if let Some(there) = there.filter(|there| (there.uid(), there.gid()) != (new.uid(), new.gid())) {
+            fchown(&file, Some(there.uid()), Some(there.gid()))?;
+        }
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
@@ -384,6 +408,34 @@ mod tests {
         assert!(done.undo(&folder).is_err());
         assert_eq!(fs::read_to_string(&file).unwrap(), "mine\n");
         assert!(Done::read(&folder, Tool::Npm).unwrap().is_some(), "it can be undone later");
+    }
+
+    #[test]
+    fn a_link_to_what_is_not_there_yet_stays_one() {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, file, target) = (home.path().join("gateway"), home.path().join("rc"), home.path().join("new/rc"));
+        std::os::unix::fs::symlink("new/rc", &file).unwrap();
+        change(&file).make(&folder, &Hand::Own).unwrap();
+        assert!(file.is_symlink() && fs::read_to_string(&target).unwrap() == "two\n");
+        Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
+        assert!(file.is_symlink() && !home.path().join("new").exists());
+    }
+
+    #[test]
+    fn a_file_comes_back_as_its_owners() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root writes for others");
+            return;
+        }
+        let home = tempfile::tempdir().unwrap();
+        let (folder, file) = (home.path().join("gateway"), home.path().join("rc"));
+        fs::write(&file, "one\n").unwrap();
+        fchown(fs::File::open(&file).unwrap(), Some(61_001), Some(61_002)).unwrap();
+        let owner = || fs::metadata(&file).map(|there| (there.uid(), there.gid())).unwrap();
+        change(&file).make(&folder, &Hand::Own).unwrap();
+        assert_eq!(owner(), (61_001, 61_002));
+        Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
+        assert_eq!(owner(), (61_001, 61_002));
     }
 
     #[test]
