@@ -112,7 +112,11 @@ pub(crate) async fn run(command: GatewayCommand, setting: &Setting) -> Result<()
 
 async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
     let (folder, tool) = (change::folder(setting), args.tool.name());
+    let absolute = |root: &PathBuf| std::path::absolute(root).map_err(|error| refused(format!("--root: {error}")));
+    let root = args.root.as_ref().map(absolute).transpose()?;
+    let root = root.as_deref();
     if let Some(done) = Done::read(&folder, args.tool)? {
+        done.is_of(root)?;
         if !done.stands()? {
             return Err(refused(format!("the files of {tool} have changed since it was enabled; disable it first")));
         }
@@ -121,7 +125,7 @@ async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
         return setting.answer(&view, String::new);
     }
     let base = base(setting)?;
-    let change = args.tool.plan(&base, (args.origin.as_deref(), args.root.as_deref()), setting).await?;
+    let change = args.tool.plan(&base, (args.origin.as_deref(), root), setting).await?.anchored()?;
     // What the settings do not take would end every later command, and the daemon.
     change.check(&folder, &whole(setting)?, &base)?;
     let view = Enabled { tool, written: !args.dry_run, mounts: named(&change.mounts), files: change.files(&folder) };
@@ -136,7 +140,7 @@ async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
     if setting.format == Format::People {
         setting.answer(&view, people)?;
     }
-    change.make(&folder, &setting.hand())?;
+    change.make(root, &folder, &setting.hand())?;
     match &daemon {
         Some(client) => is_served(client, args.tool, setting).await?,
         None if args.root.is_some() => setting.note("done"),
@@ -272,7 +276,7 @@ impl Tool {
             Self::Docker => docker::plan(base, origin, system),
             Self::Containerd => containerd::plan(base, origin, system),
             Self::Dnf => dnf::plan(base, origin, system),
-            Self::Nix => nix::plan(base, origin, system),
+            Self::Nix => nix::plan(base, origin, root),
             Self::Conda => conda::plan(base, origin, root),
             Self::Huggingface => huggingface::plan(base, origin, root),
             Self::Apt => apt::plan(base, origin, setting),
@@ -295,13 +299,13 @@ mod tests {
         let (folder, base, settings) = (home.path().join("gateway"), "http://127.0.0.1:7718", Settings::default());
         let of = |tool: Tool, origin: Option<&str>| match tool {
             Tool::Docker => docker::plan(base, origin, root.path()),
-            Tool::Nix => nix::plan(base, origin, root.path()),
+            Tool::Nix => nix::plan(base, origin, Some(root.path())),
             _ => conda::plan(base, origin, Some(root.path())),
         };
         for tool in [Tool::Docker, Tool::Nix, Tool::Conda] {
             let first = of(tool, None).unwrap();
             first.check(&folder, &settings, base).unwrap();
-            first.make(&folder, &Hand::Own).unwrap();
+            first.make(Some(root.path()), &folder, &Hand::Own).unwrap();
             std::fs::remove_dir_all(&folder).unwrap();
             let again = of(tool, None).unwrap().check(&folder, &settings, base);
             assert!(again.is_err_and(|why| format!("{why:?}").contains("--origin")), "{}", tool.name());

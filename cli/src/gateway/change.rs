@@ -91,6 +91,9 @@ pub(super) struct Done {
     /// Folders that were not there, each behind the one that it lies in.
     #[serde(default)]
     folders: Vec<PathBuf>,
+    /// Under which folder the system lies that it was made for; nothing for this one.
+    #[serde(default)]
+    root: Option<PathBuf>,
 }
 
 /// Where the node keeps what is done for tools.
@@ -138,6 +141,14 @@ impl Change {
         std::iter::once(&mounts).chain(&self.files).map(FileChange::of).collect()
     }
 
+    /// The same with paths that mean the same file from every folder: it is undone from another one, perhaps.
+    pub(super) fn anchored(mut self) -> Result<Self, Failure> {
+        for file in &mut self.files {
+            file.path = std::path::absolute(&file.path).map_err(|error| failed(&file.path, &error))?;
+        }
+        Ok(self)
+    }
+
     /// Refuses mounts of the gateway itself, and those with which the settings would be no good.
     pub(super) fn check(&self, folder: &Path, settings: &Settings, base: &str) -> Result<(), Failure> {
         for mount in &self.mounts {
@@ -148,10 +159,16 @@ impl Change {
     }
 
     /// Writes what stood there, then the mounts, both by the hand of the home's owner, then the tool's files; all of it, or nothing.
-    pub(super) fn make(self, folder: &Path, hand: &Hand) -> Result<(), Failure> {
+    pub(super) fn make(self, root: Option<&Path>, folder: &Path, hand: &Hand) -> Result<(), Failure> {
         let (tool, mounts) = (self.tool.name(), self.mounts_text());
         let folders = missing_folders(&self.files);
-        let done = Done { tool: tool.to_owned(), mounts: self.mounts, files: self.files, folders };
+        let done = Done {
+            tool: tool.to_owned(),
+            mounts: self.mounts,
+            files: self.files,
+            folders,
+            root: root.map(Path::to_path_buf),
+        };
         match done.write(&mounts, folder, hand) {
             Ok(()) => Ok(()),
             Err(why) => done.undo(folder).and(Err(why)),
@@ -182,6 +199,16 @@ impl Done {
         let Some(text) = read(&path)? else { return Ok(None) };
         let wrong = |error| refused(format!("{}: {error}", path.display()));
         serde_json::from_str(&text).map(Some).map_err(wrong)
+    }
+
+    /// Refuses another system than the one that it was made for.
+    pub(super) fn is_of(&self, root: Option<&Path>) -> Result<(), Failure> {
+        let name = |root: Option<&Path>| root.unwrap_or(Path::new("/")).display().to_string();
+        if self.root.as_deref() == root {
+            return Ok(());
+        }
+        let (tool, its, other) = (&self.tool, name(self.root.as_deref()), name(root));
+        Err(refused(format!("{tool} is enabled for the system at {its}, and not for {other}; disable it first")))
     }
 
     fn write(&self, mounts: &str, folder: &Path, hand: &Hand) -> Result<(), Failure> {
@@ -355,7 +382,7 @@ mod tests {
                 fs::write(&file, before).unwrap();
                 fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
             }
-            change(&file).make(&folder, &Hand::Own).unwrap();
+            change(&file).make(None, &folder, &Hand::Own).unwrap();
             let done = Done::read(&folder, Tool::Npm).unwrap().unwrap();
             assert!(done.stands().unwrap() && fs::read_to_string(&file).unwrap().ends_with("two\n"));
             done.undo(&folder).unwrap();
@@ -373,14 +400,31 @@ mod tests {
         let (folder, made) = (home.path().join("gateway"), home.path().join("etc/environment.d"));
         std::fs::create_dir(home.path().join("there")).unwrap();
         for file in [made.join("one.conf"), home.path().join("there/two.conf")] {
-            change(&file).make(&folder, &Hand::Own).unwrap();
+            change(&file).make(None, &folder, &Hand::Own).unwrap();
             Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
             assert!(!home.path().join("etc").exists() && home.path().join("there").exists());
         }
-        change(&made.join("one.conf")).make(&folder, &Hand::Own).unwrap();
+        change(&made.join("one.conf")).make(None, &folder, &Hand::Own).unwrap();
         fs::write(made.join("mine.conf"), "mine").unwrap();
         Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
         assert_eq!(fs::read_dir(&made).unwrap().count(), 1, "what is somebody's stays");
+    }
+
+    #[test]
+    fn a_change_is_of_one_system_and_names_its_files_whole() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("gateway");
+        let root = home.path().join("image");
+        let relative = Change { files: vec![], ..change(&root.join("rc")) };
+        let edit = Edit { path: "image/rc".into(), before: None, after: "x".to_owned() };
+        let anchored = Change { files: vec![edit], ..relative }.anchored().unwrap();
+        assert_eq!(anchored.files[0].path, std::env::current_dir().unwrap().join("image/rc"));
+        change(&root.join("rc")).make(Some(&root), &folder, &Hand::Own).unwrap();
+        let done = Done::read(&folder, Tool::Npm).unwrap().unwrap();
+        done.is_of(Some(&root)).unwrap();
+        for other in [None, Some(home.path())] {
+            assert!(done.is_of(other).is_err(), "{other:?}");
+        }
     }
 
     #[test]
@@ -391,7 +435,7 @@ mod tests {
         let mut refused = change(&file);
         // Nobody, not even root, makes a folder there.
         refused.files.push(Edit { path: "/proc/eddy/rc".into(), before: None, after: "x".to_owned() });
-        let why = refused.make(&folder, &Hand::Own).unwrap_err();
+        let why = refused.make(None, &folder, &Hand::Own).unwrap_err();
         assert!(why.is(ErrorCode::ConfigNotWritable));
         assert_eq!(fs::read_to_string(&file).unwrap(), "one\n");
         assert!(Done::read(&folder, Tool::Npm).unwrap().is_none() && fs::read_dir(&folder).unwrap().count() == 0);
@@ -401,7 +445,7 @@ mod tests {
     fn what_somebody_has_changed_since_is_not_touched() {
         let home = tempfile::tempdir().unwrap();
         let (folder, file) = (home.path().join("gateway"), home.path().join("rc"));
-        change(&file).make(&folder, &Hand::Own).unwrap();
+        change(&file).make(None, &folder, &Hand::Own).unwrap();
         fs::write(&file, "mine\n").unwrap();
         let done = Done::read(&folder, Tool::Npm).unwrap().unwrap();
         assert!(!done.stands().unwrap());
@@ -415,7 +459,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (folder, file, target) = (home.path().join("gateway"), home.path().join("rc"), home.path().join("new/rc"));
         std::os::unix::fs::symlink("new/rc", &file).unwrap();
-        change(&file).make(&folder, &Hand::Own).unwrap();
+        change(&file).make(None, &folder, &Hand::Own).unwrap();
         assert!(file.is_symlink() && fs::read_to_string(&target).unwrap() == "two\n");
         Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
         assert!(file.is_symlink() && !home.path().join("new").exists());
@@ -432,7 +476,7 @@ mod tests {
         fs::write(&file, "one\n").unwrap();
         fchown(fs::File::open(&file).unwrap(), Some(61_001), Some(61_002)).unwrap();
         let owner = || fs::metadata(&file).map(|there| (there.uid(), there.gid())).unwrap();
-        change(&file).make(&folder, &Hand::Own).unwrap();
+        change(&file).make(None, &folder, &Hand::Own).unwrap();
         assert_eq!(owner(), (61_001, 61_002));
         Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
         assert_eq!(owner(), (61_001, 61_002));
@@ -450,7 +494,7 @@ mod tests {
         fs::create_dir(&home).unwrap();
         std::os::unix::fs::chown(&home, Some(61_001), Some(61_001)).unwrap();
         let (folder, file) = (home.join("gateway"), work.path().join("rc"));
-        change(&file).make(&folder, &Hand::of(61_001)).unwrap();
+        change(&file).make(None, &folder, &Hand::of(61_001)).unwrap();
         for path in [folder.clone(), folder.join("npm.toml"), folder.join("npm.json")] {
             assert_eq!(fs::metadata(&path).unwrap().uid(), 61_001, "{}", path.display());
         }

@@ -5,16 +5,14 @@ use super::Mount;
 use super::change::{Change, Edit, read};
 use super::tool::Tool;
 use crate::failure::Failure;
-use std::path::Path;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 /// The substituter that nix has by itself.
 const CACHE: &str = "https://cache.nixos.org/";
 
-pub(super) fn plan(base: &str, origin: Option<&str>, root: &Path) -> Result<Change, Failure> {
-    let file = match std::env::var_os("NIX_CONF_DIR") {
-        Some(folder) => root.join(folder).join("nix.conf"),
-        None => root.join("etc/nix/nix.conf"),
-    };
+pub(super) fn plan(base: &str, origin: Option<&str>, root: Option<&Path>) -> Result<Change, Failure> {
+    let file = file(root, std::env::var_os("NIX_CONF_DIR"));
     let present = substituters(read(&file)?.as_deref().unwrap_or(""));
     let first = present.iter().find(|url| url.starts_with("http")).cloned();
     let origin = origin.map(str::to_owned).or(first).unwrap_or_else(|| CACHE.to_owned());
@@ -22,6 +20,16 @@ pub(super) fn plan(base: &str, origin: Option<&str>, root: &Path) -> Result<Chan
     let file = Edit::of(file, |before| Ok(set(before, &format!("{base}/nix"))))?;
     let mounts = vec![Mount::plain("/nix", origin)];
     Ok(Change { tool: Tool::Nix, mounts, files: vec![file] })
+}
+
+/// Where nix has its settings; what this system's environment says is nothing to another one.
+fn file(root: Option<&Path>, named: Option<OsString>) -> PathBuf {
+    let folder = match (root, named) {
+        (Some(root), _) => root.join("etc/nix"),
+        (None, Some(named)) => named.into(),
+        (None, None) => "/etc/nix".into(),
+    };
+    folder.join("nix.conf")
 }
 
 fn is_list(line: &str) -> bool {
@@ -60,5 +68,13 @@ mod tests {
         assert_eq!(set("a = b", "G"), format!("a = b\nsubstituters = G {CACHE}\n"));
         let two = "substituters = https://x https://y\ntrusted-substituters = z\n";
         assert_eq!(set(two, "G"), "substituters = G https://x https://y\ntrusted-substituters = z\n");
+    }
+
+    #[test]
+    fn the_settings_of_another_system_are_under_its_folder() {
+        let of = |root: Option<&str>, named: Option<&str>| file(root.map(Path::new), named.map(OsString::from));
+        assert_eq!(of(Some("/image"), Some("/own")), Path::new("/image/etc/nix/nix.conf"));
+        assert_eq!(of(None, Some("/own")), Path::new("/own/nix.conf"));
+        assert_eq!(of(None, None), Path::new("/etc/nix/nix.conf"));
     }
 }
