@@ -117,6 +117,7 @@ async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
     let root = root.as_deref();
     if let Some(done) = Done::read(&folder, args.tool)? {
         done.is_of(root)?;
+        done.leads_to(&base(setting)?)?;
         if !done.stands()? {
             return Err(refused(format!("the files of {tool} have changed since it was enabled; disable it first")));
         }
@@ -140,7 +141,7 @@ async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
     if setting.format == Format::People {
         setting.answer(&view, people)?;
     }
-    change.make(root, &folder, &setting.hand())?;
+    change.make((&base, root), &folder, &setting.hand())?;
     match &daemon {
         Some(client) => is_served(client, args.tool, setting).await?,
         None if args.root.is_some() => setting.note("done"),
@@ -214,6 +215,8 @@ async fn test(tool: Tool, setting: &Setting) -> Result<(), Failure> {
         return Err(refused(format!("the files of {} are not as they were written", tool.name())));
     }
     let base = base(setting)?;
+    // The tool asks where its files lead, which is what has to answer.
+    done.leads_to(&base)?;
     let mut rows = Vec::new();
     for mount in &done.mounts {
         let url = format!("{base}{}/", mount.path);
@@ -305,7 +308,7 @@ mod tests {
         for tool in [Tool::Docker, Tool::Nix, Tool::Conda] {
             let first = of(tool, None).unwrap();
             first.check(&folder, &settings, base).unwrap();
-            first.make(Some(root.path()), &folder, &Hand::Own).unwrap();
+            first.make((base, Some(root.path())), &folder, &Hand::Own).unwrap();
             std::fs::remove_dir_all(&folder).unwrap();
             let again = of(tool, None).unwrap().check(&folder, &settings, base);
             assert!(again.is_err_and(|why| format!("{why:?}").contains("--origin")), "{}", tool.name());

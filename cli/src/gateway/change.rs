@@ -94,6 +94,9 @@ pub(super) struct Done {
     /// Under which folder the system lies that it was made for; nothing for this one.
     #[serde(default)]
     root: Option<PathBuf>,
+    /// Where the gateway was; nothing in records of before this was kept.
+    #[serde(default)]
+    base: Option<String>,
 }
 
 /// Where the node keeps what is done for tools.
@@ -159,7 +162,7 @@ impl Change {
     }
 
     /// Writes what stood there, then the mounts, both by the hand of the home's owner, then the tool's files; all of it, or nothing.
-    pub(super) fn make(self, root: Option<&Path>, folder: &Path, hand: &Hand) -> Result<(), Failure> {
+    pub(super) fn make(self, (base, root): (&str, Option<&Path>), folder: &Path, hand: &Hand) -> Result<(), Failure> {
         let (tool, mounts) = (self.tool.name(), self.mounts_text());
         let folders = missing_folders(&self.files);
         let done = Done {
@@ -168,6 +171,7 @@ impl Change {
             files: self.files,
             folders,
             root: root.map(Path::to_path_buf),
+            base: Some(base.to_owned()),
         };
         match done.write(&mounts, folder, hand) {
             Ok(()) => Ok(()),
@@ -209,6 +213,19 @@ impl Done {
         }
         let (tool, its, other) = (&self.tool, name(self.root.as_deref()), name(root));
         Err(refused(format!("{tool} is enabled for the system at {its}, and not for {other}; disable it first")))
+    }
+
+    /// Refuses a gateway that is elsewhere now: the tool's files lead to where it was.
+    pub(super) fn leads_to(&self, now: &str) -> Result<(), Failure> {
+        match self.base.as_deref().filter(|base| *base != now) {
+            None => Ok(()),
+            Some(base) => {
+                let tool = &self.tool;
+                Err(refused(format!(
+                    "the files of {tool} lead to {base}, and by gateway.listen the gateway is at {now}; disable {tool}, then enable it again"
+                )))
+            }
+        }
     }
 
     fn write(&self, mounts: &str, folder: &Path, hand: &Hand) -> Result<(), Failure> {
@@ -365,6 +382,8 @@ fn failed(path: &Path, error: &std::io::Error) -> Failure {
 mod tests {
     use super::*;
 
+    const BASE: &str = "http://127.0.0.1:7718";
+
     fn change(file: &Path) -> Change {
         let edit = Edit::of(file.to_path_buf(), |before| Ok(format!("{before}two\n"))).unwrap();
         let links = vec![("https://f/".into(), "/y/".into())];
@@ -382,7 +401,7 @@ mod tests {
                 fs::write(&file, before).unwrap();
                 fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
             }
-            change(&file).make(None, &folder, &Hand::Own).unwrap();
+            change(&file).make((BASE, None), &folder, &Hand::Own).unwrap();
             let done = Done::read(&folder, Tool::Npm).unwrap().unwrap();
             assert!(done.stands().unwrap() && fs::read_to_string(&file).unwrap().ends_with("two\n"));
             done.undo(&folder).unwrap();
@@ -400,11 +419,11 @@ mod tests {
         let (folder, made) = (home.path().join("gateway"), home.path().join("etc/environment.d"));
         std::fs::create_dir(home.path().join("there")).unwrap();
         for file in [made.join("one.conf"), home.path().join("there/two.conf")] {
-            change(&file).make(None, &folder, &Hand::Own).unwrap();
+            change(&file).make((BASE, None), &folder, &Hand::Own).unwrap();
             Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
             assert!(!home.path().join("etc").exists() && home.path().join("there").exists());
         }
-        change(&made.join("one.conf")).make(None, &folder, &Hand::Own).unwrap();
+        change(&made.join("one.conf")).make((BASE, None), &folder, &Hand::Own).unwrap();
         fs::write(made.join("mine.conf"), "mine").unwrap();
         Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
         assert_eq!(fs::read_dir(&made).unwrap().count(), 1, "what is somebody's stays");
@@ -419,12 +438,26 @@ mod tests {
         let edit = Edit { path: "image/rc".into(), before: None, after: "x".to_owned() };
         let anchored = Change { files: vec![edit], ..relative }.anchored().unwrap();
         assert_eq!(anchored.files[0].path, std::env::current_dir().unwrap().join("image/rc"));
-        change(&root.join("rc")).make(Some(&root), &folder, &Hand::Own).unwrap();
+        change(&root.join("rc")).make((BASE, Some(&root)), &folder, &Hand::Own).unwrap();
         let done = Done::read(&folder, Tool::Npm).unwrap().unwrap();
         done.is_of(Some(&root)).unwrap();
         for other in [None, Some(home.path())] {
             assert!(done.is_of(other).is_err(), "{other:?}");
         }
+    }
+
+    #[test]
+    fn a_gateway_that_has_moved_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("gateway");
+        change(&home.path().join("rc")).make((BASE, None), &folder, &Hand::Own).unwrap();
+        let mut done = Done::read(&folder, Tool::Npm).unwrap().unwrap();
+        done.leads_to(BASE).unwrap();
+        let why = done.leads_to("http://127.0.0.1:7719").unwrap_err();
+        assert!(format!("{why:?}").contains(BASE));
+        // What was written before this was kept is taken as it is.
+        done.base = None;
+        done.leads_to("http://127.0.0.1:7719").unwrap();
     }
 
     #[test]
@@ -435,7 +468,7 @@ mod tests {
         let mut refused = change(&file);
         // Nobody, not even root, makes a folder there.
         refused.files.push(Edit { path: "/proc/eddy/rc".into(), before: None, after: "x".to_owned() });
-        let why = refused.make(None, &folder, &Hand::Own).unwrap_err();
+        let why = refused.make((BASE, None), &folder, &Hand::Own).unwrap_err();
         assert!(why.is(ErrorCode::ConfigNotWritable));
         assert_eq!(fs::read_to_string(&file).unwrap(), "one\n");
         assert!(Done::read(&folder, Tool::Npm).unwrap().is_none() && fs::read_dir(&folder).unwrap().count() == 0);
@@ -445,7 +478,7 @@ mod tests {
     fn what_somebody_has_changed_since_is_not_touched() {
         let home = tempfile::tempdir().unwrap();
         let (folder, file) = (home.path().join("gateway"), home.path().join("rc"));
-        change(&file).make(None, &folder, &Hand::Own).unwrap();
+        change(&file).make((BASE, None), &folder, &Hand::Own).unwrap();
         fs::write(&file, "mine\n").unwrap();
         let done = Done::read(&folder, Tool::Npm).unwrap().unwrap();
         assert!(!done.stands().unwrap());
@@ -459,7 +492,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (folder, file, target) = (home.path().join("gateway"), home.path().join("rc"), home.path().join("new/rc"));
         std::os::unix::fs::symlink("new/rc", &file).unwrap();
-        change(&file).make(None, &folder, &Hand::Own).unwrap();
+        change(&file).make((BASE, None), &folder, &Hand::Own).unwrap();
         assert!(file.is_symlink() && fs::read_to_string(&target).unwrap() == "two\n");
         Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
         assert!(file.is_symlink() && !home.path().join("new").exists());
@@ -476,7 +509,7 @@ mod tests {
         fs::write(&file, "one\n").unwrap();
         fchown(fs::File::open(&file).unwrap(), Some(61_001), Some(61_002)).unwrap();
         let owner = || fs::metadata(&file).map(|there| (there.uid(), there.gid())).unwrap();
-        change(&file).make(None, &folder, &Hand::Own).unwrap();
+        change(&file).make((BASE, None), &folder, &Hand::Own).unwrap();
         assert_eq!(owner(), (61_001, 61_002));
         Done::read(&folder, Tool::Npm).unwrap().unwrap().undo(&folder).unwrap();
         assert_eq!(owner(), (61_001, 61_002));
@@ -494,7 +527,7 @@ mod tests {
         fs::create_dir(&home).unwrap();
         std::os::unix::fs::chown(&home, Some(61_001), Some(61_001)).unwrap();
         let (folder, file) = (home.join("gateway"), work.path().join("rc"));
-        change(&file).make(None, &folder, &Hand::of(61_001)).unwrap();
+        change(&file).make((BASE, None), &folder, &Hand::of(61_001)).unwrap();
         for path in [folder.clone(), folder.join("npm.toml"), folder.join("npm.json")] {
             assert_eq!(fs::metadata(&path).unwrap().uid(), 61_001, "{}", path.display());
         }
@@ -509,9 +542,8 @@ mod tests {
         let (folder, file) = (home.path().join("gateway"), home.path().join("rc"));
         let settings = Settings::default();
         let good = change(&file);
-        let base = "http://127.0.0.1:7718";
-        good.check(&folder, &settings, base).unwrap();
+        good.check(&folder, &settings, BASE).unwrap();
         let bad = Change { mounts: vec![Mount::plain("/x", "https://user:token@h")], ..good };
-        assert!(bad.check(&folder, &settings, base).is_err());
+        assert!(bad.check(&folder, &settings, BASE).is_err());
     }
 }
