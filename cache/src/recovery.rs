@@ -50,6 +50,8 @@ pub struct RecoveryReport {
     pub quarantined_files: u64,
     /// Files that were never acknowledged, or lay in quarantine for a day: deleted.
     pub deleted_files: u64,
+    /// Files and directories that the disk refused to show, move or delete: left for the next sweep.
+    pub refused_files: u64,
     /// Entities that are here.
     pub entities: u64,
 }
@@ -134,7 +136,7 @@ fn finish(stock: &Stock, mut report: RecoveryReport) -> Result<(RecoveryReport, 
         let found = begun.report();
         (report.dangling, report.damaged_rows) = (found.dangling, found.damaged_rows);
         (report.quarantined_files, report.deleted_files) = (found.quarantined_files, found.deleted_files);
-        report.adopted = found.adopted;
+        (report.adopted, report.refused_files) = (found.adopted, found.refused_files);
         if progress == Progress::Done {
             sweep = None;
         }
@@ -155,7 +157,8 @@ fn first_generation(stock: &Stock) -> Result<u64, Failure> {
         seen = seen.max(original.map_or(0, |name| name.generation));
     }
     for directory in disk::list(disk, &entities)? {
-        for name in disk::list(disk, &entities.join(directory))? {
+        // What cannot be listed takes no new file of an old name either: that one is made only where none is.
+        for name in disk::list(disk, &entities.join(directory)).unwrap_or_default() {
             seen = seen.max(Name::parse(&name).map_or(0, |name| name.generation));
         }
     }

@@ -6,6 +6,7 @@ mod files;
 mod heirs;
 mod leaving;
 mod stock;
+mod stuck;
 mod upkeep;
 
 use crate::disk::{self, Disk, Lock, RealDisk};

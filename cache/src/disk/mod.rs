@@ -181,10 +181,7 @@ pub(crate) fn unlink(disk: &dyn Disk, path: &Path) -> Result<(), DiskFault> {
 
 /// [`Disk::list`]; nothing when there is no such directory, nor when something else has its name: then it is not ours.
 pub(crate) fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<String>, DiskFault> {
-    match unless_missing(disk.list(directory)) {
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(Vec::new()),
-        other => Ok(other.map_err(fault("list", directory))?.unwrap_or_default()),
-    }
+    Ok(unless_missing(disk.list(directory)).map_err(fault("list", directory))?.unwrap_or_default())
 }
 
 /// [`Disk::length`]; `None` when nothing has that name.
@@ -225,11 +222,11 @@ pub(crate) fn read_some_at(file: &dyn DiskFile, path: &Path, into: &mut [u8], of
     read_up_to(file, into, offset).map_err(fault("read", path))
 }
 
-/// What is not there is an answer, not an error.
+/// What is not there is an answer, not an error; nor is anything there below what is no directory.
 fn unless_missing<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
     match outcome {
         Ok(value) => Ok(Some(value)),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(e) => Err(e),
     }
 }

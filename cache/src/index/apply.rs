@@ -235,8 +235,11 @@ fn entity(work: &mut Work<'_>, new: &EntityRecord, name: &[u8; 32]) -> Result<()
         return Ok(());
     }
     if old != Some(new.generation) {
-        // What an earlier generation held, or one whose row was damaged, is not held by this one.
+        // What an earlier generation held, or one whose row was damaged, is not held by this one; nor is its removal this one's.
         forget_content(&mut work.tables, &id)?;
+        if work.tables.has(DOOMED, &id.0)? {
+            work.tables.delete(DOOMED, &id.0)?;
+        }
     }
     put_record(&mut work.tables, new)?;
     work.here = Some((id, new.generation));

@@ -127,34 +127,54 @@ fn is_written(hash: &BlockHash) -> bool {
     hash.0 != [0; 32]
 }
 
-/// Moves whole pairs out of the quarantine and adopts them; says how many.
-pub(crate) fn reclaim_quarantine(stock: &Stock) -> Result<u64, StoreError> {
+/// Files of one pair in the quarantine: what each was called, and where it lies.
+type Aside = Vec<(String, PathBuf)>;
+
+/// Moves whole pairs out of the quarantine and adopts them; says how many, and how many the disk refused.
+pub(crate) fn reclaim_quarantine(stock: &Stock) -> Result<(u64, u64), StoreError> {
     let disk = &**stock.files.disk();
-    let mut pairs: BTreeMap<(EntityId, u64), Vec<(String, PathBuf)>> = BTreeMap::new();
-    for name in disk::list(disk, &stock.files.quarantine())? {
+    let mut pairs: BTreeMap<(EntityId, u64), Aside> = BTreeMap::new();
+    // Whoever empties it meets a refusal, and says so.
+    for name in disk::list(disk, &stock.files.quarantine()).unwrap_or_default() {
         let Some((_, original)) = name.split_once('.') else { continue };
         let Some(parsed) = Name::parse(original) else { continue };
         let path = stock.files.quarantine().join(&name);
         pairs.entry((parsed.id, parsed.generation)).or_default().push((original.to_owned(), path));
     }
-    let mut adopted = 0;
+    let (mut adopted, mut refused) = (0, 0);
     // The latest generation of an entity first: the others find it taken.
     for ((id, generation), files) in pairs.into_iter().rev() {
         let _one = stock.admit();
-        let pair = stock.files.pair(&id, generation);
-        let Some(moves) = moves_to(disk, &pair, &files)? else { continue };
-        if stock.index.record(&id)?.is_some() || !is_worth_a_row(stock, &moves)? {
-            continue;
+        match reclaim(stock, &Name { id, generation }, &files) {
+            Ok(adoption) => adopted += u64::from(adoption == Adoption::Adopted),
+            Err(StoreError::Disk(error)) => {
+                tracing::warn!(%error, "a file in the quarantine of the cache cannot be looked after; another time");
+                refused += 1;
+            }
+            Err(error) => return Err(error),
         }
-        stock.files.make_shard(&pair)?;
-        for (from, to) in moves.iter().filter(|(from, to)| from != to) {
-            disk::rename(disk, from, to)?;
-        }
-        disk::sync_directory(disk, &pair.directory)?;
-        disk::sync_directory(disk, &stock.files.quarantine())?;
-        adopted += u64::from(adopt(stock, &Name { id, generation })? == Adoption::Adopted);
     }
-    Ok(adopted)
+    Ok((adopted, refused))
+}
+
+/// Moves a whole pair out of the quarantine and adopts it.
+fn reclaim(stock: &Stock, name: &Name, files: &Aside) -> Result<Adoption, StoreError> {
+    let disk = &**stock.files.disk();
+    let pair = stock.files.pair(&name.id, name.generation);
+    let Some(moves) = moves_to(disk, &pair, files)? else { return Ok(Adoption::NotWhole) };
+    if stock.index.record(&name.id)?.is_some() {
+        return Ok(Adoption::Taken);
+    }
+    if !is_worth_a_row(stock, &moves)? {
+        return Ok(Adoption::NotWhole);
+    }
+    stock.files.make_shard(&pair)?;
+    for (from, to) in moves.iter().filter(|(from, to)| from != to) {
+        disk::rename(disk, from, to)?;
+    }
+    disk::sync_directory(disk, &pair.directory)?;
+    disk::sync_directory(disk, &stock.files.quarantine())?;
+    adopt(stock, name)
 }
 
 /// Where the data and the outboard of a pair are, and where they belong; `None` unless each is there once. One of them may be where

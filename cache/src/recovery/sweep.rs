@@ -9,7 +9,7 @@
 //! being let in or removed just then. All steps may be cut short and come again (C-23).
 
 use crate::disk;
-use crate::fault::StoreError;
+use crate::fault::{DiskFault, StoreError};
 use crate::index::Change;
 use crate::rebuild::{self, Adoption};
 use crate::row::{EntityRecord, Place};
@@ -37,6 +37,8 @@ pub struct SweepReport {
     pub quarantined_files: u64,
     /// Files that were never acknowledged, or lay in quarantine for a day: deleted.
     pub deleted_files: u64,
+    /// Files and directories that the disk refused to show, move or delete: left for the next sweep.
+    pub refused_files: u64,
 }
 
 /// How far a sweep came.
@@ -89,8 +91,10 @@ impl Sweep {
         while left > 0 {
             let done = match &mut self.stage {
                 Stage::Quarantine => {
-                    self.report.adopted += rebuild::reclaim_quarantine(stock)?;
-                    self.empty_quarantine(stock)?;
+                    let (adopted, refused) = rebuild::reclaim_quarantine(stock)?;
+                    (self.report.adopted, self.report.refused_files) =
+                        (self.report.adopted + adopted, self.report.refused_files + refused);
+                    self.empty_quarantine(stock);
                     self.stage = Stage::Rows(None);
                     1
                 }
@@ -107,17 +111,44 @@ impl Sweep {
     }
 
     /// Deletes what lay in quarantine for a day.
-    fn empty_quarantine(&mut self, stock: &Stock) -> Result<(), StoreError> {
+    fn empty_quarantine(&mut self, stock: &Stock) {
         let (disk, directory) = (&**stock.files.disk(), stock.files.quarantine());
-        for name in disk::list(disk, &directory)? {
+        for name in self.list(stock, &directory) {
             let Some((since, original)) = name.split_once('.') else { continue };
             stock.saw_generation(Name::parse(original).map_or(0, |name| name.generation));
             if since.parse::<i64>().is_ok_and(|since| wall_clock() - since >= QUARANTINE) {
-                disk::unlink(disk, &directory.join(&name))?;
-                self.report.deleted_files += 1;
+                match disk::unlink(disk, &directory.join(&name)) {
+                    Ok(()) => self.report.deleted_files += 1,
+                    Err(fault) => self.skip(&fault),
+                }
             }
         }
-        Ok(())
+    }
+
+    /// The names in a directory; none when the disk refuses to show it.
+    fn list(&mut self, stock: &Stock, directory: &Path) -> Vec<String> {
+        disk::list(&**stock.files.disk(), directory).unwrap_or_else(|fault| {
+            self.skip(&fault);
+            Vec::new()
+        })
+    }
+
+    /// Goes past a file that the disk refuses: it keeps nobody from looking at the others.
+    fn skip(&mut self, error: &DiskFault) {
+        tracing::warn!(%error, "a file of the cache cannot be looked after; another time");
+        self.report.refused_files += 1;
+    }
+
+    /// The same for whatever else may have been refused with it.
+    fn skip_file<T>(&mut self, outcome: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+        match outcome {
+            Ok(value) => Ok(Some(value)),
+            Err(StoreError::Disk(fault)) => {
+                self.skip(&fault);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn look_at_rows(&mut self, stock: &Stock, after: Option<Vec<u8>>, limit: usize) -> Result<usize, StoreError> {
@@ -127,8 +158,13 @@ impl Sweep {
             match record {
                 Some(record) if record.place == Place::Files && !record.doomed => {
                     looks += 1;
-                    if !stock.files.are_whole(record)? {
-                        self.forget(stock, &record.id())?;
+                    match stock.files.are_whole(record) {
+                        Ok(true) => {}
+                        Ok(false) => {
+                            let forgotten = self.forget(stock, &record.id());
+                            self.skip_file(forgotten)?;
+                        }
+                        Err(fault) => self.skip(&fault),
                     }
                 }
                 Some(_) => {}
@@ -138,7 +174,7 @@ impl Sweep {
         self.stage = match rows.into_iter().next_back().filter(|_| looks >= limit) {
             Some((key, _)) => Stage::Rows(Some(key)),
             None => {
-                let directories = disk::list(&**stock.files.disk(), &stock.files.entities())?;
+                let directories = self.list(stock, &stock.files.entities());
                 Stage::Files { directories, directory: PathBuf::new(), names: Vec::new() }
             }
         };
@@ -153,7 +189,9 @@ impl Sweep {
             return Ok(());
         }
         tracing::error!(entity = %record.entity.url, "the files of a cached entity are gone or cut short: forgotten");
-        stock.destroy(vec![record])?;
+        if let Some(fault) = stock.destroy(vec![record])?.refused {
+            self.skip(&fault);
+        }
         self.report.dangling += 1;
         Ok(())
     }
@@ -178,8 +216,12 @@ impl Sweep {
                 self.stage = Stage::Done;
                 return Ok(1);
             };
-            *directory = stock.files.entities().join(next);
-            *names = disk::list(&**stock.files.disk(), directory)?;
+            let next = stock.files.entities().join(next);
+            *directory = next.clone();
+            let found = self.list(stock, &next);
+            if let Stage::Files { names, .. } = &mut self.stage {
+                *names = found;
+            }
             return Ok(1);
         }
         let some = names.split_off(names.len().saturating_sub(limit));
@@ -209,27 +251,40 @@ impl Sweep {
             if has_row(stock, &name)? || parsed.is_some_and(|name| stock.is_in_use(&name.id)) {
                 continue;
             }
-            if let Some(name) = &parsed
-                && rebuild::adopt(stock, name)? == Adoption::Adopted
-            {
-                self.report.adopted += 1;
-                continue;
+            // Whatever becomes of the file: its number is not used again.
+            stock.saw_generation(parsed.map_or(0, |name| name.generation));
+            if let Some(name) = &parsed {
+                match self.skip_file(rebuild::adopt(stock, name))? {
+                    Some(Adoption::Adopted) => {
+                        self.report.adopted += 1;
+                        continue;
+                    }
+                    Some(_) => {}
+                    // What cannot be read may be a whole entity.
+                    None => continue,
+                }
             }
             let path = directory.join(&name);
-            if parsed.is_some_and(|name| self.unacknowledged.contains(&name.generation)) {
-                disk::unlink(disk, &path)?;
-                self.report.deleted_files += 1;
-            } else {
-                let aside = stock.files.quarantine().join(format!("{}.{name}", wall_clock()));
-                disk::rename(disk, &path, &aside)?;
-                self.report.quarantined_files += 1;
-                changed.insert(stock.files.quarantine());
+            let was_acknowledged = parsed.is_none_or(|name| !self.unacknowledged.contains(&name.generation));
+            let aside = stock.files.quarantine().join(format!("{}.{name}", wall_clock()));
+            let gone = if was_acknowledged { disk::rename(disk, &path, &aside) } else { disk::unlink(disk, &path) };
+            match gone {
+                Ok(()) if was_acknowledged => {
+                    self.report.quarantined_files += 1;
+                    changed.insert(stock.files.quarantine());
+                }
+                Ok(()) => self.report.deleted_files += 1,
+                Err(fault) => {
+                    self.skip(&fault);
+                    continue;
+                }
             }
-            stock.saw_generation(parsed.map_or(0, |name| name.generation));
             changed.insert(directory.to_owned());
         }
         for directory in changed {
-            disk::sync_directory(disk, &directory)?;
+            if let Err(fault) = disk::sync_directory(disk, &directory) {
+                self.skip(&fault);
+            }
         }
         Ok(())
     }

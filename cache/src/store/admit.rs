@@ -64,7 +64,7 @@ impl Core {
             // Only where the index says that no row refers to the files: the outcome of a commit may be unknown (C-08), and
             // what nobody claims is cleared away by the next start.
             if let Ok(None) = self.index.record(&id) {
-                let _ = self.files.unlink(&[self.files.pair(&id, record.generation)]);
+                self.files.unlink(&[self.files.pair(&id, record.generation)]);
             }
             return Err(error.into());
         }
@@ -100,6 +100,9 @@ impl Core {
         }
         let Some((record, mut held, mut here)) = self.index.entity(id)? else { return Ok(None) };
         let Some(geometry) = Geometry::new(record.entity.length) else { return Ok(None) };
+        if record.doomed && self.stuck.has(id) {
+            return Ok(None);
+        }
         let content = match record.place {
             _ if record.doomed => None,
             Place::Files => self.files.open(&record, &geometry)?.map(Content::Files),

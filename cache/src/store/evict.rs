@@ -1,7 +1,7 @@
 //! Letting entities go: what a goal costs, shown before it is done, and the removal itself (C-05).
 
 use super::stock::Stock;
-use crate::fault::{AdmitError, StoreError};
+use crate::fault::{AdmitError, DiskFault, StoreError};
 use crate::index::{Change, InLine, LineHold};
 use crate::recovery::{Progress, Sweep, SweepReport};
 use crate::room::{ClearOutcome, Goal, Limits, Pin, RemoveOutcome, Usage};
@@ -25,6 +25,24 @@ enum Shortage {
 
 /// Rows of each part of the line that are read ahead: a tenth of a store of a million entities, 10 MB of pages.
 const FRONT: usize = 100_000;
+
+/// What became of entities that were to go.
+#[derive(Debug, Default)]
+pub(crate) struct Removal {
+    pub(crate) removed: u64,
+    pub(crate) bytes: u64,
+    /// What the disk said where it kept the files of one: that one stays doomed, and counted.
+    pub(crate) refused: Option<DiskFault>,
+}
+
+/// Which of the doomed are to be removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doomed {
+    /// All that the disk did not refuse a moment ago.
+    Fresh,
+    /// All.
+    Each,
+}
 
 /// Whether what waited for a lease was looked after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,8 +166,11 @@ impl Stock {
         Ok(outcome)
     }
 
-    /// Removes some victims of a plan; the caller has the admission lock.
-    fn evict_locked(&self, victims: &[Victim], outcome: &mut ClearOutcome) -> Result<(), StoreError> {
+    /// Removes some victims of a plan; gives the refusal where the disk keeps some. The caller has the admission lock.
+    fn evict_locked(&self, victims: &[Victim], outcome: &mut ClearOutcome) -> Result<Option<DiskFault>, StoreError> {
+        if let Some(refusal) = self.stuck.refusal() {
+            return Ok(Some(refusal));
+        }
         let mut ids = Vec::with_capacity(victims.len());
         for victim in victims {
             match self.index.line(&victim.id)?.map(|line| line.hold) {
@@ -163,7 +184,9 @@ impl Stock {
     pub(super) fn remove(&self, id: &EntityId) -> Result<RemoveOutcome, StoreError> {
         let _one = self.admit();
         let mut outcome = ClearOutcome::default();
-        self.remove_locked(&[*id], &mut outcome)?;
+        if let Some(fault) = self.remove_locked(&[*id], &mut outcome)? {
+            return Err(fault.into());
+        }
         Ok(match outcome {
             ClearOutcome { removed: 1.., bytes, .. } => RemoveOutcome::Removed { bytes },
             ClearOutcome { in_use: 1.., .. } => RemoveOutcome::InUse,
@@ -189,28 +212,47 @@ impl Stock {
 
     /// Makes room for `need` bytes under quota and reserve, or says why there is none. The caller has the admission lock.
     pub(super) fn make_room(&self, need: u64) -> Result<(), AdmitError> {
-        let mut usage = self.usage()?;
+        let usage = self.usage()?;
         if need > usage.quota {
             return Err(AdmitError::TooLarge { need, quota: usage.quota });
-        }
-        if need > usage.available {
-            // What nobody claims goes before what somebody may ask for, and so does what was on its way out.
-            self.files.empty_quarantine()?;
-            self.finish_removals()?;
-            usage = self.usage()?;
         }
         if need <= usage.available {
             return Ok(());
         }
-        let plan = self.plan_admission(need)?;
-        if let Some(refused) = plan.refused {
-            return Err(no_room(need, &usage, refused.evictable));
+        // What nobody claims goes before what somebody may ask for, and so does what was on its way out.
+        self.files.empty_quarantine();
+        self.finish_removals()?;
+        match self.evict_for(need) {
+            // Before room is refused the disk is asked again about what it kept.
+            Err(AdmitError::NoRoom { .. } | AdmitError::Disk(_)) if !self.stuck.is_empty() => {
+                self.remove_doomed(Doomed::Each)?;
+                self.evict_for(need)
+            }
+            other => other,
         }
-        let mut outcome = ClearOutcome::default();
-        for victims in plan.victims.chunks(BATCH) {
-            self.evict_locked(victims, &mut outcome)?;
+    }
+
+    /// Evicts until `need` bytes are free. Others go in the place of those that the disk keeps.
+    fn evict_for(&self, need: u64) -> Result<(), AdmitError> {
+        loop {
+            let usage = self.usage()?;
+            if need <= usage.available {
+                return Ok(());
+            }
+            let plan = self.plan_admission(need)?;
+            if let Some(refused) = plan.refused {
+                return Err(no_room(need, &usage, refused.evictable));
+            }
+            let (mut outcome, mut refused) = (ClearOutcome::default(), None);
+            for victims in plan.victims.chunks(BATCH) {
+                refused = refused.or(self.evict_locked(victims, &mut outcome)?);
+            }
+            match (refused, self.stuck.refusal()) {
+                (None, _) => return Ok(()),
+                (Some(_), Some(refusal)) => return Err(refusal.into()),
+                (Some(_), None) => {}
+            }
         }
-        Ok(())
     }
 
     /// Lets go of what is beyond the limits, as far as leases and pins let it.
@@ -289,7 +331,12 @@ impl Stock {
     }
 
     /// Removes entities that nobody uses; the caller has the admission lock, so no handle can come up meanwhile.
-    pub(super) fn remove_locked(&self, ids: &[EntityId], outcome: &mut ClearOutcome) -> Result<(), StoreError> {
+    /// Gives the refusal where the disk keeps the files of some.
+    pub(super) fn remove_locked(
+        &self,
+        ids: &[EntityId],
+        outcome: &mut ClearOutcome,
+    ) -> Result<Option<DiskFault>, StoreError> {
         let mut leaving = Vec::new();
         for id in ids {
             if self.is_in_use(id) {
@@ -298,30 +345,36 @@ impl Stock {
                 leaving.extend(self.index.record(id)?);
             }
         }
-        let (removed, bytes) = self.destroy(leaving)?;
-        outcome.removed += removed;
-        outcome.bytes += bytes;
-        Ok(())
+        let removal = self.destroy(leaving)?;
+        outcome.removed += removal.removed;
+        outcome.bytes += removal.bytes;
+        Ok(removal.refused)
     }
 
     /// Finishes the removals that were begun, and that a crash or a failing disk cut short; says how many. The caller has the
-    /// admission lock: no removal is under way.
+    /// admission lock: no removal is under way. What the disk refused a moment ago is left for later.
     pub(crate) fn finish_removals(&self) -> Result<u64, StoreError> {
+        let which = if self.stuck.is_due() { Doomed::Each } else { Doomed::Fresh };
+        self.remove_doomed(which)
+    }
+
+    fn remove_doomed(&self, which: Doomed) -> Result<u64, StoreError> {
         let mut records = Vec::new();
         for id in self.index.doomed()? {
-            records.extend(self.index.record(&id)?.filter(|record| record.doomed));
+            if which == Doomed::Each || !self.stuck.has(&id) {
+                records.extend(self.index.record(&id)?.filter(|record| record.doomed));
+            }
         }
-        if records.is_empty() { Ok(0) } else { Ok(self.destroy(records)?.0) }
+        if records.is_empty() { Ok(0) } else { Ok(self.destroy(records)?.removed) }
     }
 
     /// Rows doomed, files unlinked, directories synced, rows removed: in this order (C-05). What lies in the index alone
-    /// goes with its rows.
-    pub(crate) fn destroy(&self, records: Vec<EntityRecord>) -> Result<(u64, u64), StoreError> {
-        let in_files = || records.iter().filter(|record| record.place == Place::Files);
-        self.committer.commit(in_files().filter(|record| !record.doomed).map(|r| Change::Doom(r.id())).collect())?;
-        let pairs: Vec<_> = in_files().map(|record| self.files.pair(&record.id(), record.generation)).collect();
-        self.files.unlink(&pairs)?;
-        let (count, bytes) = (records.len() as u64, records.iter().map(EntityRecord::footprint).sum());
+    /// goes with its rows. What the disk keeps stays doomed.
+    pub(crate) fn destroy(&self, records: Vec<EntityRecord>) -> Result<Removal, StoreError> {
+        let in_files = records.iter().filter(|record| record.place == Place::Files);
+        self.committer.commit(in_files.filter(|record| !record.doomed).map(|r| Change::Doom(r.id())).collect())?;
+        let (records, refused) = self.unlink_doomed(records);
+        let (removed, bytes) = (records.len() as u64, records.iter().map(EntityRecord::footprint).sum());
         let ids: Vec<EntityId> = records.iter().map(EntityRecord::id).collect();
         let forget = |record: EntityRecord| {
             let key = self.secret_key(&record);
@@ -330,8 +383,31 @@ impl Stock {
         self.committer.commit(records.into_iter().map(forget).collect())?;
         for id in &ids {
             self.leave(id);
+            self.stuck.went(id);
         }
-        Ok((count, bytes))
+        Ok(Removal { removed, bytes, refused })
+    }
+
+    /// Unlinks the files of doomed entities; gives those that have none any more, and what the disk said where it kept some.
+    fn unlink_doomed(&self, records: Vec<EntityRecord>) -> (Vec<EntityRecord>, Option<DiskFault>) {
+        let is_in_files = |record: &EntityRecord| record.place == Place::Files;
+        let (in_files, mut gone): (Vec<_>, Vec<_>) = records.into_iter().partition(is_in_files);
+        let pairs: Vec<_> = in_files.iter().map(|record| self.files.pair(&record.id(), record.generation)).collect();
+        let (mut refused, mut kept) = (None, 0_u64);
+        for (record, outcome) in in_files.into_iter().zip(self.files.unlink(&pairs)) {
+            match outcome {
+                Ok(()) => gone.push(record),
+                Err(fault) => {
+                    self.stuck.note(record.id(), fault.clone());
+                    kept += 1;
+                    refused.get_or_insert(fault);
+                }
+            }
+        }
+        if let Some(error) = &refused {
+            tracing::warn!(%error, kept, "the disk keeps files of the cache that are to go: tried again every minute");
+        }
+        (gone, refused)
     }
 }
 

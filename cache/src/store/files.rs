@@ -9,7 +9,7 @@ use crate::fault::{DiskFault, FaultKind};
 use crate::outboard::{Header, Layout};
 use crate::row::EntityRecord;
 use eddy_content::{EntityId, Geometry};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,7 +120,7 @@ impl Files {
             && fault.source.kind() != ErrorKind::AlreadyExists
         {
             // Nothing refers to them yet; what cannot be removed either is an orphan of the next sweep.
-            let _ = self.unlink(&[pair]);
+            self.unlink(&[pair]);
         }
         made
     }
@@ -187,29 +187,35 @@ impl Files {
         Ok(Some(FilePair { data, outboard, layout }))
     }
 
-    /// Deletes what lies in quarantine, whatever its age.
-    pub(crate) fn empty_quarantine(&self) -> Result<(), DiskFault> {
+    /// Deletes what lies in quarantine, whatever its age. What the disk keeps stays there.
+    pub(crate) fn empty_quarantine(&self) {
         let directory = self.quarantine();
-        for name in disk::list(&*self.disk, &directory)? {
-            disk::unlink(&*self.disk, &directory.join(name))?;
+        let empty = |name: String| disk::unlink(&*self.disk, &directory.join(name));
+        let refused = match disk::list(&*self.disk, &directory) {
+            Ok(names) => names.into_iter().filter_map(|name| empty(name).err()).last(),
+            Err(fault) => Some(fault),
+        };
+        if let Some(error) = refused {
+            tracing::debug!(%error, "something stays in the quarantine of the cache");
         }
-        Ok(())
     }
 
-    /// Removes the files of entities, durably: one sync for each directory that they lay in.
-    pub(crate) fn unlink(&self, pairs: &[Pair]) -> Result<(), DiskFault> {
+    /// Removes the files of entities, durably: one sync for each directory that they lay in. Says of each pair whether it went:
+    /// one that the disk keeps stops no other.
+    pub(crate) fn unlink(&self, pairs: &[Pair]) -> Vec<Result<(), DiskFault>> {
         let disk = &*self.disk;
-        for pair in pairs {
-            disk::unlink(disk, &pair.data)?;
-            disk::unlink(disk, &pair.outboard)?;
-        }
+        let unlink = |pair: &Pair| disk::unlink(disk, &pair.data).and(disk::unlink(disk, &pair.outboard));
+        let unlinked: Vec<_> = pairs.iter().map(unlink).collect();
         let directories: BTreeSet<&PathBuf> = pairs.iter().map(|pair| &pair.directory).collect();
-        for directory in directories {
-            if disk::length(disk, directory)?.is_some() {
-                disk::sync_directory(disk, directory)?;
-            }
-        }
-        Ok(())
+        let sync = |directory: &PathBuf| match disk::length(disk, directory)? {
+            Some(_) => disk::sync_directory(disk, directory),
+            None => Ok(()),
+        };
+        let synced: BTreeMap<_, _> = directories.into_iter().map(|directory| (directory, sync(directory))).collect();
+        let settle = |(pair, unlinked): (&Pair, Result<(), DiskFault>)| {
+            unlinked.and_then(|()| synced.get(&pair.directory).cloned().unwrap_or(Ok(())))
+        };
+        pairs.iter().zip(unlinked).map(settle).collect()
     }
 
     /// Whether both files of an entity are there, and the data file has its length (C-07).

@@ -4,6 +4,7 @@
 //! the last to let the store go.
 
 use super::Files;
+use super::stuck::Stuck;
 use crate::committer::Committer;
 use crate::content::Inline;
 use crate::disk::{self, Disk, RealDisk, Volume};
@@ -41,6 +42,8 @@ pub(crate) struct Stock {
     expected: Mutex<(u64, u64)>,
     /// More is here than the limits allow: what goes, goes when its lease ends.
     pub(super) is_overfull: AtomicBool,
+    /// What is doomed and stays on the disk for now.
+    pub(super) stuck: Stuck,
     /// Takes handles back that are kept only to be quick.
     take_back: Mutex<Option<TakeBack>>,
     /// How often entities were asked for.
@@ -112,6 +115,7 @@ impl Stock {
             touched: Mutex::default(),
             expected: Mutex::default(),
             is_overfull: AtomicBool::new(false),
+            stuck: Stuck::default(),
             take_back: Mutex::default(),
             asked: AtomicU64::new(0),
             scrub_record: Mutex::default(),
@@ -232,6 +236,8 @@ impl Stock {
 
     /// Notes that somebody has the entity open.
     pub(super) fn enter(&self, shared: Arc<Shared>) -> Arc<Shared> {
+        // Its files of before, if the disk keeps them, are no row's any more.
+        self.stuck.went(&shared.id);
         let mut open = self.leases();
         // Dead leases are swept when they could be half of the table, so that it stays as small as what is in use.
         if open.len() >= 64 && open.len() == open.capacity() {

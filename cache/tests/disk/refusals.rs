@@ -36,6 +36,9 @@ const NAMES: &[Kind] = &[
 ];
 const SIZES: &[Kind] = &[Kind::Preallocate, Kind::SetLength];
 
+/// Those without which no file goes for good.
+pub(crate) const REMOVALS: &[Kind] = &[Kind::Unlink, Kind::Measure, Kind::SyncDirectory];
+
 /// A life on a disk.
 struct Life {
     disk: SimDisk,
@@ -97,6 +100,7 @@ fn sweep(name: &str, kinds: &'static [Kind], errno: Errno, usual_stride: u64) ->
             let n = case * stride + part as u64;
             let _case = Case(format!("{errno} at {name} {n}, {spell:?}"));
             let mut life = Life::new(n);
+            life.world.may_keep_files = kinds.iter().any(|kind| REMOVALS.contains(kind));
             let order = match spell {
                 Spell::Once => Order::once(kinds, n, Event::Refuse(errno)),
                 Spell::FromThenOn => Order::from(kinds, n, Event::Refuse(errno)),

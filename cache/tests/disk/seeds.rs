@@ -2,6 +2,7 @@
 
 use crate::entities::{TAGS, TIGHT, geometry};
 use crate::meter::{CHANGES, Event, Kind, Order, ROOM};
+use crate::refusals::REMOVALS;
 use crate::sim::SimDisk;
 use crate::sim::medium::Fate;
 use crate::support::Choices;
@@ -178,6 +179,7 @@ impl Life {
         self.disk.meter(|meter| meter.order(None));
         self.tell(format_args!("held against {:?}", self.world.truth));
         self.world.open_and_hold();
+        self.world.may_keep_files = false;
     }
 
     /// Steps while operations of some kind are refused: each is done or says why not. Then everything goes on.
@@ -187,6 +189,7 @@ impl Life {
         let count = [1, 1, 2, 5, u64::MAX][self.choices.below(5) as usize];
         let order = Order { kinds, first: at, count, event: Event::Refuse(errno) };
         self.tell(format_args!("{order:?}"));
+        self.world.may_keep_files |= kinds.iter().any(|kind| REMOVALS.contains(kind));
         self.disk.meter(|meter| meter.order(Some(order)));
         for _ in 0..1 + self.choices.below(8) {
             let step = self.step();

@@ -67,6 +67,8 @@ pub(crate) struct World {
     store: Option<Store>,
     handles: BTreeMap<u64, EntityHandle>,
     pub(crate) truth: Truth,
+    /// The disk may keep files that are to go: then others go in their place.
+    pub(crate) may_keep_files: bool,
 }
 
 /// A store in `directory` that may use `quota` bytes.
@@ -90,7 +92,7 @@ fn lets_go(step: &Step, tag: u64) -> bool {
 impl World {
     /// A world whose store is not open yet.
     pub(crate) fn new(disk: Arc<dyn Disk>, config: StoreConfig, truth: Truth) -> Self {
-        Self { disk, config, store: None, handles: BTreeMap::new(), truth }
+        Self { disk, config, store: None, handles: BTreeMap::new(), truth, may_keep_files: false }
     }
 
     /// Opens the store.
@@ -203,7 +205,8 @@ impl World {
         for other in 0..TAGS {
             let id = entity(other).entity.id();
             // Where no plan can be had, a smaller need may still be met by anything.
-            let goes = plan.as_ref().is_none_or(|plan| plan.victims.iter().any(|victim| victim.id == id));
+            let goes = self.may_keep_files
+                || plan.as_ref().is_none_or(|plan| plan.victims.iter().any(|victim| victim.id == id));
             if goes && !self.truth.is_surely_pinned(other) {
                 self.truth.may_become(other, false);
             }

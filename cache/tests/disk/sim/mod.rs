@@ -36,6 +36,8 @@ struct Machine {
     locks: BTreeSet<PathBuf>,
     choices: Choices,
     size: u64,
+    /// What is refused for good: operations of these kinds on this path and what is under it.
+    forbidden: Vec<(&'static [Kind], PathBuf)>,
     /// All operations so far: their kinds, names, places and lengths.
     trace: DefaultHasher,
     record: Option<Vec<Change>>,
@@ -63,6 +65,7 @@ impl SimDisk {
             locks: BTreeSet::new(),
             choices: Choices(seed),
             size: ROOMY,
+            forbidden: Vec::new(),
             trace: DefaultHasher::new(),
             record: None,
         };
@@ -104,6 +107,16 @@ impl SimDisk {
         self.machine().size = size;
     }
 
+    /// Refuses operations of these kinds on a path, and on what is under it, until [`Self::allow_all`].
+    pub(crate) fn forbid(&self, kinds: &'static [Kind], path: &Path) {
+        self.machine().forbidden.push((kinds, path.to_owned()));
+    }
+
+    /// Refuses nothing more by its path.
+    pub(crate) fn allow_all(&self) {
+        self.machine().forbidden.clear();
+    }
+
     /// Whether the power went in the middle of something.
     pub(crate) fn is_dead(&self) -> bool {
         self.machine().life != self.life
@@ -142,6 +155,9 @@ impl SimDisk {
             return Err(Errno::IO.into());
         }
         machine.note(kind, path, place);
+        if machine.forbidden.iter().any(|(kinds, under)| kinds.contains(&kind) && path.starts_with(under)) {
+            return Err(Errno::ACCESS.into());
+        }
         match machine.meter.step(kind) {
             Some(Event::PowerCut) => {
                 let seed = machine.choices.below(u64::MAX);
