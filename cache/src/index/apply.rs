@@ -56,7 +56,7 @@ impl Index {
         self.learn_names(changes);
         for change in changes {
             if let Change::Reserved(highest) = change {
-                self.reserved.store(*highest, Relaxed);
+                self.reserved.fetch_max(*highest, Relaxed);
             }
         }
     }
@@ -217,7 +217,11 @@ fn apply_one(work: &mut Work<'_>, change: &Change) -> Result<(), redb::Error> {
         Change::Unlookup(key) => work.tables.delete(LOOKUP, &key.0),
         Change::ClearLookup => work.tables.empty(LOOKUP),
         Change::Fingerprint(mark) => work.tables.put(META, KEY_FINGERPRINT, mark),
-        Change::Reserved(highest) => work.tables.put(META, KEY_RESERVED, highest),
+        // What was set aside once may have been used.
+        Change::Reserved(highest) => {
+            let known = work.tables.get::<u64>(META, KEY_RESERVED)?.unwrap_or(0);
+            if *highest > known { work.tables.put(META, KEY_RESERVED, highest) } else { Ok(()) }
+        }
         Change::Epoch(name, epoch) => {
             let key = [KEY_EPOCH, name].concat();
             let known = work.tables.get::<u64>(META, &key)?.unwrap_or(0);

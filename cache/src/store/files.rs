@@ -14,6 +14,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// No file has a number from here on: one each nanosecond would take a century to get there. A name that has is not ours, and must not
+/// bring the numbering to its end.
+const GENERATIONS: u64 = 1 << 62;
 /// The name of the index.
 pub(super) const INDEX: &str = "index.redb";
 
@@ -46,7 +49,8 @@ impl Name {
         let (stem, kind) = text.rsplit_once('.')?;
         let (id, generation) = stem.split_once('-')?;
         matches!(kind, "data" | "outboard").then_some(())?;
-        Some(Self { id: id.parse().ok()?, generation: generation.parse().ok()? })
+        let generation = generation.parse().ok().filter(|generation| *generation < GENERATIONS)?;
+        Some(Self { id: id.parse().ok()?, generation })
     }
 }
 
@@ -234,7 +238,9 @@ mod tests {
     fn a_file_name_says_what_it_is_of() {
         let id = EntityId([7; 32]);
         assert_eq!(Name::parse(&format!("{id}-12.data")), Some(Name { id, generation: 12 }));
-        for wrong in [format!("{id}.data"), format!("{id}-x.data"), format!("{id}-1.tmp"), "a-1.data".to_owned()] {
+        let beyond = [GENERATIONS, u64::MAX].map(|generation| format!("{id}-{generation}.data"));
+        let wrong = [format!("{id}.data"), format!("{id}-x.data"), format!("{id}-1.tmp"), "a-1.data".to_owned()];
+        for wrong in wrong.into_iter().chain(beyond) {
             assert_eq!(Name::parse(&wrong), None, "{wrong}");
         }
     }

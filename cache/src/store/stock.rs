@@ -124,7 +124,7 @@ impl Stock {
 
     /// Begins the numbering after `last`, and says so in the index, together with `more`.
     pub(crate) fn begin_numbering(&self, last: u64, mut more: Vec<Change>) -> Result<(), StoreError> {
-        let reserved = last + RESERVED;
+        let reserved = last.saturating_add(RESERVED);
         more.push(Change::Reserved(reserved));
         self.committer.commit(more)?;
         *self.generations.lock().unwrap_or_else(PoisonError::into_inner) = Generations { last, reserved };
@@ -135,7 +135,7 @@ impl Stock {
     pub(super) fn next_generation(&self) -> Result<u64, StoreError> {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
         if generations.last >= generations.reserved {
-            let reserved = generations.last + RESERVED;
+            let reserved = generations.last.saturating_add(RESERVED);
             self.committer.commit(vec![Change::Reserved(reserved)])?;
             generations.reserved = reserved;
         }

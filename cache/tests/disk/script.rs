@@ -61,6 +61,10 @@ pub(crate) fn afterwards() -> Vec<Step> {
         Step::Commit(7),
         Step::Read { tag: 7, blocks: 0..6 },
         Step::Remove(3),
+        Step::Remove(5),
+        Step::Admit(5),
+        Step::Remove(5),
+        Step::Admit(5),
         Step::Ask,
     ]
 }
