@@ -39,6 +39,8 @@ pub(crate) const NEW_NAME: &str = "jobs.journal.new";
 const ROOM: u64 = 64 * 1024;
 /// Dead bytes below which the file is not made anew.
 const LEAST_DEAD: u64 = 1 << 20;
+/// Room that must be left when the file is made shorter, while both stand side by side: others need some, too.
+const SPARE: u64 = 1 << 20;
 /// Bytes that are written at once when the file is made anew.
 const PIECE: usize = 256 * 1024;
 
@@ -66,6 +68,16 @@ pub(crate) struct Journal {
     is_doubtful: bool,
     /// Nobody knows whether the index took some changes in: when it can be asked, what it has is what is to stand here.
     follows_index: bool,
+    /// Dead bytes when the file could not be made shorter; 0 when it could.
+    dead_when_refused: u64,
+}
+
+/// A file that is to become the journal.
+struct Made {
+    file: OpenFile,
+    key: SealKey,
+    live: BTreeMap<JobId, Place>,
+    end: u64,
 }
 
 impl Journal {
@@ -83,6 +95,7 @@ impl Journal {
             live_bytes: 0,
             is_doubtful: false,
             follows_index: false,
+            dead_when_refused: 0,
         }
     }
 
@@ -111,9 +124,12 @@ impl Journal {
         let appended = self.ready(index, first - 1).and_then(|file| self.write(&file, first, changes));
         if appended.is_err() {
             self.is_doubtful = true;
-            // Where they stand is nowhere: they come from the index when the file is made anew.
+            // They stand nowhere and come from the index when the file is made anew; should that not have them any more, an older
+            // row is better than none.
             for (sequence, &(job, row)) in (first..).zip(changes) {
-                self.note(job, row.map(|row| Place { offset: 0, length: 0, sequence, hash: row_hash(row) }));
+                let older = self.live.get(&job).copied();
+                let nowhere = |row| Place { offset: 0, length: 0, sequence, hash: row_hash(row) };
+                self.note(job, row.map(|row| older.unwrap_or_else(|| nowhere(row))));
             }
         }
         appended
@@ -161,10 +177,11 @@ impl Journal {
         let dead = self.end.saturating_sub(FIRST_RECORD + self.live_bytes);
         if self.is_doubtful || self.file.is_none() {
             self.make_anew(index, known)?;
-        } else if dead > LEAST_DEAD && dead > self.live_bytes {
+        } else if self.is_to_be_shortened(dead) {
             // A journal that stays long is no reason to refuse a job.
             if let Err(error) = self.make_anew(index, known) {
                 tracing::warn!(%error, "the job journal could not be made shorter");
+                self.dead_when_refused = dead;
             }
         }
         match &self.file {
@@ -173,16 +190,30 @@ impl Journal {
         }
     }
 
+    /// Whether most of the file is dead, and the disk has room for both while it is made shorter. After a refusal that is tried again
+    /// when twice as much is dead.
+    fn is_to_be_shortened(&self, dead: u64) -> bool {
+        if dead <= LEAST_DEAD || dead <= self.live_bytes || dead < self.dead_when_refused.saturating_mul(2) {
+            return false;
+        }
+        let need = FIRST_RECORD + self.live_bytes + ROOM + SPARE;
+        disk::volume(&*self.disk, &self.root).is_ok_and(|volume| volume.available >= need)
+    }
+
     /// Writes the jobs that are there, as of change `known`, into a new file and puts it in the place of the old one (C-04).
     fn make_anew(&mut self, index: &Index, known: u64) -> Result<(), DiskFault> {
         let disk = Arc::clone(&self.disk);
         let made_at = self.root.join(NEW_NAME);
         disk::unlink(&*disk, &made_at)?;
-        let file = disk::create(&*disk, &made_at)?;
-        let key: SealKey = rand::random();
-        let (live, end) = self.write_snapshot(&*file, &made_at, Header { key, sequence: known, snapshot: 0 }, index)?;
-        disk::sync_all(&*file, &made_at)?;
-        disk::rename(&*disk, &made_at, &self.path)?;
+        let made = self.make_at(&made_at, index, known).and_then(|made| {
+            disk::rename(&*disk, &made_at, &self.path)?;
+            Ok(made)
+        });
+        let Made { file, key, live, end } = made.inspect_err(|_| {
+            // What did not become the journal must not take the room that the journal needs; the next attempt removes it, too.
+            let _ = disk::unlink(&*disk, &made_at);
+        })?;
+        self.dead_when_refused = 0;
         // From here on the new file is the journal; only its name may not be durable yet.
         self.live_bytes = live.values().map(|place| u64::from(place.length)).sum();
         (self.file, self.key, self.live) = (Some(file), key, live);
@@ -191,6 +222,15 @@ impl Journal {
         disk::sync_directory(&*disk, &self.root)?;
         self.is_doubtful = false;
         Ok(())
+    }
+
+    /// Writes the new file, and makes it durable under the name that is not the journal's.
+    fn make_at(&self, path: &Path, index: &Index, known: u64) -> Result<Made, DiskFault> {
+        let file = disk::create(&*self.disk, path)?;
+        let key: SealKey = rand::random();
+        let (live, end) = self.write_snapshot(&*file, path, Header { key, sequence: known, snapshot: 0 }, index)?;
+        disk::sync_all(&*file, path)?;
+        Ok(Made { file, key, live, end })
     }
 
     /// Writes header, live rows and room; gives where the rows stand and where they end.
@@ -229,15 +269,23 @@ impl Journal {
         Ok((live, end))
     }
 
-    /// A row from the index, or from the file as it is when the index cannot say.
+    /// A row from the index, or from the file as it is when the index cannot say. What neither can say now, and the index may have, is
+    /// an error: the file is not given up for one that lacks it.
     fn row(&self, job: &JobId, place: &Place, index: &Index) -> Result<Option<Vec<u8>>, DiskFault> {
-        match index.job(job) {
+        let refused = match index.job(job) {
             Ok(Some(row)) => return Ok(Some(row)),
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "a job's row cannot be read"),
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
+        if let Some(file) = &self.file
+            && let Some(row) = scan::read_row(&**file, &self.path, &self.key, job, place)?
+        {
+            return Ok(Some(row));
         }
-        let Some(file) = &self.file else { return Ok(None) };
-        scan::read_row(&**file, &self.path, &self.key, job, place)
+        match refused {
+            Some(error) => Err(DiskFault::new("make", &self.path, std::io::Error::other(error))),
+            None => Ok(None),
+        }
     }
 
     /// Notes where a job's newest row is.

@@ -175,15 +175,12 @@ fn says_the_same(journal: &Contents, index: &IndexJobs) -> bool {
     in_journal.eq(in_index)
 }
 
-/// The jobs of the index as a journal has them, with the places of those that an old file has with the same row.
+/// The jobs of the index as a journal has them, with the places of those that an old file has: the same row, or an older one for
+/// when the index cannot say.
 fn places(old: &BTreeMap<JobId, Place>, index: &IndexJobs) -> BTreeMap<JobId, Place> {
-    let readable = index.rows.iter().filter_map(|(job, hash)| Some((*job, (*hash)?)));
-    readable
-        .map(|(job, hash)| {
-            let known = old.get(&job).filter(|place| place.hash == hash).copied();
-            (job, known.unwrap_or(Place { offset: 0, length: 0, sequence: 0, hash }))
-        })
-        .collect()
+    let nowhere = |hash| Place { offset: 0, length: 0, sequence: 0, hash };
+    let place = |job: &JobId, hash: &Option<RowHash>| old.get(job).copied().or_else(|| hash.map(nowhere));
+    index.rows.iter().filter_map(|(job, hash)| Some((*job, place(job, hash)?))).collect()
 }
 
 /// How the journal stands with the index.

@@ -7,6 +7,9 @@ use crate::index::Change;
 use proptest::prelude::*;
 use std::fs;
 
+/// The table of jobs in the index.
+const JOBS_TABLE: &str = "jobs";
+
 /// Rows by job: what somebody was told.
 type Jobs = BTreeMap<JobId, Vec<u8>>;
 
@@ -252,6 +255,50 @@ fn foreign_bytes_in_place_of_the_journal_are_kept_and_a_new_one_is_begun() {
         assert_eq!(fs::read(aside).expect("kept"), foreign);
         rig.assert_is_right(&open);
     }
+}
+
+/// Refuses the next change of a job's row after the index took it in.
+fn refuse_one(rig: &Rig, open: &mut Open, job: JobId, row: &[u8]) {
+    let first = Rig::put_into_index(open, job, Some(row));
+    fs::create_dir(rig.path(NEW_NAME)).expect("in its way");
+    open.journal.is_doubtful = true;
+    open.journal.append(first, &[(job, Some(row))], &open.index).expect_err("a directory is in its way");
+    fs::remove_dir(rig.path(NEW_NAME)).expect("out of its way");
+}
+
+#[test]
+fn a_row_that_the_index_lost_after_a_refused_append_is_the_older_one_of_the_file() {
+    let mut rig = Rig::new();
+    let mut open = rig.open();
+    rig.put(&mut open, 1, Some(b"as it was acknowledged"));
+    refuse_one(&rig, &mut open, [1; 16], b"as it was refused");
+    open.number += 1;
+    let rot = Change::StrikeRow(JOBS_TABLE, [1; 16].to_vec());
+    open.index.apply(open.number, &[rot]).expect("the row is gone");
+    rig.put(&mut open, 2, Some(b"another job"));
+    drop(open);
+    fs::remove_file(rig.path("index.redb")).expect("lost");
+    let open = rig.open();
+    rig.assert_is_right(&open);
+}
+
+#[test]
+fn an_index_that_cannot_say_does_not_cost_the_file_that_can() {
+    let mut rig = Rig::new();
+    let mut open = rig.open();
+    rig.put(&mut open, 1, Some(b"as it was acknowledged"));
+    rig.put(&mut open, 2, Some(b"another"));
+    // A row that stands in no file, as after a refused append of a new job.
+    open.journal.note([3; 16], Some(place(9)));
+    open.index.close().expect("closed");
+    fs::remove_file(rig.path("index.redb")).expect("lost");
+    let before = fs::read(rig.path(NAME)).expect("the journal");
+    open.journal.make_anew(&open.index, 2).expect_err("the index may have the third");
+    assert!(fs::read(rig.path(NAME)).expect("the journal") == before, "it is the file that was there");
+    assert!(!rig.path(NEW_NAME).exists(), "what did not become the journal takes no room");
+    drop(open);
+    let open = rig.open();
+    rig.assert_is_right(&open);
 }
 
 #[test]
