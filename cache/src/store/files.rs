@@ -196,7 +196,7 @@ impl Files {
         let directory = self.quarantine();
         let empty = |name: String| disk::unlink(&*self.disk, &directory.join(name));
         let refused = match disk::list(&*self.disk, &directory) {
-            Ok(names) => names.into_iter().filter_map(|name| empty(name).err()).last(),
+            Ok(names) => names.into_iter().fold(None, |refused, name| empty(name).err().or(refused)),
             Err(fault) => Some(fault),
         };
         if let Some(error) = refused {
