@@ -18,6 +18,8 @@ const CACHE_FAILS: &str = "the disk of the cache stands in the way";
 const OTHER_METHOD: &str = "the job asks with another method than GET";
 /// The same: the bytes are that proxy's word, and others would take them for the origin's.
 const OWN_PROXY: &str = "the job names a proxy of its own, and plain HTTP does not show whose bytes come through it";
+/// The same: what is held is this node's own reading of the origin, which the job's word alone does not take away.
+pub(super) const OTHER_DIGEST: &str = "what is held is not what the job's digest says";
 /// Why a file is not held.
 const NOT_HOLDABLE: &str = "the origin names no version that can be held";
 /// The same.
@@ -347,7 +349,7 @@ impl File {
         self.has_own_proxy && !url.is_https()
     }
 
-    fn pass_cache_by(&mut self, reason: &'static str) {
+    pub(super) fn pass_cache_by(&mut self, reason: &'static str) {
         self.uncacheable = Some(reason);
         self.wants_whole = true;
     }

@@ -3,6 +3,7 @@
 //! The file beside the destination exists once. So whoever writes it is waited for, even when the file was given up
 //! meanwhile: only after its answer is the name written again, or cleared.
 
+use super::contact::OTHER_DIGEST;
 use super::{
     DAMAGES_ALLOWED, File, LOSSES_ALLOWED, MISMATCHES_ALLOWED, PartUse, Phase, STAGED_LOST, SourceBytes, Surroundings,
     Swarming,
@@ -89,9 +90,14 @@ impl File {
                 self.peer_use.fetch = false;
                 s.out.push(Effect::Discard { file: self.at });
                 let entity = self.entity.as_ref().map(Entity::id);
+                let has_given = self.bytes.peers > 0;
                 self.restart(s.out);
                 // What others rely on does not go because one job promises itself something else.
                 let doubted = if self.spec.digests.is_empty() { Doubted::All } else { Doubted::Given };
+                if doubted == Doubted::Given && !has_given {
+                    // Nothing of it may go, and it would be as wrong again.
+                    self.pass_cache_by(OTHER_DIGEST);
+                }
                 if let Some(entity) = entity {
                     s.out.push(Effect::Distrust { file: self.at, entity, doubted });
                 }
