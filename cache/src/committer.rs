@@ -2,7 +2,7 @@
 //!
 //! A durable commit costs two or three fsyncs however many changes it carries, and some hundred microseconds of bookkeeping, so entities
 //! that commit at the same time share one, whether a thread waits for each of them or not. Threads that wait are let in up to a
-//! bound; the others are one for each open small entity at most, and what nobody is in a hurry for: that goes with whatever comes next.
+//! bound; the others are one for each open small entity at most.
 //! Changes of jobs are in the journal, too, before they are acknowledged (C-22).
 
 use crate::fault::StoreError;
@@ -12,14 +12,11 @@ use std::mem;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 /// Requests that may wait for the thread when one comes that a thread waits for.
 const QUEUE: usize = 256;
 /// Requests that share one transaction at most, so that no commit grows without bound (C-01).
 const GROUP: usize = 128;
-/// How long what nobody is in a hurry for waits for others to go with: longer than a job takes from the rename of its file to its own end.
-const UNHURRIED: Duration = Duration::from_millis(20);
 
 /// Changes that want to be durable, and who waits for the answer.
 struct Request {
@@ -62,27 +59,7 @@ struct Queue {
 #[derive(Default)]
 struct Waiting {
     requests: Vec<Request>,
-    /// By when what waits has to go; none when nothing waits.
-    due: Option<Instant>,
     is_closed: bool,
-}
-
-impl Waiting {
-    /// Puts a request behind the others; what came before goes with it.
-    fn put(&mut self, request: Request, hurry: Hurry) {
-        let now = Instant::now();
-        let due = if hurry == Hurry::Now { now } else { now + UNHURRIED };
-        self.due = Some(self.due.map_or(due, |before| before.min(due)));
-        self.requests.push(request);
-    }
-}
-
-/// When a request has to go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hurry {
-    Now,
-    /// With the next one that is in a hurry.
-    Unhurried,
 }
 
 impl Queue {
@@ -98,7 +75,7 @@ impl Queue {
         if waiting.is_closed {
             return Err(StoreError::Closing);
         }
-        waiting.put(request, Hurry::Now);
+        waiting.requests.push(request);
         drop(waiting);
         self.came.notify_one();
         Ok(())
@@ -106,12 +83,12 @@ impl Queue {
 
     /// Puts a request behind the others, however many they are: whoever waited for room would have the turn of an entity meanwhile, and
     /// others wait for that with locks in their hands. There is one for each open small entity at most.
-    fn put(&self, request: Request, hurry: Hurry) -> Result<(), Request> {
+    fn put(&self, request: Request) -> Result<(), Request> {
         let mut waiting = self.waiting();
         if waiting.is_closed {
             return Err(request);
         }
-        waiting.put(request, hurry);
+        waiting.requests.push(request);
         drop(waiting);
         self.came.notify_one();
         Ok(())
@@ -119,21 +96,11 @@ impl Queue {
 
     /// Waits for the next group; none when the queue is closed and empty.
     fn next(&self) -> Option<Vec<Request>> {
-        let mut waiting = self.waiting();
-        while !waiting.is_closed {
-            let left = waiting.due.map(|due| due.saturating_duration_since(Instant::now()));
-            waiting = match left {
-                Some(Duration::ZERO) => break,
-                Some(left) => self.came.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0,
-                None => self.came.wait(waiting).unwrap_or_else(PoisonError::into_inner),
-            };
-        }
+        let nothing = |waiting: &mut Waiting| waiting.requests.is_empty() && !waiting.is_closed;
+        let mut waiting = self.came.wait_while(self.waiting(), nothing).unwrap_or_else(PoisonError::into_inner);
         let length = waiting.requests.len().min(GROUP);
         let later = waiting.requests.split_off(length);
         let group = mem::replace(&mut waiting.requests, later);
-        if waiting.requests.is_empty() {
-            waiting.due = None;
-        }
         drop(waiting);
         self.taken.notify_all();
         (!group.is_empty()).then_some(group)
@@ -177,13 +144,7 @@ impl Committer {
     /// The same without waiting for it: `told` hears what became of them. The changes come back where the queue is closed.
     pub(crate) fn commit_then(&self, changes: Vec<Change>, told: Told) -> Result<(), Vec<Change>> {
         let request = Request { changes, has_job: false, answer: Answer::Told(told) };
-        self.queue.put(request, Hurry::Now).map_err(|refused| refused.changes)
-    }
-
-    /// The same for what nobody is in a hurry for: with the next changes that somebody is, and before all that come later.
-    pub(crate) fn commit_unhurried(&self, changes: Vec<Change>, told: Told) -> Result<(), Vec<Change>> {
-        let request = Request { changes, has_job: false, answer: Answer::Told(told) };
-        self.queue.put(request, Hurry::Unhurried).map_err(|refused| refused.changes)
+        self.queue.put(request).map_err(|refused| refused.changes)
     }
 
     /// Commits what is queued and ends the thread.
@@ -285,7 +246,7 @@ mod tests {
     fn a_group_has_its_bound_and_what_is_left_is_in_the_next() {
         let queue = Queue::default();
         for _ in 0..=QUEUE {
-            assert!(queue.put(request().0, Hurry::Now).is_ok(), "who has no thread waiting waits for no room");
+            assert!(queue.put(request().0).is_ok(), "who has no thread waiting waits for no room");
         }
         for _ in 0..QUEUE / GROUP {
             assert_eq!(queue.next().expect("a group").len(), GROUP);
@@ -293,7 +254,7 @@ mod tests {
         queue.close();
         assert_eq!(queue.next().expect("what was there").len(), 1);
         assert!(queue.next().is_none());
-        let refused = queue.put(request().0, Hurry::Now).expect_err("it is closed");
+        let refused = queue.put(request().0).expect_err("it is closed");
         assert_eq!(refused.changes.len(), 1, "what is refused comes back");
     }
 
@@ -301,7 +262,7 @@ mod tests {
     fn whoever_waits_finds_room_when_a_group_is_taken() {
         let queue = Arc::new(Queue::default());
         for _ in 0..QUEUE {
-            assert!(queue.put(request().0, Hurry::Now).is_ok());
+            assert!(queue.put(request().0).is_ok());
         }
         let waiting = {
             let queue = Arc::clone(&queue);
@@ -315,33 +276,10 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_is_in_a_hurry_for_goes_with_the_next_and_is_not_forgotten_when_none_comes() {
-        let queue = Arc::new(Queue::default());
-        let put = |hurry| assert!(queue.put(request().0, hurry).is_ok());
-        let due = || queue.waiting().due.expect("something waits");
-        let before = Instant::now();
-        put(Hurry::Unhurried);
-        let first = due();
-        assert!(first >= before + UNHURRIED);
-        put(Hurry::Unhurried);
-        assert_eq!(due(), first, "more of the same does not put it off");
-        assert_eq!(queue.next().expect("both").len(), 2);
-        assert!(Instant::now() >= first, "nothing came that was in a hurry");
-        assert!(queue.waiting().due.is_none());
-        put(Hurry::Unhurried);
-        put(Hurry::Now);
-        assert!(due() <= Instant::now(), "both go now");
-        assert_eq!(queue.next().expect("both").len(), 2);
-        put(Hurry::Unhurried);
-        queue.close();
-        assert_eq!(queue.next().expect("what was there").len(), 1, "the end waits for nobody");
-    }
-
-    #[test]
     fn nobody_waits_for_a_thread_that_is_gone() {
         let queue = Queue::default();
         let (request, answered) = request();
-        assert!(queue.put(request, Hurry::Now).is_ok());
+        assert!(queue.put(request).is_ok());
         drop(ClosedAtLast(&queue));
         assert!(answered.recv().is_err(), "it hears nothing, and knows it");
         assert!(matches!(queue.put_and_wait(self::request().0), Err(StoreError::Closing)));

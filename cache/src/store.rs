@@ -365,23 +365,14 @@ impl Store {
 
     /// The same, and gives accounts names for people, all at once: redacted URLs. At most [`MAX_ACCOUNT_NAME`] bytes of each are kept.
     pub fn record_named(&self, entries: &[LedgerEntry], names: &[(Account, &str)]) -> Result<(), StoreError> {
-        self.core.committer.commit(accounting(entries, names))
-    }
-
-    /// The same for whoever does not wait: with the next change of whatever, within 20 ms if none comes, and never behind a change that was asked
-    /// for later. `told` hears what became of it, on the thread that commits: it must not wait, and not be the last to have the store open.
-    pub fn record_unhurried(
-        &self,
-        entries: &[LedgerEntry],
-        names: &[(Account, &str)],
-        told: impl FnOnce(Result<(), StoreError>) + Send + 'static,
-    ) -> Result<(), StoreError> {
-        let changes = accounting(entries, names);
-        if changes.is_empty() {
-            told(Ok(()));
-            return Ok(());
-        }
-        self.core.committer.commit_unhurried(changes, Box::new(told)).map_err(|_| StoreError::Closing)
+        let named = names.iter().map(|(account, name)| {
+            let mut name = (*name).to_owned();
+            while name.len() > MAX_ACCOUNT_NAME {
+                name.pop();
+            }
+            Change::AccountName(*account, name)
+        });
+        self.core.committer.commit(entries.iter().copied().map(Change::Entry).chain(named).collect())
     }
 
     /// The columns of one account; zero when nothing was ever written to it.
@@ -466,16 +457,4 @@ impl Drop for Core {
             tracing::warn!(%error, "the cache did not close cleanly; the next start looks after it");
         }
     }
-}
-
-/// The changes that account for events, and name accounts.
-fn accounting(entries: &[LedgerEntry], names: &[(Account, &str)]) -> Vec<Change> {
-    let named = names.iter().map(|(account, name)| {
-        let mut name = (*name).to_owned();
-        while name.len() > MAX_ACCOUNT_NAME {
-            name.pop();
-        }
-        Change::AccountName(*account, name)
-    });
-    entries.iter().copied().map(Change::Entry).chain(named).collect()
 }

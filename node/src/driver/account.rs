@@ -20,7 +20,6 @@ pub(super) fn settle_account(store: &Store, account: Account, length: u64) -> Ba
 }
 
 /// A file that stands at its destination, as the ledger has to know it.
-#[derive(Clone)]
 pub(super) struct Delivery {
     pub(super) account: Account,
     /// For people.
@@ -46,10 +45,8 @@ impl Delivery {
     }
 }
 
-/// What the ledger takes in of deliveries, and what their accounts are called.
-type Entries<'d> = (Vec<LedgerEntry>, Vec<(Account, &'d str)>);
-
-fn entries<'d>(store: &Store, deliveries: &'d [Delivery]) -> Result<Entries<'d>, StoreError> {
+/// Writes deliveries into the ledger, all at once.
+fn record_all(store: &Store, deliveries: &[Delivery]) -> Result<(), StoreError> {
     let (mut entries, mut names) = (Vec::new(), Vec::new());
     for delivery in deliveries {
         let new = delivery.entries(store)?;
@@ -58,7 +55,7 @@ fn entries<'d>(store: &Store, deliveries: &'d [Delivery]) -> Result<Entries<'d>,
         }
         entries.extend(new);
     }
-    Ok((entries, names))
+    store.record_named(&entries, &names)
 }
 
 /// Deliveries that the ledger could not take, until its disk is well. Should the node end before, their jobs are still there
@@ -67,28 +64,15 @@ fn entries<'d>(store: &Store, deliveries: &'d [Delivery]) -> Result<Entries<'d>,
 pub(super) struct Owed(Arc<Mutex<Vec<Delivery>>>);
 
 impl Owed {
-    /// Records deliveries with the next transaction, or later: that of their jobs' ends at the latest, which are asked for after this.
+    /// Records deliveries, now or later.
     pub(super) fn record(&self, store: &Store, deliveries: Vec<Delivery>) {
-        let deliveries = Arc::new(deliveries);
-        let (owed, kept) = (self.clone(), deliveries.clone());
-        let told = move |outcome| {
-            if let Err(error) = outcome {
-                owed.owe(kept, &error);
-            }
-        };
-        let asked =
-            entries(store, &deliveries).and_then(|(entries, names)| store.record_unhurried(&entries, &names, told));
-        if let Err(error) = asked {
-            self.owe(deliveries, &error);
+        if let Err(error) = record_all(store, &deliveries) {
+            let count = deliveries.len();
+            tracing::error!(%error, count, "deliveries are not in the ledger yet");
+            let mut owed = self.owed();
+            let room = MOST_OWED.saturating_sub(owed.len());
+            owed.extend(deliveries.into_iter().take(room));
         }
-    }
-
-    fn owe(&self, deliveries: Arc<Vec<Delivery>>, error: &StoreError) {
-        let count = deliveries.len();
-        tracing::error!(%error, count, "deliveries are not in the ledger yet");
-        let mut owed = self.owed();
-        let room = MOST_OWED.saturating_sub(owed.len());
-        owed.extend(deliveries.iter().take(room).cloned());
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -99,9 +83,7 @@ impl Owed {
     pub(super) fn settle(&self, store: &Store) -> bool {
         loop {
             let Some(delivery) = self.owed().pop() else { return true };
-            let recorded = entries(store, std::slice::from_ref(&delivery))
-                .and_then(|(entries, names)| store.record_named(&entries, &names));
-            if recorded.is_err() {
+            if record_all(store, std::slice::from_ref(&delivery)).is_err() {
                 self.owed().push(delivery);
                 return false;
             }

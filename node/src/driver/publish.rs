@@ -1,4 +1,4 @@
-//! Files that become visible together: each is renamed, then there is one sync of each directory, and all go into the ledger at once.
+//! Files that become visible together: each is renamed, then there is one sync of each directory and one transaction of the ledger.
 //!
 //! All files of a job are made visible at its end. One by one, a job of many small files would sync the same directory for
 //! each of them.
@@ -40,8 +40,7 @@ impl Executor {
         }
     }
 
-    /// Begins to make visible what was gathered. A file counts as published when its name is durable; its entry of the ledger is so before the end of
-    /// its job is, and mostly in the same transaction.
+    /// Begins to make visible what was gathered. A file counts as published when its name and its entry of the ledger are durable.
     pub(super) fn publish_gathered(&mut self) {
         if self.publishing.is_empty() {
             return;
