@@ -4,6 +4,7 @@
 //! the last to let the store go.
 
 use super::Files;
+use super::line::FilesInLine;
 use super::stuck::Stuck;
 use crate::committer::Committer;
 use crate::content::Inline;
@@ -44,6 +45,8 @@ pub(crate) struct Stock {
     pub(super) is_overfull: AtomicBool,
     /// What is doomed and stays on the disk for now.
     pub(super) stuck: Stuck,
+    /// What is remembered of the line where the disk is short.
+    pub(super) files_in_line: FilesInLine,
     /// Takes handles back that are kept only to be quick.
     take_back: Mutex<Option<TakeBack>>,
     /// How often entities were asked for.
@@ -116,6 +119,7 @@ impl Stock {
             expected: Mutex::default(),
             is_overfull: AtomicBool::new(false),
             stuck: Stuck::default(),
+            files_in_line: FilesInLine::default(),
             take_back: Mutex::default(),
             asked: AtomicU64::new(0),
             scrub_record: Mutex::default(),
