@@ -51,6 +51,8 @@ pub(crate) struct Stock {
     take_back: Mutex<Option<TakeBack>>,
     /// How often entities were asked for.
     asked: AtomicU64,
+    /// How many were made again from their files.
+    adopted: AtomicU64,
     /// Held by whoever changes the record of the scrub.
     scrub_record: Mutex<()>,
 }
@@ -122,6 +124,7 @@ impl Stock {
             files_in_line: FilesInLine::default(),
             take_back: Mutex::default(),
             asked: AtomicU64::new(0),
+            adopted: AtomicU64::new(0),
             scrub_record: Mutex::default(),
         })
     }
@@ -272,7 +275,17 @@ impl Stock {
         self.asked.fetch_add(1, Relaxed);
     }
 
+    /// An entity was made again from its files: its blocks are to be proved.
+    pub(crate) fn note_adoption(&self) {
+        self.adopted.fetch_add(1, Relaxed);
+    }
+
     /// How often that was so.
+    pub(crate) fn adoptions(&self) -> u64 {
+        self.adopted.load(Relaxed)
+    }
+
+    /// How often somebody asked.
     pub(super) fn asked(&self) -> u64 {
         self.asked.load(Relaxed)
     }
