@@ -182,6 +182,25 @@ impl Stock {
         }
     }
 
+    /// Where thousands have to go for `need` bytes, lets them go before the admission has the lock, so that others get in between: a large
+    /// file can need the room of a million small ones. What is left to do, the admission does; nothing goes where it would be refused.
+    pub(super) fn clear_the_way(&self, need: u64) -> Result<(), StoreError> {
+        let usage = self.usage()?;
+        if need <= usage.available || need > usage.quota {
+            return Ok(());
+        }
+        {
+            let _one = self.admit();
+            self.files.empty_quarantine();
+            self.finish_removals()?;
+        }
+        let plan = self.plan_admission(need, Bounds::default())?;
+        if plan.victims.len() > BATCH {
+            self.carry_out(&plan)?;
+        }
+        Ok(())
+    }
+
     /// Makes room for `need` bytes under quota and reserve, or says why there is none. The caller has the admission lock.
     pub(super) fn make_room(&self, need: u64) -> Result<(), AdmitError> {
         let usage = self.usage()?;

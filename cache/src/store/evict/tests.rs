@@ -4,7 +4,9 @@ use super::{BATCH, Shrunk, with_spare};
 use crate::room::{Limits, Pin, Quota, Reserve};
 use crate::row::NewEntity;
 use crate::{AdmitError, Store, StoreConfig};
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -66,11 +68,43 @@ fn a_handle_that_goes_takes_one_batch_along_and_the_store_goes_on_by_itself() {
     assert_eq!(entities(&store), 1000 - BATCH as u64, "others had to wait for no more than that");
     drop(handle);
     let start = Instant::now();
-    while entities(&store) > 0 {
+    while entities(&store) > 0 || stock.is_overfull.load(Relaxed) {
         assert!(start.elapsed() < Duration::from_secs(20), "{} are left", entities(&store));
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(!stock.is_overfull.load(Relaxed));
+}
+
+#[test]
+fn a_large_file_that_needs_the_room_of_many_small_ones_lets_others_in_between() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = open(directory.path(), 4 << 20);
+    let one = fill(&store, 0..100);
+    fill(&store, 100..(4 << 20) / one);
+    let all = entities(&store);
+    let refused = store.begin(NewEntity::numbered(1 << 40, 5 << 20)).expect_err("it never fits");
+    assert!(matches!(refused, AdmitError::TooLarge { .. }), "{refused}");
+    assert_eq!(entities(&store), all, "nothing goes for it");
+    let (is_done, stock) = (AtomicBool::new(false), store.stock());
+    let (admitted, seen) = std::thread::scope(|scope| {
+        let others = scope.spawn(|| {
+            let mut seen = BTreeSet::new();
+            while !is_done.load(Relaxed) {
+                let lock = stock.admit();
+                seen.insert(stock.index.counters().entities);
+                drop(lock);
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            seen
+        });
+        let admitted = store.begin(NewEntity::numbered(1 << 41, 3 << 20));
+        is_done.store(true, Relaxed);
+        (admitted, others.join())
+    });
+    let (_handle, seen) = (admitted.expect("admitted"), seen.expect("no panic"));
+    let left = entities(&store);
+    assert!(left > 100 && all - left > 3 * BATCH as u64, "{left} of {all} are left");
+    let between = seen.range(left + 1..all).count();
+    assert!(between >= 2, "others saw {seen:?}");
 }
 
 #[test]
