@@ -304,10 +304,16 @@ impl Shared {
     /// Keeps new statements for the next commit; says how many were taken.
     pub(crate) fn add_statements(&self, new: &[StoredStatement]) -> usize {
         let most = statements::most(&self.geometry);
+        let most_bytes = match self.content {
+            Content::Index(_) => statements::MOST_INLINE_BYTES,
+            Content::Files(_) => usize::MAX,
+        };
         let mut state = self.blocks();
         let before = state.statements.len();
         for statement in new {
-            if state.statements.len() < most && statement.bytes.len() <= outboard::MAX_STATEMENT {
+            let length = statement.bytes.len();
+            let has_room = state.statements.len() < most && state.statements.bytes() + length <= most_bytes;
+            if has_room && length <= outboard::MAX_STATEMENT {
                 state.statements.add(statement);
             }
         }

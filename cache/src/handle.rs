@@ -40,7 +40,6 @@ impl EntityHandle {
         Self { shared }
     }
 
-    #[cfg(test)]
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }

@@ -36,7 +36,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub(crate) use line::{Counters, Line, LineHold};
-pub(crate) use query::InLine;
+pub(crate) use query::{InLine, LineKey};
 pub(crate) use renewal::Heirs;
 pub use renewal::IndexTroubles;
 

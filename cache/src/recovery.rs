@@ -23,6 +23,11 @@ pub(crate) use sweep::{Progress, Sweep};
 /// Rows and files that are looked at before a store is served; one that has more is swept beside the work.
 const LOOKS: usize = 8192;
 
+/// What an index is called that was moved aside, before the time when that was.
+const DAMAGED: &str = "index.damaged-";
+/// Indexes that were moved aside and are kept.
+const MOST_DAMAGED: usize = 2;
+
 /// What opening a store found and did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecoveryReport {
@@ -88,6 +93,12 @@ pub(crate) fn refuse_newer(disk: &Arc<dyn Disk>, index: &Path) -> Result<(), Ope
 /// Opens the index and finishes what was under way; an index that is damaged beyond repair is moved aside and a new
 /// one begun, so that the store always opens (N6).
 pub(crate) fn recover(files: &Files, limits: Limits) -> Result<Recovered, OpenError> {
+    let recovered = recover_index(files, limits)?;
+    clear_damaged(files, recovered.report.index_moved_to.as_deref());
+    Ok(recovered)
+}
+
+fn recover_index(files: &Files, limits: Limits) -> Result<Recovered, OpenError> {
     let damage = match try_to_recover(files, limits, RecoveryReport::default()) {
         Ok(recovered) => return Ok(recovered),
         Err(Failure::Damaged(damage)) => damage,
@@ -163,6 +174,29 @@ fn first_generation(stock: &Stock) -> Result<u64, Failure> {
         }
     }
     Ok(seen)
+}
+
+/// Removes all but the newest of the indexes that were moved aside: whoever looks into what happened looks at those, and nobody
+/// else takes them away. A refusal keeps no store from opening.
+fn clear_damaged(files: &Files, moved_now: Option<&Path>) {
+    let (disk, mut damaged) = (&**files.disk(), Vec::new());
+    for name in disk::list(disk, files.root()).unwrap_or_default() {
+        let since = name.strip_prefix(DAMAGED).and_then(|since| since.parse::<i64>().ok());
+        // Under a clock that went back as well.
+        let is_newest = moved_now.is_some_and(|now| now.file_name().is_some_and(|now| now == name.as_str()));
+        damaged.extend(since.map(|since| (is_newest, since, name)));
+    }
+    damaged.sort();
+    let old = damaged.len().saturating_sub(MOST_DAMAGED);
+    for (.., name) in damaged.drain(..old) {
+        let path = files.root().join(name);
+        match disk::unlink(disk, &path) {
+            Ok(()) => {
+                tracing::info!(path = %path.display(), "an old damaged index of the cache is removed: two later ones are kept")
+            }
+            Err(error) => tracing::warn!(%error, "an old damaged index of the cache stays"),
+        }
+    }
 }
 
 /// A name beside the index that nothing has yet.

@@ -5,6 +5,7 @@ mod evict;
 mod files;
 mod heirs;
 mod leaving;
+mod line;
 mod stock;
 mod stuck;
 mod upkeep;
@@ -17,7 +18,7 @@ use crate::ledger::{Account, Balance, LedgerEntry, LedgerRow};
 use crate::recovery::{self, RecoveryReport, SweepReport};
 use crate::room::{ClearOutcome, Goal, Limits, Pin, Quota, RemoveOutcome, Reserve, Usage};
 use crate::row::{self, EntityRecord, NewEntity, Privacy};
-use eddy_content::evict::EvictionPlan;
+use eddy_content::evict::{Bounds, EvictionPlan};
 use eddy_content::{Entity, EntityId, LookupKey, LookupSecret, ResourceUrl, Validator};
 use evict::Shrunk;
 use leaving::Last;
@@ -279,7 +280,11 @@ impl Store {
     /// ends. Not kept over a restart: whoever opens the store says how much it may use.
     pub fn set_limits(&self, limits: Limits) -> Result<EvictionPlan, StoreError> {
         self.core.take_back();
-        self.core.set_limits(limits)
+        let plan = self.core.set_limits(limits)?;
+        if plan.is_cut {
+            self.core.upkeep.wake();
+        }
+        Ok(plan)
     }
 
     /// What would go for a goal, without doing it.
@@ -294,10 +299,10 @@ impl Store {
         self.core.carry_out(plan)
     }
 
-    /// What would go if `need` bytes had to come in.
+    /// What would have to go if `need` bytes had to come in. An admission that evicts takes a little more, so that the next one need not.
     pub fn plan_eviction(&self, need: u64) -> Result<EvictionPlan, StoreError> {
         self.core.take_back();
-        self.core.plan_admission(need)
+        self.core.plan_admission(need, Bounds::default())
     }
 
     /// Holds all rows and files against each other, now and to the end; else a thread does so once a day, slowly.

@@ -256,7 +256,9 @@ impl Destination {
             Err(failure)
                 if is_full(&failure)
                     && self.folder().is_ok_and(|folder| room.is_beside(folder))
-                    && entity.held().is_empty() =>
+                    && entity.held().is_empty()
+                    // After the loss of an index what is held has to be proved first.
+                    && entity.is_unproven().is_ok_and(|is_unproven| !is_unproven) =>
             {
                 Err(failure)
             }

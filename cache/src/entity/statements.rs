@@ -17,6 +17,10 @@ pub(super) fn most(geometry: &Geometry) -> usize {
     (geometry.block_count() as usize).saturating_mul(2).saturating_add(64).min(MAX_STATEMENTS)
 }
 
+/// Bytes of the statements of an entity that lies in the index. All of them speak of the one block, and no more than three words about a
+/// block are ever asked for; the quota counts that entity at some 1 KiB, and does not count these.
+pub(super) const MOST_INLINE_BYTES: usize = 16 * 1024;
+
 /// Statements in the order in which they came.
 #[derive(Default)]
 pub(crate) struct Statements {
@@ -26,6 +30,8 @@ pub(crate) struct Statements {
     by_run: BTreeSet<(u32, u32, usize)>,
     /// Blocks of the longest run.
     longest: u32,
+    /// Bytes of all.
+    bytes: usize,
 }
 
 impl Statements {
@@ -33,11 +39,17 @@ impl Statements {
     pub(super) fn of(all: Vec<StoredStatement>) -> Self {
         let by_run = all.iter().enumerate().map(|(place, kept)| (kept.first_block, kept.count, place)).collect();
         let longest = all.iter().map(|kept| kept.count).max().unwrap_or(0);
-        Self { all, by_run, longest }
+        let bytes = all.iter().map(|kept| kept.bytes.len()).sum();
+        Self { all, by_run, longest, bytes }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// Bytes of all of them.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Those from a place on, in the order in which they came.
@@ -61,6 +73,7 @@ impl Statements {
         if !self.contains(statement) {
             self.by_run.insert((statement.first_block, statement.count, self.all.len()));
             self.longest = self.longest.max(statement.count);
+            self.bytes += statement.bytes.len();
             self.all.push(statement.clone());
         }
     }

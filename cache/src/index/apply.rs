@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// Versions that are found under one URL: each admission looks at all of them, and an origin may name a new one with each answer.
+const MAX_VERSIONS: usize = 64;
+
 impl Index {
     /// Applies all changes or none; durable when it returns. `Err` means that none of them is in the index.
     pub(crate) fn apply(&self, number: u64, changes: &[Change]) -> Result<(), IndexFault> {
@@ -249,8 +252,12 @@ fn entity(work: &mut Work<'_>, new: &EntityRecord, name: &[u8; 32]) -> Result<()
     work.here = Some((id, new.generation));
     work.lines.follow(&mut work.tables, new)?;
     if new.names.contains(name) {
+        let key = name_key(name, &id);
+        if !work.tables.has(NAMES, &key)? {
+            make_way(&mut work.tables, name)?;
+        }
         // The transaction's number is the order in which versions were named.
-        work.tables.put(NAMES, &name_key(name, &id), &work.number)?;
+        work.tables.put(NAMES, &key, &work.number)?;
     }
     work.highest = work.highest.max(new.generation);
     Ok(())
@@ -258,20 +265,36 @@ fn entity(work: &mut Work<'_>, new: &EntityRecord, name: &[u8; 32]) -> Result<()
 
 /// Notes that `by` takes the place of the version that was named last under a URL.
 fn supersede(work: &mut Work<'_>, name: &[u8; 32], by: &EntityId) -> Result<(), redb::Error> {
-    let (first, last) = (name_key(name, &EntityId([0; 32])), name_key(name, &EntityId([0xff; 32])));
-    let mut named = Vec::new();
-    for row in work.tables.at(NAMES)?.range::<&[u8]>(first.as_slice()..=last.as_slice())? {
-        let (key, value) = row?;
-        let order = row::unseal_value::<u64>(NAMES.name(), key.value(), value.value());
-        let id = key.value().last_chunk::<32>().copied().map(EntityId);
-        named.extend(order.zip(id).filter(|(_, id)| id != by));
-    }
-    // Of those with one number the last in the table is the newest, as for whoever looks it up.
-    named.sort_by_key(|(order, id)| std::cmp::Reverse((*order, id.0)));
-    for (_, id) in named {
+    for (_, id) in versions(&mut work.tables, name)?.into_iter().rev().filter(|(order, id)| order.is_some() && id != by)
+    {
         if record(&mut work.tables, &id)?.is_some_and(|record| !record.doomed) {
             return work.lines.stand(&mut work.tables, &id, Standing::superseded);
         }
+    }
+    Ok(())
+}
+
+/// The versions that were named under a URL, the newest last; of those with one number the last in the table is the newest, as for
+/// whoever looks it up. One whose row is damaged is the oldest.
+fn versions(tables: &mut Tables<'_>, name: &[u8; 32]) -> Result<Vec<(Option<u64>, EntityId)>, redb::Error> {
+    let (first, last) = (name_key(name, &EntityId([0; 32])), name_key(name, &EntityId([0xff; 32])));
+    let mut named = Vec::new();
+    for row in tables.at(NAMES)?.range::<&[u8]>(first.as_slice()..=last.as_slice())? {
+        let (key, value) = row?;
+        let order = row::unseal_value::<u64>(NAMES.name(), key.value(), value.value());
+        let id = key.value().last_chunk::<32>().copied().map(EntityId);
+        named.extend(id.map(|id| (order, id)));
+    }
+    named.sort_by_key(|(order, id)| (*order, id.0));
+    Ok(named)
+}
+
+/// Makes room for one more version under a URL: the oldest are not found under it any more. They stay what they are, superseded.
+fn make_way(tables: &mut Tables<'_>, name: &[u8; 32]) -> Result<(), redb::Error> {
+    let named = versions(tables, name)?;
+    let too_many = (named.len() + 1).saturating_sub(MAX_VERSIONS);
+    for (_, id) in &named[..too_many] {
+        tables.delete(NAMES, &name_key(name, id))?;
     }
     Ok(())
 }
@@ -437,3 +460,6 @@ fn change_balance(
 fn balance(tables: &mut Tables<'_>, account: &Account) -> Result<Balance, redb::Error> {
     Ok(tables.get(FILES, &account_key(account))?.unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use super::{
     ACCOUNT_NAMES, DOOMED, ENTITIES, FILES, HELD, INLINE, INLINE_STATEMENTS, Index, JOBS, KEY_FINGERPRINT, KEY_FORMAT,
     KEY_GENERATION, KEY_RESERVED, KEY_RUNNING, LINES, LOOKUP, Line, META, NAMES, ORDER, PEERS, Table, account_key,
-    chunk_key, name_key,
+    chunk_key, line::order_key, name_key,
 };
 use crate::fault::IndexFault;
 use crate::ledger::{Account, Balance, LedgerRow};
@@ -46,14 +46,38 @@ impl Index {
     /// Asks about the entities that may go, in the order in which they would: those before [`Standing::PROTECTED_FROM`],
     /// and those from there on. Whoever asks reads as far as he likes.
     pub(crate) fn in_line<T>(&self, ask: impl FnOnce(InOrder<'_>, InOrder<'_>) -> T) -> Result<T, IndexFault> {
+        self.in_line_behind([None, None], ask)
+    }
+
+    /// The same from behind a place in each of the two parts.
+    pub(crate) fn in_line_behind<T>(
+        &self,
+        [first, protected]: [Option<LineKey>; 2],
+        ask: impl FnOnce(InOrder<'_>, InOrder<'_>) -> T,
+    ) -> Result<T, IndexFault> {
         self.read(|transaction| {
             let table = transaction.open_table(ORDER)?;
             let border = Standing::PROTECTED_FROM.as_slice();
+            let start = first.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
+            let start_protected =
+                protected.as_ref().map_or(Bound::Included(border), |key| Bound::Excluded(key.as_slice()));
             let fault = Cell::new(None);
-            let first = readable(table.range::<&[u8]>(..border)?, &fault);
-            let protected = readable(table.range::<&[u8]>(border..)?, &fault);
+            let first = readable(table.range::<&[u8]>((start, Bound::Excluded(border)))?, &fault);
+            let protected = readable(table.range::<&[u8]>((start_protected, Bound::Unbounded))?, &fault);
             let answer = ask(Box::new(first), Box::new(protected));
             fault.take().map_or(Ok(answer), |error: redb::StorageError| Err(error.into()))
+        })
+    }
+
+    /// Those of some rows that still stand so in line.
+    pub(crate) fn still_in_line(&self, rows: &[InLine]) -> Result<Vec<InLine>, IndexFault> {
+        self.read(|transaction| {
+            let mut still = Vec::with_capacity(rows.len());
+            for row in rows {
+                let now: Option<Line> = get(transaction, ORDER, &row.key())?;
+                still.extend(Some(*row).filter(|row| now == Some(row.line)));
+            }
+            Ok(still)
         })
     }
 
@@ -312,7 +336,15 @@ fn readable<'a>(
     .flatten()
 }
 
+/// The place of an entity in the line.
+pub(crate) type LineKey = [u8; Standing::KEY_LENGTH + 32];
+
 impl InLine {
+    /// Its place in the line.
+    pub(crate) fn key(&self) -> LineKey {
+        order_key(&self.line.standing, &self.id)
+    }
+
     fn read(key: &[u8], value: &[u8]) -> Option<Self> {
         let id = EntityId(*key.last_chunk::<32>()?);
         Some(Self { id, line: open_row(ORDER, key, value)? })

@@ -10,10 +10,11 @@
 
 use crate::Store;
 use crate::aligned::AlignedBuffer;
-use crate::content::FilePair;
+use crate::content::{Content, FilePair};
 use crate::direct::BlockFile;
 use crate::disk::{self, Disk};
 use crate::fault::{DiskFault, StoreError};
+use crate::handle::EntityHandle;
 use crate::index::Change;
 use crate::outboard::{Header, Layout};
 use crate::row::{self, EntityRecord, NewEntity, Place};
@@ -27,6 +28,8 @@ use std::path::{Path, PathBuf};
 const SLICE: u32 = 32;
 /// Block hashes that are looked at together.
 const HASHES: u32 = 4096;
+/// Entities that are remembered because somebody had them open: one of them that was let go of begins another pass.
+const MOST_PASSED: usize = 1024;
 
 /// Data and outboard of a pair: where each is, and where it belongs.
 type Moves = [(PathBuf, PathBuf); 2];
@@ -57,7 +60,7 @@ pub(crate) enum Adoption {
 
 impl Store {
     /// Makes entities again from files that no row speaks of, and proves their blocks, now and to the end; else the store's
-    /// thread does so, slowly.
+    /// thread does so, slowly. What somebody has open is left to it.
     pub fn rebuild(&self) -> Result<RebuildReport, StoreError> {
         let (stock, mut report) = (self.stock(), RebuildReport::default());
         report.adopted = self.sweep()?.adopted;
@@ -85,6 +88,7 @@ pub(crate) fn adopt(stock: &Stock, name: &Name) -> Result<Adoption, StoreError> 
     let mut changes = vec![Change::Entity(Box::new(record.clone()), named), Change::Unproven];
     changes.extend(stock.lookup_change(&record));
     stock.committer.commit(changes)?;
+    stock.note_adoption();
     stock.saw_generation(name.generation);
     Ok(Adoption::Adopted)
 }
@@ -108,6 +112,17 @@ pub(crate) fn read_record(files: &Files, name: &Name) -> Result<Option<(EntityRe
         freshness: None,
     };
     Ok(Some((EntityRecord::admit(&new, Place::Files, name.generation, wall_clock()), geometry)))
+}
+
+impl EntityHandle {
+    /// Whether the entity was made again from its files and has blocks that are not proved yet: they are here, though not held.
+    pub fn is_unproven(&self) -> Result<bool, StoreError> {
+        let shared = self.shared();
+        let Content::Files(FilePair { outboard, layout, .. }) = &shared.content else { return Ok(false) };
+        let is_behind = |cursor: Vec<u8>| shared.id.0.as_slice() > cursor.as_slice();
+        let is_left = shared.core.index.unproven()?.is_some_and(is_behind);
+        Ok(is_left && !self.is_complete() && has_hashes(outboard, layout, &self.geometry())?)
+    }
 }
 
 /// Whether a hash of any block was ever written: then it was acknowledged, or as good as that.
@@ -207,57 +222,113 @@ fn is_worth_a_row(stock: &Stock, moves: &Moves) -> Result<bool, DiskFault> {
     has_hashes(&outboard, &Layout::new(length, &geometry), &geometry)
 }
 
+/// How far an entity was proved.
+enum Slice {
+    /// The next slice begins with this block.
+    Next(EntityId, u32),
+    /// To its end, or it has nothing to prove.
+    Whole,
+    /// Not at all: somebody has it open.
+    InUse(EntityId),
+}
+
 /// Turns blocks of adopted entities into held ones, a slice at a time.
 ///
 /// The index notes the last entity that was gone through; where in one it is, only the prover knows. Whoever begins again
 /// with an entity skips what is held.
+///
+/// What somebody has open is passed over, and comes later: the place in the index stays before it, and the pass goes on in memory. At
+/// its end the prover waits until one of those was let go of, and begins again behind the place in the index.
 #[derive(Default)]
 pub(crate) struct Prover {
     at: Option<(EntityId, u32)>,
+    /// The last entity of this pass, once one was passed over.
+    ahead: Option<Vec<u8>>,
+    /// Who was passed over, as far as they are remembered.
+    passed: Vec<EntityId>,
+    /// The pass came to its end.
+    is_waiting: bool,
+    /// Adoptions up to this pass.
+    adoptions: u64,
     buffer: AlignedBuffer,
     pub(crate) blocks: u64,
     pub(crate) bytes: u64,
 }
 
 impl Prover {
-    /// Proves one slice; `false` when nothing is left to prove.
+    /// Proves one slice; `false` when nothing is left to prove, or nothing that nobody has open.
     pub(crate) fn step(&mut self, stock: &Stock) -> Result<bool, StoreError> {
         let Some(cursor) = stock.index.unproven()? else { return Ok(false) };
-        let after = Some(cursor.as_slice()).filter(|cursor| !cursor.is_empty());
-        let Some((key, record)) = stock.index.rows(after, 1)?.into_iter().next() else {
+        if self.waits(stock) {
+            return Ok(false);
+        }
+        let after = Some(self.ahead.as_ref().unwrap_or(&cursor)).filter(|cursor| !cursor.is_empty());
+        let Some((key, record)) = stock.index.rows(after.map(Vec::as_slice), 1)?.into_iter().next() else {
+            self.is_waiting = self.ahead.is_some();
+            if self.is_waiting {
+                return Ok(false);
+            }
             stock.committer.commit(vec![Change::Proven { from: cursor, to: None }])?;
             return Ok(stock.index.unproven()?.is_some());
         };
-        let slice = match &record {
-            Some(record) if record.place == Place::Files && !record.doomed => self.prove(stock, record)?,
-            _ => None,
+        let slice = match record.filter(|record| record.place == Place::Files && !record.doomed) {
+            Some(record) => self.prove(stock, &record)?,
+            None => Slice::Whole,
         };
-        self.at = slice.map(|next| (record.map_or(EntityId([0; 32]), |record| record.id()), next));
-        if self.at.is_none() {
-            stock.committer.commit(vec![Change::Proven { from: cursor, to: Some(key) }])?;
+        self.at = None;
+        match slice {
+            Slice::Next(id, block) => self.at = Some((id, block)),
+            Slice::Whole if self.ahead.is_none() => {
+                stock.committer.commit(vec![Change::Proven { from: cursor, to: Some(key) }])?;
+            }
+            Slice::Whole => self.ahead = Some(key),
+            Slice::InUse(id) => {
+                self.ahead = Some(key);
+                self.passed.extend(Some(id).filter(|_| self.passed.len() < MOST_PASSED));
+            }
         }
         Ok(true)
     }
 
-    /// Proves the next slice of an entity; gives the block after it, `None` at the end.
-    fn prove(&mut self, stock: &Stock, record: &EntityRecord) -> Result<Option<u32>, StoreError> {
+    /// Whether all that is left is open; if not, the next pass begins.
+    fn waits(&mut self, stock: &Stock) -> bool {
+        let adoptions = stock.adoptions();
+        let has_more = std::mem::replace(&mut self.adoptions, adoptions) != adoptions;
+        if !has_more && !self.is_waiting {
+            return false;
+        }
+        if !has_more && self.passed.iter().all(|id| stock.is_in_use(id)) {
+            return true;
+        }
+        (self.is_waiting, self.ahead) = (false, None);
+        self.passed.clear();
+        false
+    }
+
+    /// Proves the next slice of an entity.
+    fn prove(&mut self, stock: &Stock, record: &EntityRecord) -> Result<Slice, StoreError> {
         let id = record.id();
-        let Some(geometry) = Geometry::new(record.entity.length) else { return Ok(None) };
+        let Some(geometry) = Geometry::new(record.entity.length) else { return Ok(Slice::Whole) };
         let first = self.at.filter(|(at, _)| *at == id).map_or(0, |(_, block)| block);
         let _one = stock.admit();
         // Who has it open fetches what he lacks; what he writes must not be looked at meanwhile.
         let is_same = stock.index.record(&id)?.is_some_and(|now| now.generation == record.generation && !now.doomed);
-        if stock.is_in_use(&id) || !is_same || first >= geometry.block_count() {
-            return Ok(None);
-        }
-        let Some(FilePair { data, outboard, layout }) = stock.files.open(record, &geometry)? else { return Ok(None) };
         let (held, _) = stock.index.held(&id)?;
+        if !is_same || first >= geometry.block_count() || held.len() == geometry.block_count() {
+            return Ok(Slice::Whole);
+        }
+        if stock.is_in_use(&id) {
+            return Ok(Slice::InUse(id));
+        }
+        let Some(FilePair { data, outboard, layout }) = stock.files.open(record, &geometry)? else {
+            return Ok(Slice::Whole);
+        };
         let end = geometry.block_count().min(first.saturating_add(HASHES));
         let hashes = layout.read_hashes(&*outboard.file(), &outboard.path, first..end)?;
         // The next run of blocks that have a hash and are not held.
         let is_due = |block: &u32| is_written(&hashes[(*block - first) as usize]) && !held.contains(*block);
         let Some(start) = (first..end).find(is_due) else {
-            return Ok(Some(end).filter(|end| *end < geometry.block_count()));
+            return Ok(if end < geometry.block_count() { Slice::Next(id, end) } else { Slice::Whole });
         };
         let run_end = (start..end.min(start.saturating_add(SLICE))).find(|block| !is_due(block));
         let run = start..run_end.unwrap_or(end.min(start.saturating_add(SLICE)));
@@ -275,7 +346,7 @@ impl Prover {
             self.blocks += u64::from(right.len());
             self.bytes += right.runs().map(|run| geometry.bytes_of(run)).map(|b| b.end - b.start).sum::<u64>();
         }
-        Ok(Some(run.end))
+        Ok(Slice::Next(id, run.end))
     }
 
     /// The blocks of a run that have their hashes. What cannot be read has not.
@@ -307,3 +378,6 @@ pub(crate) fn open_files(files: &Files, record: &EntityRecord) -> Result<Option<
     let Some(geometry) = Geometry::new(record.entity.length) else { return Ok(None) };
     Ok(files.open(record, &geometry)?.map(|open| (open, geometry)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,7 +81,7 @@ impl Store {
             on_progress(outcome.bytes);
         }
         if !outcome.corrupt.is_empty() {
-            look.handle.quarantine(&outcome.corrupt);
+            look.strike(&outcome.corrupt);
             self.note_corrupt(u64::from(outcome.corrupt.len()))?;
         }
         Ok(Some(outcome))
@@ -150,14 +150,14 @@ impl Store {
                     Err(error) => {
                         // What cannot be read is left behind: the read path meets it, and the scrub must not stick to it.
                         record.at = Some((id.0, run.end));
-                        strike(&look.handle, &corrupt, step);
+                        strike(&look, &corrupt, step);
                         return Err(error);
                     }
                 }
                 step.blocks += u64::from(run.end - run.start);
                 step.bytes += look.bytes_of(&run);
             }
-            strike(&look.handle, &corrupt, step);
+            strike(&look, &corrupt, step);
         }
         Ok(())
     }
@@ -175,10 +175,10 @@ impl Store {
     }
 }
 
-fn strike(handle: &EntityHandle, corrupt: &BlockSet, step: &mut ScrubStep) {
+fn strike(look: &Look, corrupt: &BlockSet, step: &mut ScrubStep) {
     if !corrupt.is_empty() {
         step.corrupt += u64::from(corrupt.len());
-        handle.quarantine(corrupt);
+        look.strike(corrupt);
     }
 }
 
@@ -225,6 +225,9 @@ impl Look {
 
     /// The blocks of a run that are wrong, after a second look at each of them.
     pub(crate) fn at(&mut self, run: Range<u32>) -> Result<BlockSet, StoreError> {
+        if self.medium.is_none() {
+            return self.struck_blocks(run);
+        }
         let suspects = self.wrong_blocks(run)?;
         let mut corrupt = BlockSet::new();
         for block in suspects.runs().flatten() {
@@ -232,6 +235,28 @@ impl Look {
             corrupt.union_with(&self.wrong_blocks(block..block + 1)?);
         }
         Ok(corrupt)
+    }
+
+    /// Strikes off what was found wrong, unless the reading has done so.
+    fn strike(&self, corrupt: &BlockSet) {
+        if self.medium.is_some() {
+            self.handle.quarantine(corrupt);
+        }
+    }
+
+    /// The blocks of a run that the ordinary reading found wrong: it looks twice itself, and strikes them off.
+    fn struck_blocks(&mut self, run: Range<u32>) -> Result<BlockSet, StoreError> {
+        let (mut struck, mut bytes) = (BlockSet::new(), Vec::new());
+        self.handle.forget_at_hand();
+        for block in run {
+            match self.handle.read_run(block..block + 1, &mut bytes) {
+                Err(ReadError::Corrupt { block }) => struck.insert(block..block + 1),
+                Err(ReadError::Disk(fault)) => return Err(fault.into()),
+                // Struck off by somebody else since: that one was told.
+                Ok(()) | Err(ReadError::NotHeld { .. } | ReadError::Replaced { .. }) => {}
+            }
+        }
+        Ok(struck)
     }
 
     fn wrong_blocks(&mut self, run: Range<u32>) -> Result<BlockSet, StoreError> {
@@ -245,17 +270,7 @@ impl Look {
             }
             Err(ReadError::Disk(fault)) => return Err(fault.into()),
         };
-        let Some(medium) = &self.medium else {
-            let mut bytes = Vec::new();
-            self.handle.forget_at_hand();
-            for block in run {
-                // A wrong one is struck off by the reading itself.
-                if let Err(ReadError::Disk(fault)) = self.handle.read_run(block..block + 1, &mut bytes) {
-                    return Err(fault.into());
-                }
-            }
-            return Ok(wrong);
-        };
+        let Some(medium) = &self.medium else { return Ok(wrong) };
         let bytes = geometry.bytes_of(run.clone());
         match medium.read_once(&mut self.buffer, (bytes.end - bytes.start) as usize, bytes.start) {
             Ok(()) => {}

@@ -23,6 +23,13 @@ impl Core {
         let geometry =
             Geometry::new(new.entity.length).ok_or(AdmitError::BeyondProtocol { length: new.entity.length })?;
         let id = new.entity.id();
+        let place = if new.entity.length <= MOST_IN_INDEX { Place::Index } else { Place::Files };
+        let need = room::footprint(&new.entity, &new.requested_url, place);
+        // One block needs the room of a few.
+        if place == Place::Files && !self.is_in_use(&id) && self.index.record(&id).map_err(StoreError::from)?.is_none()
+        {
+            self.clear_the_way(need)?;
+        }
         let _one = self.admit();
         if let Some(shared) = self.open_existing(&id)? {
             shared.ensure_row()?;
@@ -30,8 +37,7 @@ impl Core {
             self.touch(id);
             return Ok(shared);
         }
-        let place = if new.entity.length <= MOST_IN_INDEX { Place::Index } else { Place::Files };
-        self.room_for(room::footprint(&new.entity, &new.requested_url, place))?;
+        self.room_for(need)?;
         let shared = match place {
             Place::Index => {
                 let record = EntityRecord::admit(new, place, self.next_generation()?, self.now());

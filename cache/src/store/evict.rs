@@ -1,5 +1,6 @@
 //! Letting entities go: what a goal costs, shown before it is done, and the removal itself (C-05).
 
+use super::line::{Shortage, candidate};
 use super::stock::Stock;
 use crate::fault::{AdmitError, DiskFault, StoreError};
 use crate::index::{Change, InLine, LineHold};
@@ -7,24 +8,22 @@ use crate::recovery::{Progress, Sweep, SweepReport};
 use crate::room::{ClearOutcome, Goal, Limits, Pin, RemoveOutcome, Usage};
 use crate::row::{EntityRecord, Place};
 use eddy_content::EntityId;
-use eddy_content::evict::{self, Aim, Candidate, Candidates, EvictionPlan, Hold, Tally, Victim};
+use eddy_content::evict::{self, Aim, Bounds, Candidates, EvictionPlan, Victim};
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 /// Entities that are removed in one go: two transactions and a sync for each directory that they lay in.
 const BATCH: usize = 256;
 
-/// Which bytes are short, and so what helps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shortage {
-    /// Those of the quota: everything counts.
-    Quota,
-    /// Those of the disk: what lies in the index leaves its room to the index, not to the disk.
-    Disk,
-}
-
-/// Rows of each part of the line that are read ahead: a tenth of a store of a million entities, 10 MB of pages.
-const FRONT: usize = 100_000;
+/// The part of the quota that goes beyond what an admission needs, when it has to evict: what the next ones would evict one by one.
+const SPARE_PART: u64 = 256;
+/// Bytes that go beyond what is needed at most.
+const MOST_SPARE: u64 = 64 << 20;
+/// Nothing goes beyond what is needed where it would be less than this: such a store is small enough to count in it.
+const LEAST_SPARE: u64 = 64 << 10;
+/// How long others have the lock to themselves between two batches: who gives it back and takes it at once is before all who wait.
+const BETWEEN_BATCHES: Duration = Duration::from_millis(1);
 
 /// What became of entities that were to go.
 #[derive(Debug, Default)]
@@ -49,7 +48,7 @@ enum Doomed {
 pub(super) enum Shrunk {
     /// It was.
     Done,
-    /// Somebody has the lock.
+    /// Somebody has the lock, or more is to go than goes at once.
     Later,
 }
 
@@ -58,58 +57,27 @@ impl Stock {
     pub(super) fn plan(&self, goal: &Goal) -> Result<EvictionPlan, StoreError> {
         self.write_touched();
         match goal {
-            Goal::Free(bytes) => self.plan_in_line(Aim::Free(*bytes), Shortage::Quota),
-            Goal::Fit(limits) => self.plan_to_fit(limits),
+            Goal::Free(bytes) => self.plan_in_line(Aim::Free(*bytes), Bounds::default(), Shortage::Quota),
+            Goal::Fit(limits) => self.plan_to_fit(limits, Bounds::default()),
             Goal::UnusedSince(since) => {
-                self.plan_in_line(Aim::Fit { excess: 0, unused_since: Some(*since) }, Shortage::Quota)
+                let aim = Aim::Fit { excess: 0, unused_since: Some(*since) };
+                self.plan_in_line(aim, Bounds::default(), Shortage::Quota)
             }
-            Goal::Everything => self.plan_in_line(Aim::Everything, Shortage::Quota),
+            Goal::Everything => self.plan_in_line(Aim::Everything, Bounds::default(), Shortage::Quota),
             Goal::These(ids) => self.plan_these(ids),
         }
     }
 
-    /// What would go if `need` bytes had to come in.
-    pub(super) fn plan_admission(&self, need: u64) -> Result<EvictionPlan, StoreError> {
+    /// What would have to go if `need` bytes had to come in.
+    pub(super) fn plan_admission(&self, need: u64, bounds: Bounds) -> Result<EvictionPlan, StoreError> {
         let usage = self.usage()?;
         self.write_touched();
         let of_quota = need.saturating_sub(usage.quota.saturating_sub(usage.used));
         let of_either = need.saturating_sub(usage.available);
         if of_either > of_quota {
-            self.plan_in_line(Aim::Free(of_either), Shortage::Disk)
+            self.plan_in_line(Aim::Free(of_either), bounds, Shortage::Disk)
         } else {
-            self.plan_in_line(Aim::Free(of_quota), Shortage::Quota)
-        }
-    }
-
-    /// Reads the line as far as the aim reaches.
-    fn plan_in_line(&self, aim: Aim, shortage: Shortage) -> Result<EvictionPlan, StoreError> {
-        let in_use = self.in_use();
-        let (counters, usage) = (self.index.counters(), self.usage()?);
-        let overhang =
-            evict::Candidates::<(), ()>::overhang(counters.protected_bytes, usage.used.saturating_add(usage.available));
-        let helps = |row: &InLine| shortage == Shortage::Quota || row.line.place == Place::Files;
-        let candidate = |row: InLine| candidate(&row, &in_use);
-        let mut plan = self.index.in_line(|first, protected| {
-            let (first, protected) = (first.filter(helps).map(candidate), protected.filter(helps).map(candidate));
-            evict::plan(Candidates { first, protected, overhang }, aim)
-        })?;
-        // The pinned do not stand in line: a plan need not read past them.
-        plan.kept.pinned = Tally { entities: counters.pinned, bytes: counters.pinned_bytes };
-        if let Some(refused) = &mut plan.refused {
-            refused.pinned = counters.pinned_bytes;
-        }
-        Ok(plan)
-    }
-
-    /// Reads the front of the line once, so that the first plan, which is made when room is short, finds it in memory.
-    pub(super) fn warm_the_line(&self, goes_on: impl Fn() -> bool) {
-        let read = self.index.in_line(|first, protected| {
-            for rows in [first, protected] {
-                rows.take(FRONT).take_while(|_| goes_on()).for_each(drop);
-            }
-        });
-        if let Err(error) = read {
-            tracing::debug!(%error, "the line of eviction was not read ahead");
+            self.plan_in_line(Aim::Free(of_quota), bounds, Shortage::Quota)
         }
     }
 
@@ -127,18 +95,18 @@ impl Stock {
     }
 
     /// What has to go under other limits: what is too old, and of the rest what is too much, as far as it may go.
-    fn plan_to_fit(&self, limits: &Limits) -> Result<EvictionPlan, StoreError> {
+    fn plan_to_fit(&self, limits: &Limits, bounds: Bounds) -> Result<EvictionPlan, StoreError> {
         let unused_since = limits.max_age.map(|age| {
             let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
             self.now().saturating_sub(age)
         });
         let (of_quota, of_disk) = self.excess(limits)?;
         if of_disk <= of_quota {
-            return self.plan_in_line(Aim::Fit { excess: of_quota, unused_since }, Shortage::Quota);
+            return self.plan_in_line(Aim::Fit { excess: of_quota, unused_since }, bounds, Shortage::Quota);
         }
-        let mut plan = self.plan_in_line(Aim::Fit { excess: of_disk, unused_since: None }, Shortage::Disk)?;
+        let mut plan = self.plan_in_line(Aim::Fit { excess: of_disk, unused_since: None }, bounds, Shortage::Disk)?;
         if unused_since.is_some() {
-            let old = self.plan_in_line(Aim::Fit { excess: 0, unused_since }, Shortage::Quota)?;
+            let old = self.plan_in_line(Aim::Fit { excess: 0, unused_since }, bounds, Shortage::Quota)?;
             let taken: HashSet<EntityId> = plan.victims.iter().map(|victim| victim.id).collect();
             for victim in old.victims.into_iter().filter(|victim| !taken.contains(&victim.id)) {
                 plan.freed = plan.freed.saturating_add(victim.bytes);
@@ -157,9 +125,13 @@ impl Stock {
     }
 
     /// Removes the victims of a plan; those that somebody uses or pinned meanwhile stay and are counted.
+    /// Others get the lock between two batches.
     pub(super) fn carry_out(&self, plan: &EvictionPlan) -> Result<ClearOutcome, StoreError> {
         let mut outcome = ClearOutcome::default();
-        for victims in plan.victims.chunks(BATCH) {
+        for (number, victims) in plan.victims.chunks(BATCH).enumerate() {
+            if number > 0 {
+                std::thread::sleep(BETWEEN_BATCHES);
+            }
             let _one = self.admit();
             self.evict_locked(victims, &mut outcome)?;
         }
@@ -210,6 +182,25 @@ impl Stock {
         }
     }
 
+    /// Where thousands have to go for `need` bytes, lets them go before the admission has the lock, so that others get in between: a large
+    /// file can need the room of a million small ones. What is left to do, the admission does; nothing goes where it would be refused.
+    pub(super) fn clear_the_way(&self, need: u64) -> Result<(), StoreError> {
+        let usage = self.usage()?;
+        if need <= usage.available || need > usage.quota {
+            return Ok(());
+        }
+        {
+            let _one = self.admit();
+            self.files.empty_quarantine();
+            self.finish_removals()?;
+        }
+        let plan = self.plan_admission(need, Bounds::default())?;
+        if plan.victims.len() > BATCH {
+            self.carry_out(&plan)?;
+        }
+        Ok(())
+    }
+
     /// Makes room for `need` bytes under quota and reserve, or says why there is none. The caller has the admission lock.
     pub(super) fn make_room(&self, need: u64) -> Result<(), AdmitError> {
         let usage = self.usage()?;
@@ -239,7 +230,7 @@ impl Stock {
             if need <= usage.available {
                 return Ok(());
             }
-            let plan = self.plan_admission(need)?;
+            let plan = self.plan_admission(need, with_spare(usage.quota))?;
             if let Some(refused) = plan.refused {
                 return Err(no_room(need, &usage, refused.evictable));
             }
@@ -267,16 +258,20 @@ impl Stock {
         Ok(plan)
     }
 
-    /// The same for who has the admission lock.
-    fn keep_to_limits_locked(&self) -> Result<(), StoreError> {
+    /// Lets one batch of it go, for who has the admission lock and keeps others waiting.
+    fn shrink_a_little(&self) -> Result<Shrunk, StoreError> {
         self.finish_removals()?;
-        let plan = self.plan(&Goal::Fit(self.limits()))?;
+        self.write_touched();
+        let plan = self.plan_to_fit(&self.limits(), Bounds { listed: BATCH, spare: 0 })?;
         let mut outcome = ClearOutcome::default();
-        for victims in plan.victims.chunks(BATCH) {
-            self.evict_locked(victims, &mut outcome)?;
-        }
+        let now = &plan.victims[..plan.victims.len().min(BATCH)];
+        self.evict_locked(now, &mut outcome)?;
         self.note_what_waits(&plan, &outcome);
-        Ok(())
+        if plan.is_cut || now.len() < plan.victims.len() {
+            self.is_overfull.store(true, Relaxed);
+            return Ok(Shrunk::Later);
+        }
+        Ok(Shrunk::Done)
     }
 
     fn note_what_waits(&self, plan: &EvictionPlan, outcome: &ClearOutcome) {
@@ -290,16 +285,16 @@ impl Stock {
         self.keep_to_limits()
     }
 
-    /// After a handle went: what waited for it goes now. Who finds the lock taken does not wait for it.
+    /// After a handle went: what waited for it goes now, as much as goes at once. Who finds the lock taken does not wait for it.
     pub(super) fn shrink_if_free(&self) -> Shrunk {
         if !self.is_overfull.load(Relaxed) {
             return Shrunk::Done;
         }
         let Some(_one) = self.try_admit() else { return Shrunk::Later };
-        if let Err(error) = self.keep_to_limits_locked() {
+        self.shrink_a_little().unwrap_or_else(|error| {
             tracing::debug!(%error, "what is beyond the limits stays for now");
-        }
-        Shrunk::Done
+            Shrunk::Done
+        })
     }
 
     /// Pins an entity or lets it go; says whether it is here.
@@ -311,6 +306,8 @@ impl Stock {
         let Some(record) = self.index.record(id)?.filter(|record| !record.doomed) else { return Ok(false) };
         if record.pinned != (pin == Pin::Pinned) {
             self.committer.commit(vec![Change::Pin(*id, pin)])?;
+            // It may stand in line again, in front of what was read.
+            self.files_in_line.forget();
         }
         Ok(true)
     }
@@ -411,16 +408,15 @@ impl Stock {
     }
 }
 
+/// What an admission takes under this quota, beyond what it needs: no more than fills a batch, for which it pays anyway.
+fn with_spare(quota: u64) -> Bounds {
+    let spare = quota / SPARE_PART;
+    Bounds { listed: BATCH, spare: if spare < LEAST_SPARE { 0 } else { spare.min(MOST_SPARE) } }
+}
+
 fn no_room(need: u64, usage: &Usage, evictable: u64) -> AdmitError {
     AdmitError::NoRoom { need, available: usage.available, evictable }
 }
 
-/// A row of the line as the policy sees it; a live handle is a use.
-fn candidate(row: &InLine, in_use: &HashSet<EntityId>) -> Candidate {
-    let hold = match row.line.hold {
-        LineHold::Pinned => Hold::Pinned,
-        _ if in_use.contains(&row.id) => Hold::InUse,
-        _ => Hold::Free,
-    };
-    Candidate { id: row.id, bytes: row.line.bytes, standing: row.line.standing, hold }
-}
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! the last to let the store go.
 
 use super::Files;
+use super::line::FilesInLine;
 use super::stuck::Stuck;
 use crate::committer::Committer;
 use crate::content::Inline;
@@ -44,10 +45,14 @@ pub(crate) struct Stock {
     pub(super) is_overfull: AtomicBool,
     /// What is doomed and stays on the disk for now.
     pub(super) stuck: Stuck,
+    /// What is remembered of the line where the disk is short.
+    pub(super) files_in_line: FilesInLine,
     /// Takes handles back that are kept only to be quick.
     take_back: Mutex<Option<TakeBack>>,
     /// How often entities were asked for.
     asked: AtomicU64,
+    /// How many were made again from their files.
+    adopted: AtomicU64,
     /// Held by whoever changes the record of the scrub.
     scrub_record: Mutex<()>,
 }
@@ -116,8 +121,10 @@ impl Stock {
             expected: Mutex::default(),
             is_overfull: AtomicBool::new(false),
             stuck: Stuck::default(),
+            files_in_line: FilesInLine::default(),
             take_back: Mutex::default(),
             asked: AtomicU64::new(0),
+            adopted: AtomicU64::new(0),
             scrub_record: Mutex::default(),
         })
     }
@@ -268,7 +275,17 @@ impl Stock {
         self.asked.fetch_add(1, Relaxed);
     }
 
+    /// An entity was made again from its files: its blocks are to be proved.
+    pub(crate) fn note_adoption(&self) {
+        self.adopted.fetch_add(1, Relaxed);
+    }
+
     /// How often that was so.
+    pub(crate) fn adoptions(&self) -> u64 {
+        self.adopted.load(Relaxed)
+    }
+
+    /// How often somebody asked.
     pub(super) fn asked(&self) -> u64 {
         self.asked.load(Relaxed)
     }

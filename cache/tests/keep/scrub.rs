@@ -3,6 +3,7 @@
 use crate::support::*;
 use eddy_cache::{ScrubStep, Store};
 use eddy_content::BlockSet;
+use redb::{Database, ReadableTable, TableDefinition};
 
 const BLOCKS: u32 = 40;
 const LENGTH: u64 = BLOCKS as u64 * BLOCK as u64 - 9;
@@ -89,6 +90,47 @@ fn a_scrub_goes_on_where_it_was_also_in_another_process_and_finds_all_rot() {
     assert!(record.last_full_pass.is_some() && record.pass_began.is_none());
     let again = store.scrub_step(u64::MAX).expect("scrubbed");
     assert_eq!((again.blocks, again.corrupt, again.is_pass_complete), (3 * u64::from(BLOCKS - 1), 0, true));
+}
+
+#[test]
+fn rot_of_small_entities_in_the_index_is_counted_like_any_other() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let small = |tag| new_entity(tag, 3000);
+    {
+        let store = open(directory.path());
+        for tag in 1..=3 {
+            let handle = store.begin(small(tag)).expect("admitted");
+            write(&handle, tag, 0..1);
+            handle.commit().expect("committed");
+        }
+    }
+    let rot = |tags: [u64; 2]| {
+        let database = Database::open(directory.path().join("index.redb")).expect("an index");
+        let transaction = database.begin_write().expect("a transaction");
+        {
+            let rows = TableDefinition::<&[u8], &[u8]>::new("inline");
+            let mut table = transaction.open_table(rows).expect("a table");
+            for tag in tags {
+                let id = small(tag).entity.id();
+                let mut row = table.get(id.0.as_slice()).expect("read").expect("a row").value().to_vec();
+                row[1000] ^= 1;
+                table.insert(id.0.as_slice(), row.as_slice()).expect("inserted");
+            }
+        }
+        transaction.commit().expect("committed");
+    };
+    rot([1, 3]);
+    let store = open(directory.path());
+    let one = BlockSet::from_run(0..1);
+    let found = store.verify(&small(1).entity.id(), &mut |_| {}).expect("verified").expect("here");
+    assert_eq!((found.blocks, &found.corrupt), (1, &one));
+    assert_eq!(store.scrubbed().expect("the record").corrupt, 1);
+    let step = store.scrub_step(u64::MAX).expect("scrubbed");
+    assert_eq!((step.blocks, step.corrupt, step.is_pass_complete), (2, 1, true));
+    assert_eq!(store.scrubbed().expect("the record").corrupt, 2);
+    let held = |tag| store.find(&small(tag).entity.id()).expect("asked").expect("here").held();
+    assert_eq!([1, 2, 3].map(held), [BlockSet::new(), one, BlockSet::new()]);
+    assert_eq!(store.scrub_step(u64::MAX).expect("scrubbed").corrupt, 0, "it is counted once");
 }
 
 #[test]

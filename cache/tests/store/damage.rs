@@ -187,6 +187,33 @@ fn a_cut_index_is_moved_aside_and_the_store_opens() {
 }
 
 #[test]
+fn of_the_indexes_that_were_moved_aside_the_newest_two_are_kept() {
+    let directory = tempfile::tempdir().expect("a directory");
+    filled(directory.path());
+    let aside = || {
+        let names =
+            fs::read_dir(directory.path()).expect("a listing").map(|entry| entry.expect("an entry").file_name());
+        let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.retain(|name| name.contains("damaged"));
+        names.sort();
+        names
+    };
+    // The last one is from a time that has not come yet.
+    for name in
+        ["index.damaged-900", "index.damaged-1000", "index.damaged-mine", "jobs.damaged-1", "index.damaged-99999999999"]
+    {
+        fs::write(directory.path().join(name), b"evidence").expect("written");
+    }
+    let kept = ["index.damaged-1000", "index.damaged-99999999999", "index.damaged-mine", "jobs.damaged-1"];
+    drop(open(directory.path()));
+    assert_eq!(aside(), kept);
+    fs::write(directory.path().join("index.redb"), b"no index at all").expect("written");
+    let moved_to = open(directory.path()).recovery().index_moved_to.clone().expect("moved aside");
+    let now = moved_to.file_name().expect("a name").to_string_lossy().into_owned();
+    assert_eq!(aside(), [&now, kept[1], kept[2], kept[3]]);
+}
+
+#[test]
 fn rot_in_the_index_gives_no_wrong_byte() {
     let directory = tempfile::tempdir().expect("a directory");
     filled(directory.path());

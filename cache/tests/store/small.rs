@@ -101,6 +101,31 @@ fn an_entity_is_settled_when_a_commit_would_do_nothing() {
 }
 
 #[test]
+fn statements_about_a_small_entity_take_16_kib_at_most() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let said = |number: u8, length| StoredStatement { first_block: 0, count: 1, bytes: vec![number; length] };
+    let store = open(directory.path());
+    let id = {
+        let handle = store.begin(new_entity(1, 400)).expect("admitted");
+        write(&handle, 1, 0..1);
+        let many: Vec<_> = (0..66).map(|number| said(number, 4096)).collect();
+        assert_eq!(handle.put_statements(&many), 4, "the first that come");
+        assert_eq!(handle.put_statements(&[said(200, 1)]), 0);
+        handle.commit().expect("committed");
+        handle.id()
+    };
+    let kept = |handle: &EntityHandle| handle.statements(0..1);
+    let handle = store.find(&id).expect("asked").expect("here");
+    assert_eq!(kept(&handle), [0, 1, 2, 3].map(|number| said(number, 4096)));
+    assert_eq!(handle.put_statements(&[said(200, 1)]), 0, "also when it is opened again");
+    // Short ones are as many as ever, and with files there is room for more.
+    let short: Vec<_> = (0..70).map(|number| said(number, 200)).collect();
+    assert_eq!(store.begin(new_entity(2, 400)).expect("admitted").put_statements(&short), 66);
+    let long: Vec<_> = (0..10).map(|number| said(number, 4096)).collect();
+    assert_eq!(store.begin(new_entity(3, 100_000)).expect("admitted").put_statements(&long), 10);
+}
+
+#[test]
 fn one_more_byte_than_a_block_has_files() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = open(directory.path());

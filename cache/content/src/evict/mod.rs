@@ -21,6 +21,7 @@ mod plan;
 mod standing;
 
 pub use plan::{
-    Aim, Candidate, Candidates, EvictionPlan, EvictionReason, Hold, Kept, MAX_LISTED, NotEnough, Tally, Victim, plan,
+    Aim, Bounds, Candidate, Candidates, EvictionPlan, EvictionReason, Hold, Kept, MAX_LISTED, NotEnough, Tally, Victim,
+    plan, plan_within,
 };
 pub use standing::{BURST, PROTECTED_SHARE, Segment, Standing};
