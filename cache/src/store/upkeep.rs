@@ -1,10 +1,12 @@
-//! The thread that looks after the store when nobody asks: the sweep, blocks to be proved, ages, and what is beyond the limits.
+//! The thread that looks after the store when nobody asks: the sweep, blocks to be proved, ages, and what is beyond the limits, in the
+//! ledger too.
 //!
 //! It works in slices and rests four times as long as it worked, so that it takes no more than a fifth of a core and of the
 //! disk. While entities are asked for, a sweep rests so long that hardly a question meets it at the disk: what it would find, who
 //! asks finds by himself. It holds the stock and never a handle, and it is gone before the store lets its directory go.
 
 use super::stock::Stock;
+use crate::ledger::LedgerLimits;
 use crate::rebuild::Prover;
 use crate::recovery::{Progress, Sweep};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -108,18 +110,18 @@ impl Rounds {
             let start = Instant::now();
             self.look_at_limits();
             self.go_on_sweeping();
-            let is_proving = self.sweep.is_none() && self.go_on_proving();
-            rest = self.rest_after(start.elapsed(), is_proving);
+            let has_more = self.sweep.is_none() && (self.go_on_proving() || self.go_on_folding());
+            rest = self.rest_after(start.elapsed(), has_more);
         }
     }
 
     /// How long to rest after a slice.
-    fn rest_after(&mut self, slice: Duration, is_proving: bool) -> Duration {
+    fn rest_after(&mut self, slice: Duration, has_more: bool) -> Duration {
         let asked = self.stock.asked();
         let is_asked = std::mem::replace(&mut self.asked, asked) != asked;
         match () {
             // Blocks that are proved are what somebody asks for.
-            () if is_proving => slice * REST,
+            () if has_more => slice * REST,
             () if self.sweep.is_some() && is_asked => slice * REST_WHEN_ASKED,
             () if self.sweep.is_some() => slice * REST,
             () => ROUND,
@@ -151,6 +153,14 @@ impl Rounds {
     fn go_on_proving(&mut self) -> bool {
         self.prover.step(&self.stock).unwrap_or_else(|error| {
             tracing::warn!(%error, "blocks of a rebuilt cache could not be proved; another time");
+            false
+        })
+    }
+
+    /// Keeps the ledger to its limits, a slice; says whether more may be left.
+    fn go_on_folding(&self) -> bool {
+        self.stock.fold_slice(&LedgerLimits::default()).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the ledger stays beyond its limits for now");
             false
         })
     }
