@@ -104,7 +104,11 @@ fn seek(transaction: &ReadTransaction, strays: &Strays, now: i64) -> Result<Vec<
 /// Notes that a job is gone, if it has accounts.
 pub(super) fn job_ended(tables: &mut Tables<'_>, job: &[u8; 16], now: i64) -> Result<(), redb::Error> {
     let (first, last) = accounts_of(job);
-    let accounts = tables.at(FILES)?.range::<&[u8]>(first.as_slice()..=last.as_slice())?.count() as u64;
+    let mut accounts = 0_u64;
+    for row in tables.at(FILES)?.range::<&[u8]>(first.as_slice()..=last.as_slice())? {
+        row?;
+        accounts += 1;
+    }
     if accounts == 0 { Ok(()) } else { tables.put(ENDED, &ended_key(job, now), &accounts) }
 }
 

@@ -107,12 +107,17 @@ impl Rounds {
             if bell.is_ending.load(Relaxed) {
                 return;
             }
-            let start = Instant::now();
-            self.look_at_limits();
-            self.go_on_sweeping();
-            let has_more = self.sweep.is_none() && (self.go_on_proving() || self.go_on_folding());
-            rest = self.rest_after(start.elapsed(), has_more);
+            rest = self.slice();
         }
+    }
+
+    /// Does a slice of what is to be done; how long to rest after it.
+    fn slice(&mut self) -> Duration {
+        let start = Instant::now();
+        self.look_at_limits();
+        self.go_on_sweeping();
+        let has_more = self.sweep.is_none() && (self.go_on_proving() || self.go_on_folding());
+        self.rest_after(start.elapsed(), has_more)
     }
 
     /// How long to rest after a slice.
@@ -192,6 +197,18 @@ mod tests {
     use super::*;
     use crate::{Store, StoreConfig};
     use eddy_content::EntityId;
+
+    #[test]
+    fn the_ledger_is_looked_after_slice_by_slice_until_nothing_is_left() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(StoreConfig::new(directory.path())).expect("opens");
+        let stock = &store.core.stock;
+        let is_due = || stock.index.next_fold(&LedgerLimits::default()).expect("asked").is_some();
+        assert!(is_due(), "nobody has sought strays yet");
+        let mut rounds = Rounds::new(Arc::clone(stock), None);
+        assert!(rounds.slice() < ROUND && !is_due());
+        assert_eq!(rounds.slice(), ROUND);
+    }
 
     #[test]
     fn a_sweep_makes_way_while_the_store_is_asked() {
