@@ -7,6 +7,7 @@
 
 mod apply;
 mod audit;
+mod fold;
 mod guard;
 mod jobs;
 mod line;
@@ -18,7 +19,7 @@ mod tables;
 
 use crate::disk::{Disk, DiskBackend};
 use crate::fault::IndexFault;
-use crate::ledger::{Account, FlowChange, LedgerEntry};
+use crate::ledger::{Account, FlowChange, LedgerEntry, LedgerLimits};
 use crate::recovery::unused_name;
 use crate::room::Pin;
 use crate::row::EntityRecord;
@@ -35,6 +36,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+pub(crate) use fold::Strays;
 pub(crate) use line::{Counters, Line, LineHold};
 pub(crate) use query::{InLine, LineKey};
 pub(crate) use renewal::Heirs;
@@ -64,9 +66,11 @@ const JOBS: Table = TableDefinition::new("jobs");
 const FILES: Table = TableDefinition::new("ledger_files");
 const ACCOUNT_NAMES: Table = TableDefinition::new("ledger_names");
 const PEERS: Table = TableDefinition::new("ledger_peers");
+/// Came after the others: an index of this format may have been written by a program that did not know it.
+const ENDED: Table = TableDefinition::new("ledger_ended");
 
 /// All of them.
-const ALL_TABLES: [Table; 14] = [
+const ALL_TABLES: [Table; 15] = [
     META,
     ENTITIES,
     HELD,
@@ -81,6 +85,7 @@ const ALL_TABLES: [Table; 14] = [
     FILES,
     ACCOUNT_NAMES,
     PEERS,
+    ENDED,
 ];
 
 /// What an index is called, in place of its ending, until it is whole.
@@ -101,6 +106,8 @@ const KEY_EPOCH: &[u8] = b"epoch:";
 /// The last entity whose blocks were proved; there while some may have to be.
 const KEY_UNPROVEN: &[u8] = b"unproven";
 const KEY_COUNTERS: &[u8] = b"counters";
+/// How far the look for accounts of jobs that are gone came, and when it was done.
+const KEY_STRAYS: &[u8] = b"ledger_strays";
 /// The last entity of which lines, order and sums were made anew; there while that is not finished.
 const KEY_REBUILD: &[u8] = b"rebuild";
 
@@ -147,6 +154,14 @@ pub(crate) enum Change {
     Entry(LedgerEntry),
     /// Names an account for people.
     AccountName(Account, String),
+    /// A job is gone and its accounts are still there.
+    JobEnded([u8; 16]),
+    /// How far the look for such jobs came.
+    StraysSought(Strays),
+    /// Adds a slice of the accounts that are beyond the limits to that of earlier ones.
+    FoldAccounts(LedgerLimits),
+    /// The same of peers.
+    FoldPeers(LedgerLimits),
     /// Writes a row of the lookup table.
     Lookup(LookupKey, EntityId),
     /// Takes a row out of the lookup table.
@@ -241,7 +256,10 @@ impl Index {
     fn bring_up_to_date(&self) -> Result<(), IndexOpenError> {
         match self.meta::<u32>(KEY_FORMAT).map_err(IndexOpenError::Fault)? {
             Some(found) if found > FORMAT => return Err(IndexOpenError::TooNew(found)),
-            Some(_) => self.rebuild_lines().map_err(IndexOpenError::Fault)?,
+            Some(_) => {
+                self.rebuild_lines().map_err(IndexOpenError::Fault)?;
+                self.add_ended().map_err(IndexOpenError::Fault)?;
+            }
             None => self.stamp().map_err(IndexOpenError::Fault)?,
         }
         let counters = self.meta(KEY_COUNTERS).map_err(IndexOpenError::Fault)?.unwrap_or_default();

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
+use std::time::Duration;
 
 /// Whose account a byte goes to: one file of one job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -13,6 +14,42 @@ pub struct Account {
     pub job: [u8; 16],
     /// The file's number in the job.
     pub file: u32,
+}
+
+impl Account {
+    /// The sum of what was in the accounts of jobs that ended long ago. Ids of jobs are drawn, and none is this one.
+    pub const EARLIER: Self = Self { job: [0xff; 16], file: u32::MAX };
+    /// What was received to be kept for whoever asks next, while no job asked: one row, for one of each object would never end.
+    pub const NO_JOB: Self = Self { job: *b"gateway's bodies", file: 0 };
+
+    /// Whether accounts of this job are of no job at all: they never end.
+    pub(crate) fn is_standing(job: &[u8; 16]) -> bool {
+        [Self::EARLIER.job, Self::NO_JOB.job].contains(job)
+    }
+}
+
+/// The row of peers that have none of their own any more. A node id is the hash of a key, and no key has this one.
+pub const EARLIER_PEERS: [u8; 32] = [0; 32];
+
+/// How much of the ledger is kept row by row. What is beyond is added to [`Account::EARLIER`] and [`EARLIER_PEERS`]: the sums are for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerLimits {
+    /// How long after its end a job has its own rows, to the second.
+    pub age: Duration,
+    /// Jobs that have ended and have their own rows; the newest.
+    pub ended_jobs: u64,
+    /// Rows that such jobs have together.
+    pub accounts: u64,
+    /// Rows of peers. When there are more, those that sent least go until a quarter of this is free: so one that is new has as long as it
+    /// takes that many others to come, and does not go at once for having sent little yet.
+    pub peers: u64,
+}
+
+impl Default for LedgerLimits {
+    fn default() -> Self {
+        let age = Duration::from_secs(90 * 24 * 3600);
+        Self { age, ended_jobs: 10_000, accounts: 1 << 17, peers: 4096 }
+    }
 }
 
 /// Where bytes come from.
@@ -219,6 +256,12 @@ impl Delivered {
     pub fn total(&self) -> u64 {
         self.origin + self.peers + self.cache
     }
+
+    fn merge(&mut self, other: &Self) {
+        self.origin = self.origin.saturating_add(other.origin);
+        self.peers = self.peers.saturating_add(other.peers);
+        self.cache = self.cache.saturating_add(other.cache);
+    }
 }
 
 /// The ledger's row of one account.
@@ -233,6 +276,22 @@ pub struct Balance {
     /// What the origin sent a second time, to catch liars; rows that were written before there was such a thing end here.
     #[serde(deserialize_with = "or_zero")]
     pub audited: u64,
+}
+
+impl Balance {
+    /// Whether the identities hold in this row.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.origin.closes() && self.peers.closes()
+    }
+
+    /// Adds every column of another row. What closes in both closes in the sum.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.origin.merge(&other.origin);
+        self.peers.merge(&other.peers);
+        self.delivered.merge(&other.delivered);
+        self.audited = self.audited.saturating_add(other.audited);
+    }
 }
 
 fn or_zero<'de, D: Deserializer<'de>>(rest: D) -> Result<u64, D::Error> {
@@ -266,7 +325,7 @@ impl LedgerRow {
     #[must_use]
     pub fn closes(&self) -> bool {
         match self {
-            Self::File { balance, .. } => balance.origin.closes() && balance.peers.closes(),
+            Self::File { balance, .. } => balance.closes(),
             Self::Peer { flow, .. } => flow.closes(),
         }
     }

@@ -14,7 +14,7 @@ use crate::disk::{self, Disk, Lock, RealDisk};
 use crate::fault::{DiskFault, OpenError, StoreError};
 use crate::handle::EntityHandle;
 use crate::index::{Change, IndexTroubles};
-use crate::ledger::{Account, Balance, LedgerEntry, LedgerRow};
+use crate::ledger::{Account, Balance, LedgerEntry, LedgerLimits, LedgerRow};
 use crate::recovery::{self, RecoveryReport, SweepReport};
 use crate::room::{ClearOutcome, Goal, Limits, Pin, Quota, RemoveOutcome, Reserve, Usage};
 use crate::row::{self, EntityRecord, NewEntity, Privacy};
@@ -401,6 +401,16 @@ impl Store {
     /// Every row of the ledger.
     pub fn ledger(&self) -> Result<Vec<LedgerRow>, StoreError> {
         Ok(self.core.index.ledger()?)
+    }
+
+    /// Adds what is beyond these limits to the rows of what is earlier, now and to the end; else a thread does so slowly, with the usual
+    /// limits. Gives how many transactions that took.
+    pub fn fold_ledger(&self, limits: &LedgerLimits) -> Result<u64, StoreError> {
+        let mut slices = 0;
+        while self.core.fold_slice(limits)? {
+            slices += 1;
+        }
+        Ok(slices)
     }
 
     /// Looks at the columns of each account of a file, in the order of accounts.

@@ -108,7 +108,10 @@ fn people(report: &ReportView, setting: &Setting) -> String {
 fn line(row: &ReportRow, setting: &Setting) -> Vec<String> {
     let account = &row.account;
     let size = |bytes| setting.sizes.size(bytes);
-    let name = row.destination.clone().or_else(|| row.url.clone());
+    let name = match &row.destination {
+        _ if row.ended_earlier => Some("(jobs that ended earlier)".to_owned()),
+        destination => destination.clone().or_else(|| row.url.clone()),
+    };
     vec![
         name.unwrap_or_else(|| format!("job {} file {}", row.job, row.file)),
         size(account.delivered),

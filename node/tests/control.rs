@@ -113,7 +113,9 @@ async fn every_other_question_has_its_answer() {
     assert_eq!(api.client.plan_removal(&order).await.unwrap().count, 1);
     assert_eq!(api.client.remove(&order).await.unwrap().freed, 3 << 20);
     assert!(api.client.peers().await.unwrap().reason.is_some());
-    assert_eq!(api.client.report(&PageQuery::default()).await.unwrap().totals.delivered, 3 << 20);
+    let report = api.client.report(&PageQuery::default()).await.unwrap();
+    let earlier: Vec<_> = report.rows.iter().map(|row| row.ended_earlier).collect();
+    assert_eq!((report.totals.delivered, earlier), (6 << 20, vec![false, true]));
     assert_eq!(api.client.gateway().await.unwrap().listens.as_deref(), Some("http://127.0.0.1:7718"));
     assert!(api.client.metrics().await.unwrap().ends_with("\neddy_uptime_seconds 1\n"));
     let (status, document) = raw_call(&api.socket, "GET", "/v1/openapi.json", "").await;

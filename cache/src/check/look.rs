@@ -9,6 +9,7 @@ use crate::disk::{self, Disk};
 use crate::fault::{DiskFault, OpenError};
 use crate::index::{FORMAT, Index, IndexOpenError};
 use crate::journal;
+use crate::ledger::{Account, EARLIER_PEERS};
 use crate::rebuild;
 use crate::row::{EntityRecord, Place, Privacy};
 use crate::store::{Files, Name};
@@ -338,14 +339,21 @@ impl Looker<'_> {
     }
 
     fn ledger(&mut self, index: &Index) -> Result<(), OpenError> {
-        for row in index.ledger()? {
-            if row.closes() {
-                continue;
+        let mut open = Vec::new();
+        index.each_balance(|account, balance| {
+            if !balance.closes() {
+                open.push(match account {
+                    Account::EARLIER => "of jobs that ended earlier".to_owned(),
+                    Account { job, file } => format!("{}/{file}", hex(&job)),
+                });
             }
-            let name = match &row {
-                crate::LedgerRow::File { account, .. } => format!("{}/{}", hex(&account.job), account.file),
-                crate::LedgerRow::Peer { node, .. } => hex(node),
-            };
+        })?;
+        index.each_peer(|node, flow| {
+            if !flow.closes() {
+                open.push(if node == EARLIER_PEERS { "of earlier peers".to_owned() } else { hex(&node) });
+            }
+        })?;
+        for name in open {
             let remedy = Remedy::Hand("report it: no repair can know the truth");
             self.add(Severity::Damaged, Object::Account(name), "its columns do not close", remedy);
         }

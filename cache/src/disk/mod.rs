@@ -48,7 +48,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn length(&self, path: &Path) -> io::Result<u64>;
     /// The room on the file system that holds `path`.
     fn volume(&self, path: &Path) -> io::Result<Volume>;
-    /// Seconds since 1970, by the clock that stands beside this disk: for display and the order of eviction only (C-13).
+    /// Seconds since 1970, by the clock that stands beside this disk: for display, the order of eviction and the age
+    /// of accounts only (C-13).
     fn clock(&self) -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

@@ -1,12 +1,13 @@
 //! Carries changes out: one durable transaction for a whole list.
 
+use super::fold;
 use super::line::Lines;
 use super::tables::Tables;
 use super::{
     ACCOUNT_NAMES, ALL_TABLES, Change, Counters, DOOMED, ENTITIES, FILES, FORMAT, HELD, INLINE, INLINE_STATEMENTS,
     Index, JOBS, KEY_COUNTERS, KEY_EPOCH, KEY_FINGERPRINT, KEY_FORMAT, KEY_GENERATION, KEY_JOBS, KEY_RESERVED,
-    KEY_RUNNING, KEY_SCRUB, KEY_TRANSACTION, KEY_UNPROVEN, LOOKUP, META, NAMES, PEERS, account_key, chunk_key,
-    name_key,
+    KEY_RUNNING, KEY_SCRUB, KEY_STRAYS, KEY_TRANSACTION, KEY_UNPROVEN, LOOKUP, META, NAMES, PEERS, account_key,
+    chunk_key, name_key,
 };
 use crate::fault::IndexFault;
 use crate::ledger::{Account, Balance, Flow, FlowChange, LedgerEntry, Source, Waste};
@@ -27,9 +28,10 @@ impl Index {
     /// Applies all changes or none; durable when it returns. `Err` means that none of them is in the index.
     pub(crate) fn apply(&self, number: u64, changes: &[Change]) -> Result<(), IndexFault> {
         self.latest.fetch_max(number, Relaxed);
+        let now = self.place.disk.clock();
         let outcome = self.with(|database| {
             let transaction = begin(database)?;
-            let mut work = Work::begin(&transaction, number)?;
+            let mut work = Work::begin(&transaction, number, now)?;
             for change in changes {
                 apply_one(&mut work, change)?;
             }
@@ -113,6 +115,8 @@ struct Work<'t> {
     tables: Tables<'t>,
     lines: Lines,
     number: u64,
+    /// Seconds since 1970.
+    now: i64,
     /// The entity's row that was met last, and its generation: the changes of one entity follow each other.
     here: Option<(EntityId, u64)>,
     /// The highest generation of the rows that were written.
@@ -122,23 +126,26 @@ struct Work<'t> {
 }
 
 impl<'t> Work<'t> {
-    fn begin(transaction: &'t WriteTransaction, number: u64) -> Result<Self, redb::Error> {
+    fn begin(transaction: &'t WriteTransaction, number: u64, now: i64) -> Result<Self, redb::Error> {
         let mut tables = Tables::of(transaction);
         tables.put(META, KEY_TRANSACTION, &number)?;
         let lines = Lines::new(&mut tables)?;
-        Ok(Self { tables, lines, number, here: None, highest: 0, peers: BTreeMap::new() })
+        Ok(Self { tables, lines, number, now, here: None, highest: 0, peers: BTreeMap::new() })
     }
 
     /// Writes what is left to write; gives the sums.
-    fn finish(self) -> Result<Counters, redb::Error> {
-        let Self { mut tables, lines, highest, peers, .. } = self;
+    fn finish(mut self) -> Result<Counters, redb::Error> {
+        self.write_peers()?;
+        let Self { mut tables, lines, highest, .. } = self;
         if highest > 0 && highest > tables.get::<u64>(META, KEY_GENERATION)?.unwrap_or(0) {
             tables.put(META, KEY_GENERATION, &highest)?;
         }
-        for (node, flow) in &peers {
-            tables.put(PEERS, node, flow)?;
-        }
         lines.finish(&mut tables)
+    }
+
+    /// Writes what came from peers so far.
+    fn write_peers(&mut self) -> Result<(), redb::Error> {
+        std::mem::take(&mut self.peers).iter().try_for_each(|(node, flow)| self.tables.put(PEERS, node, flow))
     }
 
     /// Whether the entity's row is of this generation.
@@ -197,7 +204,10 @@ fn apply_one(work: &mut Work<'_>, change: &Change) -> Result<(), redb::Error> {
             let sealed = row::seal(JOBS.name(), id, row);
             work.tables.put_row(JOBS, id, &sealed)
         }
-        Change::Job(id, None) => work.tables.delete(JOBS, id),
+        Change::Job(id, None) => {
+            work.tables.delete(JOBS, id)?;
+            fold::job_ended(&mut work.tables, id, work.now)
+        }
         Change::JobsSequence(sequence) => work.tables.put(META, KEY_JOBS, sequence),
         Change::Unproven => work.tables.put(META, KEY_UNPROVEN, &Vec::<u8>::new()),
         Change::Proven { from, to } => match (work.tables.get::<Vec<u8>>(META, KEY_UNPROVEN)?, to) {
@@ -216,6 +226,14 @@ fn apply_one(work: &mut Work<'_>, change: &Change) -> Result<(), redb::Error> {
         Change::Flow(change) => flow(work, change),
         Change::Entry(entry) => ledger_entry(work, entry),
         Change::AccountName(account, name) => work.tables.put(ACCOUNT_NAMES, &account_key(account), name),
+        Change::JobEnded(id) => fold::job_ended(&mut work.tables, id, work.now),
+        Change::StraysSought(strays) => work.tables.put(META, KEY_STRAYS, strays),
+        Change::FoldAccounts(limits) => fold::fold_accounts(&mut work.tables, limits, work.now),
+        Change::FoldPeers(limits) => {
+            // A row that is still to be written must not come back as it was before.
+            work.write_peers()?;
+            fold::fold_peers(&mut work.tables, limits)
+        }
         Change::Lookup(key, id) => work.tables.put(LOOKUP, &key.0, id),
         Change::Unlookup(key) => work.tables.delete(LOOKUP, &key.0),
         Change::ClearLookup => work.tables.empty(LOOKUP),

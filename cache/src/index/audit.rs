@@ -66,7 +66,7 @@ impl Index {
 
 /// The table's own name, which lives as long as the program.
 fn table_name(name: &str) -> &'static str {
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 15] = [
         "meta",
         "entities",
         "held",
@@ -81,6 +81,7 @@ fn table_name(name: &str) -> &'static str {
         "ledger_files",
         "ledger_names",
         "ledger_peers",
+        "ledger_ended",
     ];
     NAMES.into_iter().find(|known| *known == name).unwrap_or("unknown")
 }

@@ -6,7 +6,7 @@ use super::{
     chunk_key, line::order_key, name_key,
 };
 use crate::fault::IndexFault;
-use crate::ledger::{Account, Balance, LedgerRow};
+use crate::ledger::{Account, Balance, Flow, LedgerRow};
 use crate::packed;
 use crate::row::{self, EntityRecord, Privacy};
 use crate::store::JobRows;
@@ -267,6 +267,21 @@ impl Index {
         })
     }
 
+    /// Looks at what each peer sent.
+    pub(crate) fn each_peer(&self, mut look: impl FnMut([u8; 32], Flow)) -> Result<(), IndexFault> {
+        self.read(|transaction| {
+            for row in transaction.open_table(PEERS)?.iter()? {
+                let (key, value) = row?;
+                if let (Ok(node), Some(flow)) =
+                    (<[u8; 32]>::try_from(key.value()), open_row(PEERS, key.value(), value.value()))
+                {
+                    look(node, flow);
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Every row of the ledger: files by account, then peers.
     pub(crate) fn ledger(&self) -> Result<Vec<LedgerRow>, IndexFault> {
         self.read(|transaction| {
@@ -377,7 +392,7 @@ fn held(transaction: &ReadTransaction, id: &EntityId) -> Result<(BlockSet, Block
     Ok((held, here))
 }
 
-fn account_of(key: &[u8]) -> Option<Account> {
+pub(super) fn account_of(key: &[u8]) -> Option<Account> {
     let (job, file) = (key.first_chunk::<16>()?, key.last_chunk::<4>()?);
     (key.len() == 20).then_some(Account { job: *job, file: u32::from_be_bytes(*file) })
 }
@@ -390,7 +405,11 @@ fn inline_row<'a>(id: &EntityId, generation: u64, row: &'a [u8]) -> Option<(Bloc
     (u64::from_le_bytes(*found) == generation).then_some((BlockHash(*hash), bytes))
 }
 
-fn get<T: DeserializeOwned>(transaction: &ReadTransaction, table: Table, key: &[u8]) -> Result<Option<T>, redb::Error> {
+pub(super) fn get<T: DeserializeOwned>(
+    transaction: &ReadTransaction,
+    table: Table,
+    key: &[u8],
+) -> Result<Option<T>, redb::Error> {
     let open = transaction.open_table(table)?;
     let found = open.get(key)?;
     Ok(found.and_then(|row| open_row(table, key, row.value())))

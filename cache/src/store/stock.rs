@@ -13,6 +13,7 @@ use crate::entity::{Blocks, Shared};
 use crate::fault::{DiskFault, StoreError};
 use crate::index::{Change, Index};
 use crate::journal::Journal;
+use crate::ledger::LedgerLimits;
 use crate::room::{Limits, Usage};
 use crate::row::EntityRecord;
 use eddy_content::{BlockSet, EntityId, LookupSecret};
@@ -315,6 +316,13 @@ impl Stock {
         if let Err(error) = self.committer.commit(changes) {
             tracing::debug!(%error, "uses of cached entities were not written down");
         }
+    }
+
+    /// Does the next slice of what keeps the ledger to these limits; false when there was nothing to do.
+    pub(super) fn fold_slice(&self, limits: &LedgerLimits) -> Result<bool, StoreError> {
+        let Some(changes) = self.index.next_fold(limits)? else { return Ok(false) };
+        self.committer.commit(changes)?;
+        Ok(true)
     }
 
     /// Closes the index. `Err` says that the last state may not be marked as clean.

@@ -1,10 +1,12 @@
-//! The thread that looks after the store when nobody asks: the sweep, blocks to be proved, ages, and what is beyond the limits.
+//! The thread that looks after the store when nobody asks: the sweep, blocks to be proved, ages, and what is beyond the limits, in the
+//! ledger too.
 //!
 //! It works in slices and rests four times as long as it worked, so that it takes no more than a fifth of a core and of the
 //! disk. While entities are asked for, a sweep rests so long that hardly a question meets it at the disk: what it would find, who
 //! asks finds by himself. It holds the stock and never a handle, and it is gone before the store lets its directory go.
 
 use super::stock::Stock;
+use crate::ledger::LedgerLimits;
 use crate::rebuild::Prover;
 use crate::recovery::{Progress, Sweep};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -105,21 +107,26 @@ impl Rounds {
             if bell.is_ending.load(Relaxed) {
                 return;
             }
-            let start = Instant::now();
-            self.look_at_limits();
-            self.go_on_sweeping();
-            let is_proving = self.sweep.is_none() && self.go_on_proving();
-            rest = self.rest_after(start.elapsed(), is_proving);
+            rest = self.slice();
         }
     }
 
+    /// Does a slice of what is to be done; how long to rest after it.
+    fn slice(&mut self) -> Duration {
+        let start = Instant::now();
+        self.look_at_limits();
+        self.go_on_sweeping();
+        let has_more = self.sweep.is_none() && (self.go_on_proving() || self.go_on_folding());
+        self.rest_after(start.elapsed(), has_more)
+    }
+
     /// How long to rest after a slice.
-    fn rest_after(&mut self, slice: Duration, is_proving: bool) -> Duration {
+    fn rest_after(&mut self, slice: Duration, has_more: bool) -> Duration {
         let asked = self.stock.asked();
         let is_asked = std::mem::replace(&mut self.asked, asked) != asked;
         match () {
             // Blocks that are proved are what somebody asks for.
-            () if is_proving => slice * REST,
+            () if has_more => slice * REST,
             () if self.sweep.is_some() && is_asked => slice * REST_WHEN_ASKED,
             () if self.sweep.is_some() => slice * REST,
             () => ROUND,
@@ -155,6 +162,14 @@ impl Rounds {
         })
     }
 
+    /// Keeps the ledger to its limits, a slice; says whether more may be left.
+    fn go_on_folding(&self) -> bool {
+        self.stock.fold_slice(&LedgerLimits::default()).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the ledger stays beyond its limits for now");
+            false
+        })
+    }
+
     fn go_on_sweeping(&mut self) {
         let renewals = self.stock.index.renewals();
         if renewals != self.renewals {
@@ -182,6 +197,18 @@ mod tests {
     use super::*;
     use crate::{Store, StoreConfig};
     use eddy_content::EntityId;
+
+    #[test]
+    fn the_ledger_is_looked_after_slice_by_slice_until_nothing_is_left() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::open(StoreConfig::new(directory.path())).expect("opens");
+        let stock = &store.core.stock;
+        let is_due = || stock.index.next_fold(&LedgerLimits::default()).expect("asked").is_some();
+        assert!(is_due(), "nobody has sought strays yet");
+        let mut rounds = Rounds::new(Arc::clone(stock), None);
+        assert!(rounds.slice() < ROUND && !is_due());
+        assert_eq!(rounds.slice(), ROUND);
+    }
 
     #[test]
     fn a_sweep_makes_way_while_the_store_is_asked() {

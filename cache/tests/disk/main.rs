@@ -10,6 +10,7 @@
 //! | [`cuts`] | what if the power goes at the n-th change, and again in recovery? |
 //! | [`refusals`] | what if the n-th operation fails? |
 //! | [`journal`] | what if the job journal cannot be made shorter? |
+//! | [`folds`] | what if either happens while the ledger is folded? |
 //! | [`kept`] | what if a single file or directory is refused for good? |
 //! | [`deadly`], [`kills`] | what if the process dies at the n-th operation of a real disk, and again in recovery? |
 //! | [`rebuilds`] | what if it dies at the n-th operation of a rebuild, and again in the next? |
@@ -21,6 +22,7 @@ mod answers;
 mod cuts;
 mod deadly;
 mod entities;
+mod folds;
 mod foreign;
 mod journal;
 mod kept;

@@ -73,7 +73,8 @@ impl Sheet {
                 Some(place) => (Some(place.url), Some(place.destination)),
                 None => (names.remove(&account), None),
             };
-            ReportRow { job: JobId(account.job).to_string(), file: account.file, url, destination, account: columns }
+            let (job, ended_earlier) = (JobId(account.job).to_string(), account == Account::EARLIER);
+            ReportRow { job, file: account.file, url, destination, account: columns, ended_earlier }
         };
         let rows: Vec<_> = self.rows.into_iter().map(row).collect();
         let next = rows.last().filter(|_| is_more).map(|row| format!("{}-{}", row.job, row.file));
@@ -153,6 +154,22 @@ mod tests {
         let said = |text: &str| Some(text.to_owned());
         assert_eq!(urls[2], (said("https://h/living"), said("/a")));
         assert_eq!((&urls[4], &urls[5]), (&(said("https://h/3"), None), &(None, None)));
+    }
+
+    #[test]
+    fn the_row_of_jobs_that_ended_earlier_says_so_and_is_the_last() {
+        let mut sheet = Sheet::new(None, 2);
+        sheet.enter(account(1, 0), &balance(1));
+        sheet.enter(Account::NO_JOB, &balance(2));
+        sheet.enter(Account::EARLIER, &balance(4));
+        let first = sheet.view(HashMap::new(), HashMap::new());
+        assert_eq!((first.rows.iter().any(|row| row.ended_earlier), first.totals.audited), (false, 7));
+        let mut sheet = Sheet::new(cursor(&first.next.expect("more")), 2);
+        sheet.enter(Account::EARLIER, &balance(4));
+        let last = sheet.view(HashMap::new(), HashMap::new());
+        assert_eq!(last.rows.len(), 1);
+        assert!(last.rows[0].ended_earlier && last.next.is_none());
+        assert!(serde_json::to_value(&last).expect("JSON")["rows"][0]["ended_earlier"] == true);
     }
 
     #[test]

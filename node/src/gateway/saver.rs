@@ -138,16 +138,13 @@ async fn run(store: Store, waiting: Arc<Waiting>, stop: CancellationToken) {
     }
 }
 
-/// The account of all that is saved here, which no job owns: one for each body would be a row that stays.
-const ACCOUNT: Account = Account { job: *b"gateway's bodies", file: 0 };
-
 fn save_all(store: &Store, bodies: Vec<Small>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (small, large): (Vec<_>, Vec<_>) = bodies.into_iter().partition(|body| body.bytes.len() as u64 <= BLOCK_SIZE);
     store.take_in(small.into_iter().map(|Small { new, bytes }| (new, bytes.to_vec())).collect())?;
     for Small { new, bytes } in large {
         let https = new.entity.url.is_https();
         let entity = store.begin(new)?;
-        let mut writer = entity.writer(0, Source::Origin { https }, ACCOUNT);
+        let mut writer = entity.writer(0, Source::Origin { https }, Account::NO_JOB);
         writer.push(&bytes)?;
         writer.finish()?;
         entity.commit()?;

@@ -465,8 +465,17 @@ impl Face for Scripted {
             url: Some("https://h/a".into()),
             destination: Some("/d/a".into()),
             account,
+            ended_earlier: false,
         };
-        Ok(ReportView { rows: vec![row], totals: account, next: None })
+        let earlier = ReportRow {
+            job: "f".repeat(32),
+            file: u32::MAX,
+            url: None,
+            destination: None,
+            account,
+            ended_earlier: true,
+        };
+        Ok(ReportView { rows: vec![row, earlier], totals: account.plus(account), next: None })
     }
 
     async fn metrics(&self) -> Result<String, Problem> {

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 /// The account of this node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReportView {
-    /// One row for each file of each job.
+    /// One row for each file of each job, and one for all of those that ended long ago.
     pub rows: Vec<ReportRow>,
     /// The sums over all rows of the ledger, also those of other pages.
     pub totals: Account,
@@ -21,7 +21,7 @@ pub struct ReportView {
     pub next: Option<String>,
 }
 
-/// The account of one file of one job.
+/// The account of one file of one job; with `ended_earlier`, of all files of jobs that ended long ago.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReportRow {
     /// The job's id.
@@ -34,6 +34,10 @@ pub struct ReportRow {
     pub destination: Option<String>,
     /// Its bytes.
     pub account: Account,
+    /// Whether this is no file of a job, but the sum over those of jobs that ended long ago: more than 90 days, or before the newest
+    /// 10,000 of them. `job` and `file` name nothing then. Missing where it is false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended_earlier: bool,
 }
 
 /// Bytes by what became of them.
