@@ -1,6 +1,7 @@
 //! Letting entities go: what a goal costs, shown before it is done, and the removal itself (C-05).
 
 use super::stock::Stock;
+use super::stuck::KeptFiles;
 use crate::fault::{AdmitError, DiskFault, StoreError};
 use crate::index::{Change, InLine, LineHold};
 use crate::recovery::{Progress, Sweep, SweepReport};
@@ -313,6 +314,16 @@ impl Stock {
             self.committer.commit(vec![Change::Pin(*id, pin)])?;
         }
         Ok(true)
+    }
+
+    /// Keeps what a sweep had to go past for whoever asks.
+    pub(crate) fn note_passed(&self, passed: u64, last: Option<DiskFault>, progress: Progress) {
+        self.stuck.note_passed(passed, last, progress);
+    }
+
+    /// What the disk keeps.
+    pub(super) fn kept_files(&self) -> KeptFiles {
+        self.stuck.kept()
     }
 
     /// A sweep of what is here.

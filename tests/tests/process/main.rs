@@ -10,6 +10,7 @@ mod cycles;
 mod headers;
 mod hooks;
 mod jobs;
+mod kept;
 mod kill;
 mod limit;
 mod method;
