@@ -289,3 +289,32 @@ fn root_leaves_nothing_in_a_home_that_its_owner_could_not_read() {
 fn text_of(output: &Output) -> String {
     text(&output.stdout) + &text(&output.stderr)
 }
+
+#[test]
+fn what_was_written_into_a_tools_file_since_stays_when_the_tool_is_disabled() {
+    let (home, image) = (Home::new(), tempfile::tempdir().unwrap());
+    let root = format!("--root={}", image.path().display());
+    let docker = image.path().join("etc/docker/daemon.json");
+    std::fs::create_dir_all(docker.parent().unwrap()).unwrap();
+    std::fs::write(&docker, "{\"debug\": true}").unwrap();
+    home.done(&["gateway", "enable", "docker", &root]);
+    // Another program lays it out anew and adds a key.
+    let mut said: Value = serde_json::from_str(&std::fs::read_to_string(&docker).unwrap()).unwrap();
+    said["log-level"] = "warn".into();
+    std::fs::write(&docker, serde_json::to_string_pretty(&said).unwrap()).unwrap();
+    let talk = text(&home.eddy(&["gateway", "disable", "docker"]).stderr);
+    assert!(talk.contains("what was written there since stays") && talk.contains("no longer"), "{talk}");
+    let left: Value = serde_json::from_str(&std::fs::read_to_string(&docker).unwrap()).unwrap();
+    assert_eq!(left, serde_json::json!({"debug": true, "log-level": "warn"}));
+
+    let conda = image.path().join("etc/conda/.condarc");
+    home.done(&["gateway", "enable", "conda", &root]);
+    std::fs::write(&conda, "channels:\n  - c\nchannel_alias: https://mine\n").unwrap();
+    let why = home.refused(&["gateway", "disable", "conda"]);
+    assert!(why.contains(".condarc line 3") && why.contains("--force") && why.contains("https://mine"), "{why}");
+    let talk = home.eddy(&["gateway", "disable", "conda", "--force"]);
+    assert_eq!(talk.status.code(), Some(0));
+    assert!(text(&talk.stderr).contains("- channel_alias: https://mine"), "{}", text(&talk.stderr));
+    assert!(!conda.exists() && conda.with_file_name(".condarc.eddy-saved").exists());
+    assert!(!home.done(&["gateway", "ls"]).contains("yes"));
+}
