@@ -39,6 +39,7 @@ use change::{Change, Done, FileChange};
 use clap::{Args, Subcommand};
 use eddy_node::config::gateway::DEFAULT_LISTEN;
 use eddy_node::control::Client;
+use eddy_wire::api::Problem;
 use eddy_wire::catalogue::ErrorCode;
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -237,7 +238,9 @@ fn list(setting: &Setting) -> Result<(), Failure> {
 async fn test(tool: Tool, setting: &Setting) -> Result<(), Failure> {
     let folder = change::folder(setting);
     let Some(done) = Done::read(&folder, tool)? else {
-        return Err(refused(format!("{} does not fetch through this node; enable it", tool.name())));
+        let tool = tool.name();
+        let remedy = format!("Let it do so: eddy gateway enable {tool}");
+        return Err(with_remedy(format!("{tool} does not fetch through this node"), remedy));
     };
     if !done.stands()? {
         return Err(refused(format!(
@@ -252,7 +255,8 @@ async fn test(tool: Tool, setting: &Setting) -> Result<(), Failure> {
     for mount in &done.mounts {
         let url = format!("{base}{}/", mount.path);
         let status = ask::status(&url).await.map_err(|error| {
-            refused(format!("the gateway does not answer at {base} ({error}); is the daemon running?"))
+            let remedy = format!("Start a daemon, if none runs: {}", setting.start_command());
+            with_remedy(format!("the gateway does not answer at {base} ({error})"), remedy)
         })?;
         // What an origin answers for its root is its own business; that nothing is mounted, or nobody is there, is ours.
         if matches!(status, 404 | 502 | 504) && !ask::is_from_origin(&url).await {
@@ -291,6 +295,11 @@ fn reached(listen: SocketAddr) -> SocketAddr {
 
 fn refused(why: String) -> Failure {
     Failure::new(ErrorCode::BadConfig, why)
+}
+
+/// The same with what to do about it.
+fn with_remedy(why: String, remedy: String) -> Failure {
+    Problem { remedy, ..Problem::new(ErrorCode::BadConfig, why) }.into()
 }
 
 pub(crate) use change::Mount;

@@ -224,17 +224,17 @@ async fn gone(pid: u32) -> Result<(), Failure> {
 /// happen, as in a container whose first process asks after nobody.
 fn has_ended(pid: u32) -> bool {
     let there: PathBuf = ["/proc", &pid.to_string()].iter().collect();
-    if !there.exists() {
-        return true;
-    }
     // Where there is no such file, nothing is known but that it is there.
-    std::fs::read_to_string(there.join("stat")).is_ok_and(|stat| is_zombie(&stat))
+    !there.exists() || std::fs::read_to_string(there.join("stat")).is_ok_and(|stat| is_zombie(&stat))
 }
 
-/// Whether a line of `/proc/PID/stat` is that of a zombie (proc_pid_stat(5)): the state stands behind the name, in which anything may stand.
+/// Whether a line of `/proc/PID/stat` is that of a zombie (proc_pid_stat(5)): the state stands behind the name, in which anything may stand, and
+/// the number of threads is the eighteenth from there. A first thread may be one while others still hold files.
 fn is_zombie(stat: &str) -> bool {
-    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().next());
-    matches!(state, Some("Z" | "X"))
+    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let is_alone = fields.get(17).is_none_or(|threads| matches!(*threads, "0" | "1"));
+    matches!(fields.first(), Some(&"Z" | &"X")) && is_alone
 }
 
 fn inside(status: &StatusView) -> Failure {
@@ -299,6 +299,8 @@ mod tests {
         assert!(is_zombie("7 (eddy) Z 1 7 7 0"));
         assert!(is_zombie("7 (a) S (b) Z 1 7"));
         assert!(is_zombie("7 (eddy) X 1 7 7 0"));
+        let with_threads = |threads: u32| format!("7 (eddy) Z 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} 0 9");
+        assert!(is_zombie(&with_threads(1)) && !is_zombie(&with_threads(2)), "others hold its files still");
         for alive in ["7 (eddy) S 1 7 7 0", "7 (eddy Z) R 1", "7 (a) Z 1) S 1", "", "7 (eddy)"] {
             assert!(!is_zombie(alive), "{alive}");
         }
