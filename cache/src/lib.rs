@@ -78,5 +78,5 @@ pub use recovery::{RecoveryReport, SweepReport};
 pub use room::{ClearOutcome, Goal, Limits, Pin, Quota, RemoveOutcome, Reserve, Usage};
 pub use row::{EntityRecord, NewEntity, Privacy};
 pub use scrub::{ScrubRecord, ScrubStep, VerifyOutcome};
-pub use store::{Closing, JobRow, JobRows, Store, StoreConfig};
+pub use store::{Closing, JobRow, JobRows, KeptFiles, Store, StoreConfig};
 pub use writer::{Finished, Pushed, RunWriter};

@@ -32,6 +32,7 @@ use std::sync::{Arc, PoisonError, Weak};
 use upkeep::Upkeep;
 
 pub use leaving::Closing;
+pub use stuck::KeptFiles;
 
 pub(crate) use files::{Files, Name, Pair};
 pub(crate) use stock::{Stock, wall_clock};
@@ -170,6 +171,12 @@ impl Store {
     #[must_use]
     pub fn index_troubles(&self) -> IndexTroubles {
         self.core.index.troubles()
+    }
+
+    /// What the disk refuses to let go of, as far as is known now. Asks nothing of the disk.
+    #[must_use]
+    pub fn kept_files(&self) -> KeptFiles {
+        self.core.kept_files()
     }
 
     /// What all handles share.

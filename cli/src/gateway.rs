@@ -3,6 +3,9 @@
 //! | module | idea |
 //! |---|---|
 //! | `change` | what is written for a tool, shown first, and what stood there before |
+//! | `files` | files read, and put in place whole or not at all |
+//! | `undo` | how it is taken back: bit by bit, or by eddy's own lines where others have written since |
+//! | `hunks`, `said` | eddy's lines taken out of a text (pure), and whether the rest says what it said |
 //! | `tool` | which tools there are |
 //! | `apt`, `pip`, `npm`, `cargo`, `docker`, `containerd`, `dnf`, `nix`, `conda`, `huggingface` | where each keeps its origins, and what leads it here |
 //! | `ini` | settings as Python reads them, and how one of them is changed |
@@ -17,13 +20,17 @@ mod conda;
 mod containerd;
 mod dnf;
 mod docker;
+mod files;
 mod huggingface;
+mod hunks;
 mod ini;
 mod nix;
 mod npm;
 mod pip;
 mod reach;
+mod said;
 mod tool;
+mod undo;
 
 use crate::config::whole;
 use crate::failure::Failure;
@@ -32,19 +39,21 @@ use change::{Change, Done, FileChange};
 use clap::{Args, Subcommand};
 use eddy_node::config::gateway::DEFAULT_LISTEN;
 use eddy_node::control::Client;
+use eddy_wire::api::Problem;
 use eddy_wire::catalogue::ErrorCode;
 use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tool::Tool;
+use undo::{IfChanged, Undoing};
 
 /// What to do with the gateway.
 #[derive(Debug, Subcommand)]
 pub enum GatewayCommand {
     /// Let a tool fetch through this node
     Enable(EnableArgs),
-    /// Take that back: every file as it was
-    Disable(ToolArgs),
+    /// Take that back: every file as it was, but for what others have written there since
+    Disable(DisableArgs),
     /// Show which tools fetch through this node
     Ls,
     /// See whether the gateway answers for a tool
@@ -57,6 +66,17 @@ pub struct ToolArgs {
     /// The tool
     #[arg(value_enum)]
     tool: Tool,
+}
+
+/// `eddy gateway disable`.
+#[derive(Debug, Args)]
+pub struct DisableArgs {
+    /// The tool
+    #[arg(value_enum)]
+    tool: Tool,
+    /// Where eddy's own lines have changed since, put the whole file back as it was before enable, and save a copy beside it
+    #[arg(long)]
+    force: bool,
 }
 
 /// `eddy gateway enable`.
@@ -104,7 +124,7 @@ struct Tested<'a> {
 pub(crate) async fn run(command: GatewayCommand, setting: &Setting) -> Result<(), Failure> {
     match command {
         GatewayCommand::Enable(args) => enable(&args, setting).await,
-        GatewayCommand::Disable(args) => disable(args.tool, setting),
+        GatewayCommand::Disable(args) => disable(&args, setting),
         GatewayCommand::Ls => list(setting),
         GatewayCommand::Test(args) => test(args.tool, setting).await,
     }
@@ -119,7 +139,7 @@ async fn enable(args: &EnableArgs, setting: &Setting) -> Result<(), Failure> {
         done.is_of(root)?;
         done.leads_to(&base(setting)?)?;
         if !done.stands()? {
-            return Err(refused(format!("the files of {tool} have changed since it was enabled; disable it first")));
+            return Err(refused(format!("what was written for {tool} has changed since; disable it first")));
         }
         setting.note(&format!("{tool} fetches through this node already"));
         let view = Enabled { tool, written: false, mounts: named(&done.mounts), files: Vec::new() };
@@ -177,14 +197,23 @@ fn named(mounts: &[Mount]) -> Vec<String> {
     mounts.iter().map(|mount| format!("{} -> {}", mount.path, mount.origin)).collect()
 }
 
-fn disable(tool: Tool, setting: &Setting) -> Result<(), Failure> {
-    let folder = change::folder(setting);
-    let Some(done) = Done::read(&folder, tool)? else {
-        setting.note(&format!("{} does not fetch through this node", tool.name()));
+fn disable(args: &DisableArgs, setting: &Setting) -> Result<(), Failure> {
+    let (folder, tool) = (change::folder(setting), args.tool.name());
+    let Some(done) = Done::read(&folder, args.tool)? else {
+        setting.note(&format!("{tool} does not fetch through this node"));
         return Ok(());
     };
-    done.undo(&folder)?;
-    setting.note(&format!("every file of {} is as it was", tool.name()));
+    let undoing = Undoing::of(done, if args.force { IfChanged::Overwrite } else { IfChanged::Refuse })?;
+    for file in undoing.overwritten() {
+        setting.note(&format!("overwrites {}", file.shown().trim_end()));
+    }
+    let said = undoing.carry_out(&folder)?;
+    said.iter().for_each(|line| setting.note(line));
+    if said.is_empty() {
+        setting.note(&format!("every file of {tool} is as it was"));
+    } else {
+        setting.note(&format!("{tool} no longer fetches through this node"));
+    }
     Ok(())
 }
 
@@ -209,10 +238,15 @@ fn list(setting: &Setting) -> Result<(), Failure> {
 async fn test(tool: Tool, setting: &Setting) -> Result<(), Failure> {
     let folder = change::folder(setting);
     let Some(done) = Done::read(&folder, tool)? else {
-        return Err(refused(format!("{} does not fetch through this node; enable it", tool.name())));
+        let tool = tool.name();
+        let remedy = format!("Let it do so: eddy gateway enable {tool}");
+        return Err(with_remedy(format!("{tool} does not fetch through this node"), remedy));
     };
     if !done.stands()? {
-        return Err(refused(format!("the files of {} are not as they were written", tool.name())));
+        return Err(refused(format!(
+            "what was written for {} has changed since; disable it, then enable it again",
+            tool.name()
+        )));
     }
     let base = base(setting)?;
     // The tool asks where its files lead, which is what has to answer.
@@ -221,7 +255,8 @@ async fn test(tool: Tool, setting: &Setting) -> Result<(), Failure> {
     for mount in &done.mounts {
         let url = format!("{base}{}/", mount.path);
         let status = ask::status(&url).await.map_err(|error| {
-            refused(format!("the gateway does not answer at {base} ({error}); is the daemon running?"))
+            let remedy = format!("Start a daemon, if none runs: {}", setting.start_command());
+            with_remedy(format!("the gateway does not answer at {base} ({error})"), remedy)
         })?;
         // What an origin answers for its root is its own business; that nothing is mounted, or nobody is there, is ours.
         if matches!(status, 404 | 502 | 504) && !ask::is_from_origin(&url).await {
@@ -260,6 +295,11 @@ fn reached(listen: SocketAddr) -> SocketAddr {
 
 fn refused(why: String) -> Failure {
     Failure::new(ErrorCode::BadConfig, why)
+}
+
+/// The same with what to do about it.
+fn with_remedy(why: String, remedy: String) -> Failure {
+    Problem { remedy, ..Problem::new(ErrorCode::BadConfig, why) }.into()
 }
 
 pub(crate) use change::Mount;

@@ -140,7 +140,9 @@ fn a_daemon_is_started_once_answers_and_is_gone_when_it_is_stopped() {
     let second = home.json(&["service", "status"]);
     assert_ne!(second["pid"], first["pid"]);
     home.done(&["service", "stop"]);
-    assert!(!Path::new("/proc").join(second["pid"].to_string()).exists());
+    // Nothing is left of it but what its first parent has to ask after, which is not eddy's doing.
+    let left = std::fs::read_to_string(Path::new("/proc").join(second["pid"].to_string()).join("stat"));
+    assert!(left.as_ref().map_or(true, |stat| stat.contains(") Z ")), "{left:?}");
     assert!(text(&home.eddy(&["service", "stop"]).stderr).contains("no daemon runs"));
 }
 
@@ -288,4 +290,35 @@ fn root_leaves_nothing_in_a_home_that_its_owner_could_not_read() {
 
 fn text_of(output: &Output) -> String {
     text(&output.stdout) + &text(&output.stderr)
+}
+
+#[test]
+fn what_was_written_into_a_tools_file_since_stays_when_the_tool_is_disabled() {
+    let (home, image) = (Home::new(), tempfile::tempdir().unwrap());
+    let root = format!("--root={}", image.path().display());
+    let docker = image.path().join("etc/docker/daemon.json");
+    std::fs::create_dir_all(docker.parent().unwrap()).unwrap();
+    std::fs::write(&docker, "{\"debug\": true}").unwrap();
+    home.done(&["gateway", "enable", "docker", &root]);
+    // Another program lays it out anew and adds a key.
+    let mut said: Value = serde_json::from_str(&std::fs::read_to_string(&docker).unwrap()).unwrap();
+    said["log-level"] = "warn".into();
+    std::fs::write(&docker, serde_json::to_string_pretty(&said).unwrap()).unwrap();
+    let talk = text(&home.eddy(&["gateway", "disable", "docker"]).stderr);
+    assert!(talk.contains("what was written there since stays") && talk.contains("no longer"), "{talk}");
+    let left: Value = serde_json::from_str(&std::fs::read_to_string(&docker).unwrap()).unwrap();
+    assert_eq!(left, serde_json::json!({"debug": true, "log-level": "warn"}));
+
+    let conda = image.path().join("etc/conda/.condarc");
+    home.done(&["gateway", "enable", "conda", &root]);
+    std::fs::write(&conda, "channels:\n  - c\nchannel_alias: https://mine\n").unwrap();
+    let why = home.refused(&["gateway", "disable", "conda"]);
+    assert!(why.contains(".condarc line 3") && why.contains("--force") && why.contains("https://mine"), "{why}");
+    let talk = home.eddy(&["gateway", "disable", "conda", "--force"]);
+    assert_eq!(talk.status.code(), Some(0));
+    assert!(text(&talk.stderr).contains("- channel_alias: https://mine"), "{}", text(&talk.stderr));
+    assert!(!conda.exists() && conda.with_file_name(".condarc.eddy-saved").exists());
+    assert!(!home.done(&["gateway", "ls"]).contains("yes"));
+    let why = home.refused(&["gateway", "test", "conda"]);
+    assert!(why.contains("remedy: Let it do so: eddy gateway enable conda"), "{why}");
 }

@@ -6,20 +6,22 @@
 //! ```text
 //!   mdns (a thread that can be starved and thrown away)  ─┐
 //!   static_peers (names resolved again and again)         ├─▶ neighbours (pure) ─▶ DiscoveryEvent::Dial, Gone
-//!   on_proven / on_failed / on_lost from the node        ─┘      table + dial
+//!   on_proven / on_failed / on_lost from the node        ─┘      table + dial + named
 //! ```
 //!
 //! | module | its one idea |
 //! |---|---|
 //! | [`table`] | a bounded set of candidate addresses; the proven cannot be pushed out (pure) |
 //! | [`dial`] | on-link addresses only, five dials a second, IP addresses in turn (pure) |
-//! | [`neighbours`] | the two together as a state machine (pure) |
+//! | [`named`] | which configured names speak for which addresses still (pure) |
+//! | [`neighbours`] | the three together as a state machine (pure) |
 //! | `mdns` | libp2p's mDNS behaviour in a box with a budget of CPU and memory |
 //! | `static_peers` | configured `host:port` entries, parsed and resolved |
 //! | `service` | the one task that carries events between them |
 
 pub mod dial;
 mod mdns;
+pub mod named;
 pub mod neighbours;
 mod service;
 mod static_peers;

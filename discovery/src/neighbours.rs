@@ -15,6 +15,7 @@ use ipnet::IpNet;
 
 use crate::NodeKey;
 use crate::dial::{self, DIAL_PATIENCE, DialBudget, Refusal};
+use crate::named::Names;
 use crate::table::{Candidate, Found, Hearing, Standing, Table};
 
 /// How long the larger key waits for the smaller one to dial.
@@ -77,6 +78,7 @@ pub struct Neighbours {
     own_port: u16,
     networks: Vec<IpNet>,
     table: Table,
+    names: Names,
     budget: DialBudget,
     gone: Vec<DiscoveryEvent>,
     counts: Counts,
@@ -91,6 +93,7 @@ impl Neighbours {
             own_port,
             networks: Vec::new(),
             table: Table::new(),
+            names: Names::default(),
             budget: DialBudget::default(),
             gone: Vec::new(),
             counts: Counts::default(),
@@ -162,7 +165,53 @@ impl Neighbours {
 
     /// The configuration names `address`. It may be anywhere: the user said so. `false` when there are too many.
     pub fn handle_configured(&mut self, now: Duration, address: SocketAddr) -> bool {
-        self.table.configure(now, address)
+        let has_place = self.place(now, address);
+        if has_place {
+            self.names.handle_literal(address);
+        }
+        has_place
+    }
+
+    /// The configured name that is `entry` of the list resolves to these now, at least one. Those that it has not named for
+    /// [`crate::named::MAX_MISSED_ANSWERS`] are forgotten unless they are connected. Returns those for which there is no place.
+    pub fn handle_resolved(&mut self, now: Duration, entry: usize, answer: &[SocketAddr]) -> Vec<SocketAddr> {
+        let mut refused = Vec::new();
+        for address in self.names.handle_answer(now, entry, answer) {
+            match self.place(now, address) {
+                true => self.names.add(now, entry, address),
+                false => refused.push(address),
+            }
+        }
+        for address in self.names.dropped_by(entry) {
+            if self.table.may_go(&address) && self.names.withdraw(entry, &address) {
+                self.forget(address);
+            }
+        }
+        refused
+    }
+
+    /// The configured name that is `entry` of the list did not resolve: that says nothing about where its peer is.
+    pub fn handle_unresolved(&mut self, entry: usize) {
+        self.names.handle_failure(entry);
+    }
+
+    /// A place for a configured address, of one that its name does not stand by if need be.
+    fn place(&mut self, now: Duration, address: SocketAddr) -> bool {
+        if self.table.configure(now, address) {
+            return true;
+        }
+        let victim = self.names.unconfirmed().into_iter().find(|address| self.table.may_go(address));
+        victim.is_some_and(|victim| {
+            self.forget(victim);
+            self.table.configure(now, address)
+        })
+    }
+
+    fn forget(&mut self, address: SocketAddr) {
+        self.names.forget(&address);
+        if let Some(gone) = self.table.remove(&address) {
+            self.report_gone(address, &gone);
+        }
     }
 
     /// The node at `address` proved to be `key` and is connected, whoever dialled. Other addresses that have proved the

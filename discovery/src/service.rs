@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use crate::NodeKey;
 use crate::mdns::{self, Batch, Figures, MdnsFigures};
 use crate::neighbours::{Counts, DiscoveryEvent, Neighbours};
-use crate::static_peers::{RESOLVE_EVERY, StaticPeer, StaticPeerError};
+use crate::static_peers::{Answer, RESOLVE_EVERY, StaticPeer, StaticPeerError};
 
 /// Events that may wait for the node; while it is busy no more dials are chosen.
 const MAX_WAITING_EVENTS: usize = 32;
-/// Addresses of static entries that may wait for the service.
-const MAX_WAITING_ADDRESSES: usize = 64;
+/// What static entries mean, waiting for the service: of each entry up to 16 addresses.
+const MAX_WAITING_ANSWERS: usize = 16;
 /// The task sleeps at most so long when nothing is due.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
@@ -123,7 +123,7 @@ impl Discovery {
         });
         let (networks, watched) = watch::channel(Vec::new());
         let (batch_in, batches) = mpsc::channel(mdns::MAX_WAITING_BATCHES);
-        let (address_in, addresses) = mpsc::channel(MAX_WAITING_ADDRESSES);
+        let (answer_in, answers) = mpsc::channel(MAX_WAITING_ANSWERS);
         let (event_out, events) = mpsc::channel(MAX_WAITING_EVENTS);
         if config.mdns == Mdns::On {
             let setup = mdns::Setup {
@@ -136,8 +136,8 @@ impl Discovery {
             };
             mdns::start(setup).map_err(DiscoveryError::Thread)?;
         }
-        tokio::spawn(stop.clone().run_until_cancelled_owned(resolve(static_peers, address_in)));
-        let inputs = Inputs { interfaces, networks, batches, addresses };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(resolve(static_peers, answer_in)));
+        let inputs = Inputs { interfaces, networks, batches, answers };
         tokio::spawn(stop.clone().run_until_cancelled_owned(serve(Arc::clone(&shared), inputs, event_out)));
         Ok((Self { shared, stop }, events))
     }
@@ -194,17 +194,15 @@ struct Inputs {
     interfaces: IfWatcher,
     networks: watch::Sender<Vec<IpNet>>,
     batches: mpsc::Receiver<Batch>,
-    addresses: mpsc::Receiver<SocketAddr>,
+    answers: mpsc::Receiver<(usize, Answer)>,
 }
 
 /// Resolves the static list again and again.
-async fn resolve(peers: Vec<StaticPeer>, found: mpsc::Sender<SocketAddr>) {
+async fn resolve(peers: Vec<StaticPeer>, answers: mpsc::Sender<(usize, Answer)>) {
     loop {
-        for peer in &peers {
-            for address in peer.resolve().await {
-                if found.send(address).await.is_err() {
-                    return;
-                }
+        for (entry, peer) in peers.iter().enumerate() {
+            if answers.send((entry, peer.resolve().await)).await.is_err() {
+                return;
             }
         }
         if peers.iter().all(|peer| matches!(peer, StaticPeer::Address(_))) {
@@ -255,8 +253,8 @@ async fn serve(shared: Arc<Shared>, mut inputs: Inputs, events: mpsc::Sender<Dis
                     take(neighbours, now, batch);
                 }
             }),
-            Some(address) = inputs.addresses.recv() => {
-                if !shared.with(|neighbours, now| neighbours.handle_configured(now, address)) {
+            Some((entry, answer)) = inputs.answers.recv() => {
+                for address in shared.with(|neighbours, now| configure(neighbours, now, entry, answer)) {
                     tracing::warn!(%address, "too many configured peers; this one is not used");
                 }
             }
@@ -266,6 +264,19 @@ async fn serve(shared: Arc<Shared>, mut inputs: Inputs, events: mpsc::Sender<Dis
                 }
             }
             () = sleep_until(wake), if has_place => {}
+        }
+    }
+}
+
+/// Hands in what an entry of the static list means now; returns the addresses for which there is no place.
+fn configure(neighbours: &mut Neighbours, now: Duration, entry: usize, answer: Answer) -> Vec<SocketAddr> {
+    match answer {
+        Answer::Literal(address) if neighbours.handle_configured(now, address) => Vec::new(),
+        Answer::Literal(address) => vec![address],
+        Answer::Addresses(addresses) => neighbours.handle_resolved(now, entry, &addresses),
+        Answer::None => {
+            neighbours.handle_unresolved(entry);
+            Vec::new()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Peers that the configuration names: the second way, where multicast does not reach.
 //!
-//! An entry is `address:port` or `name:port`. Names are resolved again every [`RESOLVE_EVERY`], so that a peer may move.
+//! An entry is `address:port` or `name:port`. Names are resolved again every [`RESOLVE_EVERY`], so that a peer may move; what becomes of
+//! addresses that they no longer resolve to is decided in [`crate::named`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -29,6 +30,17 @@ pub enum StaticPeerError {
     },
 }
 
+/// What an entry means at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is an address.
+    Literal(SocketAddr),
+    /// It is a name, and resolves to these.
+    Addresses(Vec<SocketAddr>),
+    /// It is a name, and does not resolve.
+    None,
+}
+
 /// One parsed entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StaticPeer {
@@ -55,23 +67,25 @@ impl StaticPeer {
         Ok(Self::Name { host: host.to_owned(), port })
     }
 
-    /// The addresses of this entry now; none, with a log line, when the name does not resolve. Cancel safe.
-    pub(crate) async fn resolve(&self) -> Vec<SocketAddr> {
-        match self {
-            Self::Address(address) => vec![*address],
-            Self::Name { host, port } => {
-                let looked_up = tokio::time::timeout(RESOLVE_PATIENCE, tokio::net::lookup_host((host.as_str(), *port)));
-                match looked_up.await {
-                    Ok(Ok(found)) => found.take(MAX_ADDRESSES_OF_NAME).collect(),
-                    Ok(Err(error)) => {
-                        tracing::warn!(peer = %host, %error, "configured peer does not resolve");
-                        Vec::new()
-                    }
-                    Err(_) => {
-                        tracing::warn!(peer = %host, "configured peer does not resolve in time");
-                        Vec::new()
-                    }
-                }
+    /// What this entry means now, with a log line when its name does not resolve. Cancel safe.
+    pub(crate) async fn resolve(&self) -> Answer {
+        let (host, port) = match self {
+            Self::Address(address) => return Answer::Literal(*address),
+            Self::Name { host, port } => (host, port),
+        };
+        let looked_up = tokio::time::timeout(RESOLVE_PATIENCE, tokio::net::lookup_host((host.as_str(), *port)));
+        match looked_up.await {
+            Ok(Ok(found)) => {
+                let found: Vec<_> = found.take(MAX_ADDRESSES_OF_NAME).collect();
+                if found.is_empty() { Answer::None } else { Answer::Addresses(found) }
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(peer = %host, %error, "configured peer does not resolve");
+                Answer::None
+            }
+            Err(_) => {
+                tracing::warn!(peer = %host, "configured peer does not resolve in time");
+                Answer::None
             }
         }
     }

@@ -320,7 +320,8 @@ impl Table {
         victim.is_some_and(|address| self.remove(&address).is_some())
     }
 
-    fn may_go(&self, address: &SocketAddr) -> bool {
+    /// Whether the candidate at `address` is neither connected nor being dialled.
+    pub(crate) fn may_go(&self, address: &SocketAddr) -> bool {
         self.entries.get(address).is_some_and(|c| matches!(c.standing, Standing::Waiting { .. } | Standing::Ourselves))
     }
 }

@@ -145,8 +145,8 @@ fn is_written(hash: &BlockHash) -> bool {
 /// Files of one pair in the quarantine: what each was called, and where it lies.
 type Aside = Vec<(String, PathBuf)>;
 
-/// Moves whole pairs out of the quarantine and adopts them; says how many, and how many the disk refused.
-pub(crate) fn reclaim_quarantine(stock: &Stock) -> Result<(u64, u64), StoreError> {
+/// Moves whole pairs out of the quarantine and adopts them; says how many, and what the disk said where it refused one.
+pub(crate) fn reclaim_quarantine(stock: &Stock) -> Result<(u64, Vec<DiskFault>), StoreError> {
     let disk = &**stock.files.disk();
     let mut pairs: BTreeMap<(EntityId, u64), Aside> = BTreeMap::new();
     // Whoever empties it meets a refusal, and says so.
@@ -156,16 +156,13 @@ pub(crate) fn reclaim_quarantine(stock: &Stock) -> Result<(u64, u64), StoreError
         let path = stock.files.quarantine().join(&name);
         pairs.entry((parsed.id, parsed.generation)).or_default().push((original.to_owned(), path));
     }
-    let (mut adopted, mut refused) = (0, 0);
+    let (mut adopted, mut refused) = (0, Vec::new());
     // The latest generation of an entity first: the others find it taken.
     for ((id, generation), files) in pairs.into_iter().rev() {
         let _one = stock.admit();
         match reclaim(stock, &Name { id, generation }, &files) {
             Ok(adoption) => adopted += u64::from(adoption == Adoption::Adopted),
-            Err(StoreError::Disk(error)) => {
-                tracing::warn!(%error, "a file in the quarantine of the cache cannot be looked after; another time");
-                refused += 1;
-            }
+            Err(StoreError::Disk(fault)) => refused.push(fault),
             Err(error) => return Err(error),
         }
     }

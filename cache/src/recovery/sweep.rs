@@ -55,6 +55,8 @@ pub(crate) struct Sweep {
     stage: Stage,
     unacknowledged: Range<u64>,
     report: SweepReport,
+    /// What the disk said last where it refused something.
+    refusal: Option<DiskFault>,
 }
 
 /// What is looked at next.
@@ -77,7 +79,7 @@ impl Sweep {
     pub(crate) fn new(highest: u64, reserved: u64) -> Self {
         // An index that never had a row knows nothing of what lies there.
         let unacknowledged = if highest > 0 { highest + 1..reserved.saturating_add(1) } else { 0..0 };
-        Self { stage: Stage::Quarantine, unacknowledged, report: SweepReport::default() }
+        Self { stage: Stage::Quarantine, unacknowledged, report: SweepReport::default(), refusal: None }
     }
 
     /// What was found and done so far.
@@ -87,13 +89,19 @@ impl Sweep {
 
     /// Looks at some `looks` rows and files.
     pub(crate) fn step(&mut self, stock: &Stock, looks: usize) -> Result<Progress, StoreError> {
+        let progress = self.look(stock, looks)?;
+        stock.note_passed(self.report.refused_files, self.refusal.clone(), progress);
+        Ok(progress)
+    }
+
+    fn look(&mut self, stock: &Stock, looks: usize) -> Result<Progress, StoreError> {
         let mut left = looks;
         while left > 0 {
             let done = match &mut self.stage {
                 Stage::Quarantine => {
                     let (adopted, refused) = rebuild::reclaim_quarantine(stock)?;
-                    (self.report.adopted, self.report.refused_files) =
-                        (self.report.adopted + adopted, self.report.refused_files + refused);
+                    self.report.adopted += adopted;
+                    refused.iter().for_each(|fault| self.skip(fault));
                     self.empty_quarantine(stock);
                     self.stage = Stage::Rows(None);
                     1
@@ -137,6 +145,7 @@ impl Sweep {
     fn skip(&mut self, error: &DiskFault) {
         tracing::warn!(%error, "a file of the cache cannot be looked after; another time");
         self.report.refused_files += 1;
+        self.refusal = Some(error.clone());
     }
 
     /// The same for whatever else may have been refused with it.

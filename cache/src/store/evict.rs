@@ -2,6 +2,7 @@
 
 use super::line::{Shortage, candidate};
 use super::stock::Stock;
+use super::stuck::KeptFiles;
 use crate::fault::{AdmitError, DiskFault, StoreError};
 use crate::index::{Change, InLine, LineHold};
 use crate::recovery::{Progress, Sweep, SweepReport};
@@ -310,6 +311,16 @@ impl Stock {
             self.files_in_line.forget();
         }
         Ok(true)
+    }
+
+    /// Keeps what a sweep had to go past for whoever asks.
+    pub(crate) fn note_passed(&self, passed: u64, last: Option<DiskFault>, progress: Progress) {
+        self.stuck.note_passed(passed, last, progress);
+    }
+
+    /// What the disk keeps.
+    pub(super) fn kept_files(&self) -> KeptFiles {
+        self.stuck.kept()
     }
 
     /// A sweep of what is here.

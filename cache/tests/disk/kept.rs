@@ -131,3 +131,39 @@ fn the_sweep_goes_past_files_and_directories_that_are_refused() {
     assert_eq!((report.quarantined_files, report.dangling), (1, 0), "the others are looked after");
     put(&store, 100);
 }
+
+#[test]
+fn what_the_disk_keeps_is_told_until_it_lets_go() {
+    let (disk, store) = filled();
+    assert_eq!((store.kept_files().entities, store.kept_files().passed), (0, 0));
+    let data = data_of(&disk, &id(0));
+    disk.forbid(IMMUTABLE, &data);
+    assert!(store.remove(&id(0)).is_err());
+    let kept = store.kept_files();
+    assert_eq!((kept.entities, kept.last.expect("a word of the disk").path), (1, data));
+    drop(store);
+    let store = open(&disk);
+    assert_eq!(store.kept_files().entities, 1, "the next node meets it as well");
+    disk.allow_all();
+    store.remove(&id(0)).expect("it goes");
+    let kept = store.kept_files();
+    assert_eq!((kept.entities, kept.last.is_none()), (0, true));
+}
+
+#[test]
+fn what_a_sweep_goes_past_is_told_until_one_comes_through() {
+    let (disk, store) = filled();
+    drop(store);
+    let directory = data_of(&disk, &id(2)).parent().expect("a directory").to_owned();
+    disk.forbid(FOREIGN, &directory);
+    let store = open(&disk);
+    let kept = store.kept_files();
+    assert!(kept.passed > 0, "{kept:?}");
+    assert!(kept.last_passed.expect("a word of the disk").path.starts_with(&directory));
+    store.sweep().expect("a sweep");
+    assert!(store.kept_files().passed > 0, "it is still so");
+    disk.allow_all();
+    store.sweep().expect("a sweep");
+    let kept = store.kept_files();
+    assert_eq!((kept.passed, kept.last_passed.is_none()), (0, true));
+}

@@ -32,7 +32,8 @@ fn info(cache: &CacheView, setting: &Setting) -> String {
         ("health", if cache.findings.is_empty() { "nothing was found".to_owned() } else { String::new() }),
     ]);
     let findings = cache.findings.iter().map(|finding| {
-        format!("{}: {} {}\n", finding.severity.word(), safe::line(&finding.object), safe::line(&finding.what))
+        let remedy = if finding.is_open() { format!("  {}\n", safe::line(&finding.remedy)) } else { String::new() };
+        format!("{}: {} {}\n{remedy}", finding.severity.word(), safe::line(&finding.object), safe::line(&finding.what))
     });
     facts + &findings.collect::<String>()
 }

@@ -4,7 +4,8 @@
 //! A file in which an origin has credentials is left alone, whole: a list of mirrors is read by everybody, no mount may have them, and what
 //! stood in the file would be kept in the node's home for the way back.
 
-use super::change::{Change, Edit, read};
+use super::change::{Change, Edit};
+use super::files::read;
 use super::tool::Tool;
 use super::{Mount, ask, refused};
 use crate::failure::Failure;

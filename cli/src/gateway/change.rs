@@ -1,21 +1,20 @@
-//! What is written for a tool, shown first, and what stood there before, so that every file can be as it was.
+//! What is written for a tool, shown first, and what stood there before, so that it can be taken back ([`super::undo`]).
 //!
 //! The mounts go into a file of their own in the node's home, `gateway/TOOL.toml`, and what stood in the tool's files into
 //! `gateway/TOOL.json` beside it. That one is written before anything else: whatever happens then can be undone. What stands in the home is
 //! its owner's, whoever writes it: the node reads it as that user.
 
+use super::files::{failed, make_folder, meant, read, remove, replace};
 use super::tool::Tool;
+use super::undo::{self, IfChanged, Undoing};
 use super::{reach, refused};
 use crate::failure::Failure;
 use crate::setting::Setting;
 use eddy_node::config::Settings;
 use eddy_node::config::gateway::Indexes;
 use eddy_node::owner::Hand;
-use eddy_wire::catalogue::ErrorCode;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// A mount of the gateway.
@@ -87,7 +86,7 @@ pub(crate) struct Change {
 pub(super) struct Done {
     tool: String,
     pub(super) mounts: Vec<Mount>,
-    files: Vec<Edit>,
+    pub(super) files: Vec<Edit>,
     /// Folders that were not there, each behind the one that it lies in.
     #[serde(default)]
     folders: Vec<PathBuf>,
@@ -114,7 +113,7 @@ pub(super) struct FileChange {
 }
 
 impl FileChange {
-    fn of(edit: &Edit) -> Self {
+    pub(super) fn of(edit: &Edit) -> Self {
         let before: Vec<&str> = edit.before.as_deref().unwrap_or("").lines().collect();
         let after: Vec<&str> = edit.after.lines().collect();
         let only = |these: &[&str], those: &[&str]| {
@@ -239,42 +238,39 @@ impl Done {
         self.files.iter().try_for_each(|file| replace(&file.path, &file.after, 0o644))
     }
 
-    /// Whether every file is as it was written.
+    /// Whether what was written is in every file; what others have written there is no matter.
     pub(super) fn stands(&self) -> Result<bool, Failure> {
         for file in &self.files {
-            if read(&file.path)?.as_deref() != Some(&file.after) {
+            if !undo::stands(self.tool(), file, read(&file.path)?.as_deref()) {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Puts back what stood there. What somebody has changed since is theirs: it is named, and nothing is touched.
+    /// Takes it back; where a line of its own has changed since, nothing is touched.
     pub(super) fn undo(self, folder: &Path) -> Result<(), Failure> {
-        let mut changed = Vec::new();
-        for file in &self.files {
-            let there = read(&file.path)?;
-            if there != file.before && there.as_deref() != Some(&file.after) {
-                let path = file.path.display();
-                return Err(refused(format!("{path} has changed since; put it back by hand, then disable again")));
-            }
-            if there != file.before {
-                changed.push(file);
-            }
-        }
-        // What nobody may write was not written either: it is no obstacle.
-        for file in changed {
-            match &file.before {
-                Some(before) => replace(&file.path, before, 0o644)?,
-                None => remove(&meant(&file.path))?,
-            }
-        }
+        Undoing::of(self, IfChanged::Refuse)?.carry_out(folder).map(drop)
+    }
+
+    /// Removes what is known of it, and the folders that were made for it.
+    pub(super) fn forget(&self, folder: &Path) -> Result<(), Failure> {
         for made in self.folders.iter().rev() {
             // What somebody has put something into stays.
             let _ = fs::remove_dir(made);
         }
         remove(&mounts_file(folder, &self.tool))?;
         remove(&done_file(folder, &self.tool))
+    }
+
+    /// The tool that it was made for; nothing where this eddy does not know it.
+    pub(super) fn tool(&self) -> Option<Tool> {
+        Tool::ALL.into_iter().find(|tool| tool.name() == self.tool)
+    }
+
+    /// What that is called.
+    pub(super) fn name(&self) -> &str {
+        &self.tool
     }
 }
 
@@ -301,86 +297,11 @@ fn done_file(folder: &Path, tool: &str) -> PathBuf {
     folder.join(format!("{tool}.json"))
 }
 
-/// The text of a file; nothing where there is none.
-pub(super) fn read(path: &Path) -> Result<Option<String>, Failure> {
-    match fs::read(path) {
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => Ok(Some(text)),
-            Err(_) => Err(refused(format!("{} is no text", path.display()))),
-        },
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(refused(format!("{}: {error}", path.display()))),
-    }
-}
-
-/// Links in a row that are followed, as Linux does.
-const MAX_LINKS: usize = 40;
-
-/// The file that a path means: behind its links, also where the last of them leads to nothing yet.
-fn meant(path: &Path) -> PathBuf {
-    let mut path = path.to_path_buf();
-    for _ in 0..MAX_LINKS {
-        if let Ok(real) = fs::canonicalize(&path) {
-            return real;
-        }
-        let Ok(target) = fs::read_link(&path) else { break };
-        path = path.parent().unwrap_or(Path::new(".")).join(target);
-    }
-    path
-}
-
-/// Puts a text in the place of a file, whole or not at all; its owner and its mode stay.
-fn replace(path: &Path, text: &str, mode: u32) -> Result<(), Failure> {
-    // A link stays a link: what it leads to is replaced.
-    let path = &meant(path);
-    let there = fs::metadata(path).ok();
-    let mode = there.as_ref().map_or(mode, |there| there.mode() & 0o7777);
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".{}.eddy-new", std::process::id()));
-    let beside = parent.join(name);
-    let written = (|| {
-        fs::create_dir_all(parent)?;
-        // Of a process that had our id and was killed here.
-        let _ = fs::remove_file(&beside);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode & 0o700).open(&beside)?;
-        let new = file.metadata()?;
-        if let Some(there) = there.filter(|there| (there.uid(), there.gid()) != (new.uid(), new.gid())) {
-            fchown(&file, Some(there.uid()), Some(there.gid()))?;
-        }
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        fs::File::open(parent)?.sync_all()
-    })();
-    written.map_err(|error| {
-        // It may never have been there.
-        let _ = fs::remove_file(&beside);
-        failed(path, &error)
-    })
-}
-
-fn remove(path: &Path) -> Result<(), Failure> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(path, &error)),
-        _ => Ok(()),
-    }
-}
-
-fn make_folder(folder: &Path) -> Result<(), Failure> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| failed(folder, &error))
-}
-
-fn failed(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(ErrorCode::ConfigNotWritable, format!("{}: {error}", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eddy_wire::catalogue::ErrorCode;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 
     const BASE: &str = "http://127.0.0.1:7718";
 

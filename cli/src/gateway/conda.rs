@@ -1,7 +1,8 @@
 //! conda: the place where channels are looked for by their name becomes a mount. Channels that are written out as URLs, and the "defaults" of a
 //! distribution, are left alone.
 
-use super::change::{Change, Edit, read};
+use super::change::{Change, Edit};
+use super::files::read;
 use super::tool::Tool;
 use super::{Mount, refused};
 use crate::failure::Failure;

@@ -1,7 +1,8 @@
 //! dnf: in front of each `baseurl` stands the same one at the gateway. dnf takes the next of the list where one does not answer, so it goes on by
 //! itself when no daemon runs. Repositories that name a metalink or a list of mirrors are left alone.
 
-use super::change::{Change, Edit, read};
+use super::change::{Change, Edit};
+use super::files::read;
 use super::tool::Tool;
 use super::{Mount, refused};
 use crate::failure::Failure;

@@ -2,17 +2,21 @@
 //! no daemon runs.
 
 use super::change::{Change, Edit};
+use super::hunks::Undone;
 use super::tool::Tool;
 use super::{Mount, refused};
 use crate::failure::Failure;
+use std::ops::Range;
 use std::path::Path;
 
+/// The key of the engine's mirrors.
+const MIRRORS: &str = "registry-mirrors";
 /// Where images come from that name no registry.
 const REGISTRY: &str = "https://registry-1.docker.io";
 
 pub(super) fn plan(base: &str, origin: Option<&str>, root: &Path) -> Result<Change, Failure> {
     let file = root.join("etc/docker/daemon.json");
-    let before = super::change::read(&file)?;
+    let before = super::files::read(&file)?;
     let present = mirrors(before.as_deref().unwrap_or(""))?;
     let origin = origin.map(str::to_owned).or_else(|| present.into_iter().next());
     let origin = origin.unwrap_or_else(|| REGISTRY.to_owned());
@@ -65,6 +69,69 @@ fn set(before: &str, base: &str) -> Result<String, Failure> {
     if was == is { Ok(after) } else { Err(odd()) }
 }
 
+/// The file without the gateway among its mirrors, however it is laid out now; nothing where it cannot be changed safely.
+pub(super) fn undone(before: &str, after: &str, now: &str) -> Option<Undone> {
+    let gateway = mirrors(after).ok()?.into_iter().next()?;
+    let mut meant = parsed(now).ok()?;
+    let Some(list) = meant.get_mut(MIRRORS) else { return Some(Undone { text: now.to_owned(), was_whole: false }) };
+    let list = list.as_array_mut()?;
+    let Some(place) = list.iter().position(|url| *url == *gateway) else {
+        return Some(Undone { text: now.to_owned(), was_whole: false });
+    };
+    list.remove(place);
+    let is_ours = list.is_empty() && parsed(before).ok()?.get(MIRRORS).is_none();
+    let members = items(now, now.find('{')?)?;
+    let is_list = |member: &Range<usize>| {
+        let (key, rest) = now[member.clone()].trim_start().split_once(':').unwrap_or_default();
+        serde_json::from_str::<String>(key).is_ok_and(|key| key == MIRRORS) && rest.trim_start().starts_with('[')
+    };
+    let number = members.iter().position(is_list)?;
+    let text = if is_ours {
+        meant.as_object_mut()?.remove(MIRRORS);
+        without(now, &members, number)
+    } else {
+        let start = members[number].start;
+        without(now, &items(now, start + now[start..].find('[')?)?, place)
+    };
+    // What is written says what was meant, and nothing else changes.
+    (parsed(&text).ok()? == meant).then_some(Undone { text, was_whole: true })
+}
+
+/// What stands between the commas of an object or a list that opens here, with the spaces around it.
+fn items(text: &str, open: usize) -> Option<Vec<Range<usize>>> {
+    let (mut items, mut start, mut depth, mut is_text, mut is_escaped) = (Vec::new(), open + 1, 0_u32, false, false);
+    for (at, letter) in text.bytes().enumerate().skip(open + 1) {
+        match letter {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_text,
+            b'"' => is_text = !is_text,
+            _ if is_text => {}
+            b'[' | b'{' => depth += 1,
+            b',' if depth == 0 => items.push(std::mem::replace(&mut start, at + 1)..at),
+            b']' | b'}' if depth == 0 => {
+                items.push(start..at);
+                return Some(items);
+            }
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The text without one of the items, and without the comma that it no longer needs.
+fn without(text: &str, items: &[Range<usize>], number: usize) -> String {
+    let begin = |item: &Range<usize>| item.end - text[item.clone()].trim_start().len();
+    let end = |item: &Range<usize>| item.start + text[item.clone()].trim_end().len();
+    let item = &items[number];
+    let gone = match (number.checked_sub(1), items.get(number + 1)) {
+        (_, Some(next)) => begin(item)..begin(next),
+        (Some(last), None) => items[last].end..end(item),
+        (None, None) => item.clone(),
+    };
+    format!("{}{}", &text[..gone.start], &text[gone.end..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +147,40 @@ mod tests {
         assert_eq!(after(mirror), mirror.replace("[ \"https", &format!("[\"{base}\",  \"https")));
         for odd in ["[", "[]", "{\"log\": {\"registry-mirrors\": []}}"] {
             assert!(set(odd, base).is_err(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_gateway_alone_is_taken_out_however_the_file_is_laid_out() {
+        let base = "http://127.0.0.1:7718";
+        let left = |before: &str, now: &str| undone(before, &set(before, base).unwrap(), now).map(|undone| undone.text);
+        let with = |text: &str| text.replace('G', &format!("\"{base}\""));
+        for (before, now, is) in [
+            (
+                "",
+                "{\n  \"a\": {\"registry-mirrors\": [G]},\n  \"registry-mirrors\": [\n    G\n  ]\n}\n",
+                Some("{\n  \"a\": {\"registry-mirrors\": [G]}\n}\n"),
+            ),
+            ("", "{\"registry-mirrors\":[G],\"a\":\"]},\\\"\"}", Some("{\"a\":\"]},\\\"\"}")),
+            ("", "{\"registry-mirrors\":[G]}", Some("{}")),
+            ("", "{\"registry-mirrors\": [\"https://n\", G]}", Some("{\"registry-mirrors\": [\"https://n\"]}")),
+            (
+                "{\"registry-mirrors\": [\"https://m\"]}",
+                "{\n  \"registry-mirrors\": [\n    G,\n    \"https://m\"\n  ],\n  \"b\": 1\n}\n",
+                Some("{\n  \"registry-mirrors\": [\n    \"https://m\"\n  ],\n  \"b\": 1\n}\n"),
+            ),
+            (
+                "{\"registry-mirrors\": []}",
+                "{\"b\": 1, \"registry-mirrors\": [G]}",
+                Some("{\"b\": 1, \"registry-mirrors\": []}"),
+            ),
+            // Who took it out has done it.
+            ("", "{\"b\": 1}", Some("{\"b\": 1}")),
+            ("", "{\"registry-mirrors\": [\"https://n\"]}", Some("{\"registry-mirrors\": [\"https://n\"]}")),
+            ("", "{\"registry-mirrors\": G}", None),
+            ("", "{", None),
+        ] {
+            assert_eq!(left(before, &with(now)), is.map(with), "{now}");
         }
     }
 }

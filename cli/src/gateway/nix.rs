@@ -2,7 +2,8 @@
 //! signatures that nix trusts anyway.
 
 use super::Mount;
-use super::change::{Change, Edit, read};
+use super::change::{Change, Edit};
+use super::files::read;
 use super::tool::Tool;
 use crate::failure::Failure;
 use std::ffi::OsString;

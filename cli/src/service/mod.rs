@@ -209,16 +209,32 @@ async fn stop(setting: &Setting) -> Result<(), Failure> {
 
 /// Waits until the process has ended: only then is everything durable and the store free.
 async fn gone(pid: u32) -> Result<(), Failure> {
-    let there: PathBuf = ["/proc", &pid.to_string()].iter().collect();
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
-        if !there.exists() {
+        if has_ended(pid) {
             return Ok(());
         }
         sleep(LOOK).await;
     }
     let detail = format!("process {pid} has not ended within {} s", PATIENCE.as_secs());
     Err(Failure::new(ErrorCode::StoreInUse, detail))
+}
+
+/// Whether a process has ended. A zombie has: it holds nothing any more, and who started it has not asked after it yet, which may never
+/// happen, as in a container whose first process asks after nobody.
+fn has_ended(pid: u32) -> bool {
+    let there: PathBuf = ["/proc", &pid.to_string()].iter().collect();
+    // Where there is no such file, nothing is known but that it is there.
+    !there.exists() || std::fs::read_to_string(there.join("stat")).is_ok_and(|stat| is_zombie(&stat))
+}
+
+/// Whether a line of `/proc/PID/stat` is that of a zombie (proc_pid_stat(5)): the state stands behind the name, in which anything may stand, and
+/// the number of threads is the eighteenth from there. A first thread may be one while others still hold files.
+fn is_zombie(stat: &str) -> bool {
+    let Some((_, fields)) = stat.rsplit_once(')') else { return false };
+    let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+    let is_alone = fields.get(17).is_none_or(|threads| matches!(*threads, "0" | "1"));
+    matches!(fields.first(), Some(&"Z" | &"X")) && is_alone
 }
 
 fn inside(status: &StatusView) -> Failure {
@@ -271,5 +287,32 @@ fn systemctl(words: &[&str]) -> Result<(), Failure> {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(failed(format!("`systemctl {}` ended with {status}", words.join(" ")))),
         Err(error) => Err(failed(format!("systemctl: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_of_a_process_stands_behind_its_name_whatever_that_is() {
+        assert!(is_zombie("7 (eddy) Z 1 7 7 0"));
+        assert!(is_zombie("7 (a) S (b) Z 1 7"));
+        assert!(is_zombie("7 (eddy) X 1 7 7 0"));
+        let with_threads = |threads: u32| format!("7 (eddy) Z 1 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 {threads} 0 9");
+        assert!(is_zombie(&with_threads(1)) && !is_zombie(&with_threads(2)), "others hold its files still");
+        for alive in ["7 (eddy) S 1 7 7 0", "7 (eddy Z) R 1", "7 (a) Z 1) S 1", "", "7 (eddy)"] {
+            assert!(!is_zombie(alive), "{alive}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_process_that_nobody_asks_after_has_ended() {
+        let mut child = Command::new("true").spawn().unwrap();
+        // Nobody waits for it, so it stays where processes are listed.
+        tokio::time::timeout(Duration::from_secs(20), gone(child.id())).await.expect("a zombie has ended").unwrap();
+        assert!(Path::new("/proc").join(child.id().to_string()).exists());
+        child.wait().unwrap();
+        assert!(has_ended(child.id()) && !has_ended(std::process::id()));
     }
 }

@@ -4,6 +4,8 @@ use super::*;
 use crate::dial::{DIAL_SPACING, FIRST_BACKOFF, LONGEST_BACKOFF};
 use crate::table::{MAX_CANDIDATES, MAX_LOST_PER_IP, MAX_PER_KEY};
 
+mod named;
+
 const US: NodeKey = [100; 32];
 const PORT: u16 = 4040;
 

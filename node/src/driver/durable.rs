@@ -112,7 +112,9 @@ impl Executor {
     ) {
         let failure = match tokio::task::spawn_blocking(work).await {
             Ok(Ok(_)) => {
-                jobs.iter().for_each(|job| drop(self.unsaved.remove(job)));
+                for job in jobs.iter().filter(|job| self.unsaved.remove(job).is_some()) {
+                    tracing::info!(%job, "the job is written down after all");
+                }
                 return;
             }
             Ok(Err(error @ StoreError::RowTooLarge { .. })) => refusal(ErrorCode::TooManyFiles, error.to_string()),

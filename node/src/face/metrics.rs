@@ -4,6 +4,7 @@
 
 use super::NodeFace;
 use crate::neighbourhood::NeighbourhoodView;
+use eddy_cache::KeptFiles;
 use eddy_engine::swarm::Tally;
 use eddy_wire::api::{MountView, Problem};
 use std::fmt::{Display, Write};
@@ -39,6 +40,7 @@ impl NodeFace {
         figures.put("eddy_uptime_seconds", Kind::Gauge, "How long the node runs.", uptime);
         let connected = self.neighbours.as_ref().map(NeighbourhoodView::connected).unwrap_or_default();
         figures.put("eddy_peers_connected", Kind::Gauge, "Members that this node is connected with.", connected.len());
+        put_kept(&mut figures, &self.store.kept_files());
         if let Some(total) = self.gateway.total() {
             put_gateway(&mut figures, &total);
         }
@@ -46,6 +48,24 @@ impl NodeFace {
             put_swarms(&mut figures, swarm.tally().await.unwrap_or_default());
         }
         Ok(figures.0)
+    }
+}
+
+fn put_kept(figures: &mut Figures, kept: &KeptFiles) {
+    let all = [
+        (
+            "eddy_cache_kept_entries",
+            "Entries that are to go and whose files the disk refuses to remove.",
+            kept.entities,
+        ),
+        (
+            "eddy_cache_refused_files",
+            "Files and folders that the latest look over the cache had to go past.",
+            kept.passed,
+        ),
+    ];
+    for (name, help, value) in all {
+        figures.put(name, Kind::Gauge, help, value);
     }
 }
 
@@ -89,6 +109,7 @@ mod tests {
     #[test]
     fn each_figure_says_what_it_is_before_its_value() {
         let mut figures = Figures::default();
+        put_kept(&mut figures, &KeptFiles { entities: 2, ..KeptFiles::default() });
         put_gateway(&mut figures, &MountView { hits: 7, ..MountView::default() });
         put_swarms(&mut figures, Tally { leases: 3, read: 1 << 40, ..Tally::default() });
         let text = figures.0;
@@ -100,6 +121,7 @@ mod tests {
             let is_counter = *kind == format!("# TYPE {name} counter");
             assert_eq!(is_counter, name.ends_with("_total"), "{of_one:?}");
         }
+        assert!(lines.contains(&"eddy_cache_kept_entries 2") && lines.contains(&"eddy_cache_refused_files 0"));
         assert!(lines.contains(&"eddy_gateway_hits_total 7"));
         assert!(
             lines.contains(&"eddy_swarm_leases 3") && lines.contains(&"eddy_swarm_origin_bytes_total 1099511627776")

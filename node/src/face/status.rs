@@ -6,6 +6,9 @@ use crate::group::Group;
 use eddy_engine::roster::Standing;
 use eddy_wire::api::{Mode, Problem, StatusView};
 
+/// What is added where the disk refuses to let go of files of the cache: which, and what to do, is a matter of the doctor.
+const KEPT: &str = "; the disk keeps files of the cache that should go: see `eddy doctor`";
+
 impl NodeFace {
     pub(super) async fn view_status(&self) -> Result<StatusView, Problem> {
         // Each command asks for this first: it is counted, and no job is looked at.
@@ -19,6 +22,8 @@ impl NodeFace {
             (_, moving, open) => format!("moves {moving} of {open} jobs"),
         };
         let gateway = self.gateway.trouble().map(|trouble| format!("; the gateway: {trouble}")).unwrap_or_default();
+        let kept = self.store.kept_files();
+        let disk = if kept.entities + kept.passed > 0 { KEPT } else { "" };
         Ok(StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -33,7 +38,7 @@ impl NodeFace {
             uptime_seconds: self.started.elapsed().as_secs(),
             jobs: open as u64,
             peers: peers as u64,
-            activity: without.unwrap_or_default() + &activity + &gateway,
+            activity: without.unwrap_or_default() + &activity + disk + &gateway,
         })
     }
 }

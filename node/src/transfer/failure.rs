@@ -6,6 +6,7 @@ use crate::deliver::{code, refusal};
 use crate::origin::{Cause, OriginError, Retry, TlsFault};
 use eddy_cache::{AdmitError, CommitError, WriteError};
 use eddy_content::BlockSet;
+use eddy_content::http::ConnectRefusal;
 use eddy_engine::port::{FetchOutcome, PeerFault};
 use eddy_engine::{Failure, FailureClass};
 use eddy_wire::catalogue::ErrorCode;
@@ -40,6 +41,8 @@ fn row_of(cause: &Cause) -> ErrorCode {
     match cause {
         Cause::Dns { .. } => ErrorCode::NameNotResolved,
         Cause::Refused => ErrorCode::ConnectionRefused,
+        // Who names the address himself may go there: the remedy is that of a redirect.
+        Cause::Address { refusal: ConnectRefusal::Inward { .. }, .. } => ErrorCode::HttpRedirect,
         Cause::Unreachable | Cause::Connect(_) | Cause::Address { .. } => ErrorCode::HostUnreachable,
         // Only proxies say 407.
         Cause::Proxy(_) | Cause::Status { status: 407, .. } => ErrorCode::ProxyFailed,

@@ -22,6 +22,8 @@ pub struct Eddy<'lab> {
     mounts: Option<&'lab Mounts>,
     /// The user that it runs as, where that is not the test's.
     user: Option<u32>,
+    /// What stands in the place of `/etc/hosts`, for it alone.
+    names: Option<PathBuf>,
     program: PathBuf,
 }
 
@@ -31,7 +33,7 @@ impl Eddy<'static> {
     /// # Errors
     /// When no home directory can be made.
     pub fn here() -> Result<Self> {
-        Ok(Self { home: home()?, host: None, mounts: None, user: None, program: program() })
+        Ok(Self { home: home()?, host: None, mounts: None, user: None, names: None, program: program() })
     }
 
     /// An eddy on this machine whose home is made in `folder`: for benches that choose their disk.
@@ -40,7 +42,7 @@ impl Eddy<'static> {
     /// When no home directory can be made.
     pub fn inside(folder: &Path) -> Result<Self> {
         let home = tempfile::Builder::new().prefix("eddy-").tempdir_in(folder).context("a home for eddy")?;
-        Ok(Self { home, host: None, mounts: None, user: None, program: program() })
+        Ok(Self { home, host: None, mounts: None, user: None, names: None, program: program() })
     }
 }
 
@@ -50,7 +52,7 @@ impl<'lab> Eddy<'lab> {
     /// # Errors
     /// When no home directory can be made.
     pub fn on(host: &'lab Host) -> Result<Self> {
-        Ok(Self { home: home()?, host: Some(host), mounts: None, user: None, program: program() })
+        Ok(Self { home: home()?, host: Some(host), mounts: None, user: None, names: None, program: program() })
     }
 
     /// An eddy on this machine that sees a test's own file systems.
@@ -58,7 +60,7 @@ impl<'lab> Eddy<'lab> {
     /// # Errors
     /// When no home directory can be made.
     pub fn among(mounts: &'lab Mounts) -> Result<Self> {
-        Ok(Self { home: home()?, host: None, mounts: Some(mounts), user: None, program: program() })
+        Ok(Self { home: home()?, host: None, mounts: Some(mounts), user: None, names: None, program: program() })
     }
 
     /// The same, run by a user without privileges, to whom its home belongs.
@@ -75,6 +77,14 @@ impl<'lab> Eddy<'lab> {
         Ok(self)
     }
 
+    /// The same, for which names mean what this file says, in the form of `/etc/hosts`, each time that it looks. It may be written anew
+    /// in place while the program runs.
+    #[must_use]
+    pub fn with_names(mut self, file: &Path) -> Self {
+        self.names = Some(file.to_owned());
+        self
+    }
+
     /// Its home directory (`EDDY_HOME`): configuration, store, socket, group. Kept over restarts, removed on drop.
     #[must_use]
     pub fn home(&self) -> &Path {
@@ -83,10 +93,19 @@ impl<'lab> Eddy<'lab> {
 
     /// `eddy` with these arguments, to be changed further.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
-        let inner = |program: &OsStr| match (self.host, self.mounts) {
+        let place = |program: &OsStr| match (self.host, self.mounts) {
             (Some(host), _) => host.command(program),
             (None, Some(mounts)) => mounts.command(program),
             (None, None) => Command::new(program),
+        };
+        let inner = |program: &OsStr| match &self.names {
+            None => place(program),
+            Some(names) => {
+                let script = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+                let mut command = place(OsStr::new("unshare"));
+                command.args(["--mount", "--propagation", "private", "--", "sh", "-c", script]).arg(names).arg(program);
+                command
+            }
         };
         let mut command = match self.user {
             None => inner(self.program.as_os_str()),

@@ -1,11 +1,54 @@
-//! What is or was wrong with the store: as its last opening found it, and what its index met since.
+//! What is or was wrong with the store: as its last opening found it, what its index met since, and what its disk keeps.
 
-use eddy_cache::{IndexTroubles, RecoveryReport, Store};
+use eddy_cache::{DiskFault, FaultKind, IndexTroubles, KeptFiles, RecoveryReport, Store};
 use eddy_wire::api::{Finding, Severity};
 
 /// The findings of a store that is open.
 pub(super) fn findings(store: &Store) -> Vec<Finding> {
-    [of_use(store.index_troubles()), of_recovery(store.recovery())].concat()
+    [of_kept(&store.kept_files()), of_use(store.index_troubles()), of_recovery(store.recovery())].concat()
+}
+
+/// What the disk keeps now: it stays so until somebody does something.
+fn of_kept(kept: &KeptFiles) -> Vec<Finding> {
+    let found = |fault: &DiskFault, what: String, again: &str| Finding {
+        object: fault.path.display().to_string(),
+        severity: Severity::Warning,
+        what: format!("{what}; the last was: {fault}"),
+        remedy: format!("{} {again}", remedy_of(fault.kind())),
+        mended: false,
+    };
+    let going = kept.last.as_ref().map(|fault| {
+        let what =
+            format!("the disk keeps the files of {} that are to go, and their room", count(kept.entities, "entries"));
+        found(fault, what, "It is tried again every minute.")
+    });
+    let passed = kept.last_passed.as_ref().filter(|_| kept.passed > 0).map(|fault| {
+        let what = format!("the disk lets nobody look after {} of the cache", count(kept.passed, "files or folders"));
+        found(fault, what, "It is tried again once a day, and when the node starts.")
+    });
+    going.into_iter().chain(passed).collect()
+}
+
+fn count(number: u64, of: &str) -> String {
+    match (number, of) {
+        (1, "entries") => "1 entry".to_owned(),
+        (1, _) => "1 file or folder".to_owned(),
+        _ => format!("{number} {of}"),
+    }
+}
+
+fn remedy_of(kind: FaultKind) -> &'static str {
+    match kind {
+        FaultKind::Denied => {
+            "Give the file and its folder back to the user that the node runs as (`chown`), and take what makes them immutable away \
+             (`lsattr`, `chattr -i`)."
+        }
+        FaultKind::ReadOnly => "Mount the file system writable again; the system's log says why it is not.",
+        FaultKind::Medium => "The disk fails: look at the system's log, and at the disk.",
+        FaultKind::Full | FaultKind::TooManyFiles | FaultKind::Other => {
+            "Look at that file and its folder: whose they are, and whether the file is one at all."
+        }
+    }
 }
 
 /// What was met in use, the worst first.
@@ -71,6 +114,23 @@ mod tests {
     fn a_clean_start_has_nothing_to_tell() {
         assert_eq!(of_recovery(&RecoveryReport::default()), []);
         assert_eq!(of_use(IndexTroubles::default()), []);
+        assert_eq!(of_kept(&KeptFiles::default()), []);
+    }
+
+    #[test]
+    fn what_the_disk_keeps_is_open_and_names_the_file_and_what_to_do() {
+        let fault = |error| DiskFault {
+            operation: "delete",
+            path: "/c/entities/ab/x.data".into(),
+            source: std::sync::Arc::new(std::io::Error::from_raw_os_error(error)),
+        };
+        let (eperm, eio) = (1, 5);
+        let kept = KeptFiles { entities: 1, last: Some(fault(eperm)), passed: 3, last_passed: Some(fault(eio)) };
+        let findings = of_kept(&kept);
+        assert_eq!(findings.len(), 2);
+        assert!(findings.iter().all(|found| found.is_open() && found.object == "/c/entities/ab/x.data"));
+        assert!(findings[0].what.contains("1 entry") && findings[0].remedy.contains("chattr -i"), "{findings:?}");
+        assert!(findings[1].what.contains("3 files or folders") && findings[1].remedy.contains("disk fails"));
     }
 
     #[test]

@@ -192,8 +192,20 @@ pub fn parse_url(text: &str) -> Result<TypedUrl, Problem> {
             UrlError::TooLong => ErrorCode::TooLong,
             UrlError::Malformed(_) | UrlError::NoHost => ErrorCode::BadUrl,
         };
-        Problem::new(code, error.to_string())
+        let mut problem = Problem::new(code, error.to_string());
+        if let Some(meant) = with_scheme(text) {
+            problem.remedy = format!("Write how it is asked as well: https://{meant} or http://{meant}.");
+        }
+        problem
     })
+}
+
+/// What somebody has written who left the scheme out; nothing where that is not it, or a secret may stand in it.
+fn with_scheme(text: &str) -> Option<&str> {
+    let host = text.split('/').next()?;
+    let is_host = host.contains('.') || host.split(':').next() == Some("localhost");
+    let is_open = !text.contains("://") && !text.contains(['@', '?']);
+    (is_host && is_open && TypedUrl::parse(&format!("https://{text}")).is_ok()).then_some(text)
 }
 
 impl RangeOrder {
@@ -342,6 +354,17 @@ mod tests {
 
     fn refusal(file: &FileSpec) -> Option<ErrorCode> {
         file.check().err().and_then(|problem| problem.error_code())
+    }
+
+    #[test]
+    fn who_leaves_the_scheme_out_is_shown_the_whole_url_and_no_secret_is_repeated() {
+        let remedy = |text: &str| parse_url(text).unwrap_err().remedy;
+        for text in ["example.org/file.iso", "127.0.0.1:8765/f", "localhost:80/x"] {
+            assert!(remedy(text).contains(&format!("https://{text} or http://{text}")), "{}", remedy(text));
+        }
+        for text in ["file", "/etc/passwd", "me:secret@example.org/x", "example.org/x?token=1", "ftp://h.example/x"] {
+            assert!(!remedy(text).contains(text), "{}", remedy(text));
+        }
     }
 
     #[test]
