@@ -1,6 +1,7 @@
 //! The store through its front door, on a real file system.
 
 mod basics;
+mod begun;
 mod behind;
 mod crash;
 mod damage;
