@@ -5,7 +5,7 @@ use eddy_tests::lab::{self, Host, Lab, LabSpec};
 use eddy_tests::process::{Access, Eddy, MIB, Nginx, NginxSpec, Running, body_bytes};
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How long a node may take to start, and to find its neighbour.
@@ -186,7 +186,12 @@ fn package_managers_of_the_second_machine_get_large_bodies_from_the_first_and_no
     let after = &origin.access().unwrap()[log.len()..];
     assert!(second[..] == whole[..], "{}", daemons[1].log());
     assert_eq!(sent(after), 0, "{after:#?}");
-    let received = machines[1].eddy.report().unwrap().totals.received;
-    assert!(received.peers >= all, "{received:?}");
+    // The tools have each block when it is verified; the ledger has it when it is durable.
+    let deadline = Instant::now() + PATIENCE;
+    let received = || machines[1].eddy.report().unwrap().totals.received;
+    while received().peers < all && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(received().peers >= all, "{:?}", received());
     drop(daemons);
 }
