@@ -1,7 +1,7 @@
 //! Where the bytes of an open entity are: in two files, or, when they are one block at most, in the index.
 //!
-//! A small object in files of its own costs three syncs and two inodes; in the index it costs a share of one transaction.
-//! The row of either comes with the first commit. Until then a small one is in memory alone: nothing of it is acknowledged, and nothing of
+//! A small object in files of its own costs four syncs and two inodes; in the index it costs a share of one transaction,
+//! with its admission in the same one. Until that commit it is in memory alone: nothing of it is acknowledged, and nothing of
 //! it is on disk (C-01). From then on it is in both as long as the entity is open. What is read is hashed like any block (C-21).
 
 use crate::direct::BlockFile;
@@ -122,28 +122,18 @@ impl Content {
 }
 
 impl FilePair {
-    /// Makes what was written durable: hashes and statements, then the data, then the outboard (C-01). Of files that no row speaks of
-    /// yet, their names as well (C-02); `header` is what such an outboard begins with, written again, for an earlier sync may have failed.
+    /// Makes what was written durable: hashes and statements, then the data, then the outboard (C-01).
     pub(crate) fn make_durable(
         &self,
         hashes: &[(u32, &[BlockHash])],
         statements: (&[u8], u64),
-        header: Option<&[u8]>,
     ) -> Result<(), DiskFault> {
         let outboard = self.outboard.file();
-        if let Some(header) = header {
-            disk::write_at(&*outboard, &self.outboard.path, header, 0)?;
-        }
         for (first, hashes) in hashes {
             self.layout.write_hashes(&*outboard, &self.outboard.path, *first, hashes)?;
         }
         if !statements.0.is_empty() {
             disk::write_at(&*outboard, &self.outboard.path, statements.0, statements.1)?;
-        }
-        if header.is_some() {
-            disk::sync_all(&*self.data.file(), &self.data.path)?;
-            disk::sync_all(&*outboard, &self.outboard.path)?;
-            return self.data.sync_directory();
         }
         if !hashes.is_empty() {
             disk::sync_bytes(&*self.data.file(), &self.data.path)?;

@@ -78,11 +78,6 @@ impl BlockFile {
         self.writes == Writes::PastCache && self.is_direct()
     }
 
-    /// Makes its name durable, and those of all that are beside it.
-    pub(crate) fn sync_directory(&self) -> Result<(), DiskFault> {
-        disk::sync_directory(&*self.disk, self.path.parent().unwrap_or(&self.path))
-    }
-
     /// Opens both descriptors again, after a failed sync (C-08).
     pub(crate) fn reopen(&self) {
         match disk::open(&*self.disk, &self.path) {

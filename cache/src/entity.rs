@@ -14,7 +14,7 @@ use crate::fault::{CommitError, DiskFault, StoreError};
 use crate::handle::StoredStatement;
 use crate::index::Change;
 use crate::ledger::{Account, Flow, FlowChange, Source, Waste};
-use crate::outboard::{self, Header};
+use crate::outboard;
 use crate::row::{EntityRecord, Privacy};
 use crate::store::Core;
 use eddy_content::{BlockHash, BlockSet, EntityId, Geometry};
@@ -179,11 +179,11 @@ impl Shared {
         Ok(Self { core, record, id, geometry, content, has_row, has_turned_private, blocks, turn })
     }
 
-    /// An entity that was just let in: its row comes with the first commit.
-    pub(crate) fn unborn(core: Arc<Core>, record: EntityRecord, geometry: Geometry, content: Content) -> Self {
+    /// An entity that lies in the index and is not there yet: its row comes with the first commit.
+    pub(crate) fn unborn(core: Arc<Core>, record: EntityRecord, geometry: Geometry) -> Self {
         core.expect(&record);
-        let blocks = Blocks { statements_end: content.first_statement(), ..Blocks::default() };
-        let (id, has_row, blocks) = (record.id(), Arc::default(), Arc::new(Mutex::new(blocks)));
+        let content = Content::Index(core.inline(&record));
+        let (id, has_row, blocks) = (record.id(), Arc::default(), Arc::default());
         let (has_turned_private, turn) = (AtomicBool::new(false), Turn::default());
         Self { core, record, id, geometry, content, has_row, has_turned_private, blocks, turn }
     }
@@ -210,18 +210,9 @@ impl Shared {
             return Ok(());
         }
         let _one_at_a_time = self.turn.take();
-        if self.has_row.load(Acquire) {
-            return Ok(());
-        }
-        match (self.make_durable(&Batch::default()), &self.content) {
-            (Ok(()), _) => {
-                self.is_born();
-                Ok(())
-            }
-            // What is written and waits was synced with it, so it is as doubtful (C-08).
-            (Err(source), Content::Files(_)) => Err(self.drop_unknown(Batch::default(), source).source),
-            (Err(source), Content::Index(_)) => Err(source),
-        }
+        self.core.committer.commit(self.birth())?;
+        self.is_born();
+        Ok(())
     }
 
     /// The changes that give it its row; none when it has one.
@@ -404,9 +395,7 @@ impl Shared {
         let content = match &self.content {
             Content::Files(pair) => {
                 let hashes: Vec<_> = batch.runs.iter().map(|run| (run.first, run.hashes.as_slice())).collect();
-                // Under its turn nobody else gives it its row.
-                let header = (!self.has_row.load(Acquire)).then(|| Header::of(&self.record).encode());
-                pair.make_durable(&hashes, (&batch.statements, batch.statements_at), header.as_deref())?;
+                pair.make_durable(&hashes, (&batch.statements, batch.statements_at))?;
                 Vec::new()
             }
             Content::Index(inline) => self.inline_changes(inline, batch),
@@ -564,18 +553,6 @@ fn joined(mut pending: Vec<PendingRun>) -> Vec<PendingRun> {
     runs
 }
 
-impl Shared {
-    /// The last one lets go of files that no row speaks of. Of them nothing was ever acknowledged, so where the disk fails, or the same entity
-    /// is being let in again at this moment, they go, and with them the room that they were given.
-    fn be_born_late(&self) {
-        let admission = self.core.try_admit();
-        let is_wanted = admission.is_some() && !self.core.is_in_use(&self.id);
-        if !is_wanted || self.make_durable(&Batch::default()).is_err() {
-            self.core.forsake(&self.record);
-        }
-    }
-}
-
 impl Drop for Shared {
     /// What was received and never committed is not lost from the account: it becomes aborted waste.
     fn drop(&mut self) {
@@ -589,15 +566,8 @@ impl Drop for Shared {
         let flows = flows.into_iter();
         let flows = flows.map(|((account, source), flow)| Change::Flow(FlowChange { account, source, flow }));
         // What was let in is here, whether anything of it came or not.
-        let birth = match &self.content {
-            Content::Index(_) => self.birth(),
-            Content::Files(_) if self.has_row.load(Acquire) => Vec::new(),
-            Content::Files(_) => {
-                self.be_born_late();
-                Vec::new()
-            }
-        };
-        if let Err(error) = self.core.committer.commit(birth.into_iter().chain(flows).collect()) {
+        let changes = self.birth().into_iter().chain(flows).collect();
+        if let Err(error) = self.core.committer.commit(changes) {
             tracing::warn!(%error, "uncommitted bytes are lost from the ledger");
         }
         self.is_born();

@@ -2,7 +2,6 @@
 
 mod admit;
 mod evict;
-mod expected;
 mod files;
 mod heirs;
 mod leaving;
@@ -29,7 +28,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use upkeep::Upkeep;
 
 pub use leaving::Closing;
@@ -165,10 +164,6 @@ impl Store {
 
     /// What the index says of an entity at this moment.
     pub(crate) fn record_of(&self, id: &EntityId) -> Result<Option<EntityRecord>, StoreError> {
-        // Before the index: the row may come meanwhile.
-        if let Some(record) = self.core.expected_record(id) {
-            return Ok(Some(record));
-        }
         Ok(self.core.index.record(id)?.filter(|record| !record.doomed))
     }
 
@@ -192,11 +187,7 @@ impl Store {
     /// The version that was named last for a requested URL (before redirects), if one is here.
     pub fn latest(&self, requested: &ResourceUrl) -> Result<Option<EntityRecord>, StoreError> {
         self.core.note_question();
-        let name = row::name_of(requested);
-        match self.core.expected_named(&name) {
-            Some(record) => Ok(Some(record)),
-            None => Ok(self.core.index.latest(&name)?),
-        }
+        Ok(self.core.index.latest(&row::name_of(requested))?)
     }
 
     /// From when this returns on, [`Self::may_have`] knows better than to say yes to everything. Reads all names once.
@@ -207,17 +198,12 @@ impl Store {
     /// Whether [`Self::latest`] may find something. Does not touch the disk, and says no only where nothing is here.
     #[must_use]
     pub fn may_have(&self, requested: &ResourceUrl) -> bool {
-        let name = row::name_of(requested);
-        self.core.expected_named(&name).is_some() || self.core.index.may_have(&name)
+        self.core.index.may_have(&row::name_of(requested))
     }
 
     /// The entity that a peer asks for; shareable ones only.
     pub fn by_lookup(&self, key: &LookupKey) -> Result<Option<EntityHandle>, StoreError> {
         self.core.note_question();
-        // Before the index: the row may come meanwhile.
-        if let Some(shared) = self.core.expected_under(key).filter(|shared| shared.is_shareable()) {
-            return Ok(Some(EntityHandle::new(shared)));
-        }
         // The row's own word counts, not only its absence from the table (T-33).
         match self.core.index.shareable(key)? {
             Some(id) => Ok(self.core.find(&id)?.map(EntityHandle::new)),
@@ -232,7 +218,7 @@ impl Store {
         let core = &self.core;
         let mark = secret.as_ref().map(fingerprint);
         // From here on entities that come in are entered under the new secret.
-        core.set_secret(secret.clone());
+        core.secret.write().unwrap_or_else(PoisonError::into_inner).clone_from(&secret);
         if core.index.fingerprint()? == mark {
             return Ok(());
         }
@@ -260,7 +246,6 @@ impl Store {
 
     /// Up to `limit` entities after `after`, by id.
     pub fn list(&self, after: Option<EntityId>, limit: usize) -> Result<Vec<EntityRecord>, StoreError> {
-        self.core.give_rows();
         let mut records = self.core.index.page(after, limit)?;
         records.retain(|record| !record.doomed);
         let touched = self.core.touched();
@@ -279,7 +264,6 @@ impl Store {
     /// Removes every entity that nobody uses and that is not pinned.
     pub fn clear(&self) -> Result<ClearOutcome, StoreError> {
         self.core.take_back();
-        self.core.give_rows();
         self.core.clear()
     }
 
@@ -313,7 +297,6 @@ impl Store {
     /// What would go for a goal, without doing it.
     pub fn plan(&self, goal: &Goal) -> Result<EvictionPlan, StoreError> {
         self.core.take_back();
-        self.core.give_rows();
         self.core.plan(goal)
     }
 

@@ -25,11 +25,9 @@ impl Core {
         let id = new.entity.id();
         let place = if new.entity.length <= MOST_IN_INDEX { Place::Index } else { Place::Files };
         let need = room::footprint(&new.entity, &new.requested_url, place);
-        if let Some(shared) = self.leased(&id) {
-            // What is written of it is synced first, for which others who are let in do not wait.
-            shared.ensure_row()?;
-        } else if place == Place::Files && self.index.record(&id).map_err(StoreError::from)?.is_none() {
-            // One block needs the room of a few.
+        // One block needs the room of a few.
+        if place == Place::Files && !self.is_in_use(&id) && self.index.record(&id).map_err(StoreError::from)?.is_none()
+        {
             self.clear_the_way(need)?;
         }
         let _one = self.admit();
@@ -40,18 +38,17 @@ impl Core {
             return Ok(shared);
         }
         self.room_for(need)?;
-        let (record, content) = match place {
+        let shared = match place {
             Place::Index => {
                 let record = EntityRecord::admit(new, place, self.next_generation()?, self.now());
-                let inline = self.inline(&record);
-                (record, Content::Index(inline))
+                Shared::unborn(Arc::clone(self), record, geometry)
             }
             Place::Files => {
-                let (record, files) = self.make_files(new, &geometry)?;
-                (record, Content::Files(files))
+                let (record, files) = self.admit_files(new, &geometry)?;
+                Shared::new(Arc::clone(self), record, geometry, Content::Files(files), Default::default())?
             }
         };
-        Ok(self.enter(Arc::new(Shared::unborn(Arc::clone(self), record, geometry, content))))
+        Ok(self.enter(Arc::new(shared)))
     }
 
     /// Makes room, if need be with what is kept only to be quick. The caller has the admission lock.
@@ -65,23 +62,19 @@ impl Core {
         }
     }
 
-    /// Gives rows to those that have files and none yet, so that whoever lists or removes what is here meets them, too. What the disk refuses
-    /// has no row for longer.
-    pub(super) fn give_rows(&self) {
-        for shared in self.without_row() {
-            if let Err(error) = shared.ensure_row() {
-                tracing::debug!(entity = %shared.id, %error, "no row yet");
+    /// Makes the files of a new entity, then its row (C-02).
+    fn admit_files(&self, new: &NewEntity, geometry: &Geometry) -> Result<(EntityRecord, FilePair), AdmitError> {
+        let (record, files) = self.make_files(new, geometry)?;
+        let id = record.id();
+        if let Err(error) = self.committer.commit(self.birth(&record)) {
+            // Only where the index says that no row refers to the files: the outcome of a commit may be unknown (C-08), and
+            // what nobody claims is cleared away by the next start.
+            if let Ok(None) = self.index.record(&id) {
+                self.files.unlink(&[self.files.pair(&id, record.generation)]);
             }
+            return Err(error.into());
         }
-    }
-
-    /// Removes the files of an entity that nobody has open any more and that has no row, so that only this process knows of them. Where
-    /// it had one for a moment, as the outcome of a commit may be unknown (C-08), the next start clears them away.
-    pub(crate) fn forsake(&self, record: &EntityRecord) {
-        let is_its = |row: &EntityRecord| row.generation == record.generation;
-        if self.index.record(&record.id()).is_ok_and(|row| !row.as_ref().is_some_and(is_its)) {
-            self.files.unlink(&[self.files.pair(&record.id(), record.generation)]);
-        }
+        Ok((record, files))
     }
 
     /// Makes the files of a new entity, under a number that no file there has.

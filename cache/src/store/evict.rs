@@ -300,10 +300,6 @@ impl Stock {
 
     /// Pins an entity or lets it go; says whether it is here.
     pub(super) fn pin(&self, id: &EntityId, pin: Pin) -> Result<bool, StoreError> {
-        if let Some(shared) = self.leased(id) {
-            // What is written of it is synced first, for which others who are let in do not wait.
-            shared.ensure_row()?;
-        }
         let _one = self.admit();
         if let Some(shared) = self.leased(id) {
             shared.ensure_row()?;

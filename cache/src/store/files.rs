@@ -116,8 +116,7 @@ impl Files {
         }
     }
 
-    /// Makes the files of a new entity. They are durable with their names before a row refers to them, and not sooner (C-02): until then
-    /// they are what a process that ends leaves behind.
+    /// Makes the files of a new entity, durable with their names before anything refers to them (C-02).
     pub(crate) fn make(&self, record: &EntityRecord, geometry: &Geometry) -> Result<FilePair, DiskFault> {
         let pair = self.pair(&record.id(), record.generation);
         let made = self.make_pair(&pair, record, geometry);
@@ -135,11 +134,14 @@ impl Files {
         self.make_shard(pair)?;
         let data = disk::create(disk, &pair.data)?;
         disk::preallocate(&*data, &pair.data, geometry.length())?;
+        disk::sync_all(&*data, &pair.data)?;
         let outboard = disk::create(disk, &pair.outboard)?;
         let header = Header::of(record).encode();
         let layout = Layout::new(header.len() as u64, geometry);
         disk::write_at(&*outboard, &pair.outboard, &header, 0)?;
         disk::preallocate(&*outboard, &pair.outboard, layout.statements())?;
+        disk::sync_all(&*outboard, &pair.outboard)?;
+        disk::sync_directory(disk, &pair.directory)?;
         let data = BlockFile::new(&self.disk, &pair.data, data, geometry.length());
         Ok(FilePair { data, outboard: BlockFile::new(&self.disk, &pair.outboard, outboard, 0), layout })
     }

@@ -4,7 +4,6 @@
 //! the last to let the store go.
 
 use super::Files;
-use super::expected::Expected;
 use super::line::FilesInLine;
 use super::stuck::Stuck;
 use crate::committer::Committer;
@@ -16,8 +15,8 @@ use crate::index::{Change, Index};
 use crate::journal::Journal;
 use crate::ledger::LedgerLimits;
 use crate::room::{Limits, Usage};
-use crate::row::{EntityRecord, Place};
-use eddy_content::{BlockSet, EntityId, LookupKey, LookupSecret};
+use crate::row::EntityRecord;
+use eddy_content::{BlockSet, EntityId, LookupSecret};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
@@ -41,8 +40,8 @@ pub(crate) struct Stock {
     pub(super) secret: RwLock<Option<LookupSecret>>,
     /// Uses that are not written down yet.
     touched: Mutex<BTreeMap<EntityId, i64>>,
-    /// What was let in and has no row yet.
-    expected: Mutex<Expected>,
+    /// What was let in and has no row yet: its number and bytes.
+    expected: Mutex<(u64, u64)>,
     /// More is here than the limits allow: what goes, goes when its lease ends.
     pub(super) is_overfull: AtomicBool,
     /// What is doomed and stays on the disk for now.
@@ -89,11 +88,6 @@ struct Generations {
 impl Lease {
     fn is_live(&self) -> bool {
         self.shared.strong_count() > 0
-    }
-
-    /// Whether it has files, and no row yet.
-    fn has_files_alone(&self) -> bool {
-        self.record.place == Place::Files && !self.has_row.load(Relaxed)
     }
 
     fn known(&self) -> Known {
@@ -178,7 +172,7 @@ impl Stock {
     pub(crate) fn usage(&self) -> Result<Usage, StoreError> {
         let (volume, limits, counters) = (self.volume()?, self.limits(), self.index.counters());
         let (quota, reserve) = (limits.quota.bytes(&volume), limits.reserve.bytes(&volume));
-        let (entities, bytes) = self.expected().sums();
+        let (entities, bytes) = *self.expected.lock().unwrap_or_else(PoisonError::into_inner);
         let used = counters.bytes.saturating_add(bytes);
         let available = quota.saturating_sub(used).min(volume.available.saturating_sub(reserve));
         let entities = counters.entities.saturating_add(entities);
@@ -187,44 +181,14 @@ impl Stock {
 
     /// Counts an entity that has no row yet.
     pub(crate) fn expect(&self, record: &EntityRecord) {
-        let secret = self.secret.read().unwrap_or_else(PoisonError::into_inner);
-        // Under the secret's lock: whoever changes it finds what was entered under the old one.
-        self.expected().add(record, secret.as_ref());
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        *expected = (expected.0 + 1, expected.1.saturating_add(record.footprint()));
     }
 
     /// It has its row, or never gets one.
     pub(crate) fn expect_no_more(&self, record: &EntityRecord) {
-        self.expected().remove(record);
-    }
-
-    /// The open entity without a row that members call so.
-    pub(super) fn expected_under(&self, key: &LookupKey) -> Option<Arc<Shared>> {
-        let id = self.expected().under(key)?;
-        self.leased(&id)
-    }
-
-    /// The record of the open entity without a row that was let in last under the name of a URL.
-    pub(super) fn expected_named(&self, name: &[u8; 32]) -> Option<EntityRecord> {
-        let id = self.expected().named(name)?;
-        self.leased(&id).map(|shared| shared.record.clone())
-    }
-
-    /// The record of an open entity with files and no row yet.
-    pub(super) fn expected_record(&self, id: &EntityId) -> Option<EntityRecord> {
-        let leases = self.leases();
-        let lease = leases.get(id).filter(|lease| lease.is_live() && lease.has_files_alone())?;
-        Some(lease.record.clone())
-    }
-
-    /// Members call everything otherwise from now on.
-    pub(super) fn set_secret(&self, secret: Option<LookupSecret>) {
-        let mut current = self.secret.write().unwrap_or_else(PoisonError::into_inner);
-        *current = secret;
-        self.expected().forget_keys();
-    }
-
-    fn expected(&self) -> MutexGuard<'_, Expected> {
-        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        *expected = (expected.0.saturating_sub(1), expected.1.saturating_sub(record.footprint()));
     }
 
     /// The content of an entity that lies in the index.
@@ -238,7 +202,7 @@ impl Stock {
     }
 
     /// The same if nobody has it.
-    pub(crate) fn try_admit(&self) -> Option<MutexGuard<'_, ()>> {
+    pub(super) fn try_admit(&self) -> Option<MutexGuard<'_, ()>> {
         self.admission.try_lock().ok()
     }
 
@@ -272,12 +236,6 @@ impl Stock {
         let leases = self.leases();
         let has_row = |lease: &&Lease| lease.is_live() && lease.has_row.load(Relaxed);
         leases.values().filter(has_row).map(Lease::known).collect()
-    }
-
-    /// The open ones with files that have no row yet.
-    pub(super) fn without_row(&self) -> Vec<Arc<Shared>> {
-        let leases = self.leases();
-        leases.values().filter(|lease| lease.has_files_alone()).filter_map(|lease| lease.shared.upgrade()).collect()
     }
 
     pub(super) fn leased(&self, id: &EntityId) -> Option<Arc<Shared>> {

@@ -1,6 +1,6 @@
 //! A store at work: carries out one step after another, and keeps the truth about it.
 
-use crate::entities::{TAGS, account, entity, geometry, key, length, right_bytes, right_hashes};
+use crate::entities::{TAGS, account, entity, geometry, key, length, lies_in_index, right_bytes, right_hashes};
 use crate::support::{ORIGIN, PEER};
 use crate::truth::{Promise, Truth, row_of};
 use eddy_cache::disk::Disk;
@@ -152,8 +152,8 @@ impl World {
             // What is beyond a smaller limit goes as soon as nobody has a handle on it.
             self.may_lose_what_is_not_pinned();
         }
-        // What was let in gets its row when its handle goes, at the latest.
-        for tag in (0..TAGS).filter(|tag| lets_go(step, *tag)) {
+        // A small one that was let in gets its row when its handle goes, at the latest.
+        for tag in (0..TAGS).filter(|tag| lies_in_index(*tag) && lets_go(step, *tag)) {
             self.truth.may_become(tag, true);
         }
         match step {
@@ -170,7 +170,7 @@ impl World {
             Step::PutJob(job, version) => self.truth.job_may_become(*job, Some(*version)),
             Step::RemoveJob(job) => self.truth.job_may_become(*job, None),
             Step::Pin(tag, pin) => {
-                // One that is being fetched gets its row with the pin.
+                // A small one that is being fetched gets its row with the pin.
                 if self.handles.contains_key(tag) {
                     self.truth.may_become(*tag, true);
                 }
@@ -285,7 +285,10 @@ impl World {
             }
             other => other?,
         };
-        // It has its row with its first commit, or when its last handle goes.
+        // One that lies in the index has its row with its first commit, or when its last handle goes.
+        if !lies_in_index(tag) {
+            self.truth.came(tag);
+        }
         self.handles.insert(tag, handle.clone());
         self.ask()?;
         Ok(handle)
@@ -308,7 +311,7 @@ impl World {
     fn ask(&mut self) -> Result<(), Trouble> {
         let Self { store: Some(store), truth, .. } = self else { return Err("closed".into()) };
         truth.ask(store);
-        for tag in self.handles.keys() {
+        for tag in self.handles.keys().filter(|tag| lies_in_index(**tag)) {
             self.truth.may_become(*tag, true);
         }
         Ok(())

@@ -1,7 +1,6 @@
 //! The store through its front door, on a real file system.
 
 mod basics;
-mod begun;
 mod behind;
 mod crash;
 mod damage;
