@@ -85,11 +85,18 @@ impl EntityHandle {
     /// connection: it may sign for them.
     #[must_use]
     pub fn readable(&self) -> (BlockSet, BlockSet) {
+        self.readable_of(self.shared.geometry.all_blocks())
+    }
+
+    /// The same of these blocks alone: thousands may be written and not yet durable, and who follows wants to know of a few each time.
+    #[must_use]
+    pub fn readable_of(&self, blocks: Range<u32>) -> (BlockSet, BlockSet) {
+        let asked = BlockSet::from_run(blocks.clone());
         let state = self.shared.blocks();
-        let (mut readable, mut here) = (state.held.clone(), state.fetched_here.clone());
-        if matches!(self.shared.content, Content::Files(_)) {
-            readable.union_with(&state.written.keys().map(|block| *block..*block + 1).collect());
-            here.union_with(&state.written_here);
+        let (mut readable, mut here) = (state.held.intersection(&asked), state.fetched_here.intersection(&asked));
+        if matches!(self.shared.content, Content::Files(_)) && !blocks.is_empty() {
+            readable.union_with(&state.written.range(blocks).map(|(block, _)| *block..*block + 1).collect());
+            here.union_with(&state.written_here.intersection(&asked));
         }
         (readable, here)
     }
@@ -97,6 +104,12 @@ impl EntityHandle {
     /// The hashes of blocks that can be read by [`Self::read_written`], each held or written.
     pub fn readable_hashes(&self, blocks: Range<u32>) -> Result<Vec<BlockHash>, ReadError> {
         self.shared.readable_hashes(blocks)
+    }
+
+    /// The same as far as they can be had without waiting for the disk.
+    #[must_use]
+    pub fn readable_hashes_at_hand(&self, blocks: Range<u32>) -> Option<Vec<BlockHash>> {
+        self.shared.readable_hashes_at_hand(blocks)
     }
 
     /// Reads blocks that are all held, or all written and not yet durable; each is hashed on its way out (C-21).
@@ -198,8 +211,8 @@ impl EntityHandle {
         self.shared.read_as(first, hashes, into).inspect_err(|_| into.clear())
     }
 
-    /// Reads a held block without waiting for the disk, if it has this hash (C-21); `None` where it has not, does not lie in memory, or where
-    /// [`Self::read_run`] has something to say about it. What is in `into` then is nothing.
+    /// Reads a block that is held, or written and not yet durable, without waiting for the disk, if it has this hash (C-21); `None` where it
+    /// has not, does not lie in memory, or where [`Self::read_as`] has something to say about it. What is in `into` then is nothing.
     pub fn read_at_hand(&self, block: u32, hash: BlockHash, into: &mut Vec<u8>) -> Option<()> {
         let read = self.shared.read_at_hand(block, hash, into);
         if read.is_none() {

@@ -240,18 +240,19 @@ impl Shared {
         Err(ReadError::Disk(DiskFault::new("read", &data.path, error)))
     }
 
-    /// Reads a held block that lies in memory and has this hash; gives nothing where it would have to wait for the disk, or where anything
-    /// is not as it should be: who asks again in the ordinary way hears what.
+    /// Reads a block, held or written, that lies in memory and has this hash; gives nothing where it would have to wait for the disk, or where
+    /// anything is not as it should be: who asks again in the ordinary way hears what.
     pub(crate) fn read_at_hand(&self, block: u32, hash: BlockHash, into: &mut Vec<u8>) -> Option<()> {
-        self.must_hold(&(block..block + 1)).ok()?;
         let length = self.geometry.block_len(block);
         let count = match &self.content {
+            Content::Files(_) if !self.is_readable(block..block + 1) => return None,
             Content::Files(pair) => {
                 into.resize(length, 0);
                 let offset = self.geometry.bytes_of(block..block + 1).start;
                 pair.data.file().read_cached_at(into, offset).ok()?
             }
             Content::Index(inline) => {
+                self.must_hold(&(block..block + 1)).ok()?;
                 into.take(&inline.at_hand()?.1);
                 into.len()
             }
@@ -276,12 +277,25 @@ impl Shared {
         Ok(self.content.hashes(blocks)?)
     }
 
+    /// The hashes of blocks that are written and not yet durable; nothing for the others.
+    fn hashes_of_written(&self, blocks: Range<u32>) -> Vec<Option<BlockHash>> {
+        let state = self.blocks();
+        blocks.map(|block| state.written.get(&block).copied()).collect()
+    }
+
+    /// The hashes of blocks each of which is held, or written and not yet durable, as far as they lie in memory.
+    pub(crate) fn readable_hashes_at_hand(&self, blocks: Range<u32>) -> Option<Vec<BlockHash>> {
+        let written = self.hashes_of_written(blocks.clone());
+        if written.iter().all(Option::is_none) {
+            return self.hashes_at_hand(blocks);
+        }
+        let of_held = |block: u32| self.hashes_at_hand(block..block + 1)?.first().copied();
+        blocks.zip(written).map(|(block, known)| known.or_else(|| of_held(block))).collect()
+    }
+
     /// The hashes of blocks each of which is held, or written and not yet durable.
     pub(crate) fn readable_hashes(&self, blocks: Range<u32>) -> Result<Vec<BlockHash>, ReadError> {
-        let written: Vec<Option<BlockHash>> = {
-            let state = self.blocks();
-            blocks.clone().map(|block| state.written.get(&block).copied()).collect()
-        };
+        let written = self.hashes_of_written(blocks.clone());
         let of_block = |(block, known): (u32, Option<BlockHash>)| match known {
             Some(hash) => Ok(hash),
             None => self.hashes_of_held(block..block + 1)?.first().copied().ok_or(ReadError::NotHeld { block }),

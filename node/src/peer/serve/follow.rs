@@ -20,6 +20,7 @@ use eddy_cache::EntityHandle;
 use eddy_content::{BlockSet, LookupKey};
 use eddy_wire::NodeId;
 use eddy_wire::frame::{ReadRefusal, ReadReply};
+use eddy_wire::statement::EndorsedStatement;
 use quinn::SendStream;
 use std::ops::Range;
 use std::pin::pin;
@@ -114,17 +115,23 @@ impl Server {
                 continue;
             }
             let room = taker.room(1).await?;
-            let turns = taker.guest.wait_for_disk(&self.disk).await.map_err(fault)?;
-            let (entity, rest) = (handle.clone(), at..blocks.end);
-            let next = self.blocking(move |shared| {
-                let _turns = turns;
-                next(shared, (&entity, key), rest, room)
-            });
-            match next.await?? {
+            // What came a moment ago lies in memory.
+            let next = match next_at_hand(&self.shared, (handle, key), at..blocks.end, room) {
+                Ok(next) => next,
+                Err(room) => {
+                    let turns = taker.guest.wait_for_disk(&self.disk).await.map_err(fault)?;
+                    let (entity, rest) = (handle.clone(), at..blocks.end);
+                    let next = self.blocking(move |shared| {
+                        let _turns = turns;
+                        next(shared, (&entity, key), rest, room)
+                    });
+                    next.await??
+                }
+            };
+            match next {
                 Next::Run { header, first, others } => {
                     (at, lacks) = (others.end(), others.end());
-                    self.give(&mut taker, header).await?;
-                    self.give(&mut taker, first).await?;
+                    self.give_together(&mut taker, [header, first]).await?;
                     self.give_others(&mut taker, handle, others).await?;
                 }
                 Next::Coming { lacks: block } if block != at => lacks = block,
@@ -155,6 +162,14 @@ impl Server {
             let bytes = load.await??;
             self.give(taker, bytes).await?;
         }
+        Ok(())
+    }
+
+    /// Gives the connection a header and the block behind it: each write apart is a wake-up and, in the worst case, a packet.
+    async fn give_together(&self, taker: &mut Taker<'_>, mut parts: [Bytes; 2]) -> Result<(), Abandon> {
+        let length = parts.iter().map(Bytes::len).sum();
+        self.upload.turn(taker.node, length).await?;
+        taker.pace.wait(length, taker.send.write_all_chunks(&mut parts)).await??;
         Ok(())
     }
 
@@ -203,35 +218,76 @@ fn next(
     rest: Range<u32>,
     room: Room,
 ) -> Result<Next, Abandon> {
-    let (readable, here) = handle.readable();
-    if !readable.contains(rest.start) {
-        return Ok(Next::Coming { lacks: rest.start });
-    }
-    let (portion, statements) = if here.contains(rest.start) {
-        let mut run = signed_together(&handle.geometry(), rest.start);
-        run.end = run.end.min(rest.end);
-        // What comes from elsewhere meanwhile others have signed.
-        if let Some(other) = run.clone().find(|block| !here.contains(*block)) {
-            if !readable.contains(other) {
-                return Ok(Next::Coming { lacks: other });
-            }
-            run.end = other;
-        }
-        (Portion { send: run, proof: Proof::Own }, Vec::new())
-    } else {
-        let statements = relayable(shared, handle, rest.start..rest.start + 1);
-        let runs: Vec<_> = statements.iter().map(|endorsed| endorsed.signed.statement.blocks()).collect();
-        match relayed(&readable, &runs, &rest) {
-            Relayed::By(portion) => (portion, statements),
-            Relayed::Lacking(block) => return Ok(Next::Coming { lacks: block }),
-            Relayed::ByNobody => return Ok(Next::Unsigned),
-        }
+    let (portion, statements) = match portion(shared, handle, &rest) {
+        Ok(found) => found,
+        Err(next) => return Ok(next),
     };
-    let Some((header, mut told)) = header(shared, handle, key, &portion, &statements) else {
+    let hashes_of = |run| handle.readable_hashes(run).ok();
+    let Some((header, mut told)) = header(shared, (handle, key), &portion, &statements, hashes_of) else {
         return Ok(Next::Unsigned);
     };
     let others = told.split_off(1);
     Ok(Next::Run { header, first: load(handle, &told, room)?, others })
+}
+
+/// The same where it can be told without waiting for the disk, and so without a change of threads, which would take longer than the rest.
+/// Else the room comes back.
+fn next_at_hand(
+    shared: &Shared,
+    (handle, key): (&EntityHandle, LookupKey),
+    rest: Range<u32>,
+    room: Room,
+) -> Result<Next, Room> {
+    let (portion, statements) = match portion(shared, handle, &rest) {
+        Ok(found) => found,
+        Err(next) => return Ok(next),
+    };
+    let hashes_of = |run| handle.readable_hashes_at_hand(run);
+    let run = header(shared, (handle, key), &portion, &statements, hashes_of).and_then(|(header, mut told)| {
+        let (others, mut bytes) = (told.split_off(1), Vec::new());
+        handle.read_at_hand(told.first, *told.hashes.first()?, &mut bytes)?;
+        Some((header, bytes, others))
+    });
+    match run {
+        Some((header, bytes, others)) => Ok(Next::Run { header, first: room.lend(bytes), others }),
+        None => Err(room),
+    }
+}
+
+/// What can be sent of `rest` next, with the statements of others of which one may be its proof; or why nothing can.
+fn portion(
+    shared: &Shared,
+    handle: &EntityHandle,
+    rest: &Range<u32>,
+) -> Result<(Portion, Vec<EndorsedStatement>), Next> {
+    let geometry = handle.geometry();
+    let (readable, here) = handle.readable_of(geometry.blocks_of_segment(geometry.segment_of(rest.start)));
+    if !readable.contains(rest.start) {
+        return Err(Next::Coming { lacks: rest.start });
+    }
+    if here.contains(rest.start) {
+        let mut run = signed_together(&geometry, rest.start);
+        run.end = run.end.min(rest.end);
+        // What comes from elsewhere meanwhile others have signed.
+        if let Some(other) = run.clone().find(|block| !here.contains(*block)) {
+            if !readable.contains(other) {
+                return Err(Next::Coming { lacks: other });
+            }
+            run.end = other;
+        }
+        return Ok((Portion { send: run, proof: Proof::Own }, Vec::new()));
+    }
+    let statements = relayable(shared, handle, rest.start..rest.start + 1);
+    let runs: Vec<_> = statements.iter().map(|endorsed| endorsed.signed.statement.blocks()).collect();
+    // Some may speak of more than the segment.
+    let first = runs.iter().map(|run| run.start).min().unwrap_or(rest.start);
+    let end = runs.iter().map(|run| run.end).max().unwrap_or(rest.end);
+    let (readable, _) = handle.readable_of(first..end);
+    match relayed(&readable, &runs, rest) {
+        Relayed::By(portion) => Ok((portion, statements)),
+        Relayed::Lacking(block) => Err(Next::Coming { lacks: block }),
+        Relayed::ByNobody => Err(Next::Unsigned),
+    }
 }
 
 /// What of `rest` can be sent on the word of others, by the runs that they signed.

@@ -261,7 +261,8 @@ fn plan(shared: &Shared, key: LookupKey, blocks: Range<u32>) -> Option<Plan> {
     let (portions, statements) = portions(shared, &handle, blocks);
     let mut chunks = VecDeque::new();
     for portion in portions {
-        let Some((header, told)) = header(shared, &handle, key, &portion, &statements) else { continue };
+        let hashes_of = |run| handle.readable_hashes(run).ok();
+        let Some((header, told)) = header(shared, (&handle, key), &portion, &statements, hashes_of) else { continue };
         let mut header = Some(header);
         for (first, hashes) in
             (told.first..).step_by(CHUNK_BLOCKS as usize).zip(told.hashes.chunks(CHUNK_BLOCKS as usize))
@@ -300,15 +301,16 @@ pub(super) fn relayable(shared: &Shared, handle: &EntityHandle, blocks: Range<u3
     decoded.filter(|endorsed| !shared.believer.is_removed(&endorsed.signed.statement.signer)).collect()
 }
 
-/// The header of a portion, and what it says of the blocks; `None` when no member would believe it, so the portion is not sent.
+/// The header of a portion, and what it says of the blocks; `None` when no member would believe it, so the portion is not sent, or when
+/// there is no way to the hashes.
 pub(super) fn header(
     shared: &Shared,
-    handle: &EntityHandle,
-    key: LookupKey,
+    (handle, key): (&EntityHandle, LookupKey),
     portion: &Portion,
     statements: &[EndorsedStatement],
+    hashes_of: impl Fn(Range<u32>) -> Option<Vec<BlockHash>>,
 ) -> Option<(Bytes, Told)> {
-    let run = run_of(shared, (handle, key), portion, statements, |run| handle.readable_hashes(run).ok())?;
+    let run = run_of(shared, (handle, key), portion, statements, hashes_of)?;
     let hashes = run.hashes_of(portion.send.clone())?.to_vec();
     Some((frame_of(run)?, Told { first: portion.send.start, hashes }))
 }
