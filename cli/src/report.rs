@@ -110,6 +110,7 @@ fn line(row: &ReportRow, setting: &Setting) -> Vec<String> {
     let size = |bytes| setting.sizes.size(bytes);
     let name = match &row.destination {
         _ if row.ended_earlier => Some("(jobs that ended earlier)".to_owned()),
+        _ if row.gateway => Some("(files of the gateway)".to_owned()),
         destination => destination.clone().or_else(|| row.url.clone()),
     };
     vec![

@@ -70,11 +70,13 @@ impl Sheet {
         self.rows.truncate(self.most);
         let row = |(account, columns): (Account, api::Account)| {
             let (url, destination) = match places.remove(&file_of(account)) {
-                Some(place) => (Some(place.url), Some(place.destination)),
+                // What the gateway fetches goes nowhere but to its clients.
+                Some(place) => (Some(place.url), Some(place.destination).filter(|place| !place.is_empty())),
                 None => (names.remove(&account), None),
             };
-            let (job, ended_earlier) = (JobId(account.job).to_string(), account == Account::EARLIER);
-            ReportRow { job, file: account.file, url, destination, account: columns, ended_earlier }
+            let (ended_earlier, gateway) = (account == Account::EARLIER, account == Account::NO_JOB);
+            let job = JobId(account.job).to_string();
+            ReportRow { job, file: account.file, url, destination, account: columns, ended_earlier, gateway }
         };
         let rows: Vec<_> = self.rows.into_iter().map(row).collect();
         let next = rows.last().filter(|_| is_more).map(|row| format!("{}-{}", row.job, row.file));
@@ -164,6 +166,7 @@ mod tests {
         sheet.enter(Account::EARLIER, &balance(4));
         let first = sheet.view(HashMap::new(), HashMap::new());
         assert_eq!((first.rows.iter().any(|row| row.ended_earlier), first.totals.audited), (false, 7));
+        assert_eq!(first.rows.iter().map(|row| row.gateway).collect::<Vec<_>>(), [false, true]);
         let mut sheet = Sheet::new(cursor(&first.next.expect("more")), 2);
         sheet.enter(Account::EARLIER, &balance(4));
         let last = sheet.view(HashMap::new(), HashMap::new());

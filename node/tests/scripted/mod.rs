@@ -466,6 +466,7 @@ impl Face for Scripted {
             destination: Some("/d/a".into()),
             account,
             ended_earlier: false,
+            gateway: false,
         };
         let earlier = ReportRow {
             job: "f".repeat(32),
@@ -474,6 +475,7 @@ impl Face for Scripted {
             destination: None,
             account,
             ended_earlier: true,
+            gateway: false,
         };
         Ok(ReportView { rows: vec![row, earlier], totals: account.plus(account), next: None })
     }

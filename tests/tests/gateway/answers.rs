@@ -2,11 +2,13 @@
 
 use eddy_tests::hostile::{AskedRange, Behaviour, BodyFault, HostileOrigin, Mark, Resource, Version};
 use eddy_tests::process::{Eddy, Gateway, http_client, mount};
-use eddy_wire::api::GatewayView;
+use eddy_wire::api::{GatewayView, ReportRow};
 use reqwest::Method;
 use std::time::{Duration, Instant};
 
 const SMALL: u64 = 10_000;
+/// More than a block, and still no job's.
+const MIDDLE: u64 = 200_000;
 const LARGE: u64 = 20 << 20;
 
 fn saying(lines: &[&str]) -> Behaviour {
@@ -342,6 +344,20 @@ async fn each_mount_counts_what_it_was_asked_and_where_its_bytes_came_from() {
     let metric = |name: &str| gateway.eddy.metric(name).unwrap();
     assert_eq!((metric("eddy_gateway_requests_total"), metric("eddy_gateway_hits_total")), (Some(6), Some(1)));
     assert_eq!(metric("eddy_gateway_sent_bytes_total"), Some(mount.sent));
+    // The account of all bytes has a row for what no job asked for. It is stored after it was answered.
+    publish(&origin, "/middle", MIDDLE, saying(&["Cache-Control: max-age=3600"]));
+    assert_eq!(gateway.get("/m/middle", &[]).await.unwrap().status, 200);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let own = || gateway.eddy.report().unwrap().rows.into_iter().filter(|row| row.gateway).collect::<Vec<_>>();
+    let is_all_there = |rows: &[ReportRow]| matches!(rows, [row] if row.account.received.origin == MIDDLE);
+    while !is_all_there(&own()) {
+        assert!(Instant::now() < deadline, "{:#?}", gateway.eddy.report().unwrap());
+    }
+    let told = gateway.eddy.run(["report"]).unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    let names: Vec<_> = told.lines().skip(1).take(2).map(|line| line.split("  ").next().unwrap_or_default()).collect();
+    let large = origin.url("/large.iso");
+    assert!(names.contains(&"(files of the gateway)") && names.contains(&large.as_str()), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,7 +21,8 @@ pub struct ReportView {
     pub next: Option<String>,
 }
 
-/// The account of one file of one job; with `ended_earlier`, of all files of jobs that ended long ago.
+/// The account of one file of one job; with `ended_earlier`, of all files of jobs that ended long ago; with `gateway`, of what the gateway
+/// fetched by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReportRow {
     /// The job's id.
@@ -30,7 +31,7 @@ pub struct ReportRow {
     pub file: u32,
     /// The URL, redacted; missing when the job is gone.
     pub url: Option<String>,
-    /// The destination; missing when the job is gone.
+    /// The destination; missing when the job is gone, and where the gateway gives the file to its clients.
     pub destination: Option<String>,
     /// Its bytes.
     pub account: Account,
@@ -38,6 +39,10 @@ pub struct ReportRow {
     /// 10,000 of them. `job` and `file` name nothing then. Missing where it is false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ended_earlier: bool,
+    /// Whether this is no file of a job, but the sum over the files up to 4 MiB that the gateway fetched and stored by itself. `job` and `file` name
+    /// nothing then. Missing where it is false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gateway: bool,
 }
 
 /// Bytes by what became of them.
