@@ -7,7 +7,7 @@ use reqwest::Method;
 use std::time::{Duration, Instant};
 
 const SMALL: u64 = 10_000;
-/// More than a block, and still no job's.
+/// More than a block, so that it is no part of a row, and still no job's.
 const MIDDLE: u64 = 200_000;
 const LARGE: u64 = 20 << 20;
 
@@ -349,7 +349,7 @@ async fn each_mount_counts_what_it_was_asked_and_where_its_bytes_came_from() {
     assert_eq!(gateway.get("/m/middle", &[]).await.unwrap().status, 200);
     let deadline = Instant::now() + Duration::from_secs(60);
     let own = || gateway.eddy.report().unwrap().rows.into_iter().filter(|row| row.gateway).collect::<Vec<_>>();
-    let is_all_there = |rows: &[ReportRow]| matches!(rows, [row] if row.account.received.origin == MIDDLE);
+    let is_all_there = |rows: &[ReportRow]| matches!(rows, [row] if row.account.received.origin == 2 * SMALL + MIDDLE);
     while !is_all_there(&own()) {
         assert!(Instant::now() < deadline, "{:#?}", gateway.eddy.report().unwrap());
     }
