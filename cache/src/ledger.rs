@@ -69,15 +69,6 @@ pub enum Source {
     Package,
 }
 
-/// Who brought whole entities.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Brought {
-    /// The origin of each, over this node's own connection: it counts as fetched here, and its bytes are this account's.
-    Origin(Account),
-    /// A package, or a test: nothing is booked, and nobody here may sign for it.
-    Package,
-}
-
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

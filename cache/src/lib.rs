@@ -68,9 +68,7 @@ pub use fault::{
 };
 pub use handle::{EntityHandle, StoredStatement};
 pub use index::IndexTroubles;
-pub use ledger::{
-    Account, Balance, Brought, Delivered, Flow, LedgerEntry, LedgerLimits, LedgerRow, Source, Waste, Wasted,
-};
+pub use ledger::{Account, Balance, Delivered, Flow, LedgerEntry, LedgerLimits, LedgerRow, Source, Waste, Wasted};
 pub use mirror::Mirror;
 pub use package::{ExportOutcome, ImportOutcome, NotExported, NotImported, PackageError, PackagePlace, PackedEntity};
 pub use pending::{CommitAnswer, PendingCommit};

@@ -14,7 +14,7 @@ use crate::disk::{self, Disk, Lock, RealDisk};
 use crate::fault::{DiskFault, OpenError, StoreError};
 use crate::handle::EntityHandle;
 use crate::index::{Change, IndexTroubles};
-use crate::ledger::{Account, Balance, Brought, LedgerEntry, LedgerLimits, LedgerRow};
+use crate::ledger::{Account, Balance, LedgerEntry, LedgerLimits, LedgerRow};
 use crate::recovery::{self, RecoveryReport, SweepReport};
 use crate::room::{ClearOutcome, Goal, Limits, Pin, Quota, RemoveOutcome, Reserve, Usage};
 use crate::row::{self, EntityRecord, NewEntity, Privacy};
@@ -148,12 +148,13 @@ impl Store {
         self.core.begin(&new).map(EntityHandle::new)
     }
 
-    /// Lets whole entities of at most one block in, many in one transaction. Durable when this returns.
+    /// Lets whole entities of at most one block in, many in one transaction, each of which its origin gave over this node's own connection.
+    /// Durable when this returns.
     ///
     /// Longer ones, those whose bytes are not as many as they should be, and those that are here already are left out; gives
-    /// how many were taken. What comes from the origin is booked, what was here already as a duplicate, and counts as fetched here.
-    pub fn take_in(&self, whole: Vec<(NewEntity, Vec<u8>)>, brought: Brought) -> Result<u64, crate::AdmitError> {
-        self.core.take_in(whole, brought)
+    /// how many were taken. They count as fetched here, and are booked, as duplicates what was here already.
+    pub fn take_in(&self, whole: Vec<(NewEntity, Vec<u8>)>, account: Account) -> Result<u64, crate::AdmitError> {
+        self.core.take_in(whole, account)
     }
 
     /// The entity, if it is here.

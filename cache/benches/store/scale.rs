@@ -4,7 +4,7 @@
 //! lie in the index with their bytes, let in many at a time ([`Store::take_in`]); some have files and came the usual way.
 
 use crate::kit::{BLOCK, Choices, at, directory, judge, keep, new_entity, noise, number, open, status};
-use eddy_cache::{Brought, Goal, Store};
+use eddy_cache::{Account, Goal, Store};
 use eddy_content::LookupSecret;
 use rustix::fs::Advice;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ fn fill(directory: &Path) {
     while tag < count {
         let end = count.min(tag + 8192);
         let batch = (tag..end).map(|tag| (new_entity(tag, SMALL), bytes.clone())).collect();
-        assert_eq!(store.take_in(batch, Brought::Package).expect("taken in"), end - tag);
+        assert_eq!(store.take_in(batch, Account::NO_JOB).expect("taken in"), end - tag);
         tag = end;
     }
     println!("{} entities in the index, in large transactions: {:.1?}", count - WITH_FILES, start.elapsed());

@@ -6,7 +6,7 @@ use crate::content::{Content, FilePair, MOST_IN_INDEX};
 use crate::entity::Shared;
 use crate::fault::{AdmitError, StoreError};
 use crate::index::Change;
-use crate::ledger::{Account, Brought, Flow, FlowChange, Source, Waste};
+use crate::ledger::{Account, Flow, FlowChange, Source, Waste};
 use crate::room;
 use crate::row::{self, EntityRecord, NewEntity, Place, Privacy};
 use eddy_content::{BlockSet, EntityId, Geometry, LookupKey, tree};
@@ -133,12 +133,12 @@ impl Core {
 
 impl Core {
     /// Lets whole small entities in, in few transactions; gives how many were taken. See [`super::Store::take_in`].
-    pub(super) fn take_in(&self, whole: Vec<(NewEntity, Vec<u8>)>, brought: Brought) -> Result<u64, AdmitError> {
+    pub(super) fn take_in(&self, whole: Vec<(NewEntity, Vec<u8>)>, account: Account) -> Result<u64, AdmitError> {
         let (mut taken, mut whole) = (0, whole.into_iter().peekable());
         while whole.peek().is_some() {
             let _one = self.admit();
             let (mut changes, mut bytes, mut entities) = (Vec::new(), 0, HashSet::new());
-            let mut book = BTreeMap::<(Account, Source), Flow>::new();
+            let mut book = BTreeMap::<Source, Flow>::new();
             while entities.len() < MOST_TAKEN
                 && bytes < MOST_TAKEN_BYTES
                 && let Some((new, content)) = whole.next()
@@ -151,22 +151,18 @@ impl Core {
                 let is_here = entities.contains(&id)
                     || self.is_in_use(&id)
                     || self.index.record(&id).map_err(StoreError::from)?.is_some();
-                if let Brought::Origin(account) = brought {
-                    let flow = book.entry((account, Source::Origin { https: new.entity.url.is_https() })).or_default();
-                    if is_here {
-                        flow.waste(Waste::Duplicate, new.entity.length);
-                    } else {
-                        flow.use_up(new.entity.length);
-                    }
+                let flow = book.entry(Source::Origin { https: new.entity.url.is_https() }).or_default();
+                if is_here {
+                    flow.waste(Waste::Duplicate, new.entity.length);
+                    continue;
                 }
-                if !is_here {
-                    entities.insert(id);
-                    bytes += room::footprint(&new.entity, &new.requested_url, Place::Index);
-                    changes.extend(self.whole(&new, content, brought)?);
-                }
+                flow.use_up(new.entity.length);
+                entities.insert(id);
+                bytes += room::footprint(&new.entity, &new.requested_url, Place::Index);
+                changes.extend(self.whole(&new, content)?);
             }
             let flows = book.into_iter().filter(|(_, flow)| flow.received > 0);
-            changes.extend(flows.map(|((account, source), flow)| Change::Flow(FlowChange { account, source, flow })));
+            changes.extend(flows.map(|(source, flow)| Change::Flow(FlowChange { account, source, flow })));
             self.room_for(bytes)?;
             self.committer.commit(changes)?;
             taken += entities.len() as u64;
@@ -175,7 +171,7 @@ impl Core {
     }
 
     /// The changes that let a whole small entity in.
-    fn whole(&self, new: &NewEntity, bytes: Vec<u8>, brought: Brought) -> Result<Vec<Change>, StoreError> {
+    fn whole(&self, new: &NewEntity, bytes: Vec<u8>) -> Result<Vec<Change>, StoreError> {
         let record = EntityRecord::admit(new, Place::Index, self.next_generation()?, self.now());
         let (id, generation) = (record.id(), record.generation);
         let mut changes = self.birth(&record);
@@ -185,8 +181,7 @@ impl Core {
             let hash = tree::hash_block(&geometry, 0, &bytes);
             changes.push(Change::Inline { id, generation, hash, bytes: bytes.into() });
             let (add, remove) = (BlockSet::from_run(0..1), BlockSet::new());
-            let fetched_here = if matches!(brought, Brought::Origin(_)) { add.clone() } else { BlockSet::new() };
-            changes.push(Change::Blocks { id, generation, add, fetched_here, remove });
+            changes.push(Change::Blocks { id, generation, fetched_here: add.clone(), add, remove });
         }
         Ok(changes)
     }

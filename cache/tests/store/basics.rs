@@ -175,7 +175,7 @@ fn that_nothing_was_ever_here_under_a_url_is_known_without_a_look() {
         store.remember_names().expect("read");
         assert!(is_possible(&store, 1) && !is_possible(&store, 2));
         store.begin(new_entity(2, 5 * BLOCK as u64)).expect("admitted");
-        store.take_in(vec![(new_entity(3, 9), content(3, 0..9))], Brought::Package).expect("taken in");
+        store.take_in(vec![(new_entity(3, 9), content(3, 0..9))], ACCOUNT).expect("taken in");
         assert!((1..4).all(|seed| is_possible(&store, seed)) && !is_possible(&store, 4));
     }
     let store = open(directory.path());

@@ -1,7 +1,7 @@
 //! What the quota counts for small entities is what the disk has given for them.
 
 use crate::support::*;
-use eddy_cache::{Brought, NewEntity, Store};
+use eddy_cache::{Account, NewEntity, Store};
 use eddy_content::{LookupSecret, ResourceUrl};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn fill(store: &Store) {
             let bytes = content(*tag, 0..new.entity.length);
             (new, bytes)
         });
-        assert_eq!(store.take_in(whole.collect(), Brought::Package).expect("taken in"), tags.len() as u64);
+        assert_eq!(store.take_in(whole.collect(), Account::NO_JOB).expect("taken in"), tags.len() as u64);
     }
 }
 

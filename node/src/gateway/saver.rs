@@ -1,7 +1,7 @@
 //! Small bodies go into the store behind everything else: many in one transaction, and none when it cannot keep up.
 
 use bytes::Bytes;
-use eddy_cache::{Account, Brought, NewEntity, Privacy, Source, Store};
+use eddy_cache::{Account, NewEntity, Privacy, Source, Store};
 use eddy_content::http::Representation;
 use eddy_content::http::freshness::Freshness;
 use eddy_content::{BLOCK_SIZE, Entity, ResourceUrl};
@@ -141,7 +141,7 @@ async fn run(store: Store, waiting: Arc<Waiting>, stop: CancellationToken) {
 fn save_all(store: &Store, bodies: Vec<Small>) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (small, large): (Vec<_>, Vec<_>) = bodies.into_iter().partition(|body| body.bytes.len() as u64 <= BLOCK_SIZE);
     let small = small.into_iter().map(|Small { new, bytes }| (new, bytes.to_vec()));
-    store.take_in(small.collect(), Brought::Origin(Account::NO_JOB))?;
+    store.take_in(small.collect(), Account::NO_JOB)?;
     for Small { new, bytes } in large {
         let https = new.entity.url.is_https();
         let entity = store.begin(new)?;

@@ -7,7 +7,7 @@ use reqwest::Method;
 use std::time::{Duration, Instant};
 
 const SMALL: u64 = 10_000;
-/// More than a block, so that it is no part of a row, and still no job's.
+/// More than a block, so that it has files in the store, and still no job's.
 const MIDDLE: u64 = 200_000;
 const LARGE: u64 = 20 << 20;
 

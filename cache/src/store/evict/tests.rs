@@ -3,7 +3,7 @@
 use super::{BATCH, Shrunk, with_spare};
 use crate::room::{Limits, Pin, Quota, Reserve};
 use crate::row::NewEntity;
-use crate::{AdmitError, Brought, Store, StoreConfig};
+use crate::{Account, AdmitError, Store, StoreConfig};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -20,7 +20,7 @@ fn open(directory: &Path, quota: u64) -> Store {
 /// Lets small entities in, thousands in a transaction; gives the bytes of one.
 fn fill(store: &Store, tags: std::ops::Range<u64>) -> u64 {
     let whole = tags.clone().map(|tag| (NewEntity::numbered(tag, LENGTH), vec![1; LENGTH as usize])).collect();
-    assert_eq!(store.take_in(whole, Brought::Package).expect("taken"), tags.end - tags.start);
+    assert_eq!(store.take_in(whole, Account::NO_JOB).expect("taken"), tags.end - tags.start);
     let usage = store.usage().expect("the usage");
     usage.used / usage.entities
 }
