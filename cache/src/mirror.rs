@@ -8,6 +8,7 @@
 //! A mirror is a courtesy: when its disk refuses, it takes nothing more and the store does not notice. What it lacks is
 //! copied in the end by whoever needs the file, and that one reports what the disk says.
 
+use crate::behind::WriteThreads;
 use crate::content::MOST_IN_INDEX;
 use crate::direct::BlockFile;
 use crate::disk::{self, Disk, OpenFile, RealDisk, RealFile};
@@ -19,7 +20,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 /// A file that gets each verified block of one entity as it comes. Nothing in it is durable before it is synced.
 pub struct Mirror {
@@ -31,6 +32,8 @@ pub struct Mirror {
     file: BlockFile,
     blocks: Mutex<BlockSet>,
     is_broken: AtomicBool,
+    /// Who writes large runs, as long as a writer needs them.
+    threads: Mutex<Weak<WriteThreads>>,
 }
 
 impl Mirror {
@@ -51,7 +54,8 @@ impl Mirror {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let file = BlockFile::written_past_cache(&disk, path, file, length);
         let blocks = Mutex::new(if has_extents { shared.right_blocks(&file) } else { BlockSet::new() });
-        Ok(Self { entity: shared.id, retractions, part, file, blocks, is_broken: AtomicBool::new(false) })
+        let (is_broken, threads) = (AtomicBool::new(false), Mutex::default());
+        Ok(Self { entity: shared.id, retractions, part, file, blocks, is_broken, threads })
     }
 
     /// Writes what is missing, as a [`crate::RunReader`] gave it.
@@ -68,6 +72,14 @@ impl Mirror {
     /// Whether runs should come from aligned memory.
     pub(crate) fn is_written_past_cache(&self) -> bool {
         self.file.is_written_past_cache()
+    }
+
+    /// The threads that write for all writers into this file; `None` when the system has none to give.
+    pub(crate) fn threads(&self) -> Option<Arc<WriteThreads>> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = threads.upgrade().or_else(WriteThreads::start)?;
+        *threads = Arc::downgrade(&running);
+        Some(running)
     }
 
     /// Takes blocks that have been verified and are written in the store.

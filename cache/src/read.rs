@@ -28,9 +28,7 @@ pub(crate) trait Landing {
 impl Landing for Vec<u8> {
     fn load(&mut self, from: &BlockFile, length: usize, offset: u64) -> io::Result<()> {
         from.expect_more(offset, length as u64);
-        // Keeps the buffer's length where it can: zeroing it for each run would cost a pass over memory.
-        self.resize(length, 0);
-        from.file().read_exact_at(self, offset)
+        from.file().read_exact_into(self, length, offset)
     }
 
     fn take(&mut self, bytes: &[u8]) {

@@ -259,12 +259,12 @@ impl RunWriter {
     /// earlier run.
     fn hand_over(&mut self) -> Result<(), WriteError> {
         if self.behind.is_none() {
-            self.behind = WriteBehind::start(&self.target);
+            self.behind = WriteBehind::of(&self.target);
         }
         let first = self.unwritten().start;
         let Some(behind) = &mut self.behind else { return self.flush() };
         let run = Run { first, hashes: std::mem::take(&mut self.hashes), bytes: std::mem::take(&mut self.buffer) };
-        let (outcome, empty) = behind.hand_over(run);
+        let (outcome, empty) = behind.hand_over(&self.target, run);
         self.buffer = empty;
         outcome
     }

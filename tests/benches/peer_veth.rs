@@ -2,6 +2,8 @@
 //!
 //! eddy: asked for over the control socket, looked up, proven, verified, stored, made durable and delivered. Stock quinn:
 //! bytes from memory, hashed, written and synced. Rounds take turns; each round's reader is a new node with an empty store.
+//! Before each round as many pages are written and let go again as the round needs: in a virtual machine a page that is touched for the first
+//! time costs several times what it costs to fill it, and whoever came behind somebody who had just let his go paid nothing.
 //! CPU time is that of both ends' processes. `EDDY_BENCH_MIB` (1024) and `EDDY_BENCH_ROUNDS` (5) set size and number. Needs
 //! root, and `cargo build --release -p eddy-cli` before. With `EDDY_BENCH_RIVAL`, the path of `blobs-rival` of `tests/rivals`, iroh-blobs
 //! takes its turn too: from a store on disk into a store on disk, verified, exported and synced.
@@ -14,6 +16,7 @@ use eddy_tests::lab::{self, Host, Lab, LabSpec};
 use eddy_tests::process::{Eddy, MIB, Nginx, NginxSpec, Running, from_environment, hash_of, write_sample};
 use kit::bare::{Credentials, Tuning, give, take};
 use kit::{Cost, cpu_time, measured, median, ratios};
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -49,7 +52,7 @@ fn main() {
     let (mut stock, mut tuned, mut eddy, mut blobs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds as usize {
         stock.push(pair.bare_round(Tuning::Stock));
-        eddy.push(eddy_round(taker, &secret, &url, folder.path(), hash, &daemon));
+        eddy.push(eddy_round(&pair, &secret, &url, folder.path(), hash, &daemon));
         tuned.push(pair.bare_round(Tuning::Tuned));
         let show = |costs: &[Cost]| costs[round].show(length);
         println!("round {round}: stock {}, tuned {}, eddy {}", show(&stock), show(&tuned), show(&eddy));
@@ -77,6 +80,7 @@ struct Rival<'lab> {
     program: PathBuf,
     taker: &'lab Host,
     folder: PathBuf,
+    length: u64,
     giving: Running,
     id: String,
     hash: String,
@@ -85,6 +89,7 @@ struct Rival<'lab> {
 
 impl<'lab> Rival<'lab> {
     fn named(folder: &Path, giver: &Host, taker: &'lab Host, file: &Path) -> Option<Self> {
+        let length = std::fs::metadata(file).unwrap().len();
         let program = PathBuf::from(std::env::var_os("EDDY_BENCH_RIVAL")?);
         let address = SocketAddr::from((giver.address(), PORT + 1)).to_string();
         let store = folder.join("rival-gives");
@@ -93,11 +98,12 @@ impl<'lab> Rival<'lab> {
         let said = giving.wait_line("ready", PATIENCE).unwrap();
         let mut words = said.split_whitespace().skip(1).map(str::to_owned);
         let (id, hash) = (words.next()?, words.next()?);
-        Some(Self { program, taker, folder: folder.to_owned(), giving, id, hash, address })
+        Some(Self { program, taker, folder: folder.to_owned(), length, giving, id, hash, address })
     }
 
     fn round(&self, expected: blake3::Hash) -> Cost {
         let (to, store) = (self.folder.join("rival-took"), self.folder.join("rival-takes"));
+        leave_pages(&self.folder, self.length);
         let before = self.giving.cpu_time().unwrap();
         let arguments = ["take", &self.id, &self.address, &self.hash, to.to_str().unwrap(), store.to_str().unwrap()];
         let taking = self.taker.spawn(&self.program, arguments).unwrap();
@@ -112,13 +118,26 @@ impl<'lab> Rival<'lab> {
     }
 }
 
+/// Leaves used pages for what comes next: those of a file of that length, and of a copy of it.
+fn leave_pages(folder: &Path, length: u64) {
+    let path = folder.join("pages");
+    let mut file = std::fs::File::create(&path).unwrap();
+    let piece = vec![7; 1 << 20];
+    for _ in 0..2 * length / MIB {
+        file.write_all(&piece).unwrap();
+    }
+    std::fs::remove_file(path).unwrap();
+}
+
 /// A new node takes the file from its neighbour.
-fn eddy_round(taker: &Host, secret: &str, url: &str, folder: &Path, hash: blake3::Hash, giving: &Running) -> Cost {
+fn eddy_round(pair: &Pair<'_>, secret: &str, url: &str, folder: &Path, hash: blake3::Hash, giving: &Running) -> Cost {
+    let (taker, length) = (pair.taker, pair.length);
     let node = Eddy::on(taker).unwrap();
     node.join_group(secret).unwrap();
     let taking = node.daemon().unwrap();
     node.wait_peers(1, PATIENCE).unwrap();
     let to = folder.join("second");
+    leave_pages(folder, length);
     let cpu = || giving.cpu_time().unwrap() + taking.cpu_time().unwrap();
     let (begin, before) = (Instant::now(), cpu());
     node.get(url, &to).unwrap();
@@ -160,6 +179,7 @@ impl<'lab> Pair<'lab> {
     }
 
     fn bare_round(&self, tuning: Tuning) -> Cost {
+        leave_pages(self.taken.parent().unwrap(), self.length);
         let mut giving = Running::start(self.role(self.giver, "give", tuning)).unwrap();
         giving.wait_line("ready", PATIENCE).unwrap();
         let mut taking = Running::start(self.role(self.taker, "take", tuning)).unwrap();

@@ -101,6 +101,12 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
+    /// The same into a vector, which has `length` bytes then; after an error it has any.
+    fn read_exact_into(&self, into: &mut Vec<u8>, length: usize, offset: u64) -> io::Result<()> {
+        // Keeps the vector's length where it can: zeroing it for each run would cost a pass over memory.
+        into.resize(length, 0);
+        self.read_exact_at(into, offset)
+    }
 }
 
 /// What a try for a lock gave.

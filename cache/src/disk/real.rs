@@ -1,6 +1,7 @@
 //! The disk of this machine, through the system's calls.
 
 use super::{Disk, DiskFile, Lock, OpenFile, Volume};
+use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags};
 use rustix::io::{Errno, ReadWriteFlags};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -127,6 +128,26 @@ impl DiskFile for RealFile {
         Ok(rustix::io::preadv2(&*self.file, &mut into, offset, ReadWriteFlags::NOWAIT)?)
     }
 
+    /// Memory that is made for it is not zeroed first: that would be one pass more over each block that is given.
+    fn read_exact_into(&self, into: &mut Vec<u8>, length: usize, offset: u64) -> io::Result<()> {
+        if into.capacity() >= length {
+            into.resize(length, 0);
+            return self.read_exact_at(into, offset);
+        }
+        *into = Vec::with_capacity(length);
+        while into.len() < length {
+            let at = offset + into.len() as u64;
+            match rustix::io::pread(&*self.file, spare_capacity(into), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // An allocator may have given more than was asked for.
+        into.truncate(length);
+        Ok(())
+    }
+
     fn will_need(&self, offset: u64, length: u64) {
         let Some(length) = NonZeroU64::new(length) else { return };
         // A hint: what the kernel makes of it shows in the read that follows.
@@ -173,5 +194,32 @@ impl DiskFile for RealFile {
         let (ours, theirs) = (self.file.metadata().ok()?, direct.metadata().ok()?);
         let is_same = ours.dev() == theirs.dev() && ours.ino() == theirs.ino();
         is_same.then(|| Arc::new(Self::new(Arc::new(direct), &self.path)) as OpenFile)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vector_has_just_what_stands_there_however_much_it_had() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        fs::write(&path, &bytes).expect("written");
+        let file = RealFile::new(Arc::new(File::open(&path).expect("opens")), &path);
+        let with_room = |length, capacity| {
+            let mut into = Vec::with_capacity(capacity);
+            into.resize(length, 1);
+            into
+        };
+        for mut into in [with_room(0, 0), with_room(10, 20), with_room(10, 200_000), with_room(200_000, 200_000)] {
+            file.read_exact_into(&mut into, 65_536, 300).expect("read");
+            assert!(into == bytes[300..65_836]);
+        }
+        for mut into in [with_room(0, 0), with_room(70_000, 70_000)] {
+            let error = file.read_exact_into(&mut into, 65_536, 40_000).expect_err("it ends before");
+            assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        }
     }
 }

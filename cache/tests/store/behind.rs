@@ -226,3 +226,39 @@ fn a_writer_that_is_dropped_leaves_its_whole_blocks() {
         assert_eq!(received(&store), 50 * BLOCK as u64 + 5);
     }
 }
+
+/// The writers of one file share the threads: what befalls one of them is told to that one.
+#[test]
+fn of_many_writers_into_one_file_only_the_one_whose_run_is_refused_is_told() {
+    const WRITERS: u32 = 10;
+    const EACH: u32 = BLOCKS / WRITERS;
+    let (directory, disk, store, handle) = begun(40);
+    let path = directory.path().join("the user's");
+    let mirror = Arc::new(handle.mirror(&path, File::create_new(&path).expect("made")).expect("a mirror"));
+    let fetch = |blocks: Range<u32>| {
+        let mut writer = handle.writer(blocks.start, ORIGIN, ACCOUNT).mirror(Arc::clone(&mirror));
+        let bytes = blocks_of(1, &handle.geometry(), blocks);
+        bytes.chunks(100_000).find_map(|part| writer.push(part).err()).or_else(|| writer.finish().err())
+    };
+    let told: Vec<WriteError> = std::thread::scope(|scope| {
+        let part = |number| scope.spawn(move || fetch(number * EACH..(number + 1) * EACH));
+        let parts: Vec<_> = (0..WRITERS).map(part).collect();
+        parts.into_iter().filter_map(|part| part.join().expect("no panic")).collect()
+    });
+    assert!(matches!(told.as_slice(), [WriteError::Disk(_)]), "{told:?}");
+    let place = disk.refused.lock().expect("not poisoned").clone().expect("refused");
+    let kept = handle.commit().expect("committed");
+    let missing: Vec<Range<u32>> = BlockSet::from_run(0..BLOCKS).difference(&kept).runs().collect();
+    let unlucky = (place.start / BLOCK as u64) as u32 / EACH;
+    assert!(missing.iter().all(|run| run.start / EACH == unlucky && run.end <= (unlucky + 1) * EACH), "{missing:?}");
+    assert!(missing.iter().any(|run| u64::from(run.start) * BLOCK as u64 == place.start), "{missing:?}, {place:?}");
+    // When all of them were done the threads ended; who comes now has new ones.
+    for run in missing {
+        assert!(fetch(run).is_none());
+    }
+    handle.commit().expect("committed");
+    assert!(handle.is_complete());
+    assert_all_held_are_right(&handle, 1);
+    assert_eq!(handle.mirrored(&mirror), BlockSet::from_run(0..BLOCKS));
+    received(&store);
+}
