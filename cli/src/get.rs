@@ -12,7 +12,7 @@ use eddy_node::control::Client;
 use eddy_wire::api::check::{file_name, parse_ranges, parse_url};
 use eddy_wire::api::terms::limit_in_force;
 use eddy_wire::api::{
-    Asking, FileSpec, Finish, JobAction, JobChange, JobSpec, JobState, PeerUse, Priority, SwarmView, Terms,
+    Asking, FileSpec, Finish, JobAction, JobChange, JobSpec, JobState, PeerUse, Priority, Problem, SwarmView, Terms,
 };
 use eddy_wire::catalogue::ErrorCode;
 use std::io::ErrorKind;
@@ -135,6 +135,16 @@ pub(crate) async fn run(args: GetArgs, setting: &Setting) -> Result<(), Failure>
     }
 }
 
+/// Whether an argument that is no URL may be where the file is to go: behind the URLs, as `cp` has it.
+fn may_be_path(args: &GetArgs, place: usize) -> bool {
+    place > 0 && place + 1 == args.urls.len() && args.output.is_none() && !args.urls[place].contains("://")
+}
+
+fn with_output(mut problem: Problem) -> Problem {
+    problem.remedy = format!("Is it where the file is to go? Then: eddy get URL -o PATH. Else: {}", problem.remedy);
+    problem
+}
+
 /// What the arguments ask for; everything that can be refused without a node is refused here.
 fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
     if args.digest.is_some() && args.urls.len() > 1 {
@@ -145,8 +155,8 @@ fn specify(args: &GetArgs) -> Result<JobSpec, Failure> {
     }
     let ranges = args.range.as_deref().map_or(Ok(Vec::new()), parse_ranges)?;
     let mut files = Vec::new();
-    for url in &args.urls {
-        parse_url(url)?;
+    for (place, url) in args.urls.iter().enumerate() {
+        parse_url(url).map_err(|problem| if may_be_path(args, place) { with_output(problem) } else { problem })?;
         let path = destination(url, args.output.as_deref(), args.urls.len())?;
         let path = resolve(&path)?;
         // The node asks again when it puts the file there; this only spares the user the wait.

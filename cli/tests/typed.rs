@@ -77,6 +77,25 @@ fn the_name_alone_asks_for_help() {
     assert_eq!((alone.status.code(), alone.stdout), (Some(0), eddy(home.path(), &["--help"]).stdout));
 }
 
+/// Who writes the destination as `cp` has it is told how eddy has it; who left the scheme out is told that as well.
+#[test]
+fn a_destination_behind_the_url_is_told_where_it_goes() {
+    let home = tempfile::tempdir().unwrap();
+    let remedy = |args: &[&str]| {
+        let refused = eddy(home.path(), args);
+        assert_eq!(refused.status.code(), Some(2), "{args:?}");
+        String::from_utf8(refused.stderr).unwrap()
+    };
+    assert!(remedy(&["get", "https://h/a", "here"]).contains("eddy get URL -o PATH"));
+    let either = remedy(&["get", "https://h/a", "h.example/b"]);
+    assert!(either.contains("eddy get URL -o PATH") && either.contains("https://h.example/b"), "{either}");
+    for no_path in
+        [&["get", "here"][..], &["get", "here", "https://h/a"], &["get", "https://h/a", "here", "-o", "there/"]]
+    {
+        assert!(!remedy(no_path).contains("-o PATH"), "{no_path:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_done_is_refused_with_a_code_a_remedy_and_an_exit_status() {
     let home = tempfile::tempdir().unwrap();
