@@ -89,9 +89,7 @@ fn a_destination_behind_the_url_is_told_where_it_goes() {
     assert!(remedy(&["get", "https://h/a", "here"]).contains("eddy get URL -o PATH"));
     let either = remedy(&["get", "https://h/a", "h.example/b"]);
     assert!(either.contains("eddy get URL -o PATH") && either.contains("https://h.example/b"), "{either}");
-    for no_path in
-        [&["get", "here"][..], &["get", "here", "https://h/a"], &["get", "https://h/a", "here", "-o", "there/"]]
-    {
+    for no_path in [&["get", "here"][..], &["get", "here", "https://h/a"], &["get", "https://h/a", "here", "-o", "."]] {
         assert!(!remedy(no_path).contains("-o PATH"), "{no_path:?}");
     }
 }

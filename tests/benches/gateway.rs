@@ -3,21 +3,24 @@
 //! | part | what is compared | wanted |
 //! |---|---|---|
 //! | `miss` | an object that nobody holds, through the gateway, directly, and through a relay that only copies; origins 0, 20 and 100 ms away | at most 1.02 of the time; first byte at most 2 ms later |
+//! | `line` | the same where the origin is beyond a line of 1 Gbit/s (the lab, which needs root), not in the memory of this machine | the same |
 //! | `hit` | an object that is held, and small ones by 16 clients, from the gateway and from nginx | at least 0.8 of the bytes a second |
 //! | `small` | 10,000 files of 10 KiB that nobody holds, 16 clients, through the gateway and through nginx | at least 1.0 of the files a second |
 //! | `shared` | 64 MiB, 8 clients at once, an origin with 300 ms to the first byte and 8 MiB/s a connection | one copy; the slowest at most 1.05 of one direct client (aria2c) with as many connections |
 //!
 //! `cargo build --release -p eddy-cli && cargo bench -p eddy-tests --bench gateway [-- PART...]`. Rounds take turns; medians are printed.
-//! `EDDY_BENCH_ROUNDS` (5), `EDDY_BENCH_MIB` (512, the largest miss), `EDDY_BENCH_FILES` (10000), `EDDY_BENCH_DIR`. Nothing is asserted about time.
+//! `EDDY_BENCH_ROUNDS` (5), `EDDY_BENCH_MIB` (512, the largest miss), `EDDY_BENCH_MBIT` (1000, the line of `line`), `EDDY_BENCH_FILES` (10000), `EDDY_BENCH_DIR`. Nothing is asserted about time.
 
 #![allow(clippy::unwrap_used, reason = "a bench, like a test, may unwrap")]
 
 use eddy_tests::hostile::{Behaviour, HostileOrigin, Resource, Version};
-use eddy_tests::process::{Eddy, Gateway, MIB, Nginx, NginxSpec, from_environment, mount, write_sample};
+use eddy_tests::lab::{self, Host, Lab, LabSpec, Mbit};
+use eddy_tests::process::{Eddy, Gateway, MIB, Nginx, NginxSpec, Running, from_environment, mount, write_sample};
 use std::collections::VecDeque;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -29,15 +32,23 @@ const CLIENTS: usize = 16;
 const LIVES: &str = "Cache-Control: max-age=86400";
 
 fn main() {
+    if let Ok(way) = std::env::var("EDDY_BENCH_WAY") {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        return runtime.block_on(stand_between(&way)).unwrap();
+    }
     if !std::env::args().any(|argument| argument == "--bench") || !Nginx::ready() {
         return;
     }
     let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let is_chosen = |part: &str| chosen.is_empty() || chosen.iter().any(|one| one == part);
     let bench = Bench::new();
-    for (name, part) in
-        [("miss", Bench::miss as fn(&Bench)), ("hit", Bench::hit), ("small", Bench::small), ("shared", Bench::shared)]
-    {
+    for (name, part) in [
+        ("miss", Bench::miss as fn(&Bench)),
+        ("line", Bench::line),
+        ("hit", Bench::hit),
+        ("small", Bench::small),
+        ("shared", Bench::shared),
+    ] {
         if is_chosen(name) {
             part(&bench);
         }
@@ -61,43 +72,48 @@ impl Bench {
     }
 
     fn gateway(&self, origin: &str) -> Gateway<'static> {
-        Gateway::start(Eddy::inside(self.folder.path()).unwrap(), &mount("/m", origin, "")).unwrap()
+        Place::Here.gateway(self.folder.path(), origin)
     }
 
     /// nginx in the gateway's place, with an empty cache.
     fn proxy(&self, origin: &str) -> (Nginx, tempfile::TempDir) {
-        let cache = tempfile::tempdir_in(self.folder.path()).unwrap();
-        let at = cache.path().display();
-        let spec = NginxSpec {
-            http: format!(
-                "proxy_cache_path {at} levels=1:2 keys_zone=kept:16m max_size=8g inactive=1d use_temp_path=off;"
-            ),
-            directives: format!(
-                "location / {{ proxy_pass {origin}/; proxy_http_version 1.1; proxy_set_header Connection \"\"; \
-                 proxy_cache kept; proxy_cache_valid 200 1d; }}"
-            ),
-            ..NginxSpec::default()
-        };
-        (Nginx::here(&spec).unwrap(), cache)
+        Place::Here.proxy(self.folder.path(), origin)
     }
 
+    /// A miss where the origin is in the memory of this machine.
     fn miss(&self) {
+        self.misses("miss", [Place::Here, Place::Here]);
+    }
+
+    /// The same where there is a line to it.
+    fn line(&self) {
+        if !lab::ready() {
+            return;
+        }
+        let rate = u32::try_from(from_environment("EDDY_BENCH_MBIT", 1000)).unwrap();
+        let lab = Lab::new(LabSpec { hosts: 1, lan_rate: None, wan_rate: Some(Mbit(rate)) }).unwrap();
+        self.misses(&format!("line of {rate} Mbit/s"), [Place::On(lab.origin()), Place::On(lab.host(0))]);
+    }
+
+    fn misses(&self, what: &str, [origin_at, client_at]: [Place<'_>; 2]) {
         let largest = from_environment("EDDY_BENCH_MIB", 512);
-        let origin = Nginx::here(&NginxSpec {
+        let origin = origin_at.nginx(&NginxSpec {
             directives: format!("add_header {};", LIVES.replace(": ", " ")),
             ..NginxSpec::default()
-        })
-        .unwrap();
+        });
         let name = |length: u64, round: u64| format!("{length}-{round}.bin");
         for distance in [0, 20, 100] {
-            let line = self
-                .runtime
-                .block_on(Distance::start(origin.address().into(), Duration::from_millis(distance) / 2))
-                .unwrap();
+            let (_line, line) = match distance {
+                0 => (None, format!("http://{}", origin.address())),
+                _ => {
+                    let (running, url) = origin_at.way(&format!("{}", distance / 2), &origin.address().to_string());
+                    (Some(running), url)
+                }
+            };
             for (length, times) in [(64 << 10, 8), (8 * MIB, 4), (largest * MIB, 1)] {
-                let gateway = self.gateway(&line);
-                let (proxy, _cache) = self.proxy(&line);
-                let relay = self.runtime.block_on(relay(line.trim_start_matches("http://").to_owned())).unwrap();
+                let gateway = client_at.gateway(self.folder.path(), &line);
+                let (proxy, _cache) = client_at.proxy(self.folder.path(), &line);
+                let (_relay, relay) = client_at.way("relay", line.trim_start_matches("http://"));
                 let (mut ratios, mut later, mut shown) = (Vec::new(), Vec::new(), Vec::new());
                 let (mut by_nginx, mut later_by_nginx) = (Vec::new(), Vec::new());
                 let (mut by_relay, mut later_by_relay) = (Vec::new(), Vec::new());
@@ -116,7 +132,7 @@ impl Bench {
                     let mut taken = [const { None }; 4];
                     for turn in 0..urls.len() {
                         let who = (first + turn) % urls.len();
-                        taken[who] = Some(curl(&urls[who]));
+                        taken[who] = Some(taken_by(client_at.command("curl"), &urls[who]));
                     }
                     let [direct, through, nginx, relay] = taken.map(Option::unwrap);
                     assert_eq!([direct.bytes, through.bytes, nginx.bytes, relay.bytes], [length; 4]);
@@ -130,7 +146,7 @@ impl Bench {
                     std::fs::remove_file(file).unwrap();
                 }
                 println!(
-                    "miss {:>8} KiB, {distance:>3} ms away: direct {:.4} s, ratio {:.3} (wanted 1.02), first byte {:+.2} ms (wanted +2); \
+                    "{what} {:>8} KiB, {distance:>3} ms away: direct {:.4} s, ratio {:.3} (wanted 1.02), first byte {:+.2} ms (wanted +2); \
                      nginx proxy_cache {:.3}, {:+.2} ms; a relay that only copies {:.3}, {:+.2} ms",
                     length >> 10,
                     median(&mut shown),
@@ -273,6 +289,69 @@ impl Bench {
     }
 }
 
+/// Where a program runs.
+#[derive(Clone, Copy)]
+enum Place<'lab> {
+    /// On this machine's loopback.
+    Here,
+    On(&'lab Host),
+}
+
+impl<'lab> Place<'lab> {
+    fn command(self, program: impl AsRef<OsStr>) -> Command {
+        match self {
+            Self::Here => Command::new(program),
+            Self::On(host) => host.command(program),
+        }
+    }
+
+    fn nginx(self, spec: &NginxSpec) -> Nginx {
+        match self {
+            Self::Here => Nginx::here(spec),
+            Self::On(host) => Nginx::on(host, spec),
+        }
+        .unwrap()
+    }
+
+    fn gateway(self, folder: &Path, origin: &str) -> Gateway<'lab> {
+        let eddy = match self {
+            Self::Here => Eddy::inside(folder),
+            Self::On(host) => Eddy::on(host),
+        };
+        Gateway::start(eddy.unwrap(), &mount("/m", origin, "")).unwrap()
+    }
+
+    /// nginx in the gateway's place, with an empty cache.
+    fn proxy(self, folder: &Path, origin: &str) -> (Nginx, tempfile::TempDir) {
+        let cache = tempfile::tempdir_in(folder).unwrap();
+        let at = cache.path().display();
+        let spec = NginxSpec {
+            http: format!(
+                "proxy_cache_path {at} levels=1:2 keys_zone=kept:16m max_size=8g inactive=1d use_temp_path=off;"
+            ),
+            directives: format!(
+                "location / {{ proxy_pass {origin}/; proxy_http_version 1.1; proxy_set_header Connection \"\"; \
+                 proxy_cache kept; proxy_cache_valid 200 1d; }}"
+            ),
+            ..NginxSpec::default()
+        };
+        (self.nginx(&spec), cache)
+    }
+
+    /// This program once more, to stand between somebody and `to`: a relay that only copies, or so many milliseconds of way. Its URL.
+    fn way(self, way: &str, to: &str) -> (Running, String) {
+        let at = match self {
+            Self::Here => Ipv4Addr::LOCALHOST,
+            Self::On(host) => host.address(),
+        };
+        let mut command = self.command(std::env::current_exe().unwrap());
+        command.env("EDDY_BENCH_WAY", way).env("EDDY_BENCH_TO", to).env("EDDY_BENCH_AT", at.to_string());
+        let running = Running::start(command).unwrap();
+        let url = running.wait_line("http://", Duration::from_secs(20)).unwrap();
+        (running, url.trim().to_owned())
+    }
+}
+
 /// What curl says of one transfer, in seconds and bytes.
 struct Taken {
     first: f64,
@@ -281,10 +360,12 @@ struct Taken {
 }
 
 fn curl(url: &str) -> Taken {
+    taken_by(Command::new("curl"), url)
+}
+
+fn taken_by(mut curl: Command, url: &str) -> Taken {
     let form = "%{time_starttransfer} %{time_total} %{size_download}";
-    let mut command = Command::new("curl");
-    let output =
-        command.args(["-sS", "--fail", "--noproxy", "*", "-o", "/dev/null", "-w", form, url]).output().unwrap();
+    let output = curl.args(["-sS", "--fail", "--noproxy", "*", "-o", "/dev/null", "-w", form, url]).output().unwrap();
     assert!(output.status.success(), "{url}: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let mut words = text.split_whitespace();
@@ -333,45 +414,28 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// The URL of a relay that copies bytes and nothing else: what whoever stands between a client and an origin costs at least.
-async fn relay(to: String) -> io::Result<String> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let address = listener.local_addr()?;
-    tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
-            let to = to.clone();
-            tokio::spawn(async move {
-                let Ok(mut far) = TcpStream::connect(&to).await else { return };
-                let _ = (near.set_nodelay(true), far.set_nodelay(true));
-                let _ = tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, 256 << 10, 256 << 10).await;
-            });
-        }
-    });
-    Ok(format!("http://{address}"))
-}
-
-/// A line to an origin on which every byte takes its time, in both directions; the first also that of the handshake.
-struct Distance;
-
-impl Distance {
-    /// The URL of the near end.
-    async fn start(origin: SocketAddr, one_way: Duration) -> io::Result<String> {
-        if one_way.is_zero() {
-            return Ok(format!("http://{origin}"));
-        }
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
+/// What this program does when it stands between: `relay`, which copies bytes and nothing else and shows what whoever stands between a client and
+/// an origin costs at least, or a way on which every byte takes so many milliseconds, in both directions; the first also those of the handshake.
+async fn stand_between(way: &str) -> io::Result<()> {
+    let of = |name: &str| std::env::var(name).unwrap();
+    let (to, at): (SocketAddr, Ipv4Addr) = (of("EDDY_BENCH_TO").parse().unwrap(), of("EDDY_BENCH_AT").parse().unwrap());
+    let listener = TcpListener::bind((at, 0)).await?;
+    println!("http://{}", listener.local_addr()?);
+    let takes = way.parse().ok().map(Duration::from_millis);
+    loop {
+        let (mut near, _) = listener.accept().await?;
         tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
-                let Ok(far) = TcpStream::connect(origin).await else { continue };
-                let _ = (near.set_nodelay(true), far.set_nodelay(true));
-                let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
-                let handshake = Instant::now() + 2 * one_way;
-                tokio::spawn(carry(near_in, far_out, one_way, handshake));
-                tokio::spawn(carry(far_in, near_out, one_way, handshake));
-            }
+            let Ok(mut far) = TcpStream::connect(to).await else { return };
+            let _ = (near.set_nodelay(true), far.set_nodelay(true));
+            let Some(one_way) = takes else {
+                let _ = tokio::io::copy_bidirectional_with_sizes(&mut near, &mut far, 256 << 10, 256 << 10).await;
+                return;
+            };
+            let ((near_in, near_out), (far_in, far_out)) = (near.into_split(), far.into_split());
+            let handshake = Instant::now() + 2 * one_way;
+            tokio::spawn(carry(near_in, far_out, one_way, handshake));
+            tokio::spawn(carry(far_in, near_out, one_way, handshake));
         });
-        Ok(format!("http://{address}"))
     }
 }
 
