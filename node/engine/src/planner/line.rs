@@ -58,6 +58,13 @@ impl OriginLine {
         self.pace.is_some_and(|pace| pace >= ENOUGH)
     }
 
+    /// Whether `left` bytes will have come within so many waits, at the pace at which `bytes` came in the time `since`: a wait at least, or it says
+    /// nothing.
+    pub(super) fn is_over_by(&self, left: u64, (bytes, since): (u64, Duration), waits: u32) -> bool {
+        let Some(wait) = self.wait.filter(|wait| since >= *wait && bytes > 0) else { return false };
+        u128::from(left) * since.as_micros() <= u128::from(bytes) * (wait * waits).as_micros()
+    }
+
     /// Bytes of a request for which the wait before it is a small part.
     pub(super) fn worth_a_wait(&self) -> u64 {
         let Some(wait) = self.wait else { return 0 };
@@ -81,6 +88,19 @@ mod tests {
         assert_eq!(line.worth_a_wait(), 16 << 20);
         line.on_first_byte(Duration::from_secs(1000));
         assert_eq!(line.worth_a_wait(), 320 << 20);
+    }
+
+    #[test]
+    fn what_is_left_is_over_when_it_comes_in_two_waits_at_its_pace() {
+        let mut line = OriginLine::default();
+        let second = Duration::from_secs(1);
+        assert!(!line.is_over_by(1, (1 << 20, second), 2), "nobody knows how long a wait is");
+        line.on_first_byte(Duration::from_millis(100));
+        assert!(line.is_over_by(200_000, (1_000_000, second), 2));
+        assert!(!line.is_over_by(200_001, (1_000_000, second), 2));
+        assert!(!line.is_over_by(1, (1 << 20, Duration::from_millis(99)), 2), "it has hardly begun");
+        assert!(!line.is_over_by(0, (0, second), 2), "nothing has come");
+        assert!(!line.is_over_by(u64::MAX, (u64::MAX, second), 2));
     }
 
     #[test]

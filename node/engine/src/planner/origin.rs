@@ -9,6 +9,9 @@ use std::time::Duration;
 
 /// Requests under way to the origin for one file.
 pub(super) const ORIGIN_FLIGHTS: usize = 4;
+/// Waits for a first byte that a request may still last when the one behind it is sent, so that the line does not rest between the two: one
+/// for the answer, and one for a handshake where no connection is idle.
+const TAIL_WAITS: u32 = 2;
 /// Bytes of the smallest request to the origin (T-29).
 const ORIGIN_RUN_MIN: u64 = 1024 * 1024;
 /// Bytes of the largest request to the origin: what is lost of parallelism when one connection is slow.
@@ -80,7 +83,8 @@ impl Planner {
             let longest = if self.origin_line.is_wide() { ORIGIN_RUN_MAX } else { self.equal_share(free.len()) };
             (1_usize.saturating_sub(self.arriving()), longest)
         } else {
-            (ORIGIN_FLIGHTS.saturating_sub(under_way), self.origin_run(free.len()))
+            let places = ORIGIN_FLIGHTS + self.ending(now).min(ORIGIN_FLIGHTS);
+            (places.saturating_sub(under_way), self.origin_run(free.len()))
         };
         let longest = (longest.clamp(ORIGIN_RUN_MIN, ORIGIN_RUN_MAX) / BLOCK_SIZE) as u32;
         for _ in 0..places {
@@ -108,6 +112,15 @@ impl Planner {
     fn arriving(&self) -> usize {
         let later = self.flights.values().filter(|f| f.source == Source::Origin && !f.is_first_answer);
         later.filter(|flight| !flight.has_arrived(self.geometry)).count()
+    }
+
+    /// Requests to the origin that will be over when another one, sent now, gets its first byte. Those that began together end together,
+    /// and the line would rest while all of the next ones wait.
+    fn ending(&self, now: Duration) -> usize {
+        let of_origin = self.flights.values().filter(|flight| flight.source == Source::Origin);
+        let going =
+            of_origin.filter_map(|flight| Some((flight.left(self.geometry), flight.going(now, self.geometry)?)));
+        going.filter(|(left, going)| self.origin_line.is_over_by(*left, *going, TAIL_WAITS)).count()
     }
 
     /// The end of a request that starts at `start` and has about `longest` blocks: a segment's end.

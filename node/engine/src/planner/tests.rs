@@ -56,13 +56,20 @@ fn alone_the_origin_gives_everything_in_a_few_parallel_requests() {
     assert_eq!(rig.plan(&[]).0, vec![]);
 }
 
+/// Bytes a millisecond.
+#[derive(Clone, Copy)]
+enum Pace {
+    OfEach(u64),
+    OfAllTogether(u64),
+}
+
 /// Fetches everything from an origin that waits so long before each answer, on connections that bring so many bytes a millisecond, the
 /// first 16 MiB with its first answer; the time that took since the question, and the number of requests.
 fn alone_from(length: u64, wait: Duration, bytes_per_ms: u64) -> (Duration, usize) {
-    alone_in(Rig::new(length), wait, bytes_per_ms)
+    alone_in(Rig::new(length), wait, Pace::OfEach(bytes_per_ms))
 }
 
-fn alone_in(mut rig: Rig, wait: Duration, bytes_per_ms: u64) -> (Duration, usize) {
+fn alone_in(mut rig: Rig, wait: Duration, pace: Pace) -> (Duration, usize) {
     let step = Duration::from_millis(10);
     let parked = 0..(16 << 20) / BLOCK_SIZE as u32;
     rig.planner.begin_answered(rig.now, FetchId(0), parked.clone(), Some(wait));
@@ -76,6 +83,11 @@ fn alone_in(mut rig: Rig, wait: Duration, bytes_per_ms: u64) -> (Duration, usize
             return (wait + rig.now, requests);
         }
         rig.now += step;
+        let bring = under_way.iter().filter(|(.., from)| rig.now > *from).count() as u64;
+        let bytes_per_ms = match pace {
+            Pace::OfEach(bytes) => bytes,
+            Pace::OfAllTogether(bytes) => bytes / bring.max(1),
+        };
         let mut going = Vec::new();
         for (fetch, blocks, from) in under_way {
             if rig.now > from {
@@ -104,6 +116,45 @@ fn an_origin_that_answers_late_is_asked_for_long_runs_and_one_that_answers_at_on
 }
 
 #[test]
+fn a_line_that_one_connection_fills_does_not_rest_between_requests() {
+    for (mib, wait) in [(512, 100), (1024, 100), (1024, 20)] {
+        let (wait, alone) = (Duration::from_millis(wait), Duration::from_millis(mib * 8));
+        let (took, asked) = alone_in(Rig::new(mib << 20), wait, Pace::OfAllTogether(128 << 10));
+        assert!(took <= wait + alone + Duration::from_millis(40), "{mib} MiB, {wait:?}: {took:?}");
+        assert!(asked <= 26, "{mib} MiB, {wait:?}: {asked} requests");
+        // Where each connection brings a quarter, the next request takes over when the one before is done.
+        let (took, _) = alone_from(mib << 20, wait, 32 << 10);
+        assert!(took <= wait + alone + Duration::from_millis(40), "{mib} MiB, {wait:?}: {took:?}");
+    }
+}
+
+#[test]
+fn the_next_request_is_sent_when_one_is_about_to_end_and_not_before() {
+    let mut rig = Rig::new(1 << 30);
+    let parked = 0..(64 << 20) / BLOCK_SIZE as u32;
+    rig.planner.begin_answered(rig.now, FetchId(0), parked.clone(), Some(Duration::from_millis(100)));
+    let mut all = vec![(FetchId(0), parked)];
+    all.extend(rig.plan(&[]).1.into_iter().map(|(fetch, _, blocks)| (fetch, blocks)));
+    assert_eq!(all.len(), ORIGIN_FLIGHTS);
+    let length = |blocks: &Range<u32>| u64::from(blocks.end - blocks.start) * BLOCK_SIZE;
+    // All of them at an even pace, to the end in two seconds.
+    for tenth in 1..20 {
+        rig.now += Duration::from_millis(100);
+        for (fetch, blocks) in &all {
+            rig.planner.on_bytes(rig.now, *fetch, length(blocks) / 20);
+        }
+        let begun = rig.plan(&[]).1.len();
+        // The pace counts from the first report on; that of the first answer from its question.
+        let expected = match tenth {
+            18 => ORIGIN_FLIGHTS - 1,
+            19 => 1,
+            _ => 0,
+        };
+        assert_eq!(begun, expected, "after {tenth} tenths of a second");
+    }
+}
+
+#[test]
 fn a_near_origin_is_asked_one_thing_at_a_time_for_who_reads_along_and_more_at_once_where_its_connections_are_narrow() {
     let read_along = |length| {
         let mut rig = Rig::new(length);
@@ -124,9 +175,9 @@ fn a_near_origin_is_asked_one_thing_at_a_time_for_who_reads_along_and_more_at_on
     rig.planner.on_bytes(rig.now, fetch, 1);
     assert_eq!(rig.plan(&[]).1.len(), 1, "what has arrived need not be durable");
 
-    let (wide, asked) = alone_in(read_along(256 << 20), near, 512 << 10);
+    let (wide, asked) = alone_in(read_along(256 << 20), near, Pace::OfEach(512 << 10));
     assert!(wide <= Duration::from_millis(512 + 100) && asked <= 6, "{wide:?}, {asked} requests");
-    let (narrow, asked) = alone_in(read_along(64 << 20), near, 8 << 10);
+    let (narrow, asked) = alone_in(read_along(64 << 20), near, Pace::OfEach(8 << 10));
     assert!(narrow <= Duration::from_millis(2000 + 800), "{narrow:?}");
     assert!(asked >= ORIGIN_FLIGHTS, "{asked} requests");
 }
