@@ -59,9 +59,10 @@ impl OriginLine {
     }
 
     /// Whether `left` bytes will have come within so many waits, at the pace at which `bytes` came in the time `since`: a wait at least, or it says
-    /// nothing.
+    /// nothing. The shortest wait counts: in the others this node's own requests may have stood behind each other.
     pub(super) fn is_over_by(&self, left: u64, (bytes, since): (u64, Duration), waits: u32) -> bool {
-        let Some(wait) = self.wait.filter(|wait| since >= *wait && bytes > 0) else { return false };
+        let least = self.least_wait.map(|wait| wait.min(LONGEST_WAIT));
+        let Some(wait) = least.filter(|wait| since >= *wait && bytes > 0) else { return false };
         u128::from(left) * since.as_micros() <= u128::from(bytes) * (wait * waits).as_micros()
     }
 
@@ -101,6 +102,12 @@ mod tests {
         assert!(!line.is_over_by(1, (1 << 20, Duration::from_millis(99)), 2), "it has hardly begun");
         assert!(!line.is_over_by(0, (0, second), 2), "nothing has come");
         assert!(!line.is_over_by(u64::MAX, (u64::MAX, second), 2));
+        line.on_first_byte(second);
+        assert!(!line.is_over_by(200_001, (1_000_000, second), 2), "the second request stood behind others");
+        let mut slow = OriginLine::default();
+        slow.on_first_byte(Duration::MAX);
+        assert!(slow.is_over_by(4_000_000, (2_000_000, 2 * second), 2), "no wait is believed to be longer");
+        assert!(!slow.is_over_by(4_000_001, (2_000_000, 2 * second), 2));
     }
 
     #[test]

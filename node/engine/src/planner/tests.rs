@@ -70,7 +70,7 @@ fn alone_from(length: u64, wait: Duration, bytes_per_ms: u64) -> (Duration, usiz
 }
 
 fn alone_in(mut rig: Rig, wait: Duration, pace: Pace) -> (Duration, usize) {
-    let step = Duration::from_millis(10);
+    let step = Duration::from_millis(2);
     let parked = 0..(16 << 20) / BLOCK_SIZE as u32;
     rig.planner.begin_answered(rig.now, FetchId(0), parked.clone(), Some(wait));
     let mut under_way = vec![(FetchId(0), parked, Duration::ZERO)];
