@@ -75,7 +75,7 @@ impl Coming {
 struct AtHand {
     handle: EntityHandle,
     block: Told,
-    /// It leaves first.
+    /// It leaves before the block.
     header: Bytes,
 }
 
@@ -160,7 +160,8 @@ impl Server {
         Some(AtHand { handle, block: Told { first: blocks.start, hashes }, header: frame_of(run)? })
     }
 
-    /// Gives one block. Its header leaves first: the reader has a signature to check, while the block is read and hashed here.
+    /// Gives one block behind its header, in one write: what leaves by itself is one packet, one acknowledgement and one wake-up more at
+    /// each end, and the reader has the header with the first packets either way.
     async fn give_at_hand(
         &self,
         (node, guest, place): (NodeId, &Guest, &Place),
@@ -169,9 +170,6 @@ impl Server {
         send: &mut SendStream,
     ) -> Result<(), Abandon> {
         let mut pace = Pace::new(&self.patience);
-        self.hand_over((node, &mut pace), place, send, header).await?;
-        // Now the connection has its turn.
-        tokio::task::yield_now().await;
         let room = (place.seat(), room_in(window).await?);
         let at_hand = |buffer: &mut Vec<u8>| handle.read_at_hand(block.first, *block.hashes.first()?, buffer);
         let bytes = match self.shared.pool.fill(room, at_hand) {
@@ -181,7 +179,7 @@ impl Server {
                 self.blocking(move |shared| load(shared, &handle, &block, turns, room)).await??
             }
         };
-        self.hand_over_together((node, &mut pace), place, send, [Bytes::new(), bytes, end()?]).await
+        self.hand_over_together((node, &mut pace), place, send, [header, bytes, end()?]).await
     }
 
     /// Gives the connection the rest of what is short, with its end: each write apart is a wake-up and, in the worst case, a packet.
