@@ -24,8 +24,10 @@ pub(crate) use sweep::{Progress, Sweep};
 const LOOKS: usize = 8192;
 
 /// What an index is called that was moved aside, before the time when that was.
-const DAMAGED: &str = "index.damaged-";
-/// Indexes that were moved aside and are kept.
+const DAMAGED_INDEX: &str = "index.damaged-";
+/// The same of a job journal.
+const DAMAGED_JOURNAL: &str = "jobs.damaged-";
+/// Of each kind, how many that were moved aside are kept.
 const MOST_DAMAGED: usize = 2;
 
 /// What opening a store found and did.
@@ -94,7 +96,8 @@ pub(crate) fn refuse_newer(disk: &Arc<dyn Disk>, index: &Path) -> Result<(), Ope
 /// one begun, so that the store always opens (N6).
 pub(crate) fn recover(files: &Files, limits: Limits) -> Result<Recovered, OpenError> {
     let recovered = recover_index(files, limits)?;
-    clear_damaged(files, recovered.report.index_moved_to.as_deref());
+    clear_damaged(files, DAMAGED_INDEX, recovered.report.index_moved_to.as_deref());
+    clear_damaged(files, DAMAGED_JOURNAL, recovered.report.journal_moved_to.as_deref());
     Ok(recovered)
 }
 
@@ -176,12 +179,12 @@ fn first_generation(stock: &Stock) -> Result<u64, Failure> {
     Ok(seen)
 }
 
-/// Removes all but the newest of the indexes that were moved aside: whoever looks into what happened looks at those, and nobody
+/// Removes all but the newest of one kind of files that were moved aside: whoever looks into what happened looks at those, and nobody
 /// else takes them away. A refusal keeps no store from opening.
-fn clear_damaged(files: &Files, moved_now: Option<&Path>) {
+fn clear_damaged(files: &Files, kind: &str, moved_now: Option<&Path>) {
     let (disk, mut damaged) = (&**files.disk(), Vec::new());
     for name in disk::list(disk, files.root()).unwrap_or_default() {
-        let since = name.strip_prefix(DAMAGED).and_then(|since| since.parse::<i64>().ok());
+        let since = name.strip_prefix(kind).and_then(|since| since.parse::<i64>().ok());
         // Under a clock that went back as well.
         let is_newest = moved_now.is_some_and(|now| now.file_name().is_some_and(|now| now == name.as_str()));
         damaged.extend(since.map(|since| (is_newest, since, name)));
@@ -192,9 +195,9 @@ fn clear_damaged(files: &Files, moved_now: Option<&Path>) {
         let path = files.root().join(name);
         match disk::unlink(disk, &path) {
             Ok(()) => {
-                tracing::info!(path = %path.display(), "an old damaged index of the cache is removed: two later ones are kept")
+                tracing::info!(path = %path.display(), "an old damaged file is removed: two later ones of its kind are kept")
             }
-            Err(error) => tracing::warn!(%error, "an old damaged index of the cache stays"),
+            Err(error) => tracing::warn!(%error, "an old damaged file stays"),
         }
     }
 }

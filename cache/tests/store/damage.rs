@@ -187,30 +187,38 @@ fn a_cut_index_is_moved_aside_and_the_store_opens() {
 }
 
 #[test]
-fn of_the_indexes_that_were_moved_aside_the_newest_two_are_kept() {
+fn of_what_was_moved_aside_the_newest_two_of_each_kind_are_kept() {
     let directory = tempfile::tempdir().expect("a directory");
     filled(directory.path());
-    let aside = || {
+    let aside = |kind: &str| {
         let names =
             fs::read_dir(directory.path()).expect("a listing").map(|entry| entry.expect("an entry").file_name());
         let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();
-        names.retain(|name| name.contains("damaged"));
+        names.retain(|name| name.starts_with(kind) && name.contains("damaged"));
         names.sort();
         names
     };
     // The last one is from a time that has not come yet.
-    for name in
-        ["index.damaged-900", "index.damaged-1000", "index.damaged-mine", "jobs.damaged-1", "index.damaged-99999999999"]
-    {
+    let ages = ["900", "1000", "mine", "99999999999"];
+    let kinds = [("index", "index.redb"), ("jobs", "jobs.journal")];
+    for name in kinds.iter().flat_map(|(kind, _)| ages.map(|age| format!("{kind}.damaged-{age}"))) {
         fs::write(directory.path().join(name), b"evidence").expect("written");
     }
-    let kept = ["index.damaged-1000", "index.damaged-99999999999", "index.damaged-mine", "jobs.damaged-1"];
+    let kept = |kind: &str| ["1000", "99999999999", "mine"].map(|age| format!("{kind}.damaged-{age}"));
     drop(open(directory.path()));
-    assert_eq!(aside(), kept);
-    fs::write(directory.path().join("index.redb"), b"no index at all").expect("written");
-    let moved_to = open(directory.path()).recovery().index_moved_to.clone().expect("moved aside");
-    let now = moved_to.file_name().expect("a name").to_string_lossy().into_owned();
-    assert_eq!(aside(), [&now, kept[1], kept[2], kept[3]]);
+    for (kind, _) in kinds {
+        assert_eq!(aside(kind), kept(kind));
+    }
+    for (kind, file) in kinds {
+        fs::write(directory.path().join(file), b"nothing that anybody wrote").expect("written");
+        let store = open(directory.path());
+        let recovery = store.recovery();
+        let moved_to = if kind == "index" { &recovery.index_moved_to } else { &recovery.journal_moved_to };
+        let now = moved_to.as_deref().expect("moved aside").file_name().expect("a name").to_string_lossy().into_owned();
+        let [_, later, foreign] = kept(kind);
+        assert_eq!(aside(kind), [now, later, foreign]);
+        assert_eq!(store.jobs().expect("the jobs").len(), 1, "each has the jobs of the other");
+    }
 }
 
 #[test]

@@ -82,6 +82,17 @@ fn of_recovery(report: &RecoveryReport) -> Vec<Finding> {
         let remedy = "Run `eddy doctor` when no node runs; if it happens again, look at the disk.";
         find("index", Severity::Warning, what, remedy);
     }
+    if let Some(aside) = &report.journal_moved_to {
+        let aside = aside.display();
+        let what =
+            format!("made no sense when this node started and was made anew from the index; the old one is {aside}");
+        find(
+            "the job journal",
+            Severity::Warning,
+            what,
+            "No job is lost by it; if it happens again, look at the disk.",
+        );
+    }
     if report.damaged_rows > 0 {
         let what = format!("{} damaged rows were forgotten when this node started", report.damaged_rows);
         find(
@@ -146,13 +157,15 @@ mod tests {
         let report = RecoveryReport {
             was_unclean: true,
             index_moved_to: Some("/c/index.damaged-1".into()),
+            journal_moved_to: Some("/c/jobs.damaged-1".into()),
             dangling: 2,
             damaged_rows: 3,
             quarantined_files: 4,
             ..RecoveryReport::default()
         };
         let findings = of_recovery(&report);
-        assert_eq!(findings.len(), 5);
+        assert_eq!(findings.len(), 6);
+        assert!(findings[1].what.contains("/c/jobs.damaged-1"), "{findings:?}");
         assert!(findings.iter().all(|finding| !finding.is_open() && finding.remedy.ends_with('.')));
     }
 }
