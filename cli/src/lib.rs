@@ -40,7 +40,8 @@ mod text;
 mod why;
 
 use args::{Cli, Command};
-use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser};
 use failure::Failure;
 use setting::Setting;
 use std::ffi::OsString;
@@ -57,12 +58,13 @@ pub fn main() -> ExitCode {
         [_, help, what, ..] if help == "help" && what == "bits" => drop(words.remove(1)),
         _ => {}
     }
-    let parsed = Cli::try_parse_from(words);
+    let parsed = Cli::try_parse_from(&words);
     let cli = match parsed {
         Ok(cli) => cli,
         // Help and version are no errors; clap knows where each belongs. If even that cannot be written, there is no way
         // left to say so.
         Err(error) => {
+            let error = with_whole_usage(error, &words);
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
@@ -75,6 +77,26 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.with_start(&setting.start_command()).report(setting.format),
     }
+}
+
+/// An error whose usage is the whole command's. clap's own repeats what was given, and takes options that the environment gives for
+/// ones that have to be typed.
+fn with_whole_usage(mut error: clap::Error, words: &[OsString]) -> clap::Error {
+    if error.get(ContextKind::Usage).is_none() {
+        return error;
+    }
+    let mut command = Cli::command();
+    command.build();
+    let understood = Cli::command().ignore_errors(true).try_get_matches_from(words);
+    let mut within = understood.as_ref().ok().and_then(|matches| matches.subcommand());
+    while let Some((name, matches)) = within {
+        if let Some(inner) = command.find_subcommand(name).cloned() {
+            command = inner;
+        }
+        within = matches.subcommand();
+    }
+    error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
+    error
 }
 
 fn run(command: Command, setting: &Setting) -> Result<(), Failure> {

@@ -55,6 +55,23 @@ fn help_is_as_reviewed() {
 }
 
 #[test]
+fn what_is_missing_is_asked_for_and_not_what_the_environment_gives() {
+    let home = tempfile::tempdir().unwrap();
+    for (args, usage) in [
+        (&["get"][..], "Usage: eddy get [OPTIONS] <URL>..."),
+        (&["--json", "cache", "set"], "Usage: eddy cache set [OPTIONS]"),
+        (&["--config", "cache", "job", "set"], "Usage: eddy job set [OPTIONS]"),
+        (&["job", "frob"], "Usage: eddy job [OPTIONS] <COMMAND>"),
+        (&["gte"], "Usage: eddy [OPTIONS] <COMMAND>"),
+    ] {
+        let output = eddy(home.path(), args);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(usage) && !said.contains("--home"), "{args:?}: {said}");
+    }
+}
+
+#[test]
 fn verbs_and_codes_of_bits_are_told_apart_from_commands() {
     let home = tempfile::tempdir().unwrap();
     let table = text(&eddy(home.path(), &["help", "bits"]).stdout);
