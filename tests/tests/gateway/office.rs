@@ -2,7 +2,7 @@
 //! first, and the origin sends no byte of a body again.
 
 use eddy_tests::lab::{self, Host, Lab, LabSpec};
-use eddy_tests::process::{Access, Eddy, MIB, Nginx, NginxSpec, Running, body_bytes};
+use eddy_tests::process::{Access, Eddy, MIB, Nginx, NginxSpec, Running, body_bytes, hash_of, mount, write_sample};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -194,4 +194,42 @@ fn package_managers_of_the_second_machine_get_large_bodies_from_the_first_and_no
     }
     assert!(received().peers >= all, "{:?}", received());
     drop(daemons);
+}
+
+/// A body of one block is stored beside others, a moment after it was answered; it is fetched here all the same, so this node signs for it.
+#[test]
+fn a_job_of_the_second_machine_gets_a_small_file_that_the_gateway_of_the_first_has_kept() {
+    if !lab::ready() || !Nginx::ready() {
+        return;
+    }
+    let small = 20_000;
+    let lab = Lab::new(LabSpec { hosts: 2, lan_rate: None, wan_rate: None }).unwrap();
+    let origin = Nginx::on(lab.origin(), &NginxSpec::default()).unwrap();
+    let hash = write_sample(&origin.files().join("small"), 7, small).unwrap();
+    let nodes = [0, 1].map(|number| Eddy::on(lab.host(number)).unwrap());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let settings = format!("[gateway]\nlisten = \"127.0.0.1:{port}\"\n{}", mount("/files", &origin.url(""), ""));
+    std::fs::write(nodes[0].home().join("eddy.toml"), settings).unwrap();
+    let secret = nodes[0].found_group().unwrap();
+    nodes[1].join_group(&secret).unwrap();
+    let daemons = nodes.each_ref().map(|node| node.daemon().unwrap());
+    for node in &nodes {
+        node.wait_peers(1, PATIENCE).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+    let mut curl = lab.host(0).command("curl");
+    curl.args(["-sS", "--fail", "--noproxy", "*", "-o"]).arg(&first);
+    curl.arg(format!("http://127.0.0.1:{port}/files/small"));
+    run(curl);
+    assert_eq!(hash_of(&first).unwrap(), hash);
+    let deadline = Instant::now() + PATIENCE;
+    while nodes[0].cached().unwrap().is_empty() {
+        assert!(Instant::now() < deadline, "nothing is stored: {}", daemons[0].log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    nodes[1].get(&origin.url("small"), &second).unwrap();
+    assert_eq!(hash_of(&second).unwrap(), hash);
+    let used = nodes[1].report().unwrap().totals.used;
+    assert_eq!((used.origin, used.peers), (0, small), "{}", daemons[1].log());
 }
