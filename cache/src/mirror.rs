@@ -119,15 +119,34 @@ mod tests {
     use crate::{Account, NewEntity, Quota, Reserve, Source, Store, StoreConfig};
     use eddy_content::BLOCK_SIZE;
 
+    fn store(directory: &Path) -> Store {
+        let directory = directory.join("store");
+        let config = StoreConfig { directory, quota: Quota::Bytes(1 << 30), reserve: Reserve::Bytes(0) };
+        Store::open(config).expect("opens")
+    }
+
+    #[test]
+    fn all_writers_of_a_mirror_have_the_same_threads_until_the_last_one_is_done() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = store(directory.path());
+        let handle = store.begin(NewEntity::numbered(1, 12 * BLOCK_SIZE)).expect("admitted");
+        let path = directory.path().join("part");
+        let mirror = handle.mirror(&path, File::create_new(&path).expect("created")).expect("room");
+        let writers = [0; 40].map(|_| mirror.threads().expect("threads"));
+        assert!(writers.iter().all(|threads| Arc::ptr_eq(threads, &writers[0])));
+        let [last, others @ ..] = writers;
+        let running = Arc::downgrade(&last);
+        drop(others);
+        assert!(running.upgrade().is_some_and(|running| Arc::ptr_eq(&running, &mirror.threads().expect("threads"))));
+        drop(last);
+        assert!(running.upgrade().is_none(), "nobody needs them");
+        assert!(mirror.threads().is_some(), "who comes then has new ones");
+    }
+
     #[test]
     fn a_mirror_whose_disk_fills_up_ends_quietly_and_the_store_goes_on() {
         let directory = tempfile::tempdir().expect("a directory");
-        let config = StoreConfig {
-            directory: directory.path().join("store"),
-            quota: Quota::Bytes(1 << 30),
-            reserve: Reserve::Bytes(0),
-        };
-        let store = Store::open(config).expect("opens");
+        let store = store(directory.path());
         let handle = store.begin(NewEntity::numbered(1, 12 * BLOCK_SIZE)).expect("admitted");
         let path = directory.path().join("part");
         let mirror = Arc::new(handle.mirror(&path, File::create_new(&path).expect("created")).expect("room"));
