@@ -116,22 +116,23 @@ impl fmt::Debug for Mirror {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Account, NewEntity, Quota, Reserve, Source, Store, StoreConfig};
+    use crate::{Account, EntityHandle, NewEntity, Quota, Reserve, Source, Store, StoreConfig};
     use eddy_content::BLOCK_SIZE;
 
-    fn store(directory: &Path) -> Store {
-        let directory = directory.join("store");
+    /// A store, an entity of twelve blocks in it, and a mirror of that.
+    fn begun(directory: &Path) -> (Store, EntityHandle, Arc<Mirror>) {
+        let (directory, path) = (directory.join("store"), directory.join("part"));
         let config = StoreConfig { directory, quota: Quota::Bytes(1 << 30), reserve: Reserve::Bytes(0) };
-        Store::open(config).expect("opens")
+        let store = Store::open(config).expect("opens");
+        let handle = store.begin(NewEntity::numbered(1, 12 * BLOCK_SIZE)).expect("admitted");
+        let mirror = handle.mirror(&path, File::create_new(&path).expect("created")).expect("room");
+        (store, handle, Arc::new(mirror))
     }
 
     #[test]
     fn all_writers_of_a_mirror_have_the_same_threads_until_the_last_one_is_done() {
         let directory = tempfile::tempdir().expect("a directory");
-        let store = store(directory.path());
-        let handle = store.begin(NewEntity::numbered(1, 12 * BLOCK_SIZE)).expect("admitted");
-        let path = directory.path().join("part");
-        let mirror = handle.mirror(&path, File::create_new(&path).expect("created")).expect("room");
+        let (_store, _handle, mirror) = begun(directory.path());
         let writers = [0; 40].map(|_| mirror.threads().expect("threads"));
         assert!(writers.iter().all(|threads| Arc::ptr_eq(threads, &writers[0])));
         let [last, others @ ..] = writers;
@@ -146,10 +147,7 @@ mod tests {
     #[test]
     fn a_mirror_whose_disk_fills_up_ends_quietly_and_the_store_goes_on() {
         let directory = tempfile::tempdir().expect("a directory");
-        let store = store(directory.path());
-        let handle = store.begin(NewEntity::numbered(1, 12 * BLOCK_SIZE)).expect("admitted");
-        let path = directory.path().join("part");
-        let mirror = Arc::new(handle.mirror(&path, File::create_new(&path).expect("created")).expect("room"));
+        let (_store, handle, mirror) = begun(directory.path());
         let mut writer = handle
             .writer(0, Source::Origin { https: true }, Account { job: [1; 16], file: 0 })
             .mirror(Arc::clone(&mirror));

@@ -222,6 +222,19 @@ fn of_what_was_moved_aside_the_newest_two_of_each_kind_are_kept() {
 }
 
 #[test]
+fn jobs_are_lost_only_with_index_and_journal_together_and_the_recovery_names_both() {
+    let directory = tempfile::tempdir().expect("a directory");
+    filled(directory.path());
+    for file in ["index.redb", "jobs.journal"] {
+        fs::write(directory.path().join(file), b"nothing that anybody wrote").expect("written");
+    }
+    let store = open(directory.path());
+    let recovery = store.recovery();
+    assert!(recovery.index_moved_to.is_some() && recovery.journal_moved_to.is_some(), "{recovery:?}");
+    assert!(store.jobs().expect("the jobs").is_empty());
+}
+
+#[test]
 fn rot_in_the_index_gives_no_wrong_byte() {
     let directory = tempfile::tempdir().expect("a directory");
     filled(directory.path());
