@@ -83,15 +83,14 @@ fn of_recovery(report: &RecoveryReport) -> Vec<Finding> {
         find("index", Severity::Warning, what, remedy);
     }
     if let Some(aside) = &report.journal_moved_to {
-        let aside = aside.display();
         let what =
-            format!("made no sense when this node started and was made anew from the index; the old one is {aside}");
-        find(
-            "the job journal",
-            Severity::Warning,
-            what,
-            "No job is lost by it; if it happens again, look at the disk.",
-        );
+            format!("made no sense when this node started and was set aside; the old one is {}", aside.display());
+        // Beside a new index it was the last that knew of jobs.
+        let (severity, remedy) = match report.index_moved_to {
+            None => (Severity::Warning, "The jobs are those of the index; if it happens again, look at the disk."),
+            Some(_) => (Severity::Error, "The index was damaged as well: add the jobs again, and look at the disk."),
+        };
+        find("the job journal", severity, what, remedy);
     }
     if report.damaged_rows > 0 {
         let what = format!("{} damaged rows were forgotten when this node started", report.damaged_rows);
@@ -165,7 +164,16 @@ mod tests {
         };
         let findings = of_recovery(&report);
         assert_eq!(findings.len(), 6);
-        assert!(findings[1].what.contains("/c/jobs.damaged-1"), "{findings:?}");
         assert!(findings.iter().all(|finding| !finding.is_open() && finding.remedy.ends_with('.')));
+    }
+
+    #[test]
+    fn a_lost_journal_loses_jobs_only_beside_a_lost_index() {
+        let report = RecoveryReport { journal_moved_to: Some("/c/jobs.damaged-1".into()), ..RecoveryReport::default() };
+        let [journal] = &of_recovery(&report)[..] else { panic!("one finding") };
+        assert!(journal.severity == Severity::Warning && journal.what.contains("/c/jobs.damaged-1"), "{journal:?}");
+        let report = RecoveryReport { index_moved_to: Some("/c/index.damaged-1".into()), ..report };
+        let [_, journal] = &of_recovery(&report)[..] else { panic!("two findings") };
+        assert!(journal.severity == Severity::Error && journal.remedy.contains("add the jobs again"), "{journal:?}");
     }
 }

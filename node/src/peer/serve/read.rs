@@ -182,7 +182,7 @@ impl Server {
         self.hand_over_together((node, &mut pace), place, send, [header, bytes, end()?]).await
     }
 
-    /// Gives the connection the rest of what is short, with its end: each write apart is a wake-up and, in the worst case, a packet.
+    /// Gives the connection what is short, with its end: each write apart is a wake-up and, in the worst case, a packet.
     async fn hand_over_together(
         &self,
         (node, pace): (NodeId, &mut Pace),
